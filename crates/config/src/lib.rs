@@ -1,0 +1,1 @@
+//! The environment becomes a Config, or every error at once.

@@ -1,0 +1,1 @@
+//! What happened, durably: event, signature, spool and shipper.

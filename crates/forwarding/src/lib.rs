@@ -1,0 +1,1 @@
+//! In what form does a request cross? Pure rewriting of heads, paths, queries and credentials.

@@ -1,0 +1,1 @@
+//! The gateway: sockets, wiring, life cycle, operator endpoints, telemetry, command line.

@@ -1,0 +1,1 @@
+//! What the tests share: fixed clock, minted tokens, private servers, a fault-injecting proxy.
