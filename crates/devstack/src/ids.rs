@@ -1,0 +1,11 @@
+//! Identifiers.
+
+use aws_lc_rs::{error::Unspecified, rand};
+use uuid::{Builder, Uuid};
+
+/// A UUIDv7 (RFC 9562 §5.7) for a time in Unix seconds; all the rest is random.
+pub(crate) fn uuid_v7(now: u64) -> Result<Uuid, Unspecified> {
+    let mut random = [0; 10];
+    rand::fill(&mut random)?;
+    Ok(Builder::from_unix_timestamp_millis(now.saturating_mul(1000), &random).into_uuid())
+}

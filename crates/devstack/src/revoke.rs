@@ -1,0 +1,171 @@
+//! Revoked anchors, and the announcement of new ones.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Mutex;
+
+use serde::Deserialize;
+use tokio::sync::broadcast;
+
+/// How long a revocation is remembered, in seconds: longer than any mandate lives.
+const KEPT_SECONDS: u64 = 24 * 3600;
+/// The most revocations remembered at a time.
+const MOST: usize = 65_536;
+/// How many announcements a slow subscriber may lag behind before it loses the oldest.
+const ANNOUNCED: usize = 4096;
+
+/// What kind of record a mandate rests on, in the vocabulary of the revocation stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnchorKind {
+    /// An authority record: `sid` and `root_sid` of a mandate.
+    SessionId,
+    /// A governed session.
+    AgentSessionId,
+    /// A delegation edge.
+    DelegationEdgeId,
+}
+
+/// One revoked anchor.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Revocation {
+    /// The kind of record.
+    pub kind: AnchorKind,
+    /// Its id.
+    pub id: String,
+    /// Its zone.
+    pub zone: String,
+}
+
+/// The revocation was not recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RevokeError {
+    /// The id or the zone is empty.
+    #[error("a revocation needs an id and a zone")]
+    Empty,
+    /// Too many revocations within a day.
+    #[error("no room for another revocation")]
+    Full,
+}
+
+/// Every revocation of the last day.
+pub(crate) struct Revocations {
+    marks: Mutex<Marks>,
+    announce: broadcast::Sender<Revocation>,
+}
+
+#[derive(Default)]
+struct Marks {
+    revoked: HashMap<Revocation, u64>,
+    oldest_first: VecDeque<(u64, Revocation)>,
+}
+
+impl Revocations {
+    pub(crate) fn new() -> Self {
+        Self {
+            marks: Mutex::default(),
+            announce: broadcast::Sender::new(ANNOUNCED),
+        }
+    }
+
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Revocation> {
+        self.announce.subscribe()
+    }
+
+    /// Records a revocation, then announces it: whoever hears of it finds it in force.
+    pub(crate) fn revoke(&self, revocation: Revocation, now: u64) -> Result<(), RevokeError> {
+        if revocation.id.is_empty() || revocation.zone.is_empty() {
+            return Err(RevokeError::Empty);
+        }
+        self.with(|marks| marks.add(revocation.clone(), now))?;
+        let _ = self.announce.send(revocation); // nobody listening is fine
+        Ok(())
+    }
+
+    pub(crate) fn contains(&self, zone: &str, kind: AnchorKind, id: &str) -> bool {
+        self.with(|marks| {
+            !marks.revoked.is_empty()
+                && marks.revoked.contains_key(&Revocation {
+                    kind,
+                    id: id.into(),
+                    zone: zone.into(),
+                })
+        })
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Marks) -> T) -> T {
+        work(
+            &mut self
+                .marks
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        )
+    }
+}
+
+impl Marks {
+    fn add(&mut self, revocation: Revocation, now: u64) -> Result<(), RevokeError> {
+        while let Some((until, oldest)) = self.oldest_first.front()
+            && *until <= now
+        {
+            // An anchor revoked again since then has a later mark of its own.
+            if self.revoked.get(oldest) == Some(until) {
+                self.revoked.remove(oldest);
+            }
+            self.oldest_first.pop_front();
+        }
+        if self.oldest_first.len() >= MOST {
+            return Err(RevokeError::Full);
+        }
+        let until = now.saturating_add(KEPT_SECONDS);
+        self.revoked.insert(revocation.clone(), until);
+        self.oldest_first.push_back((until, revocation));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edge(id: &str) -> Revocation {
+        Revocation {
+            kind: AnchorKind::DelegationEdgeId,
+            id: id.into(),
+            zone: "z".into(),
+        }
+    }
+
+    #[test]
+    fn a_revocation_holds_in_its_zone_and_kind_only_and_is_announced() {
+        let revocations = Revocations::new();
+        let mut heard = revocations.subscribe();
+        revocations.revoke(edge("e"), 100).unwrap();
+        assert!(revocations.contains("z", AnchorKind::DelegationEdgeId, "e"));
+        assert!(!revocations.contains("y", AnchorKind::DelegationEdgeId, "e"));
+        assert!(!revocations.contains("z", AnchorKind::SessionId, "e"));
+        assert_eq!(heard.try_recv().unwrap(), edge("e"));
+        assert_eq!(revocations.revoke(edge(""), 100), Err(RevokeError::Empty));
+    }
+
+    #[test]
+    fn marks_are_bounded_and_forgotten_after_a_day() {
+        let revocations = Revocations::new();
+        revocations.revoke(edge("first"), 0).unwrap();
+        for n in 1..MOST {
+            revocations.revoke(edge(&n.to_string()), 10).unwrap();
+        }
+        assert_eq!(revocations.revoke(edge("more"), 10), Err(RevokeError::Full));
+        revocations.revoke(edge("more"), KEPT_SECONDS).unwrap();
+        assert!(!revocations.contains("z", AnchorKind::DelegationEdgeId, "first"));
+        assert!(revocations.contains("z", AnchorKind::DelegationEdgeId, "1"));
+    }
+
+    #[test]
+    fn revoking_again_keeps_the_later_mark() {
+        let revocations = Revocations::new();
+        revocations.revoke(edge("e"), 0).unwrap();
+        revocations.revoke(edge("e"), 10).unwrap();
+        revocations.revoke(edge("f"), KEPT_SECONDS).unwrap();
+        assert!(revocations.contains("z", AnchorKind::DelegationEdgeId, "e"));
+    }
+}

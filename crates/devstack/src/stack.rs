@@ -1,0 +1,212 @@
+//! The running stack.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use admission::mode::DevOnly;
+use tokio::net::TcpListener;
+use tokio::sync::broadcast;
+use tokio::task::JoinSet;
+
+use crate::config::{Client, Resource, StackConfig, Target};
+use crate::revoke::{Revocation, RevokeError};
+use crate::script::Script;
+use crate::sts::{MintRequest, Minted, Refusal, Sts};
+use crate::upstream::Upstream;
+use crate::{Error, Secret, server};
+
+/// One row of the gateway's binding table, as this stack's resources define it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The zone.
+    pub zone: String,
+    /// The resource identifier.
+    pub resource: String,
+    /// The client under which the gateway exchanges.
+    pub application_id: String,
+    /// Where the resource is served.
+    pub upstream_url: String,
+}
+
+/// A running STS and echo upstream. Dropping it stops both.
+pub struct Devstack {
+    sts: Sts,
+    upstream: Upstream,
+    upstream_url: String,
+    clients: Vec<Client>,
+    bindings: Vec<Binding>,
+    tasks: JoinSet<()>,
+}
+
+impl Devstack {
+    /// Opens both listeners on 127.0.0.1 and serves them. Keys and secrets that the
+    /// configuration does not hold are made at random.
+    ///
+    /// # Errors
+    /// A port is taken, the configuration contradicts itself, or there is no randomness.
+    pub async fn start(_proof: DevOnly, config: StackConfig) -> Result<Self, Error> {
+        let (sts_listener, sts_url) = listen(config.sts_port).await?;
+        let (upstream_listener, upstream_url) = listen(config.upstream_port).await?;
+        let bindings: Vec<_> = config
+            .resources
+            .iter()
+            .map(|r| binding(r, &upstream_url))
+            .collect();
+        let mut seen = HashSet::new();
+        for binding in &bindings {
+            if !seen.insert((&binding.zone, &binding.resource)) {
+                return Err(Error::Duplicate(binding.resource.clone()));
+            }
+        }
+        let sts = Sts::new(&config, &bindings, sts_url)?;
+        let upstream = Upstream::new(config.recorded_requests);
+        let mut tasks = JoinSet::new();
+        let handle = sts.clone();
+        tasks.spawn(server::accept(sts_listener, move |stream| {
+            handle.clone().serve(stream)
+        }));
+        let handle = upstream.clone();
+        tasks.spawn(server::accept(upstream_listener, move |stream| {
+            handle.clone().serve(stream)
+        }));
+        Ok(Self {
+            sts,
+            upstream,
+            upstream_url,
+            clients: config.clients,
+            bindings,
+            tasks,
+        })
+    }
+
+    /// Stops both servers and waits until their listeners are closed.
+    pub async fn shutdown(mut self) {
+        self.tasks.shutdown().await;
+    }
+
+    /// `http://127.0.0.1:<port>` of the STS; also the issuer of its mandates.
+    #[must_use]
+    pub fn sts_url(&self) -> &str {
+        self.sts.issuer()
+    }
+
+    /// `http://127.0.0.1:<port>` of the echo upstream.
+    #[must_use]
+    pub fn upstream_url(&self) -> &str {
+        &self.upstream_url
+    }
+
+    /// The STS: key rotation, literal signing, counts, and serving streams of one's own.
+    #[must_use]
+    pub fn sts(&self) -> &Sts {
+        &self.sts
+    }
+
+    /// The echo upstream: what it received, and serving streams of one's own.
+    #[must_use]
+    pub fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    /// The faults to play.
+    #[must_use]
+    pub fn script(&self) -> &Script {
+        self.sts.script()
+    }
+
+    /// The key of the exchange signature, as hexadecimal of 32 bytes.
+    #[must_use]
+    pub fn gateway_hmac_key(&self) -> &Secret {
+        self.sts.gateway_hmac_key()
+    }
+
+    /// The bearer of `/revoke` and of key rotation.
+    #[must_use]
+    pub fn admin_token(&self) -> &Secret {
+        self.sts.admin_token()
+    }
+
+    /// The configured clients with their secrets.
+    #[must_use]
+    pub fn clients(&self) -> &[Client] {
+        &self.clients
+    }
+
+    /// The binding table that belongs to the configured resources.
+    #[must_use]
+    pub fn bindings(&self) -> &[Binding] {
+        &self.bindings
+    }
+
+    /// A request for a mandate that targets one resource, for its application; for the
+    /// first client where no such resource is configured.
+    #[must_use]
+    pub fn request_for(&self, resource: &str) -> MintRequest {
+        let bound = self.bindings.iter().find(|binding| binding.resource == resource);
+        let (zone, client) = bound
+            .map(|binding| (binding.zone.as_str(), binding.application_id.as_str()))
+            .or_else(|| {
+                self.clients
+                    .first()
+                    .map(|client| (client.zone.as_str(), client.id.as_str()))
+            })
+            .unwrap_or_default();
+        MintRequest {
+            resources: vec![resource.into()],
+            ..MintRequest::new(zone, client)
+        }
+    }
+
+    /// Mints a mandate without HTTP and without a client secret.
+    ///
+    /// # Errors
+    /// What the STS would answer over HTTP.
+    pub fn mint(&self, request: &MintRequest) -> Result<Minted, Refusal> {
+        self.sts.mint(request)
+    }
+
+    /// Revokes an anchor: later exchanges that rest on it are refused.
+    ///
+    /// # Errors
+    /// The revocation is empty, or there are too many.
+    pub fn revoke(&self, revocation: Revocation) -> Result<(), RevokeError> {
+        self.sts.revoke(revocation)
+    }
+
+    /// Revocations from now on.
+    #[must_use]
+    pub fn revocations(&self) -> broadcast::Receiver<Revocation> {
+        self.sts.revocations()
+    }
+}
+
+impl fmt::Debug for Devstack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Devstack")
+            .field("sts_url", &self.sts_url())
+            .field("upstream_url", &self.upstream_url)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn listen(port: u16) -> Result<(TcpListener, String), Error> {
+    let failed = |source| Error::Listen { port, source };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .await
+        .map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, format!("http://{address}")))
+}
+
+fn binding(resource: &Resource, upstream_url: &str) -> Binding {
+    Binding {
+        zone: resource.zone.clone(),
+        resource: resource.identifier.clone(),
+        application_id: resource.application_id.clone(),
+        upstream_url: match &resource.target {
+            Target::Echo(base) => format!("{upstream_url}{base}"),
+            Target::Url(url) => url.clone(),
+        },
+    }
+}

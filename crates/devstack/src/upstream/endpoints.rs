@@ -1,0 +1,277 @@
+//! The upstream's answers, by path.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION, TRAILER};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http_body::{Frame, SizeHint};
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::Incoming;
+
+use super::{Upstream, echo};
+use crate::form::Form;
+use crate::server::{self, Body, Handled, full};
+
+/// Filler for bodies of a given length.
+static FILLER: [u8; 16 * 1024] = [b'x'; 16 * 1024];
+/// The longest pause a query may ask for.
+const LONGEST_PAUSE: u64 = 10 * 60 * 1000;
+/// The trailer of `/trailers`.
+const SUM: HeaderName = HeaderName::from_static("x-sum");
+
+/// Records the request and answers it.
+pub(super) async fn handle(upstream: Upstream, head: Bytes, request: Request<Incoming>) -> Handled {
+    let in_flight = InFlight::enter(&upstream);
+    let number = upstream.records(|records| records.add(&head));
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path();
+    let response = match path {
+        "/early" => Ok(text(StatusCode::OK, "early")),
+        "/hang" => std::future::pending().await,
+        "/mirror" => Ok(ok(body.map_err(io::Error::other).boxed_unsync())),
+        _ => {
+            let seen = echo::read(body).await?;
+            upstream.records(|records| records.add_body(number, &seen));
+            match Query::parse(parts.uri.query()) {
+                _ if !is_special(path) => echo::show(&head, &seen).map(json),
+                Some(query) => special(path, &query).await,
+                None => Ok(text(StatusCode::BAD_REQUEST, "malformed query")),
+            }
+        }
+    };
+    response.map(|response| {
+        response.map(|body| {
+            Tracked {
+                body,
+                _in_flight: in_flight,
+            }
+            .boxed_unsync()
+        })
+    })
+}
+
+fn is_special(path: &str) -> bool {
+    const PATHS: [&str; 8] = [
+        "/sse",
+        "/slow",
+        "/chunked",
+        "/bytes",
+        "/trailers",
+        "/redirect",
+        "/close",
+        "/headers",
+    ];
+    PATHS.contains(&path) || path.starts_with("/status/")
+}
+
+async fn special(path: &str, query: &Query<'_>) -> Handled {
+    Ok(match path {
+        "/sse" => {
+            let body = events(query.number("n"), query.pause(1000));
+            let kind = HeaderValue::from_static("text/event-stream");
+            server::answer(StatusCode::OK, [(CONTENT_TYPE, kind)], body)
+        }
+        "/slow" => {
+            tokio::time::sleep(query.pause(1000)).await;
+            text(StatusCode::OK, "slow")
+        }
+        "/chunked" => {
+            let chunk = filler(query.number("size").unwrap_or(16));
+            ok(streamed(query.number("n").unwrap_or(10), move |_| {
+                Ok(Frame::data(chunk.clone()))
+            }))
+        }
+        "/bytes" => bytes(query.number("n").unwrap_or(256)),
+        "/trailers" => {
+            let body = streamed(2, |at| {
+                Ok(if at == 0 {
+                    Frame::data(Bytes::from_static(b"trailers follow"))
+                } else {
+                    Frame::trailers(HeaderMap::from_iter([(SUM, HeaderValue::from_static("15"))]))
+                })
+            });
+            server::answer(
+                StatusCode::OK,
+                [(TRAILER, HeaderValue::from_static("x-sum"))],
+                body,
+            )
+        }
+        "/redirect" => match HeaderValue::from_str(query.text("to").unwrap_or("/")) {
+            Ok(to) => server::answer(StatusCode::FOUND, [(LOCATION, to)], full("")),
+            Err(_) => text(StatusCode::BAD_REQUEST, "malformed location"),
+        },
+        "/close" => close(query.number("n").unwrap_or(1000)),
+        "/headers" => {
+            let headers = query.0.fields().filter_map(|(name, value)| {
+                Some((
+                    name.parse::<HeaderName>().ok()?,
+                    HeaderValue::from_str(value).ok()?,
+                ))
+            });
+            server::answer(StatusCode::OK, headers, full("headers"))
+        }
+        _ => {
+            let code = path.strip_prefix("/status/").and_then(|code| code.parse().ok());
+            match code
+                .filter(|code| *code >= 200)
+                .and_then(|code| StatusCode::from_u16(code).ok())
+            {
+                Some(status) => text(status, "status"),
+                None => text(StatusCode::BAD_REQUEST, "malformed status"),
+            }
+        }
+    })
+}
+
+struct Query<'a>(Form<'a>);
+
+impl<'a> Query<'a> {
+    fn parse(query: Option<&'a str>) -> Option<Self> {
+        Form::parse(query.unwrap_or_default().as_bytes()).ok().map(Self)
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name)
+    }
+
+    fn number(&self, name: &str) -> Option<u64> {
+        self.text(name)?.parse().ok()
+    }
+
+    /// The pause that `ms` asks for.
+    fn pause(&self, otherwise: u64) -> Duration {
+        Duration::from_millis(self.number("ms").unwrap_or(otherwise).min(LONGEST_PAUSE))
+    }
+}
+
+fn ok(body: Body) -> Response<Body> {
+    server::answer(StatusCode::OK, [], body)
+}
+
+fn text(status: StatusCode, text: &'static str) -> Response<Body> {
+    server::answer(
+        status,
+        [(CONTENT_TYPE, HeaderValue::from_static("text/plain"))],
+        full(text),
+    )
+}
+
+fn json(body: Vec<u8>) -> Response<Body> {
+    server::answer(
+        StatusCode::OK,
+        [(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
+        full(body),
+    )
+}
+
+/// At most one filler block.
+fn filler(length: u64) -> Bytes {
+    let length = usize::try_from(length).unwrap_or(usize::MAX).min(FILLER.len());
+    Bytes::from_static(&FILLER).split_to(length)
+}
+
+/// `n` frames, made one after the other.
+fn streamed(n: u64, frame: impl Fn(u64) -> io::Result<Frame<Bytes>> + Send + 'static) -> Body {
+    StreamBody::new(stream::iter((0..n).map(frame))).boxed_unsync()
+}
+
+/// `length` bytes with a declared length.
+fn bytes(length: u64) -> Response<Body> {
+    if length <= FILLER.len() as u64 {
+        return ok(full(filler(length)));
+    }
+    let block = FILLER.len() as u64;
+    let body = streamed(length.div_ceil(block), move |at| {
+        Ok(Frame::data(filler(length - at * block)))
+    });
+    server::answer(
+        StatusCode::OK,
+        [(CONTENT_LENGTH, HeaderValue::from(length))],
+        body,
+    )
+}
+
+/// Declares `length` bytes, sends half of them and breaks off.
+fn close(length: u64) -> Response<Body> {
+    let body = StreamBody::new(stream::unfold(0, move |at| async move {
+        if at == 0 {
+            return Some((Ok(Frame::data(filler(length / 2))), 1));
+        }
+        // The library flushes what it has when the body pauses, and drops it on an error.
+        tokio::task::yield_now().await;
+        (at == 1).then(|| (Err(io::Error::other("broken off on purpose")), 2))
+    }));
+    server::answer(
+        StatusCode::OK,
+        [(CONTENT_LENGTH, HeaderValue::from(length))],
+        body.boxed_unsync(),
+    )
+}
+
+/// Numbered events, the first at once, then one after each pause.
+fn events(n: Option<u64>, pause: Duration) -> Body {
+    StreamBody::new(stream::unfold(0, move |at: u64| async move {
+        if n.is_some_and(|n| at >= n) {
+            return None;
+        }
+        if at > 0 {
+            tokio::time::sleep(pause).await;
+        }
+        let event = format!("id: {at}\ndata: event {at}\n\n");
+        Some((Ok(Frame::data(Bytes::from(event))), at + 1))
+    }))
+    .boxed_unsync()
+}
+
+/// Counts a request in, and out when it is dropped.
+struct InFlight(Upstream);
+
+impl InFlight {
+    fn enter(upstream: &Upstream) -> Self {
+        upstream.0.counts.send_modify(|counts| {
+            counts.requests += 1;
+            counts.in_flight += 1;
+        });
+        Self(upstream.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0
+            .0
+            .counts
+            .send_modify(|counts| counts.in_flight = counts.in_flight.saturating_sub(1));
+    }
+}
+
+/// A body that keeps its request in flight until it is sent or given up.
+struct Tracked {
+    body: Body,
+    _in_flight: InFlight,
+}
+
+impl http_body::Body for Tracked {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
