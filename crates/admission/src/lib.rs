@@ -1,3 +1,52 @@
 //! May this request reach the upstream? Pure decisions, one gate a file.
+//!
+//! A request walks through [`Admission::admit`]. Each gate is a function in a file of its own
+//! that consumes the evidence of the gate before it and returns its own; the evidence has
+//! private fields, so only that file can make it. The end of the walk is a [`Permit`], or a
+//! [`Refused`] whose [`Denial`] alone decides what the caller sees.
+//!
+//! No clock, no randomness, no input or output, no logging and no environment: what the gates
+//! ask of the world are the traits in [`ports`].
+//!
+//! A gate cannot be skipped:
+//!
+//! ```compile_fail
+//! use admission::{limits::Limits, preflight, received::Received, token};
+//! fn skip<'r>(received: Received<'r>, scratch: &'r mut token::Scratch, limits: &Limits, now: admission::ports::Moment) {
+//!     let _ = token::parse(received, scratch, limits, now); // the preflight did not run
+//! }
+//! ```
+//!
+//! ```
+//! use admission::{limits::Limits, preflight, received::Received, token};
+//! fn walk<'r>(received: Received<'r>, scratch: &'r mut token::Scratch, limits: &Limits, now: admission::ports::Moment) {
+//!     let Ok(request) = preflight::check(received, limits) else { return };
+//!     let _ = token::parse(request, scratch, limits, now);
+//! }
+//! ```
+
+pub mod admit;
+pub mod received;
+
+pub mod preflight;
+pub mod token;
+
+pub mod binding;
+pub mod exchange;
+
+pub mod permit;
+
+pub mod denial;
+pub mod refused;
+pub mod subject;
+
 pub mod limits;
 pub mod mode;
+pub mod ports;
+
+pub use admit::Admission;
+pub use denial::Denial;
+pub use permit::{Permit, PermitParts};
+pub use received::Received;
+pub use refused::{Refused, StsRefusal};
+pub use subject::Subject;

@@ -101,9 +101,12 @@ mod tests {
         ] {
             assert_eq!(Mode::parse(input).ok().map(Mode::name), expect, "{input:?}");
         }
-        for (input, expect) in
-            [("stable", Some("production")), ("rc", Some("production")), ("dev", Some("dev")), ("production", None)]
-        {
+        for (input, expect) in [
+            ("stable", Some("production")),
+            ("rc", Some("production")),
+            ("dev", Some("dev")),
+            ("production", None),
+        ] {
             assert_eq!(Mode::parse_alias(input).ok().map(Mode::name), expect, "{input:?}");
         }
     }

@@ -1,0 +1,173 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn at(millis: u64) -> Moment {
+    Moment {
+        unix: Duration::from_millis(1_790_000_000_000),
+        monotonic: Duration::from_millis(millis),
+    }
+}
+
+fn circuit(max_inflight: usize) -> Arc<Circuit> {
+    Circuit::new(CircuitLimits { max_inflight })
+}
+
+fn run(circuit: &Arc<Circuit>, zone: &str, outcome: Outcome, millis: u64) {
+    circuit
+        .enter(zone, at(millis))
+        .unwrap()
+        .settle(outcome, at(millis));
+}
+
+#[test]
+fn circuit_five_connect_failures_close_the_door_for_every_zone() {
+    let circuit = circuit(512);
+    for _ in 0..5 {
+        run(&circuit, "a", Outcome::StsFault, 1000);
+    }
+    assert_eq!(circuit.enter("a", at(1000)).err(), Some(Denial::CircuitOpen));
+    assert_eq!(circuit.enter("b", at(9_999)).err(), Some(Denial::CircuitOpen));
+    assert!(circuit.enter("b", at(10_000)).is_ok(), "the probe");
+}
+
+#[test]
+fn circuit_zone_faults_leave_other_zones_alone() {
+    let circuit = circuit(512);
+    for _ in 0..5 {
+        run(&circuit, "a", Outcome::ZoneFault, 0);
+    }
+    assert_eq!(circuit.enter("a", at(1)).err(), Some(Denial::CircuitOpen));
+    assert!(circuit.enter("b", at(1)).is_ok());
+    assert_eq!(
+        circuit.figures(at(1)),
+        CircuitFigures {
+            open: 1,
+            opened: 1,
+            fast_failed: 1,
+            inflight: 0
+        }
+    );
+}
+
+#[test]
+fn circuit_refusals_never_count_and_a_success_resets_the_row() {
+    let circuit = circuit(512);
+    for _ in 0..50 {
+        run(&circuit, "a", Outcome::Answered, 0);
+    }
+    for second in 0..50 {
+        // Four failures, then a success: never five in a row, and 4 of 5 only once 20 were made.
+        run(
+            &circuit,
+            "a",
+            if second % 5 == 4 {
+                Outcome::Success
+            } else {
+                Outcome::ZoneFault
+            },
+            second * 11_000,
+        );
+    }
+    assert!(circuit.enter("a", at(600_000)).is_ok());
+}
+
+#[test]
+fn circuit_more_than_half_of_twenty_calls_opens_it() {
+    let circuit = circuit(512);
+    for call in 0..20 {
+        let outcome = if call % 2 == 0 {
+            Outcome::Success
+        } else {
+            Outcome::ZoneFault
+        };
+        run(&circuit, "a", outcome, call * 100);
+    }
+    assert!(
+        circuit.enter("a", at(2000)).is_ok(),
+        "exactly half does not open it"
+    );
+    run(&circuit, "a", Outcome::ZoneFault, 2000);
+    assert_eq!(circuit.enter("a", at(2001)).err(), Some(Denial::CircuitOpen));
+}
+
+#[test]
+fn circuit_half_open_lets_one_probe_through() {
+    let circuit = circuit(512);
+    for _ in 0..5 {
+        run(&circuit, "a", Outcome::ZoneFault, 0);
+    }
+    let probe = circuit.enter("a", at(11_000)).unwrap();
+    assert_eq!(
+        circuit.enter("a", at(11_000)).err(),
+        Some(Denial::CircuitOpen),
+        "one probe at a time"
+    );
+    drop(probe);
+    let probe = circuit.enter("a", at(11_000)).unwrap();
+    probe.settle(Outcome::ZoneFault, at(11_000));
+    assert_eq!(
+        circuit.enter("a", at(19_000)).err(),
+        Some(Denial::CircuitOpen),
+        "open again"
+    );
+    circuit
+        .enter("a", at(22_000))
+        .unwrap()
+        .settle(Outcome::Answered, at(22_000));
+    let _one = circuit.enter("a", at(22_000)).unwrap();
+    assert!(circuit.enter("a", at(22_000)).is_ok(), "closed");
+}
+
+#[test]
+fn circuit_slots_are_bounded_and_one_zone_takes_half() {
+    let circuit = circuit(4);
+    let held: Vec<_> = ["a", "a", "b", "b"]
+        .map(|zone| circuit.enter(zone, at(0)).unwrap())
+        .into();
+    assert_eq!(circuit.enter("c", at(0)).err(), Some(Denial::ExchangesFull));
+    drop(held);
+    let _held = [
+        circuit.enter("a", at(0)).unwrap(),
+        circuit.enter("a", at(0)).unwrap(),
+    ];
+    assert_eq!(circuit.enter("a", at(0)).err(), Some(Denial::ExchangesFull));
+    assert!(circuit.enter("b", at(0)).is_ok());
+}
+
+#[test]
+fn circuit_forgets_idle_zones() {
+    let circuit = circuit(512);
+    for zone in 0..2 * IDLE_ZONES {
+        run(&circuit, &zone.to_string(), Outcome::Success, 0);
+    }
+    assert!(circuit.lock().zones.len() <= IDLE_ZONES + 1);
+}
+
+proptest! {
+    /// Whatever the order of events, nothing stays in flight and a circuit that is left alone
+    /// for 12 s lets a call through.
+    #[test]
+    fn circuit_always_recovers(steps in prop::collection::vec((0_usize..3, 0_u8..5, 0_u64..3000), 0..200)) {
+        let circuit = circuit(64);
+        let mut now = 0;
+        let mut held = Vec::new();
+        for (zone, action, wait) in steps {
+            now += wait;
+            if let Ok(slot) = circuit.enter(["a", "b", "c"][zone], at(now)) {
+                match action {
+                    0 => slot.settle(Outcome::Success, at(now)),
+                    1 => slot.settle(Outcome::Answered, at(now)),
+                    2 => slot.settle(Outcome::ZoneFault, at(now)),
+                    3 => slot.settle(Outcome::StsFault, at(now)),
+                    _ => held.push(slot),
+                }
+            }
+        }
+        held.clear();
+        prop_assert_eq!(circuit.figures(at(now)).inflight, 0);
+        for zone in ["a", "b", "c"] {
+            prop_assert!(circuit.enter(zone, at(now + 12_000)).is_ok());
+        }
+    }
+}

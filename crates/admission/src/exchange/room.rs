@@ -1,0 +1,39 @@
+//! Gate 13: there is room for the records of this request. No dispatch without evidence.
+
+use super::circuit::{Slot, Slotted};
+use crate::binding::Bound;
+use crate::denial::Denial;
+use crate::ports::EvidenceRooms;
+use crate::refused::Refused;
+
+/// A request whose evidence has room.
+pub struct Roomed<'r, R> {
+    bound: Bound<'r>,
+    slot: Slot,
+    room: R,
+}
+
+impl<'r, R> Roomed<'r, R> {
+    pub(crate) fn bound(&self) -> &Bound<'r> {
+        &self.bound
+    }
+
+    pub(crate) fn into_parts(self) -> (Bound<'r>, Slot, R) {
+        (self.bound, self.slot, self.room)
+    }
+}
+
+/// Reserves the room.
+///
+/// # Errors
+/// [`Denial::EvidenceUnavailable`].
+pub fn reserve<'r, E: EvidenceRooms + ?Sized>(
+    request: Slotted<'r>,
+    evidence: &E,
+) -> Result<Roomed<'r, E::Room>, Refused> {
+    let room = evidence
+        .reserve()
+        .map_err(|cause| request.bound().refuse(Denial::EvidenceUnavailable).because(cause))?;
+    let (bound, slot) = request.into_parts();
+    Ok(Roomed { bound, slot, room })
+}

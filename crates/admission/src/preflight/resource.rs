@@ -1,0 +1,49 @@
+//! Gate 4: the request names its resource.
+
+use super::bearer::Bearing;
+use super::framing::RESOURCE;
+use crate::denial::Denial;
+use crate::limits::Limits;
+use crate::received::Received;
+use crate::refused::Refused;
+
+/// A request that names a resource.
+pub struct Routed<'r> {
+    bearing: Bearing<'r>,
+    resource: &'r str,
+}
+
+impl<'r> Routed<'r> {
+    pub(crate) fn received(&self) -> Received<'r> {
+        self.bearing.received()
+    }
+
+    pub(crate) fn token(&self) -> &'r str {
+        self.bearing.token()
+    }
+
+    pub(crate) fn resource(&self) -> &'r str {
+        self.resource
+    }
+}
+
+/// Takes the resource identifier from `X-Caracal-Resource`: 1 to 256 printable ASCII bytes,
+/// surrounding blanks ignored.
+///
+/// # Errors
+/// [`Denial::MissingRouting`].
+pub fn name(bearing: Bearing<'_>) -> Result<Routed<'_>, Refused> {
+    let resource = bearing
+        .received()
+        .head
+        .headers
+        .get(RESOURCE)
+        .and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
+        .map(|text| text.trim_matches([' ', '\t']))
+        .filter(|text| (1..=Limits::MAX_RESOURCE_BYTES).contains(&text.len()))
+        .filter(|text| text.bytes().all(|byte| (0x20..=0x7e).contains(&byte)));
+    match resource {
+        Some(resource) => Ok(Routed { bearing, resource }),
+        None => Err(Refused::unverified(Denial::MissingRouting)),
+    }
+}

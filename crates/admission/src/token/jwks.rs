@@ -1,0 +1,166 @@
+//! A zone's key set (RFC 7517), parsed for the store of [`crate::ports::SigningKeys`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::VerifyingKey;
+
+/// Largest document in bytes.
+pub const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
+/// Most keys that are kept of one document; a zone publishes one or two.
+const MAX_KEYS: usize = 16;
+
+/// Why a document is no key set. The keys that are already there stay in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JwksError {
+    /// Longer than [`MAX_DOCUMENT_BYTES`].
+    #[error("JWKS document larger than 256 KiB")]
+    Oversized,
+    /// Not a JSON object with an array `keys`.
+    #[error("JWKS document is not a JSON key set")]
+    Malformed,
+    /// The same `kid` twice.
+    #[error("JWKS document names a kid twice")]
+    DuplicateKid,
+    /// No usable ES256 key in it.
+    #[error("JWKS document holds no usable ES256 key")]
+    NoUsableKey,
+    /// More usable keys than are kept.
+    #[error("JWKS document holds more than 16 keys")]
+    TooMany,
+}
+
+#[derive(serde::Deserialize)]
+struct Document {
+    keys: Vec<serde_json::Value>,
+}
+
+#[derive(serde::Deserialize)]
+struct Jwk {
+    kty: String,
+    crv: String,
+    alg: String,
+    kid: String,
+    x: String,
+    y: String,
+    #[serde(default, rename = "use")]
+    use_class: Option<String>,
+    #[serde(default)]
+    key_ops: Option<Vec<String>>,
+    /// A private key in a public document: whoever published it cannot be trusted with it.
+    #[serde(default)]
+    d: Option<serde::de::IgnoredAny>,
+}
+
+/// Parses a document. Keys of other kinds are skipped.
+///
+/// # Errors
+/// [`JwksError`]; a document without a single usable key is an error.
+pub fn parse(document: &[u8]) -> Result<HashMap<String, Arc<VerifyingKey>>, JwksError> {
+    if document.len() > MAX_DOCUMENT_BYTES {
+        return Err(JwksError::Oversized);
+    }
+    let document: Document = serde_json::from_slice(document).map_err(|_| JwksError::Malformed)?;
+    let mut keys = HashMap::new();
+    for jwk in document
+        .keys
+        .into_iter()
+        .filter_map(|value| serde_json::from_value::<Jwk>(value).ok())
+    {
+        let Some(key) = usable(&jwk) else { continue };
+        if keys.len() == MAX_KEYS {
+            return Err(JwksError::TooMany);
+        }
+        if keys.insert(jwk.kid, Arc::new(key)).is_some() {
+            return Err(JwksError::DuplicateKid);
+        }
+    }
+    if keys.is_empty() {
+        Err(JwksError::NoUsableKey)
+    } else {
+        Ok(keys)
+    }
+}
+
+fn usable(jwk: &Jwk) -> Option<VerifyingKey> {
+    let for_signatures = jwk
+        .use_class
+        .as_deref()
+        .is_none_or(|class| class.is_empty() || class == "sig");
+    let verifies = jwk
+        .key_ops
+        .as_ref()
+        .is_none_or(|ops| ops.is_empty() || ops.iter().any(|op| op == "verify"));
+    let es256 = jwk.kty == "EC" && jwk.crv == "P-256" && jwk.alg == "ES256" && !jwk.kid.is_empty();
+    if !(es256 && for_signatures && verifies && jwk.d.is_none()) {
+        return None;
+    }
+    VerifyingKey::new(&coordinate(&jwk.x)?, &coordinate(&jwk.y)?).ok()
+}
+
+fn coordinate(text: &str) -> Option<[u8; 32]> {
+    URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const X: &str = "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY";
+    const Y: &str = "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU";
+
+    fn key(extra: &str) -> String {
+        format!(r#"{{"kty":"EC","crv":"P-256","alg":"ES256","kid":"k","x":"{X}","y":"{Y}"{extra}}}"#)
+    }
+
+    fn parse_keys(keys: &str) -> Result<usize, JwksError> {
+        parse(format!(r#"{{"keys":[{keys}]}}"#).as_bytes()).map(|keys| keys.len())
+    }
+
+    #[test]
+    fn jwks_usable_keys_are_taken_and_others_skipped() {
+        assert_eq!(parse_keys(&key("")), Ok(1));
+        assert_eq!(parse_keys(&key(r#","use":"sig","key_ops":["verify"]"#)), Ok(1));
+        assert_eq!(parse_keys(&format!(r#"{},{{"kty":"RSA"}},7"#, key(""))), Ok(1));
+        for extra in [r#","use":"enc""#, r#","key_ops":["sign"]"#, r#","d":"AA""#] {
+            assert_eq!(parse_keys(&key(extra)), Err(JwksError::NoUsableKey), "{extra}");
+        }
+        for (from, to) in [
+            ("P-256", "P-384"),
+            ("ES256", "ES384"),
+            ("\"k\"", "\"\""),
+            ("axfR", "axfS"),
+            ("UfU", "Uf"),
+        ] {
+            assert_eq!(
+                parse_keys(&key("").replace(from, to)),
+                Err(JwksError::NoUsableKey),
+                "{to}"
+            );
+        }
+    }
+
+    #[test]
+    fn jwks_documents_that_are_not_key_sets_are_errors() {
+        assert_eq!(
+            parse_keys(&format!("{},{}", key(""), key(""))),
+            Err(JwksError::DuplicateKid)
+        );
+        assert_eq!(parse_keys(""), Err(JwksError::NoUsableKey));
+        for document in ["", "<html>", "[]", "{}", r#"{"keys":{}}"#] {
+            assert!(
+                matches!(parse(document.as_bytes()), Err(JwksError::Malformed)),
+                "{document}"
+            );
+        }
+        let oversized = format!(
+            r#"{{"keys":[{}],"pad":"{}"}}"#,
+            key(""),
+            "x".repeat(MAX_DOCUMENT_BYTES)
+        );
+        assert!(matches!(parse(oversized.as_bytes()), Err(JwksError::Oversized)));
+    }
+}
