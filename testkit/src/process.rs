@@ -1,0 +1,121 @@
+//! A child process whose output is read as it comes and that does not outlive its owner.
+
+use crate::wait::until;
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+/// Lines that a process has printed so far; shared with the thread that reads them.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Lines {
+    fn collect(&self, output: impl Read + Send + 'static) -> JoinHandle<()> {
+        let lines = self.clone();
+        std::thread::spawn(move || {
+            let mut output = BufReader::new(output);
+            let mut line = Vec::new();
+            while output.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+                let text = String::from_utf8_lossy(&line)
+                    .trim_end_matches(['\n', '\r'])
+                    .to_owned();
+                lines.0.lock().expect("the lines").push(text);
+                line.clear();
+            }
+        })
+    }
+
+    fn so_far(&self) -> Vec<String> {
+        self.0.lock().expect("the lines").clone()
+    }
+}
+
+/// A running child; killed when dropped.
+pub(crate) struct Process {
+    name: String,
+    child: Child,
+    status: Option<ExitStatus>,
+    stdout: Lines,
+    stderr: Lines,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Process {
+    /// Starts `command` in `directory`. `scripts/test` ends what works below its temporary directory, so a child of
+    /// a test that was killed does not stay behind.
+    pub(crate) fn start(mut command: Command, directory: &Path) -> Self {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let mut child = command
+            .current_dir(directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let (stdout, stderr) = (Lines::default(), Lines::default());
+        let readers = vec![
+            stdout.collect(child.stdout.take().expect("a piped stdout")),
+            stderr.collect(child.stderr.take().expect("a piped stderr")),
+        ];
+        Self {
+            name,
+            child,
+            status: None,
+            stdout,
+            stderr,
+            readers,
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn stdout(&self) -> Vec<String> {
+        self.stdout.so_far()
+    }
+
+    pub(crate) fn stderr(&self) -> Vec<String> {
+        self.stderr.so_far()
+    }
+
+    /// Both outputs, for the message of a failure.
+    pub(crate) fn output(&self) -> String {
+        [self.stdout(), self.stderr()].concat().join("\n")
+    }
+
+    /// How it ended, if it has. A status is handed out only when everything it printed has been read.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        if self.status.is_none() {
+            self.status = self.child.try_wait().expect("the state of a child");
+        }
+        if self.readers.iter().all(JoinHandle::is_finished) {
+            self.status
+        } else {
+            None
+        }
+    }
+
+    pub(crate) fn signal(&mut self, signal: Signal) {
+        if self.child.try_wait().expect("the state of a child").is_none() {
+            let pid = Pid::from_child(&self.child);
+            kill_process(pid, signal).unwrap_or_else(|error| panic!("{signal:?} to {}: {error}", self.name));
+        }
+    }
+
+    pub(crate) async fn wait(&mut self) -> ExitStatus {
+        let what = format!("the end of {}", self.name);
+        until(&what, async || self.ended()).await
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Also ends a stopped one. An error means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

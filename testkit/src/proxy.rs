@@ -1,0 +1,299 @@
+//! A TCP proxy that breaks connections on command.
+
+use crate::ports::{self, Reserved};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// What the proxy does to connections, new and open ones alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fault {
+    /// Passes every byte on.
+    #[default]
+    None,
+    /// Nothing listens: the kernel refuses new connections. Open ones are cut.
+    Refuse,
+    /// New connections are accepted and then ignored, and nothing is dialled; open ones are black holes.
+    Hang,
+    /// A connection is cut after this many bytes from the server, counted from its beginning.
+    CutAfter(u64),
+    /// Each piece of the server's bytes comes this much later.
+    Delay(Duration),
+    /// Connections are made, but no byte moves in either direction. Bytes held back flow again after the fault.
+    BlackHole,
+}
+
+/// A proxy on a free port of 127.0.0.1. Ends, with its connections, when dropped.
+pub struct FaultProxy {
+    port: Reserved,
+    fault: watch::Sender<Fault>,
+    listening: watch::Receiver<bool>,
+    accepted: Arc<AtomicU64>,
+    _tasks: JoinSet<()>,
+}
+
+impl FaultProxy {
+    /// Starts a proxy in front of `target`, without a fault.
+    pub async fn start(target: SocketAddr) -> Self {
+        let port = ports::port();
+        let (fault, faults) = watch::channel(Fault::None);
+        let (listens, listening) = watch::channel(false);
+        let accepted = Arc::default();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve(port.addr(), target, faults, listens, Arc::clone(&accepted)));
+        let proxy = Self {
+            port,
+            fault,
+            listening,
+            accepted,
+            _tasks: tasks,
+        };
+        proxy.set(Fault::None).await;
+        proxy
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.port.addr()
+    }
+
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port.port()
+    }
+
+    /// Changes the fault. Afterwards the port is open, or closed, as the fault wants it.
+    pub async fn set(&self, fault: Fault) {
+        self.fault.send_replace(fault);
+        let mut listening = self.listening.clone();
+        let wanted = fault != Fault::Refuse;
+        listening
+            .wait_for(|&listens| listens == wanted)
+            .await
+            .expect("the proxy runs");
+    }
+
+    /// How many connections were accepted so far.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::SeqCst)
+    }
+}
+
+async fn serve(
+    addr: SocketAddr,
+    target: SocketAddr,
+    mut faults: watch::Receiver<Fault>,
+    listens: watch::Sender<bool>,
+    accepted: Arc<AtomicU64>,
+) {
+    loop {
+        let listener = TcpListener::bind(addr).await.expect("the reserved port");
+        listens.send_replace(true);
+        let mut connections = JoinSet::new();
+        loop {
+            let for_connection = faults.clone();
+            tokio::select! {
+                refused = becomes(&mut faults, |fault| *fault == Fault::Refuse) => match refused {
+                    Some(_) => break,
+                    None => return,
+                },
+                Ok((client, _)) = listener.accept() => {
+                    accepted.fetch_add(1, Ordering::SeqCst);
+                    connections.spawn(relay(client, target, for_connection));
+                }
+            }
+            while connections.try_join_next().is_some() {}
+        }
+        drop(listener);
+        connections.shutdown().await;
+        listens.send_replace(false);
+        if becomes(&mut faults, |fault| *fault != Fault::Refuse)
+            .await
+            .is_none()
+        {
+            return;
+        }
+    }
+}
+
+async fn relay(client: TcpStream, target: SocketAddr, mut faults: watch::Receiver<Fault>) {
+    if becomes(&mut faults, |fault| *fault != Fault::Hang)
+        .await
+        .is_none()
+    {
+        return;
+    }
+    let Ok(server) = TcpStream::connect(target).await else {
+        return;
+    };
+    // Small pieces are the point of many tests; a failure to say so harms nothing.
+    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    tokio::select! {
+        () = upstream(from_client, to_server, faults.clone()) => {}
+        () = downstream(from_server, to_client, faults) => {}
+    }
+}
+
+/// Waits until the fault is of this kind; none when the proxy is gone.
+async fn becomes(faults: &mut watch::Receiver<Fault>, kind: impl FnMut(&Fault) -> bool) -> Option<Fault> {
+    faults.wait_for(kind).await.ok().map(|fault| *fault)
+}
+
+fn flows(fault: &Fault) -> bool {
+    !matches!(fault, Fault::Hang | Fault::BlackHole)
+}
+
+/// Client to server. Returns only on an error: the end of the client's bytes leaves the other direction open.
+async fn upstream(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut faults: watch::Receiver<Fault>) {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let Ok(read) = from.read(&mut buffer).await else {
+            return;
+        };
+        if becomes(&mut faults, flows).await.is_none() {
+            return;
+        }
+        if read == 0 {
+            let _ = to.shutdown().await;
+            return std::future::pending().await;
+        }
+        if to.write_all(&buffer[..read]).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Server to client, where delays and cuts happen.
+async fn downstream(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut faults: watch::Receiver<Fault>) {
+    let mut buffer = vec![0; 16 * 1024];
+    let mut passed = 0;
+    loop {
+        let Ok(read) = from.read(&mut buffer).await else {
+            return;
+        };
+        let Some(fault) = becomes(&mut faults, flows).await else {
+            return;
+        };
+        if let Fault::Delay(time) = fault {
+            tokio::time::sleep(time).await;
+        }
+        let mut piece = &buffer[..read];
+        if let Fault::CutAfter(limit) = fault {
+            let room = usize::try_from(limit.saturating_sub(passed)).unwrap_or(usize::MAX);
+            piece = &piece[..piece.len().min(room)];
+        }
+        passed += piece.len() as u64;
+        if to.write_all(piece).await.is_err()
+            || piece.is_empty()
+            || matches!(fault, Fault::CutAfter(n) if passed >= n)
+        {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::{Fault, FaultProxy};
+    use crate::http::{read_exactly, write_all};
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::time::Duration;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::task::JoinSet;
+
+    /// A server that sends back what it gets.
+    pub(crate) async fn echo() -> (SocketAddr, JoinSet<()>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                connections.spawn(async move {
+                    let (mut read, mut write) = stream.split();
+                    let _ = tokio::io::copy(&mut read, &mut write).await;
+                });
+            }
+        });
+        (addr, tasks)
+    }
+
+    async fn silent(stream: &mut TcpStream) -> bool {
+        tokio::time::timeout(Duration::from_millis(100), stream.read_u8())
+            .await
+            .is_err()
+    }
+
+    #[tokio::test]
+    async fn black_hole_holds_bytes_back_and_gives_them_after_the_fault() {
+        let (target, _echo) = echo().await;
+        let proxy = FaultProxy::start(target).await;
+        let mut stream = TcpStream::connect(proxy.addr()).await.unwrap();
+        write_all(&mut stream, b"one").await;
+        assert_eq!(read_exactly(&mut stream, 3).await, b"one");
+        proxy.set(Fault::BlackHole).await;
+        write_all(&mut stream, b"two").await;
+        assert!(silent(&mut stream).await);
+        proxy.set(Fault::None).await;
+        assert_eq!(read_exactly(&mut stream, 3).await, b"two");
+        assert_eq!(proxy.accepted(), 1);
+    }
+
+    #[tokio::test]
+    async fn refusing_cuts_open_connections_and_the_port_comes_back() {
+        let (target, _echo) = echo().await;
+        let proxy = FaultProxy::start(target).await;
+        let mut stream = TcpStream::connect(proxy.addr()).await.unwrap();
+        write_all(&mut stream, b"one").await;
+        assert_eq!(read_exactly(&mut stream, 3).await, b"one");
+        proxy.set(Fault::Refuse).await;
+        assert!(matches!(stream.read(&mut [0; 1]).await, Ok(0) | Err(_)));
+        assert!(TcpStream::connect(proxy.addr()).await.is_err());
+        proxy.set(Fault::None).await;
+        let mut stream = TcpStream::connect(proxy.addr()).await.unwrap();
+        write_all(&mut stream, b"two").await;
+        assert_eq!(read_exactly(&mut stream, 3).await, b"two");
+    }
+
+    #[tokio::test]
+    async fn hanging_accepts_and_says_nothing() {
+        let (target, _echo) = echo().await;
+        let proxy = FaultProxy::start(target).await;
+        proxy.set(Fault::Hang).await;
+        let mut stream = TcpStream::connect(proxy.addr()).await.unwrap();
+        write_all(&mut stream, b"one").await;
+        assert!(silent(&mut stream).await);
+    }
+
+    #[tokio::test]
+    async fn cut_comes_after_exactly_so_many_bytes() {
+        let (target, _echo) = echo().await;
+        let proxy = FaultProxy::start(target).await;
+        proxy.set(Fault::CutAfter(5)).await;
+        let mut stream = TcpStream::connect(proxy.addr()).await.unwrap();
+        write_all(&mut stream, b"1234567").await;
+        let mut got = Vec::new();
+        let _ = stream.read_to_end(&mut got).await;
+        assert_eq!(got, b"12345");
+    }
+
+    #[tokio::test]
+    async fn delay_comes_before_each_answer() {
+        let (target, _echo) = echo().await;
+        let proxy = FaultProxy::start(target).await;
+        proxy.set(Fault::Delay(Duration::from_millis(300))).await;
+        let mut stream = TcpStream::connect(proxy.addr()).await.unwrap();
+        write_all(&mut stream, b"late").await;
+        assert!(silent(&mut stream).await);
+        assert_eq!(read_exactly(&mut stream, 4).await, b"late");
+    }
+}
