@@ -1,0 +1,151 @@
+//! The caller's head becomes the upstream's.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use http::header::{COOKIE, Entry, HOST, HeaderValue, TE, TRAILER};
+use http::request::Parts;
+use http::{Extensions, HeaderMap, Uri, Version};
+
+use crate::credential::Credential;
+use crate::forwarded::{CallerSide, Scheme, TrustedProxies};
+use crate::framing::{self, AmbiguousLength};
+use crate::response::WayBack;
+use crate::trace::{self, FreshTrace};
+use crate::trailers::{self, RequestTrailers};
+use crate::upstream::Base;
+use crate::{baggage, connection, reserved, target};
+
+/// What the gateway knows of a request besides its head.
+#[derive(Debug, Clone, Copy)]
+pub struct Crossing<'a> {
+    /// The address at the other end of the caller's connection.
+    pub peer: IpAddr,
+    /// How the caller spoke to the gateway.
+    pub scheme: Scheme,
+    /// The id under which this request is known everywhere.
+    pub request_id: &'a HeaderValue,
+    /// Whose `X-Forwarded-*` headers are believed.
+    pub trusted_proxies: &'a TrustedProxies,
+    /// The trace to start when the caller brought no valid one.
+    pub trace: FreshTrace,
+}
+
+/// A request that is ready to go upstream.
+///
+/// The head may hold a credential in its headers and in its target. `Debug` shows neither; do not log the target.
+pub struct Outbound {
+    /// Origin-form target, `Host` set, HTTP/1.1, without extensions.
+    pub head: Parts,
+    /// Which trailers may follow the body.
+    pub trailers: RequestTrailers,
+    /// What the answer's head has to respect.
+    pub way_back: WayBack,
+}
+
+impl fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbound")
+            .field("method", &self.head.method)
+            .field("path", &self.head.uri.path())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a request has no form in which it could cross.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RewriteError {
+    /// The target has no path: `*`, or the authority form of `CONNECT`.
+    #[error("the request target has no path")]
+    Target,
+    /// The joined target is longer than 64 KiB.
+    #[error("the joined request target is too long")]
+    JoinedTarget,
+    /// `Content-Length` lines that disagree or are no number.
+    #[error("the content length is ambiguous")]
+    AmbiguousLength,
+}
+
+impl From<AmbiguousLength> for RewriteError {
+    fn from(_: AmbiguousLength) -> Self {
+        Self::AmbiguousLength
+    }
+}
+
+/// Turns the caller's head into the upstream's, in place.
+///
+/// What the caller said about its own connection, the gateway or the credential is removed first; what the gateway
+/// states is set last, so that no header of the caller can remove or replace it.
+///
+/// # Errors
+/// When the request has no path, its length is ambiguous, or the joined target is too long.
+pub fn request_head(
+    mut head: Parts,
+    crossing: &Crossing<'_>,
+    base: &Base,
+    credential: Credential,
+) -> Result<Outbound, RewriteError> {
+    let caller_target = head.uri.path_and_query().ok_or(RewriteError::Target)?;
+    let target = target::join(base, caller_target, credential.query_key())?;
+    let caller_side = CallerSide::read(&head, crossing.peer, crossing.scheme, crossing.trusted_proxies);
+    let has_length = framing::settle_length(&mut head.headers)?;
+    let wants_trailers = trailers::are_wanted(&head.headers);
+    let mut way_back = WayBack::of(&head, wants_trailers);
+    let request_trailers = RequestTrailers::new(credential.claimed_header().cloned());
+    let announced = match has_length {
+        true => None,
+        false => trailers::announcement(&head.headers, None, |name| request_trailers.may_cross(name)),
+    };
+
+    let headers = &mut head.headers;
+    connection::remove_listed(headers);
+    trailers::remove(headers, |name| {
+        reserved::stays_with_caller(name, credential.claimed_header())
+    });
+    baggage::remove_own_members(headers);
+    join_cookies(headers);
+    trace::settle(headers, crossing.trace);
+
+    way_back.hide_parameter(credential.state(headers));
+    caller_side.state(headers);
+    headers.insert(&reserved::X_REQUEST_ID, crossing.request_id.clone());
+    if let Some(host) = base.host_header() {
+        headers.insert(HOST, host);
+    }
+    if wants_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    if let Some(announced) = announced {
+        headers.insert(TRAILER, announced);
+    }
+
+    head.uri = Uri::from(target);
+    head.version = Version::HTTP_11;
+    // What the caller's connection left for itself means nothing to the upstream's.
+    head.extensions = Extensions::new();
+    Ok(Outbound {
+        head,
+        trailers: request_trailers,
+        way_back,
+    })
+}
+
+/// HTTP/2 callers may split cookies over lines, which HTTP/1.1 forbids (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    if let Entry::Occupied(mut entry) = headers.entry(COOKIE) {
+        let joined = entry
+            .iter()
+            .map(HeaderValue::as_bytes)
+            .collect::<Vec<_>>()
+            .join(&b"; "[..]);
+        if let Ok(joined) = HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)) {
+            entry.insert(joined);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,469 @@
+use super::*;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName};
+use http::{Method, Request};
+use proptest::prelude::*;
+
+const URL: &str = "https://up.example:8443/base?v=1";
+
+fn head(headers: &[(&str, &str)]) -> Parts {
+    let mut builder = Request::builder().uri("/x?a=1");
+    for (name, value) in headers {
+        builder = builder.header(*name, *value);
+    }
+    builder.body(()).unwrap().into_parts().0
+}
+
+fn cross(head: Parts, credential: Credential) -> Result<Outbound, RewriteError> {
+    let crossing = Crossing {
+        peer: "203.0.113.9".parse().unwrap(),
+        scheme: Scheme::Https,
+        request_id: &HeaderValue::from_static("id-1"),
+        trusted_proxies: &TrustedProxies::default(),
+        trace: FreshTrace::from_random([0x11; 16], [0x22; 8]),
+    };
+    request_head(head, &crossing, &Base::parse(URL).unwrap(), credential)
+}
+
+/// The lines that go upstream, sorted.
+fn lines(head: &Parts) -> Vec<String> {
+    let mut lines: Vec<String> = head
+        .headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
+        .collect();
+    lines.sort_unstable();
+    lines
+}
+
+const STATED: [&str; 6] = [
+    "host: up.example:8443",
+    "traceparent: 00-11111111111111111111111111111111-2222222222222222-01",
+    "x-forwarded-for: 203.0.113.9",
+    "x-forwarded-host: gateway.example",
+    "x-forwarded-proto: https",
+    "x-request-id: id-1",
+];
+
+/// Checks that exactly the given lines go upstream beside those that the gateway always states.
+fn check(headers: &[(&str, &str)], credential: Credential, expect: &[&str]) {
+    let mut with_host = vec![("host", "gateway.example")];
+    with_host.extend(headers);
+    let mut expect: Vec<&str> = STATED.into_iter().chain(expect.iter().copied()).collect();
+    expect.sort_unstable();
+    assert_eq!(
+        lines(&cross(head(&with_host), credential).unwrap().head),
+        expect,
+        "{headers:?}"
+    );
+}
+
+fn bearer() -> Credential {
+    Credential::header(AUTHORIZATION, "Bearer", "up").unwrap()
+}
+
+fn api_key() -> Credential {
+    Credential::header(HeaderName::from_static("x-api-key"), "", "up").unwrap()
+}
+
+#[test]
+fn nothing_is_added_that_the_caller_did_not_send() {
+    check(&[], Credential::none(), &[]);
+}
+
+#[test]
+fn ordinary_headers_cross_unchanged() {
+    let headers = [
+        ("accept", "*/*"),
+        ("content-length", "5"),
+        ("cookie", "a=b"),
+        ("my_header", "x"),
+        ("mcp-session-id", "s"),
+        ("user-agent", "u"),
+        ("via", "1.1 other"),
+        ("x-api-key", "own"),
+    ];
+    let expect = headers.map(|(name, value)| format!("{name}: {value}"));
+    check(
+        &headers,
+        Credential::none(),
+        &expect.each_ref().map(String::as_str),
+    );
+}
+
+#[test]
+fn repeated_headers_cross_in_order() {
+    let outbound = cross(head(&[("accept", "b"), ("accept", "a")]), Credential::none()).unwrap();
+    let values: Vec<_> = outbound.head.headers.get_all("accept").iter().collect();
+    assert_eq!(values, ["b", "a"]);
+}
+
+#[test]
+fn target_is_origin_form_below_the_base() {
+    let outbound = cross(head(&[]), Credential::none()).unwrap();
+    assert_eq!(outbound.head.uri, "/base/x?v=1&a=1");
+    assert_eq!(
+        (outbound.head.uri.scheme(), outbound.head.uri.authority()),
+        (None, None)
+    );
+    assert_eq!(outbound.head.version, Version::HTTP_11);
+}
+
+#[test]
+fn target_that_names_no_path_is_refused() {
+    for target in ["*", "gateway.example:443"] {
+        let mut head = head(&[]);
+        head.uri = target.parse().unwrap();
+        assert_eq!(
+            cross(head, Credential::none()).unwrap_err(),
+            RewriteError::Target,
+            "{target}"
+        );
+    }
+}
+
+#[test]
+fn extensions_of_the_callers_connection_do_not_cross() {
+    let mut head = head(&[]);
+    head.extensions.insert("left by the server library");
+    assert!(
+        cross(head, Credential::none())
+            .unwrap()
+            .head
+            .extensions
+            .is_empty()
+    );
+}
+
+#[test]
+fn hop_by_hop_headers_do_not_cross() {
+    let headers = [
+        ("connection", "keep-alive"),
+        ("http2-settings", "AAMAAABkAAQAAP__"),
+        ("keep-alive", "timeout=5"),
+        ("proxy", "http://evil.example"),
+        ("proxy-authenticate", "Basic"),
+        ("proxy-authorization", "Basic eA=="),
+        ("proxy-connection", "keep-alive"),
+        ("te", "gzip"),
+        ("trailer", "transfer-encoding"),
+        ("transfer-encoding", "chunked"),
+        ("upgrade", "websocket"),
+        ("Transfer_Encoding", "chunked"),
+        ("Content_Length", "7"),
+        ("Proxy_Connection", "keep-alive"),
+    ];
+    check(&headers, Credential::none(), &[]);
+}
+
+#[test]
+fn connection_second_line_is_honoured_in_the_request() {
+    check(
+        &[
+            ("connection", "close"),
+            ("connection", "X-Secret"),
+            ("x-secret", "1"),
+            ("b", "2"),
+        ],
+        bearer(),
+        &["authorization: Bearer up", "b: 2"],
+    );
+}
+
+#[test]
+fn connection_cannot_remove_what_the_gateway_states() {
+    let named = "X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host, X-Request-Id, Host, Authorization, \
+                 X-Caracal-Identity, traceparent, TE";
+    let credential = bearer().with_identity("mandate").unwrap();
+    check(
+        &[("connection", named), ("te", "trailers")],
+        credential,
+        &[
+            "authorization: Bearer up",
+            "te: trailers",
+            "x-caracal-identity: mandate",
+        ],
+    );
+}
+
+#[test]
+fn reserved_headers_of_the_caller_do_not_cross_in_any_spelling() {
+    let names = [
+        "Forwarded",
+        "X-Forwarded-For",
+        "X-Forwarded-Uri",
+        "X-Forwarded-Prefix",
+        "X_Forwarded_For",
+        "x-forwarded_host",
+        "X-Real-IP",
+        "x_real_ip",
+        "X-Caracal-Identity",
+        "X_Caracal_Identity",
+        "X-Caracal-Client-ID",
+        "X-Caracal-Resource",
+        "X-Request-Id",
+        "X_Request_Id",
+    ];
+    check(&names.map(|name| (name, "spoofed")), Credential::none(), &[]);
+}
+
+#[test]
+fn the_callers_mandate_does_not_cross_in_any_mode() {
+    let headers = [
+        ("authorization", "Bearer mandate"),
+        ("authorization", "Bearer second"),
+    ];
+    check(&headers, Credential::none(), &[]);
+    check(&headers, bearer(), &["authorization: Bearer up"]);
+    check(&headers, api_key(), &["x-api-key: up"]);
+    check(&headers, Credential::query("key", "up").unwrap(), &[]);
+}
+
+#[test]
+fn the_callers_value_of_the_credential_header_does_not_cross_in_any_spelling() {
+    let headers = [
+        ("x-api-key", "own"),
+        ("X_Api_Key", "own"),
+        ("x-api_key", "own"),
+        ("x-api-keys", "other"),
+    ];
+    check(&headers, api_key(), &["x-api-key: up", "x-api-keys: other"]);
+    let claimed = HeaderName::from_static("x-api-key");
+    check(
+        &headers,
+        Credential::none().claiming(claimed),
+        &["x-api-keys: other"],
+    );
+}
+
+#[test]
+fn credential_in_the_query_is_joined_to_the_target() {
+    let mut head = head(&[]);
+    head.uri = "/x?key=evil&a=1&%6bey=evil".parse().unwrap();
+    let outbound = cross(head, Credential::query("key", "s3cret").unwrap()).unwrap();
+    assert_eq!(outbound.head.uri, "/base/x?v=1&a=1&key=s3cret");
+}
+
+#[test]
+fn outbound_debug_shows_no_secret() {
+    let credential = Credential::query("key", "s3cret")
+        .unwrap()
+        .with_identity("s3cret")
+        .unwrap();
+    let text = format!("{:?}", cross(head(&[("cookie", "s3cret")]), credential).unwrap());
+    assert!(text.contains("/base/x") && !text.contains("s3cret"), "{text}");
+}
+
+#[test]
+fn expect_is_answered_by_the_gateway_and_does_not_cross() {
+    check(
+        &[("expect", "100-continue"), ("content-length", "5")],
+        Credential::none(),
+        &["content-length: 5"],
+    );
+}
+
+#[test]
+fn content_length_crosses_and_is_settled_first() {
+    check(
+        &[("content-length", "0")],
+        Credential::none(),
+        &["content-length: 0"],
+    );
+    check(
+        &[("content-length", "5"), ("content-length", "5")],
+        Credential::none(),
+        &["content-length: 5"],
+    );
+    check(
+        &[("content-length", "5"), ("transfer-encoding", "chunked")],
+        Credential::none(),
+        &[],
+    );
+    check(
+        &[("content-length", "5"), ("connection", "content-length")],
+        Credential::none(),
+        &["content-length: 5"],
+    );
+    let ambiguous = head(&[("content-length", "5"), ("content-length", "6")]);
+    assert_eq!(
+        cross(ambiguous, Credential::none()).unwrap_err(),
+        RewriteError::AmbiguousLength
+    );
+}
+
+#[test]
+fn te_trailers_is_sent_again_and_nothing_else_of_te() {
+    check(
+        &[("te", "gzip;q=0.5, trailers"), ("connection", "te")],
+        Credential::none(),
+        &["te: trailers"],
+    );
+    check(&[("te", "deflate")], Credential::none(), &[]);
+}
+
+#[test]
+fn trailers_of_the_request_are_announced_anew() {
+    let trailer = (
+        "trailer",
+        "X-Checksum, Host, X-Api-Key, x_api_key, x-forwarded-for",
+    );
+    check(
+        &[trailer, ("transfer-encoding", "chunked")],
+        api_key(),
+        &["trailer: x-checksum", "x-api-key: up"],
+    );
+    check(
+        &[trailer, ("content-length", "5")],
+        api_key(),
+        &["content-length: 5", "x-api-key: up"],
+    );
+}
+
+#[test]
+fn trailers_of_the_request_are_filtered_with_the_credential_in_mind() {
+    let outbound = cross(head(&[]), api_key()).unwrap();
+    let mut trailers = head(&[("x_api_key", "own"), ("x-checksum", "1")]).headers;
+    outbound.trailers.filter(&mut trailers);
+    assert_eq!(trailers.keys().collect::<Vec<_>>(), ["x-checksum"]);
+}
+
+#[test]
+fn traceparent_of_the_caller_is_kept_with_its_tracestate() {
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let outbound = cross(
+        head(&[("traceparent", parent), ("tracestate", "v=1")]),
+        Credential::none(),
+    )
+    .unwrap();
+    assert_eq!(outbound.head.headers["traceparent"], parent);
+    assert_eq!(outbound.head.headers["tracestate"], "v=1");
+}
+
+#[test]
+fn tracestate_without_its_traceparent_does_not_cross() {
+    check(&[("tracestate", "v=1")], Credential::none(), &[]);
+    check(
+        &[("tracestate", "v=1"), ("traceparent", "00-xyz")],
+        Credential::none(),
+        &[],
+    );
+}
+
+#[test]
+fn baggage_of_the_gateways_own_names_does_not_cross() {
+    check(
+        &[("baggage", "a=1,Caracal.session=s"), ("baggage", "caracal.hop=2")],
+        Credential::none(),
+        &["baggage: a=1"],
+    );
+}
+
+#[test]
+fn cookies_that_http2_split_are_joined() {
+    check(
+        &[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")],
+        Credential::none(),
+        &["cookie: a=1; b=2; c=3"],
+    );
+}
+
+#[test]
+fn host_of_an_http2_caller_is_its_authority() {
+    let mut head = head(&[]);
+    head.uri = "https://gateway.example/x".parse().unwrap();
+    head.version = Version::HTTP_2;
+    head.method = Method::POST;
+    let outbound = cross(head, Credential::none()).unwrap();
+    assert_eq!(lines(&outbound.head), STATED);
+    assert_eq!(outbound.head.method, Method::POST);
+}
+
+/// Names built from pieces that matter, joined by any character that a header name may hold between words.
+fn a_name() -> impl Strategy<Value = String> {
+    let word = prop::sample::select(vec![
+        "x",
+        "caracal",
+        "forwarded",
+        "for",
+        "host",
+        "real",
+        "ip",
+        "request",
+        "id",
+        "identity",
+        "authorization",
+        "api",
+        "key",
+        "proxy",
+        "connection",
+        "te",
+        "trailer",
+        "transfer",
+        "encoding",
+        "keep",
+        "alive",
+        "upgrade",
+        "content",
+        "length",
+        "expect",
+        "accept",
+        "Cookie",
+    ]);
+    let separator = prop::sample::select(b"-_.!#$%&'*+^`|~".to_vec());
+    prop::collection::vec((word, separator), 1..5).prop_map(|words| {
+        let mut name: String = words
+            .into_iter()
+            .flat_map(|(word, by)| [word.to_owned(), char::from(by).to_string()])
+            .collect();
+        name.pop();
+        name
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_reserved_name_of_the_caller_survives_whatever_its_spelling(
+        names in prop::collection::vec(a_name(), 0..12), listed in prop::collection::vec(a_name(), 0..4),
+    ) {
+        let connection = listed.join(", ");
+        let mut headers: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "spoofed value")).collect();
+        headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-length"));
+        headers.push(("connection", &connection));
+        let outbound = cross(head(&headers), api_key()).unwrap();
+        for (name, value) in &outbound.head.headers {
+            let dashed: String = name.as_str().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+            let guarded = ["x-caracal-", "x-forwarded-", "proxy-"].iter().any(|prefix| dashed.starts_with(prefix))
+                || [
+                    "forwarded", "x-real-ip", "x-request-id", "authorization", "x-api-key", "host", "connection", "te",
+                    "trailer", "transfer-encoding", "keep-alive", "upgrade", "expect", "proxy", "content-length",
+                ].contains(&dashed.as_str());
+            // `Host` is what X-Forwarded-Host repeats; every other guarded name has the gateway's own value.
+            prop_assert!(!guarded || name == "x-forwarded-host" || value != "spoofed value", "{}", name);
+            prop_assert!(!guarded || dashed == name.as_str(), "{}", name);
+        }
+        for name in ["x-forwarded-for", "x-forwarded-proto", "x-request-id", "host", "x-api-key", "traceparent"] {
+            prop_assert_eq!(outbound.head.headers.get_all(name).iter().count(), 1, "{}", name);
+        }
+    }
+
+    #[test]
+    fn crossing_twice_leaves_the_headers_of_crossing_once(names in prop::collection::vec(a_name(), 0..12)) {
+        let mut headers: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
+        headers.extend([("te", "trailers"), ("baggage", "caracal.a=1,b=2"), ("trailer", "x-checksum")]);
+        let once = cross(head(&headers), bearer()).unwrap().head;
+        let mut again = once.clone();
+        again.headers.remove("x-forwarded-host");
+        let mut again = cross(again, bearer()).unwrap().head;
+        // The second crossing sees the first one's Host.
+        again.headers.remove("x-forwarded-host");
+        let mut expect = once.headers;
+        expect.remove("x-forwarded-host");
+        prop_assert_eq!(again.headers, expect);
+    }
+
+    #[test]
+    fn length_that_crosses_is_the_callers(length in any::<u64>()) {
+        let outbound = cross(head(&[("content-length", &length.to_string())]), bearer()).unwrap();
+        prop_assert_eq!(&outbound.head.headers[CONTENT_LENGTH], &length.to_string());
+    }
+}

@@ -1,0 +1,262 @@
+use super::*;
+use http::header::{CONTENT_LENGTH, HeaderName};
+use http::{Request, Response};
+use proptest::prelude::*;
+
+use crate::{Credential, Crossing, FreshTrace, Scheme, TrustedProxies, request_head};
+
+const URL: &str = "https://up.example/base?sig=s3cret";
+
+/// What a request with the given method, version and headers settles.
+fn way_back(method: Method, version: Version, headers: &[(&str, &str)], credential: Credential) -> WayBack {
+    let mut builder = Request::builder().method(method).version(version).uri("/x");
+    for (name, value) in headers {
+        builder = builder.header(*name, *value);
+    }
+    let crossing = Crossing {
+        peer: "203.0.113.9".parse().unwrap(),
+        scheme: Scheme::Https,
+        request_id: &HeaderValue::from_static("id-1"),
+        trusted_proxies: &TrustedProxies::default(),
+        trace: FreshTrace::from_random([1; 16], [2; 8]),
+    };
+    let head = builder.body(()).unwrap().into_parts().0;
+    request_head(head, &crossing, &Base::parse(URL).unwrap(), credential)
+        .unwrap()
+        .way_back
+}
+
+fn plain() -> WayBack {
+    way_back(Method::GET, Version::HTTP_11, &[], Credential::none())
+}
+
+fn with_te() -> WayBack {
+    way_back(
+        Method::GET,
+        Version::HTTP_11,
+        &[("te", "trailers")],
+        Credential::none(),
+    )
+}
+
+fn answer(status: u16, headers: &[(&str, &str)], way_back: &WayBack) -> Result<Inbound, ResponseError> {
+    let mut builder = Response::builder().status(status);
+    for (name, value) in headers {
+        builder = builder.header(*name, *value);
+    }
+    let context = ResponseContext {
+        base: &Base::parse(URL).unwrap(),
+        way_back,
+        request_id: &HeaderValue::from_static("id-1"),
+        token_expires_in: 290,
+    };
+    response_head(builder.body(()).unwrap().into_parts().0, &context)
+}
+
+/// Checks that exactly the given lines reach the caller beside those that the gateway always states.
+fn check(headers: &[(&str, &str)], expect: &[&str]) {
+    let inbound = answer(200, headers, &plain()).unwrap();
+    let mut lines: Vec<String> = inbound
+        .head
+        .headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+        .collect();
+    lines.sort_unstable();
+    let mut expect: Vec<&str> = ["x-caracal-token-expires-in: 290", "x-request-id: id-1"]
+        .into_iter()
+        .chain(expect.iter().copied())
+        .collect();
+    expect.sort_unstable();
+    assert_eq!(lines, expect, "{headers:?}");
+}
+
+#[test]
+fn ordinary_response_headers_return_unchanged() {
+    let headers = [
+        ("cache-control", "no-store"),
+        ("content-encoding", "gzip"),
+        ("content-length", "5"),
+        ("date", "Tue, 15 Nov 1994 08:12:31 GMT"),
+        ("mcp-session-id", "s"),
+        ("set-cookie", "a=1; Path=/"),
+        ("set-cookie", "b=2"),
+        ("www-authenticate", "Basic"),
+    ];
+    let expect = headers.map(|(name, value)| format!("{name}: {value}"));
+    check(&headers, &expect.each_ref().map(String::as_str));
+}
+
+#[test]
+fn hop_by_hop_response_headers_stay_behind() {
+    let headers = [
+        ("connection", "close"),
+        ("connection", "X-Internal"),
+        ("x-internal", "1"),
+        ("keep-alive", "timeout=5"),
+        ("proxy-authenticate", "Basic"),
+        ("transfer-encoding", "chunked"),
+        ("trailer", "x-checksum"),
+        ("upgrade", "h2c"),
+    ];
+    check(&headers, &[]);
+}
+
+#[test]
+fn headers_that_describe_the_upstreams_software_stay_behind() {
+    let headers = [
+        ("server", "Apache/2.4.1"),
+        ("x-powered-by", "PHP/5"),
+        ("x-aspnet-version", "4"),
+        ("x-aspnetmvc-version", "5"),
+        ("refresh", "0; url=https://evil.example"),
+        ("alt-svc", "h3=\":443\""),
+    ];
+    check(&headers, &[]);
+}
+
+#[test]
+fn gateway_owned_names_replace_the_upstreams() {
+    let headers = [
+        ("x-request-id", "upstream"),
+        ("x-request-id", "twice"),
+        ("X_Request_Id", "upstream"),
+        ("x-caracal-token-expires-in", "9999"),
+        ("x-caracal-revoked", "true"),
+        ("x-caracal-identity", "mandate"),
+        ("X_Caracal_Identity", "mandate"),
+    ];
+    check(&headers, &[]);
+}
+
+#[test]
+fn connection_of_the_upstream_cannot_remove_gateway_owned_names() {
+    check(&[("connection", "X-Request-Id, X-Caracal-Token-Expires-In")], &[]);
+}
+
+#[test]
+fn location_elsewhere_stays_behind_and_below_the_base_becomes_relative() {
+    check(&[("location", "http://169.254.169.254/latest")], &[]);
+    check(
+        &[("location", "/ok"), ("location", "https://evil.example")],
+        &["location: /ok"],
+    );
+    check(
+        &[("content-location", "https://up.example/base/x?sig=s3cret&a=1")],
+        &["content-location: /x?a=1"],
+    );
+}
+
+#[test]
+fn location_does_not_hand_the_api_key_to_the_caller() {
+    let way_back = way_back(
+        Method::GET,
+        Version::HTTP_11,
+        &[],
+        Credential::query("key", "s3cret").unwrap(),
+    );
+    let inbound = answer(301, &[("location", "/x/?a=1&key=s3cret")], &way_back).unwrap();
+    assert_eq!(inbound.head.headers["location"], "/x/?a=1");
+}
+
+#[test]
+fn informational_answers_are_refused() {
+    for status in [100, 101, 103] {
+        assert_eq!(
+            answer(status, &[], &plain()).unwrap_err(),
+            ResponseError::Informational,
+            "{status}"
+        );
+    }
+}
+
+#[test]
+fn length_of_the_answer_has_one_meaning() {
+    check(
+        &[("content-length", "5"), ("content-length", "5")],
+        &["content-length: 5"],
+    );
+    check(&[("content-length", "5"), ("transfer-encoding", "chunked")], &[]);
+    let smuggled = answer(200, &[("content-length", "5"), ("content-length", "6")], &plain());
+    assert_eq!(smuggled.unwrap_err(), ResponseError::AmbiguousLength);
+}
+
+#[test]
+fn an_old_upstream_does_not_make_the_gateway_old() {
+    let mut head = Response::new(()).into_parts().0;
+    head.version = Version::HTTP_10;
+    let context = ResponseContext {
+        base: &Base::parse(URL).unwrap(),
+        way_back: &plain(),
+        request_id: &HeaderValue::from_static("id-1"),
+        token_expires_in: 0,
+    };
+    assert_eq!(
+        response_head(head, &context).unwrap().head.version,
+        Version::HTTP_11
+    );
+}
+
+#[test]
+fn trailers_are_announced_when_the_caller_takes_them_and_the_framing_carries_them() {
+    let chunked = [
+        ("transfer-encoding", "chunked"),
+        ("trailer", "Grpc-Status, X-Caracal-Identity, Set-Cookie"),
+    ];
+    let http2 = way_back(
+        Method::POST,
+        Version::HTTP_2,
+        &[("te", "trailers")],
+        Credential::none(),
+    );
+    for way_back in [with_te(), http2] {
+        let inbound = answer(200, &chunked, &way_back).unwrap();
+        assert_eq!(inbound.head.headers["trailer"], "x-caracal-revoked, grpc-status");
+        assert!(inbound.carries_trailers);
+        assert_eq!(
+            answer(200, &[], &way_back).unwrap().head.headers["trailer"],
+            "x-caracal-revoked"
+        );
+    }
+}
+
+#[test]
+fn trailers_are_not_announced_when_they_could_not_be_sent() {
+    let te = [("te", "trailers")];
+    let head = way_back(Method::HEAD, Version::HTTP_11, &te, Credential::none());
+    let old = way_back(Method::GET, Version::HTTP_10, &te, Credential::none());
+    for (status, headers, way_back) in [
+        (200, &[("content-length", "5")][..], with_te()),
+        (204, &[], with_te()),
+        (304, &[], with_te()),
+        (200, &[], head),
+        (200, &[], old),
+        (
+            200,
+            &[("transfer-encoding", "chunked"), ("trailer", "grpc-status")],
+            plain(),
+        ),
+    ] {
+        let inbound = answer(status, headers, &way_back).unwrap();
+        assert!(
+            !inbound.head.headers.contains_key("trailer"),
+            "{status} {headers:?} {way_back:?}"
+        );
+        assert!(!inbound.carries_trailers);
+    }
+}
+
+proptest! {
+    #[test]
+    fn answer_rewritten_twice_is_rewritten_once(
+        names in prop::collection::vec("[a-z_-]{1,12}|x[-_]caracal[-_][a-z]{1,8}|server|x-powered-by", 0..12),
+    ) {
+        let headers: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
+        let once = answer(200, &headers, &plain()).unwrap().head.headers;
+        let again: Vec<(&str, &str)> = once.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        prop_assert_eq!(&answer(200, &again, &plain()).unwrap().head.headers, &once);
+        let owned = |name: &HeaderName| name.as_str().replace('_', "-").starts_with("x-caracal-");
+        prop_assert_eq!(once.keys().filter(|name| owned(name)).count(), 1, "only the gateway's own");
+        prop_assert!(once.get_all(CONTENT_LENGTH).iter().count() <= 1);
+    }
+}
