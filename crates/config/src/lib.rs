@@ -1,1 +1,49 @@
-//! The environment becomes a Config, or every error at once.
+//! The environment becomes a [`Config`], or every violation at once.
+//!
+//! * [`keys`] declares every variable once: name, kind, default, meaning, and whether it is a secret.
+//! * `reader` reads them over an [`Env`] and remembers what is wrong; `grammar` knows how values are spelled.
+//! * `rules` holds one function for each rule that needs more than one value, such as those of production.
+//! * [`Config`] is what remains: typed, with a proof of development mode in every lax option.
+//! * [`checklist`] answers `caracal-gateway check`; [`render`] writes `--help` and `docs/configuration.md`.
+//!
+//! Only [`ProcessEnv`] reads the process environment. Secrets have no `Display`, and no error repeats one.
+
+mod checklist;
+mod egress;
+mod endpoints;
+mod env;
+mod gates;
+mod grammar;
+pub mod keys;
+mod limits;
+mod listener;
+mod load;
+mod operator;
+mod reader;
+pub mod render;
+mod rules;
+mod secret;
+mod signing;
+mod stores;
+mod sts;
+mod tls;
+mod violation;
+mod warning;
+
+#[cfg(test)]
+mod tests;
+
+pub use checklist::{ChecklistLine, Status, checklist};
+pub use env::{Env, Layered, MapEnv, ProcessEnv};
+pub use gates::Gates;
+pub use limits::{Capacity, Timeouts};
+pub use listener::{Listener, Transport};
+pub use load::Config;
+pub use operator::{Evidence, Fsync, LifeCycle, LogLevel, MetricsAccess, Operator};
+pub use secret::{HmacKey, Secret};
+pub use signing::SigningKeys;
+pub use stores::{Database, External, Redis, Stores};
+pub use sts::{Dialect, Sts, StsTransport};
+pub use tls::{Authorities, ClientTls, Identity, IdentityError};
+pub use violation::{PREFIX, Quoted, Violation, Violations};
+pub use warning::{LaxFlag, Warning};

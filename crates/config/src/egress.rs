@@ -1,0 +1,87 @@
+//! Where requests may go.
+
+use admission::limits::{EgressPolicy, PrivateUpstreams};
+use admission::mode::Mode;
+use url::Host;
+
+use crate::keys::gates as keys;
+use crate::reader::{Read, Reader};
+use crate::rules;
+use crate::violation::{Quoted, Violation};
+use crate::warning::{LaxFlag, Warning};
+
+/// Reads the policy; the gateway's own endpoints are added once every backend is known.
+pub(crate) fn read(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<EgressPolicy> {
+    let allowlist = allowlist(reader);
+    let allowed = reader.flag(&keys::ALLOW_PRIVATE_UPSTREAMS);
+    let (allowlist, allowed) = (allowlist?, allowed?);
+    let private = reader.judge(rules::private_upstreams(mode.ok(), allowed, &allowlist))?;
+    if private == PrivateUpstreams::Allowed && allowlist.is_empty() {
+        reader.warn(Warning::Lax(LaxFlag::AnyPrivateUpstream));
+    }
+    Ok(EgressPolicy {
+        private,
+        allowlist,
+        own_endpoints: Vec::new(),
+    })
+}
+
+fn allowlist(reader: &mut Reader<'_>) -> Read<Vec<String>> {
+    let entries = reader.list(&keys::UPSTREAM_HOST_ALLOWLIST)?;
+    let hosts = entries
+        .iter()
+        .map(|entry| host(entry).ok_or_else(|| not_a_host(entry)));
+    reader.judge(hosts.collect())
+}
+
+fn not_a_host(entry: &str) -> Violation {
+    Violation::Value {
+        name: keys::UPSTREAM_HOST_ALLOWLIST.name,
+        value: Quoted::new(entry),
+        expected: "exact host names, without scheme, port, path or wildcard".to_owned(),
+    }
+}
+
+/// A host in the guard's normal form: lower case, no trailing dot, A-labels; IPv6 literals without brackets.
+fn host(entry: &str) -> Option<String> {
+    if let Ok(address) = entry.parse::<std::net::Ipv6Addr>() {
+        return Some(address.to_string());
+    }
+    match Host::parse(entry).ok()? {
+        Host::Ipv6(address) => Some(address.to_string()),
+        Host::Ipv4(address) => Some(address.to_string()),
+        Host::Domain(name) => {
+            let name = name.strip_suffix('.').unwrap_or(&name);
+            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+            (name.chars().all(plain) && name.split('.').all(|label| !label.is_empty()))
+                .then(|| name.to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn allowlist_entries_take_the_guards_normal_form() {
+        for (entry, expect) in [
+            ("api.internal.company.com", Some("api.internal.company.com")),
+            ("api.example.", Some("api.example")),
+            ("bücher.example", Some("xn--bcher-kva.example")),
+            ("10.0.0.1", Some("10.0.0.1")),
+            ("[fd00::1]", Some("fd00::1")),
+            ("fd00:0::1", Some("fd00::1")),
+            ("localhost", Some("localhost")),
+            ("https://api.example", None),
+            ("api.example:443", None),
+            ("api.example/v1", None),
+            ("*.example", None),
+            ("a..b", None),
+            (".example", None),
+            ("user@host", None),
+        ] {
+            assert_eq!(host(entry).as_deref(), expect, "{entry:?}");
+        }
+    }
+}

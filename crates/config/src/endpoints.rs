@@ -1,0 +1,154 @@
+//! Which hosts and ports a backend's address names, so that none of them can be an upstream.
+
+mod postgres;
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use admission::limits::OwnEndpoint;
+use ipnet::IpNet;
+
+pub(crate) use postgres::postgres;
+
+const REDIS_PORT: u16 = 6379;
+
+/// A Redis address: whether it asks for TLS, and the endpoints (none for a Unix socket).
+/// `None` when it is not one that the gateway can use.
+pub(crate) fn redis(address: &str) -> Option<(bool, Vec<OwnEndpoint>)> {
+    let (scheme, rest) = address.split_once("://")?;
+    match scheme {
+        "redis" | "rediss" => {
+            let hosts = hosts(authority(rest))?;
+            let [(host, port)] = hosts.as_slice() else {
+                return None;
+            };
+            let endpoint = endpoint(host, port.unwrap_or(REDIS_PORT))?;
+            Some((scheme == "rediss", vec![endpoint]))
+        }
+        "unix" | "redis+unix" if !rest.is_empty() => Some((false, Vec::new())),
+        _ => None,
+    }
+}
+
+/// The part of a URL between `//` and the path, without user and password.
+fn authority(rest: &str) -> &str {
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, _) = rest.split_at(end);
+    authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts)
+}
+
+/// `host[:port],…`; `None` when one of them is malformed.
+fn hosts(authority: &str) -> Option<Vec<(&str, Option<u16>)>> {
+    authority.split(',').map(host_and_port).collect()
+}
+
+fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(inner) => {
+            let (host, after) = inner.split_once(']')?;
+            host.parse::<Ipv6Addr>().ok()?;
+            match after.strip_prefix(':') {
+                Some(port) => (host, Some(port)),
+                None if after.is_empty() => (host, None),
+                None => return None,
+            }
+        }
+        None => text
+            .split_once(':')
+            .map_or((text, None), |(host, port)| (host, Some(port))),
+    };
+    let port = match port {
+        Some(port) => Some(port.parse().ok().filter(|&port| port != 0)?),
+        None => None,
+    };
+    (!host.is_empty()).then_some((host, port))
+}
+
+/// An endpoint in the egress guard's normal form; `None` for a socket's path.
+pub(crate) fn endpoint(host: &str, port: u16) -> Option<OwnEndpoint> {
+    if host.is_empty() || host.starts_with('/') || host.starts_with('@') {
+        return None;
+    }
+    Some(match host.parse::<IpAddr>() {
+        Ok(address) => OwnEndpoint::Net(IpNet::from(address.to_canonical()), port),
+        Err(_) => OwnEndpoint::Host(host.strip_suffix('.').unwrap_or(host).to_lowercase(), port),
+    })
+}
+
+/// The networks that a listener owns. One bound to every address owns this machine's: loopback is listed
+/// here, the addresses of its interfaces are for the wiring to add.
+pub(crate) fn of_listener(address: std::net::SocketAddr) -> Vec<OwnEndpoint> {
+    if address.port() == 0 {
+        return Vec::new();
+    }
+    let nets = match address.ip().is_unspecified() {
+        true => ["127.0.0.0/8", "::1/128"]
+            .iter()
+            .filter_map(|net| net.parse().ok())
+            .collect(),
+        false => vec![IpNet::from(address.ip().to_canonical())],
+    };
+    nets.into_iter()
+        .map(|net| OwnEndpoint::Net(net, address.port()))
+        .collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Endpoints as text, for tables.
+    pub(crate) fn show(endpoints: &[OwnEndpoint]) -> Vec<String> {
+        let show = |endpoint: &OwnEndpoint| match endpoint {
+            OwnEndpoint::Net(net, port) => format!("{net} {port}"),
+            OwnEndpoint::Host(host, port) => format!("{host} {port}"),
+        };
+        endpoints.iter().map(show).collect()
+    }
+
+    #[test]
+    fn redis_addresses_name_one_endpoint_or_a_socket() {
+        for (address, expect) in [
+            ("redis://redis", Some((false, vec!["redis 6379"]))),
+            (
+                "redis://:p@ss@Redis.Example.:6380/1",
+                Some((false, vec!["redis.example 6380"])),
+            ),
+            (
+                "rediss://user:p@10.0.0.9/0?x=1",
+                Some((true, vec!["10.0.0.9/32 6379"])),
+            ),
+            ("rediss://[fd00::1]:7000", Some((true, vec!["fd00::1/128 7000"]))),
+            (
+                "redis://[::ffff:10.0.0.1]",
+                Some((false, vec!["10.0.0.1/32 6379"])),
+            ),
+            ("unix:///run/redis.sock", Some((false, vec![]))),
+            ("redis://", None),
+            ("redis://a,b", None),
+            ("redis://host:port", None),
+            ("redis://host:0", None),
+            ("redis://[::1", None),
+            ("redis://[zz]", None),
+            ("redis://[::1]x", None),
+            ("http://redis", None),
+            ("redis", None),
+            ("", None),
+        ] {
+            let got = redis(address).map(|(tls, endpoints)| (tls, show(&endpoints)));
+            let expect = expect.map(|(tls, list)| (tls, list.into_iter().map(String::from).collect()));
+            assert_eq!(got, expect, "{address:?}");
+        }
+    }
+
+    #[test]
+    fn a_listener_on_every_address_owns_loopback() {
+        for (address, expect) in [
+            ("[::]:8081", &["127.0.0.0/8 8081", "::1/128 8081"][..]),
+            ("0.0.0.0:8081", &["127.0.0.0/8 8081", "::1/128 8081"]),
+            ("10.0.0.1:8081", &["10.0.0.1/32 8081"]),
+            ("127.0.0.1:0", &[]),
+        ] {
+            assert_eq!(show(&of_listener(address.parse().unwrap())), expect, "{address}");
+        }
+    }
+}

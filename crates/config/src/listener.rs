@@ -1,0 +1,183 @@
+//! The door that clients come through.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use admission::mode::{DevOnly, Mode};
+use ipnet::IpNet;
+
+use crate::keys::listener as keys;
+use crate::reader::{Read, Reader};
+use crate::rules;
+use crate::tls::{self, Identity};
+use crate::violation::{Quoted, Violation};
+use crate::warning::LaxFlag;
+
+/// Where the gateway listens and whom it believes.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// The public address. Port 0 (development) takes a free port.
+    pub address: SocketAddr,
+    /// TLS or plain HTTP.
+    pub transport: Transport,
+    /// Peers whose `X-Forwarded-*` headers are honoured, right to left.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// What the public listener speaks.
+#[derive(Clone, Debug)]
+pub enum Transport {
+    /// TLS, with this certificate.
+    Tls(Identity),
+    /// Plain HTTP. Development only, hence the proof.
+    Plain(DevOnly),
+}
+
+impl Listener {
+    pub(crate) fn read(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Self> {
+        let ip = reader.required(
+            &keys::BIND_ADDR,
+            "an IP address such as 0.0.0.0 or [::]",
+            ip_address,
+        );
+        let port = reader.required(&keys::PORT, "a TCP port, 1-65535", |text| text.parse().ok());
+        let port = port.and_then(|port| reader.judge(rules::port(mode.ok(), port)));
+        let transport = Transport::read(reader, mode);
+        let trusted_proxies = trusted_proxies(reader);
+        Ok(Self {
+            address: SocketAddr::new(ip?, port?),
+            transport: transport?,
+            trusted_proxies: trusted_proxies?,
+        })
+    }
+}
+
+impl Transport {
+    /// The certificate pair is judged even where plain HTTP is asked for, so that both faults show at once.
+    fn read(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Self> {
+        let plain = Self::read_plain(reader, mode);
+        let identity = Self::read_identity(reader, mode)?;
+        match (plain, mode) {
+            (Ok(Plain::Permitted(proof)), _) => Ok(Self::Plain(proof)),
+            // Plain HTTP is asked for, and a valid mode might permit it: the mode alone is at fault.
+            (Ok(Plain::Undecided), Err(unknown)) => Err(unknown),
+            (Ok(Plain::Undecided | Plain::No) | Err(_), _) => Self::tls(reader, identity),
+        }
+    }
+
+    /// `INSECURE_HTTP`, and the proof where the mode permits it.
+    pub(crate) fn read_plain(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Plain> {
+        let on = reader.flag(&keys::INSECURE_HTTP)?;
+        let proof = reader.lax(mode, LaxFlag::InsecureHttp, on)?;
+        Ok(match proof {
+            Some(proof) => Plain::Permitted(proof),
+            None if on => Plain::Undecided,
+            None => Plain::No,
+        })
+    }
+
+    /// The certificate and its key.
+    pub(crate) fn read_identity(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Option<Identity>> {
+        tls::read_identity(reader, mode, &keys::TLS_CERT_FILE, &keys::TLS_KEY_FILE)
+    }
+
+    /// TLS, which needs a certificate.
+    pub(crate) fn tls(reader: &mut Reader<'_>, identity: Option<Identity>) -> Read<Self> {
+        reader.judge(identity.map(Self::Tls).ok_or(Violation::CertificateRequired))
+    }
+}
+
+/// What `INSECURE_HTTP` amounts to.
+#[derive(Clone, Copy)]
+pub(crate) enum Plain {
+    /// It is off.
+    No,
+    /// It is on, and this permits it.
+    Permitted(DevOnly),
+    /// It is on, but the mode is unknown.
+    Undecided,
+}
+
+fn trusted_proxies(reader: &mut Reader<'_>) -> Read<Vec<IpNet>> {
+    let named = reader.list(&keys::TRUSTED_PROXIES);
+    let named = named.and_then(|entries| {
+        let nets = entries
+            .iter()
+            .map(|entry| network(entry).ok_or_else(|| not_a_network(entry)));
+        reader.judge(nets.collect())
+    });
+    let alias = reader.flag(&keys::TRUST_PROXY);
+    let (nets, warnings) = rules::trusted_proxies(named?, alias?);
+    for warning in warnings {
+        reader.warn(warning);
+    }
+    Ok(nets)
+}
+
+fn not_a_network(entry: &str) -> Violation {
+    Violation::Value {
+        name: keys::TRUSTED_PROXIES.name,
+        value: Quoted::new(entry),
+        expected: "networks such as 10.0.0.0/8 or single addresses".to_owned(),
+    }
+}
+
+/// A network in CIDR notation, its host bits cleared, or a single address.
+fn network(text: &str) -> Option<IpNet> {
+    let net = text
+        .parse::<IpNet>()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    net.ok().map(|net| net.trunc())
+}
+
+/// An IP address; an IPv6 address may stand in brackets.
+fn ip_address(text: &str) -> Option<IpAddr> {
+    match text.strip_prefix('[') {
+        Some(inner) => inner.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+        None => text.parse().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_with_and_without_brackets() {
+        for (text, expect) in [
+            ("[::]", Some("::")),
+            ("::", Some("::")),
+            ("[::1]", Some("::1")),
+            ("0.0.0.0", Some("0.0.0.0")),
+            ("127.0.0.9", Some("127.0.0.9")),
+            ("[127.0.0.1]", None),
+            ("[::", None),
+            ("localhost", None),
+            ("127.0.0.1:80", None),
+            ("127.1", None),
+        ] {
+            assert_eq!(
+                ip_address(text).map(|ip| ip.to_string()).as_deref(),
+                expect,
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn networks_lose_their_host_bits() {
+        for (text, expect) in [
+            ("10.1.2.3/8", Some("10.0.0.0/8")),
+            ("10.1.2.3", Some("10.1.2.3/32")),
+            ("fd00::1", Some("fd00::1/128")),
+            ("10.0.0.0/33", None),
+            ("10.0.0", None),
+            ("proxy.example", None),
+        ] {
+            assert_eq!(
+                network(text).map(|net| net.to_string()).as_deref(),
+                expect,
+                "{text:?}"
+            );
+        }
+    }
+}

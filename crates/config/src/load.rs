@@ -1,0 +1,143 @@
+//! The whole environment, read once.
+
+use std::time::SystemTime;
+
+use admission::limits::EgressPolicy;
+use admission::mode::Mode;
+
+use crate::egress;
+use crate::endpoints;
+use crate::env::Env;
+use crate::gates::Gates;
+use crate::keys::listener::{CARACAL_ENV, CARACAL_MODE};
+use crate::limits::{Capacity, Timeouts};
+use crate::listener::Listener;
+use crate::operator::{Evidence, LifeCycle, Operator};
+use crate::reader::{Read, Reader};
+use crate::rules;
+use crate::signing::SigningKeys;
+use crate::stores::{External, Stores};
+use crate::sts::Sts;
+use crate::violation::Violations;
+use crate::warning::Warning;
+
+/// Everything the gateway was told. Its `Debug` shows no secret.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Production or development.
+    pub mode: Mode,
+    /// The public listener.
+    pub listener: Listener,
+    /// Time limits of the request path.
+    pub timeouts: Timeouts,
+    /// What is held at once.
+    pub capacity: Capacity,
+    /// What a mandate must satisfy.
+    pub gates: Gates,
+    /// The keys that messages are signed with.
+    pub signing: SigningKeys,
+    /// The token exchange.
+    pub sts: Sts,
+    /// Where requests may go. Holds the endpoints that the environment names; the wiring adds what only the
+    /// system knows: the addresses of the interfaces, and a port that the system chose.
+    pub egress: EgressPolicy,
+    /// Redis and PostgreSQL, or the embedded stores.
+    pub stores: Stores,
+    /// The audit spool.
+    pub evidence: Evidence,
+    /// The operator's endpoints and logs.
+    pub operator: Operator,
+    /// How the process ends.
+    pub life_cycle: LifeCycle,
+}
+
+impl Config {
+    /// Reads the environment of a gateway with real stores, in either mode. A missing store is a violation,
+    /// never a reason to take an embedded one.
+    ///
+    /// `now` judges the certificates.
+    ///
+    /// # Errors
+    /// Every violation at once.
+    pub fn load(env: &dyn Env, now: SystemTime) -> Result<(Self, Vec<Warning>), Violations> {
+        Self::load_with(env, now, |reader, mode| {
+            External::read(reader, mode).map(|external| Stores::External(Box::new(external)))
+        })
+    }
+
+    /// Reads the environment of the `dev` and `demo` commands, whose stores are embedded.
+    ///
+    /// # Errors
+    /// Every violation at once; production mode is one.
+    pub fn load_embedded(env: &dyn Env, now: SystemTime) -> Result<(Self, Vec<Warning>), Violations> {
+        Self::load_with(env, now, |reader, mode| {
+            reader.judge(rules::embedded(mode?)).map(Stores::Embedded)
+        })
+    }
+
+    fn load_with(
+        env: &dyn Env,
+        now: SystemTime,
+        stores: impl FnOnce(&mut Reader<'_>, Read<Mode>) -> Read<Stores>,
+    ) -> Result<(Self, Vec<Warning>), Violations> {
+        let mut reader = Reader::new(env, now);
+        let config = Self::read(&mut reader, stores);
+        reader.finish(config)
+    }
+
+    /// Every part is read before any missing one ends the reading, so that all violations are found.
+    fn read(
+        reader: &mut Reader<'_>,
+        stores: impl FnOnce(&mut Reader<'_>, Read<Mode>) -> Read<Stores>,
+    ) -> Read<Self> {
+        let mode = read_mode(reader);
+        let listener = Listener::read(reader, mode);
+        let timeouts = Timeouts::read(reader);
+        let capacity = Capacity::read(reader);
+        let gates = Gates::read(reader, mode);
+        let sts = Sts::read(reader, mode);
+        let egress = egress::read(reader, mode);
+        let stores = stores(reader, mode);
+        let signing = SigningKeys::read(reader, mode);
+        let evidence = Evidence::read(reader);
+        let public = listener.as_ref().ok().map(|listener| listener.address);
+        let operator = Operator::read(reader, mode, public);
+        let life_cycle = LifeCycle::read(reader, mode);
+
+        let mut config = Self {
+            mode: mode?,
+            listener: listener?,
+            timeouts: timeouts?,
+            capacity: capacity?,
+            gates: gates?,
+            signing: signing?,
+            sts: sts?,
+            egress: egress?,
+            stores: stores?,
+            evidence: evidence?,
+            operator: operator?,
+            life_cycle: life_cycle?,
+        };
+        config.egress.own_endpoints = config.own_endpoints();
+        Ok(config)
+    }
+
+    /// The gateway's listeners and backends, none of which may be an upstream.
+    fn own_endpoints(&self) -> Vec<admission::limits::OwnEndpoint> {
+        let mut own = endpoints::of_listener(self.listener.address);
+        own.extend(self.operator.address.into_iter().flat_map(endpoints::of_listener));
+        own.extend(self.sts.own_endpoint());
+        if let Stores::External(external) = &self.stores {
+            own.extend(external.own_endpoints().cloned());
+        }
+        own
+    }
+}
+
+/// `CARACAL_ENV`, or its alias.
+pub(crate) fn read_mode(reader: &mut Reader<'_>) -> Read<Mode> {
+    let env = reader.text(&CARACAL_ENV);
+    let alias = reader.text(&CARACAL_MODE);
+    let (env, alias) = (env?, alias?);
+    reader.judge(rules::mode(env.as_deref(), alias.as_deref()))
+}

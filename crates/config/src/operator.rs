@@ -1,0 +1,155 @@
+//! Evidence, the operator's endpoints, logs, and the life cycle.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use admission::mode::{DevOnly, Mode};
+
+use crate::keys::operation as keys;
+use crate::reader::{Read, Reader};
+use crate::rules;
+use crate::secret::Secret;
+
+/// The local spool of audit events. The signing key is in [`crate::SigningKeys`].
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    /// Where the spool lies (`AUDIT_REPLAY_DIR`).
+    pub directory: PathBuf,
+    /// When a record counts as written.
+    pub fsync: Fsync,
+    /// Largest size of the spool in bytes.
+    pub max_bytes: u64,
+    /// Denial events a second for each zone and reason.
+    pub denials_per_second: NonZeroU32,
+}
+
+/// `AUDIT_FSYNC`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fsync {
+    /// Synced in groups, 50 ms apart.
+    Interval,
+    /// Synced before the request is forwarded.
+    Always,
+}
+
+impl Evidence {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Read<Self> {
+        let directory = reader.directory(&keys::AUDIT_REPLAY_DIR);
+        let fsync = reader.required(&keys::AUDIT_FSYNC, "interval or always", |text| match text {
+            "interval" => Some(Fsync::Interval),
+            "always" => Some(Fsync::Always),
+            _ => None,
+        });
+        let max_bytes = reader.bytes(&keys::AUDIT_SPOOL_MAX_BYTES);
+        let denials_per_second = reader.count(&keys::AUDIT_DENIALS_PER_SECOND);
+        Ok(Self {
+            directory: directory?,
+            fsync: fsync?,
+            max_bytes: max_bytes?,
+            denials_per_second: denials_per_second?,
+        })
+    }
+}
+
+/// The operator's endpoints and logs.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    /// A listener of their own for metrics and the reload; `None` leaves them on the public one.
+    pub address: Option<SocketAddr>,
+    /// Who may read metrics.
+    pub metrics: MetricsAccess,
+    /// The bearer of the revocation reload; `None` answers 404.
+    pub admin_token: Option<Secret>,
+    /// The least severe line that is logged.
+    pub log_level: LogLevel,
+}
+
+/// Who may read metrics.
+#[derive(Clone, Debug)]
+pub enum MetricsAccess {
+    /// Whoever presents this bearer.
+    Bearer(Secret),
+    /// Everybody. Development only, hence the proof.
+    Open(DevOnly),
+    /// Nobody.
+    Closed,
+}
+
+/// `LOG_LEVEL`, from the most to the least talkative.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Everything.
+    Trace,
+    /// What helps to find a fault.
+    Debug,
+    /// One line for each request and for each change of state.
+    Info,
+    /// What needs attention.
+    Warn,
+    /// What has failed.
+    Error,
+}
+
+impl Operator {
+    pub(crate) fn read(reader: &mut Reader<'_>, mode: Read<Mode>, public: Option<SocketAddr>) -> Read<Self> {
+        let address = reader.parsed(
+            &keys::OPERATOR_ADDR,
+            "an address and a port such as 127.0.0.1:9090",
+            |text| text.parse().ok(),
+        );
+        let address = address.and_then(|address| match address {
+            Some(address) => reader
+                .judge(rules::operator_address(mode.ok(), address, public))
+                .map(Some),
+            None => Ok(None),
+        });
+        let bearer = reader.secret(&keys::METRICS_BEARER);
+        let admin_token = reader.secret(&keys::CARACAL_ADMIN_TOKEN);
+        let log_level = reader.required(
+            &keys::LOG_LEVEL,
+            "trace, debug, info, warn or error",
+            LogLevel::parse,
+        );
+        Ok(Self {
+            address: address?,
+            metrics: rules::metrics_access(mode?, bearer?),
+            admin_token: admin_token?,
+            log_level: log_level?,
+        })
+    }
+}
+
+impl LogLevel {
+    fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "trace" => Self::Trace,
+            "debug" => Self::Debug,
+            "info" => Self::Info,
+            "warn" => Self::Warn,
+            "error" => Self::Error,
+            _ => return None,
+        })
+    }
+}
+
+/// How the process ends.
+#[derive(Clone, Debug)]
+pub struct LifeCycle {
+    /// How long it keeps accepting after SIGTERM; may be zero.
+    pub drain_delay: Duration,
+    /// How long open requests may take to finish after that.
+    pub shutdown_grace: Duration,
+}
+
+impl LifeCycle {
+    pub(crate) fn read(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Self> {
+        let drain_delay = reader.duration_per_mode(&keys::DRAIN_DELAY, mode);
+        let shutdown_grace = reader.duration(&keys::SHUTDOWN_GRACE);
+        Ok(Self {
+            drain_delay: drain_delay?,
+            shutdown_grace: shutdown_grace?,
+        })
+    }
+}

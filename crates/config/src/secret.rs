@@ -1,0 +1,95 @@
+//! Values that must never be printed.
+
+use std::fmt;
+
+/// A secret text. It has no `Display` and no `PartialEq`; its `Debug` shows only that it exists.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    pub(crate) fn new(value: String) -> Self {
+        Self(value)
+    }
+
+    /// The secret itself, for the one call that needs it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(***)")
+    }
+}
+
+/// A decoded HMAC key. Its `Debug` does not show even the length.
+#[derive(Clone)]
+pub struct HmacKey(Vec<u8>);
+
+impl HmacKey {
+    /// Fewest bytes a key may have in production.
+    pub const MIN_BYTES: usize = 32;
+
+    /// Decodes hexadecimal digits of either case; `None` for anything else, also for no digits at all.
+    pub(crate) fn from_hex(text: &Secret) -> Option<Self> {
+        let digits = text.expose().as_bytes();
+        let (pairs, rest) = digits.as_chunks::<2>();
+        if pairs.is_empty() || !rest.is_empty() {
+            return None;
+        }
+        let bytes: Option<Vec<u8>> = pairs
+            .iter()
+            .map(|&[high, low]| Some(nibble(high)? << 4 | nibble(low)?))
+            .collect();
+        bytes.map(Self)
+    }
+
+    /// The key's bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for HmacKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HmacKey(***)")
+    }
+}
+
+fn nibble(digit: u8) -> Option<u8> {
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hex_of_either_case_is_decoded_and_anything_else_refused() {
+        for (text, expect) in [
+            ("00ff", Some(&[0x00, 0xff][..])),
+            ("00Ff", Some(&[0x00, 0xff][..])),
+            ("", None),
+            ("0", None),
+            ("0x00", None),
+            ("zz", None),
+            ("00 ff", None),
+            ("é0", None),
+        ] {
+            let key = HmacKey::from_hex(&Secret::new(text.to_owned()));
+            assert_eq!(key.as_ref().map(HmacKey::as_bytes), expect, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_nothing_of_the_value() {
+        let secret = Secret::new("deadbeef".to_owned());
+        let key = HmacKey::from_hex(&secret);
+        assert_eq!(format!("{secret:?} {key:?}"), "Secret(***) Some(HmacKey(***))");
+    }
+}

@@ -1,0 +1,53 @@
+//! The three keys that messages are signed with.
+
+use admission::mode::Mode;
+
+use crate::keys::Key;
+use crate::keys::backends::STREAMS_HMAC_KEY;
+use crate::keys::gates::GATEWAY_STS_HMAC_KEY;
+use crate::keys::operation::AUDIT_HMAC_KEY;
+use crate::reader::{Read, Reader};
+use crate::rules;
+use crate::secret::HmacKey;
+
+/// One key for each purpose. In production none is shorter than [`HmacKey::MIN_BYTES`].
+#[derive(Clone, Debug)]
+pub struct SigningKeys {
+    /// Stream messages (`STREAMS_HMAC_KEY`).
+    pub streams: HmacKey,
+    /// Audit events (`AUDIT_HMAC_KEY`).
+    pub audit: HmacKey,
+    /// Exchanges with the STS (`GATEWAY_STS_HMAC_KEY`).
+    pub exchange: HmacKey,
+}
+
+impl SigningKeys {
+    pub(crate) fn read(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Self> {
+        let streams = Self::read_streams(reader, mode);
+        let audit = read(reader, mode, &AUDIT_HMAC_KEY, "the audit service");
+        let exchange = read(reader, mode, &GATEWAY_STS_HMAC_KEY, "the STS");
+        Ok(Self {
+            streams: streams?,
+            audit: audit?,
+            exchange: exchange?,
+        })
+    }
+
+    pub(crate) fn read_streams(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<HmacKey> {
+        read(reader, mode, &STREAMS_HMAC_KEY, "all publishers of the streams")
+    }
+}
+
+fn read(reader: &mut Reader<'_>, mode: Read<Mode>, key: &Key, sharers: &str) -> Read<HmacKey> {
+    let text = reader.secret(key)?;
+    let fix = format!(
+        "set it, or {}_FILE, to the 32-byte hex secret shared with {sharers}",
+        key.name
+    );
+    let text = reader.present(key, text, &fix)?;
+    let (key, warning) = reader.judge(rules::hmac_key(mode.ok(), key.name, &text))?;
+    if let Some(warning) = warning {
+        reader.warn(warning);
+    }
+    Ok(key)
+}

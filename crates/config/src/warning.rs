@@ -1,0 +1,102 @@
+//! What is permitted but worth saying at start.
+
+use std::fmt;
+
+/// An option that trades safety for convenience. Each one that is on is a warning at start and a gauge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaxFlag {
+    /// `INSECURE_HTTP`: the listener speaks plain HTTP.
+    InsecureHttp,
+    /// `INSECURE_STS`: the STS may be reached over plain HTTP anywhere.
+    InsecureSts,
+    /// `JTI_FAIL_OPEN`: a mandate passes unmarked while the replay store is down.
+    JtiFailOpen,
+    /// `ALLOW_PRIVATE_UPSTREAMS` without an allowlist: any private address may be an upstream.
+    AnyPrivateUpstream,
+}
+
+impl LaxFlag {
+    /// All of them, so that a gauge exists for those that are off, too.
+    pub const ALL: [Self; 4] = [
+        Self::InsecureHttp,
+        Self::InsecureSts,
+        Self::JtiFailOpen,
+        Self::AnyPrivateUpstream,
+    ];
+
+    /// The variable that turns it on; also the gauge's label.
+    #[must_use]
+    pub fn variable(self) -> &'static str {
+        match self {
+            Self::InsecureHttp => "INSECURE_HTTP",
+            Self::InsecureSts => "INSECURE_STS",
+            Self::JtiFailOpen => "JTI_FAIL_OPEN",
+            Self::AnyPrivateUpstream => "ALLOW_PRIVATE_UPSTREAMS",
+        }
+    }
+
+    fn consequence(self) -> &'static str {
+        match self {
+            Self::InsecureHttp => "mandates cross the network in plain text",
+            Self::InsecureSts => "exchanges with the STS may cross the network in plain text",
+            Self::JtiFailOpen => "replayed mandates pass while Redis is down",
+            Self::AnyPrivateUpstream => {
+                "without UPSTREAM_HOST_ALLOWLIST any private address may be an upstream"
+            }
+        }
+    }
+}
+
+/// One remark about an environment that is accepted. Its `Display` is one line without secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Warning {
+    /// A lax flag is on.
+    Lax(LaxFlag),
+    /// The alias `TRUST_PROXY=true` was used.
+    TrustProxyAlias,
+    /// `TRUST_PROXY` has no effect beside `TRUSTED_PROXIES`.
+    TrustProxyIgnored,
+    /// A network in `TRUSTED_PROXIES` holds every address of its family.
+    TrustsEveryPeer,
+    /// A key shorter than production demands.
+    ShortKey(&'static str),
+    /// A certificate outside its period of validity, in development.
+    CertificatePeriod {
+        /// The certificate's variable.
+        name: &'static str,
+        /// `expired on …` or `is not valid before …`.
+        state: String,
+    },
+    /// A certificate that expires in fewer than 30 days.
+    CertificateExpiresSoon {
+        /// The certificate's variable.
+        name: &'static str,
+        /// Whole days left.
+        days: u64,
+    },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lax(flag) => write!(f, "{}=true: {}", flag.variable(), flag.consequence()),
+            Self::TrustProxyAlias => f.write_str(
+                "TRUST_PROXY=true trusts loopback and private peers; name the proxies in TRUSTED_PROXIES instead",
+            ),
+            Self::TrustProxyIgnored => {
+                f.write_str("TRUST_PROXY is ignored because TRUSTED_PROXIES is set; unset it")
+            }
+            Self::TrustsEveryPeer => {
+                f.write_str("TRUSTED_PROXIES trusts every peer; any client can forge its source address")
+            }
+            Self::ShortKey(name) => {
+                write!(f, "{name} is shorter than 32 bytes; production refuses it")
+            }
+            Self::CertificatePeriod { name, state } => write!(f, "{name}: the certificate {state}"),
+            Self::CertificateExpiresSoon { name, days } => {
+                write!(f, "{name}: the certificate expires in {days} days; renew it")
+            }
+        }
+    }
+}
