@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use crate::binding;
+use crate::denial::Stage;
 use crate::exchange::{Circuit, Dialect, ExchangeSigner, circuit, directive, perform, replay, room};
 use crate::limits::{EgressPolicy, Limits, OnReplayOutage};
 use crate::permit::Permit;
@@ -45,13 +46,16 @@ impl<E: EvidenceRooms + ?Sized> Admission<E> {
     /// The first gate that refuses.
     pub async fn admit(&self, received: Received<'_>) -> Result<Permit<E::Room>, Refused> {
         let scratch = &mut Scratch::default();
-        let now = self.clock.now();
+        let (progress, now) = (received.progress, self.clock.now());
         let request = preflight::check(received, &self.limits)?;
+        progress.passed(Stage::Preflight);
         let request = token::parse(request, scratch, &self.limits, now)?;
         let request = zone::check(request, &*self.bindings)?;
         let request = signature::verify(request, &*self.keys).await?;
         let request = revocation::check(request, &*self.revocations, now)?;
+        progress.passed(Stage::Token);
         let request = binding::resolve(request, &*self.bindings, &self.egress, &*self.resolver).await?;
+        progress.passed(Stage::Binding);
         let request = circuit::enter(request, &self.circuit, self.clock.now())?;
         let request = room::reserve(request, &*self.evidence)?;
         let request = replay::reserve(request, &self.replay, self.on_replay_outage, now).await?;
@@ -64,6 +68,7 @@ impl<E: EvidenceRooms + ?Sized> Admission<E> {
             &*self.resolver,
         )
         .await?;
+        progress.passed(Stage::Exchange);
         Ok(Permit::issue(request))
     }
 }

@@ -26,7 +26,6 @@ const RESERVED: [&str; 8] = [
 const RESERVED_PREFIXES: [&str; 2] = ["x-caracal-", "x-forwarded-"];
 
 /// A head without ambiguity.
-#[derive(Debug)]
 pub struct Framed<'r> {
     received: Received<'r>,
 }
