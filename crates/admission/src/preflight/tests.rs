@@ -23,6 +23,7 @@ fn check(headers: &[(&str, &str)]) -> Result<String, Denial> {
         Received {
             head: &head,
             exchange_id: "x",
+            progress: &(),
         },
         &limits(),
     )
