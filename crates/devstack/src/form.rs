@@ -100,14 +100,7 @@ mod tests {
     #[test]
     fn malformed_text_is_refused() {
         let crowd = "a&".repeat(MOST_FIELDS + 1);
-        for text in [
-            "a=%",
-            "a=%4",
-            "a=%zz",
-            "a=%ff",
-            "\u{ff}%+".trim_start_matches('\u{ff}'),
-            crowd.as_str(),
-        ] {
+        for text in ["a=%", "a=%4", "a=%zz", "a=%ff", "%+1", crowd.as_str()] {
             assert_eq!(Form::parse(text.as_bytes()).err(), Some(Malformed), "{text}");
         }
         assert!(Form::parse(b"a=\xff").is_err());

@@ -15,14 +15,16 @@ const ANNOUNCED: usize = 4096;
 
 /// What kind of record a mandate rests on, in the vocabulary of the revocation stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "snake_case")]
 pub enum AnchorKind {
     /// An authority record: `sid` and `root_sid` of a mandate.
-    SessionId,
+    #[serde(rename = "session_id")]
+    Session,
     /// A governed session.
-    AgentSessionId,
+    #[serde(rename = "agent_session_id")]
+    AgentSession,
     /// A delegation edge.
-    DelegationEdgeId,
+    #[serde(rename = "delegation_edge_id")]
+    DelegationEdge,
 }
 
 /// One revoked anchor.
@@ -129,7 +131,7 @@ mod tests {
 
     fn edge(id: &str) -> Revocation {
         Revocation {
-            kind: AnchorKind::DelegationEdgeId,
+            kind: AnchorKind::DelegationEdge,
             id: id.into(),
             zone: "z".into(),
         }
@@ -140,9 +142,9 @@ mod tests {
         let revocations = Revocations::new();
         let mut heard = revocations.subscribe();
         revocations.revoke(edge("e"), 100).unwrap();
-        assert!(revocations.contains("z", AnchorKind::DelegationEdgeId, "e"));
-        assert!(!revocations.contains("y", AnchorKind::DelegationEdgeId, "e"));
-        assert!(!revocations.contains("z", AnchorKind::SessionId, "e"));
+        assert!(revocations.contains("z", AnchorKind::DelegationEdge, "e"));
+        assert!(!revocations.contains("y", AnchorKind::DelegationEdge, "e"));
+        assert!(!revocations.contains("z", AnchorKind::Session, "e"));
         assert_eq!(heard.try_recv().unwrap(), edge("e"));
         assert_eq!(revocations.revoke(edge(""), 100), Err(RevokeError::Empty));
     }
@@ -156,8 +158,8 @@ mod tests {
         }
         assert_eq!(revocations.revoke(edge("more"), 10), Err(RevokeError::Full));
         revocations.revoke(edge("more"), KEPT_SECONDS).unwrap();
-        assert!(!revocations.contains("z", AnchorKind::DelegationEdgeId, "first"));
-        assert!(revocations.contains("z", AnchorKind::DelegationEdgeId, "1"));
+        assert!(!revocations.contains("z", AnchorKind::DelegationEdge, "first"));
+        assert!(revocations.contains("z", AnchorKind::DelegationEdge, "1"));
     }
 
     #[test]
@@ -166,6 +168,6 @@ mod tests {
         revocations.revoke(edge("e"), 0).unwrap();
         revocations.revoke(edge("e"), 10).unwrap();
         revocations.revoke(edge("f"), KEPT_SECONDS).unwrap();
-        assert!(revocations.contains("z", AnchorKind::DelegationEdgeId, "e"));
+        assert!(revocations.contains("z", AnchorKind::DelegationEdge, "e"));
     }
 }

@@ -158,6 +158,8 @@ impl Script {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     #[tokio::test]
@@ -189,7 +191,7 @@ mod tests {
             },
         );
         let mut play = Box::pin(script.play(&Scope::Exchange));
-        assert!(futures_util::poll!(&mut play).is_pending());
+        assert!((&mut play).now_or_never().is_none());
         gate.add_permits(1);
         assert!(matches!(play.await, Some(Answer::Drop)));
         assert_eq!(gate.available_permits(), 0);

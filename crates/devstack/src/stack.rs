@@ -1,6 +1,5 @@
 //! The running stack.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::net::Ipv4Addr;
 
@@ -53,12 +52,6 @@ impl Devstack {
             .iter()
             .map(|r| binding(r, &upstream_url))
             .collect();
-        let mut seen = HashSet::new();
-        for binding in &bindings {
-            if !seen.insert((&binding.zone, &binding.resource)) {
-                return Err(Error::Duplicate(binding.resource.clone()));
-            }
-        }
         let sts = Sts::new(&config, &bindings, sts_url)?;
         let upstream = Upstream::new(config.recorded_requests);
         let mut tasks = JoinSet::new();

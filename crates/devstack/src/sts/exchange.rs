@@ -112,16 +112,16 @@ impl Sts {
         let revoked =
             |kind, id: &str| !id.is_empty() && self.0.revocations.contains(&subject.zone_id, kind, id);
         let optional = |id: &Option<String>, kind| id.as_deref().is_some_and(|id| revoked(kind, id));
-        if revoked(AnchorKind::SessionId, &subject.sid) || revoked(AnchorKind::SessionId, &subject.root_sid) {
+        if revoked(AnchorKind::Session, &subject.sid) || revoked(AnchorKind::Session, &subject.root_sid) {
             return Err(Refusal::denied("authority record inactive or expired"));
         }
         if subject.client_id != application {
             return Err(Refusal::denied("authority record client mismatch"));
         }
-        if optional(&subject.agent_session_id, AnchorKind::AgentSessionId) {
+        if optional(&subject.agent_session_id, AnchorKind::AgentSession) {
             return Err(Refusal::denied("session inactive or expired"));
         }
-        if optional(&subject.delegation_edge_id, AnchorKind::DelegationEdgeId) {
+        if optional(&subject.delegation_edge_id, AnchorKind::DelegationEdge) {
             return Err(Refusal::denied("delegation edge inactive or expired"));
         }
         Ok(())

@@ -139,7 +139,7 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let (old, new) = (first.newest.kid.clone(), second.newest.kid.clone());
-        assert_eq!(kids(&first, 1000), [old.clone()]);
+        assert_eq!(kids(&first, 1000), std::slice::from_ref(&old));
         assert_eq!(
             kids(&second, 2000 + OVERLAP_SECONDS - 1),
             [new.clone(), old.clone()]

@@ -38,12 +38,12 @@ pub(super) async fn handle(sts: Sts, request: Request<Incoming>) -> Handled {
         .strip_suffix("/signing-key/rotate")
         .and_then(|front| front.rsplit_once("/internal/zones/").map(|(_, zone)| zone));
     let answered = if path.ends_with("/oauth/2/token") {
-        if let Some(refused) = unless(&parts, &Method::POST) {
+        if let Some(refused) = other_method(&parts, &Method::POST) {
             return Ok(refused);
         }
         token(&sts, &parts, body).await?
     } else if path.ends_with("/.well-known/jwks.json") {
-        if let Some(refused) = unless(&parts, &Method::GET) {
+        if let Some(refused) = other_method(&parts, &Method::GET) {
             return Ok(refused);
         }
         return jwks(&sts, &parts).await;
@@ -289,7 +289,7 @@ fn admin(sts: &Sts, parts: &Parts, method: &Method) -> Result<(), Refusal> {
 }
 
 /// The router's own answer to another method.
-fn unless(parts: &Parts, method: &Method) -> Option<Response<Body>> {
+fn other_method(parts: &Parts, method: &Method) -> Option<Response<Body>> {
     (parts.method != *method).then(|| {
         let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
         if let Ok(allowed) = HeaderValue::from_str(method.as_str()) {

@@ -208,8 +208,7 @@ mod tests {
                 bytes = step(&mut framing, &heads, bytes);
             }
         }
-        let found = heads.0.lock().unwrap().drain(..).collect();
-        found
+        heads.0.lock().unwrap().drain(..).collect()
     }
 
     #[test]
