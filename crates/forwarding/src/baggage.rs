@@ -1,5 +1,6 @@
 //! The caller's own `caracal.*` baggage says who it is inside its own process; it is no evidence and stays there.
 
+use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{Entry, HeaderValue};
 
@@ -11,25 +12,36 @@ const PREFIX: &[u8] = b"caracal.";
 /// Drops every member whose key begins with `caracal.`, in any case and, because common readers decode keys, in any
 /// percent spelling. Other members stay byte for byte; a line that has none left is dropped.
 pub(crate) fn remove_own_members(headers: &mut HeaderMap) {
-    if !headers
-        .get_all(&BAGGAGE)
-        .iter()
-        .any(|line| members(line).any(is_own))
-    {
+    let Entry::Occupied(mut entry) = headers.entry(&BAGGAGE) else {
         return;
-    }
-    let lines: Vec<HeaderValue> = match headers.entry(&BAGGAGE) {
-        Entry::Occupied(entry) => entry.remove_entry_mult().1.collect(),
-        Entry::Vacant(_) => return,
     };
-    for line in &lines {
-        let kept: Vec<&[u8]> = members(line).filter(|member| !is_own(member)).collect();
-        if let Ok(line) = HeaderValue::from_bytes(kept.join(&b',').trim_ascii())
-            && !line.is_empty()
-        {
+    let mut has_empty_line = false;
+    for line in entry.iter_mut() {
+        if members(line).any(is_own) {
+            *line = without_own(line);
+            has_empty_line |= line.is_empty();
+        }
+    }
+    if has_empty_line {
+        let lines: Vec<HeaderValue> = entry.remove_entry_mult().1.collect();
+        for line in lines.into_iter().filter(|line| !line.is_empty()) {
             headers.append(&BAGGAGE, line);
         }
     }
+}
+
+fn without_own(line: &HeaderValue) -> HeaderValue {
+    let mut kept = Vec::with_capacity(line.len());
+    for member in members(line).filter(|member| !is_own(member) && !member.trim_ascii().is_empty()) {
+        if kept.is_empty() {
+            kept.extend_from_slice(member.trim_ascii_start());
+        } else {
+            kept.push(b',');
+            kept.extend_from_slice(member);
+        }
+    }
+    // Pieces of a valid value are valid; were they not, the line would be dropped.
+    HeaderValue::from_maybe_shared(Bytes::from(kept)).unwrap_or(HeaderValue::from_static(""))
 }
 
 fn members(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {

@@ -99,7 +99,7 @@ pub fn request_head(
 
     let headers = &mut head.headers;
     connection::remove_listed(headers);
-    trailers::remove(headers, |name| {
+    reserved::remove_where(headers, |name| {
         reserved::stays_with_caller(name, credential.claimed_header())
     });
     baggage::remove_own_members(headers);
@@ -109,9 +109,7 @@ pub fn request_head(
     way_back.hide_parameter(credential.state(headers));
     caller_side.state(headers);
     headers.insert(&reserved::X_REQUEST_ID, crossing.request_id.clone());
-    if let Some(host) = base.host_header() {
-        headers.insert(HOST, host);
-    }
+    headers.insert(HOST, base.host_header());
     if wants_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }

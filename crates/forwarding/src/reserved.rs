@@ -4,6 +4,7 @@
 //! that is no letter or digit, with `_`. `X_Forwarded_For` and `X.Forwarded.For` are then the same variable as
 //! `X-Forwarded-For`. All comparisons in this module therefore fold every such character to `-` first.
 
+use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, HeaderName};
 
 /// `X-Request-Id`: the id under which gateway, upstream, log and evidence know the request.
@@ -31,7 +32,7 @@ pub fn is_reserved(name: &HeaderName) -> bool {
     folded(name, is_gateway_stated)
 }
 
-/// Whether two names are one and the same to an upstream that folds `_` and `-`.
+/// Whether two names are one and the same to an upstream that folds separators.
 #[must_use]
 pub fn is_same_name(a: &HeaderName, b: &HeaderName) -> bool {
     let (a, b) = (a.as_str(), b.as_str());
@@ -120,6 +121,14 @@ pub(crate) fn is_unfit_for_trailers(name: &HeaderName) -> bool {
                     | b"www-authenticate"
             )
     })
+}
+
+/// Removes every field whose name fits, in one pass over the names.
+pub(crate) fn remove_where(headers: &mut HeaderMap, fits: impl Fn(&HeaderName) -> bool) {
+    let doomed: Vec<HeaderName> = headers.keys().filter(|name| fits(name)).cloned().collect();
+    for name in doomed {
+        headers.remove(name);
+    }
 }
 
 /// Fields that belong to one connection (RFC 9110 §7.6.1, RFC 7540 §3.2.1), whether or not `Connection` names them.

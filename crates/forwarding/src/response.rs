@@ -1,5 +1,7 @@
 //! The upstream's head becomes the caller's.
 
+use std::fmt;
+
 use http::header::{HeaderValue, TRAILER};
 use http::response::Parts;
 use http::{Method, StatusCode, Version, request};
@@ -44,14 +46,22 @@ pub struct ResponseContext<'a> {
     pub token_expires_in: u64,
 }
 
-/// An answer that is ready to go to the caller.
-#[derive(Debug)]
+/// An answer that is ready to go to the caller. Its headers may hold cookies, so `Debug` shows none.
 pub struct Inbound {
     /// The rewritten head.
     pub head: Parts,
     /// Whether trailers, `X-Caracal-Revoked` among them, can follow the body. When they cannot, an answer that is cut
     /// short must be broken off: ended cleanly it would look whole.
     pub carries_trailers: bool,
+}
+
+impl fmt::Debug for Inbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbound")
+            .field("status", &self.head.status)
+            .field("carries_trailers", &self.carries_trailers)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why an answer has no form in which it could reach the caller.
@@ -90,7 +100,7 @@ pub fn response_head(mut head: Parts, context: &ResponseContext<'_>) -> Result<I
     };
 
     connection::remove_listed(headers);
-    trailers::remove(headers, reserved::stays_with_upstream);
+    reserved::remove_where(headers, reserved::stays_with_upstream);
     location::rewrite(headers, context.base, way_back.hidden_parameter.as_deref());
 
     headers.insert(&reserved::X_REQUEST_ID, context.request_id.clone());

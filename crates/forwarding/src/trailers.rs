@@ -23,7 +23,7 @@ impl RequestTrailers {
     /// Removes what may not cross: names that [`crate::request_head`] removes, and fields that RFC 9110 §6.5.1 keeps out
     /// of trailers.
     pub fn filter(&self, trailers: &mut HeaderMap) {
-        remove(trailers, |name| !self.may_cross(name));
+        reserved::remove_where(trailers, |name| !self.may_cross(name));
     }
 
     pub(crate) fn may_cross(&self, name: &HeaderName) -> bool {
@@ -34,7 +34,7 @@ impl RequestTrailers {
 /// Removes the trailers of a response that may not reach the caller: gateway-owned names, those that
 /// [`crate::response_head`] removes, and fields that RFC 9110 §6.5.1 keeps out of trailers.
 pub fn response_trailers(trailers: &mut HeaderMap) {
-    remove(trailers, |name| !may_return(name));
+    reserved::remove_where(trailers, |name| !may_return(name));
 }
 
 pub(crate) fn may_return(name: &HeaderName) -> bool {
@@ -74,14 +74,6 @@ pub(crate) fn announcement(
         None
     } else {
         HeaderValue::try_from(names).ok()
-    }
-}
-
-/// Removes every name that a rule dooms, in one pass over the names.
-pub(crate) fn remove(headers: &mut HeaderMap, is_doomed: impl Fn(&HeaderName) -> bool) {
-    let doomed: Vec<HeaderName> = headers.keys().filter(|name| is_doomed(name)).cloned().collect();
-    for name in doomed {
-        headers.remove(name);
     }
 }
 

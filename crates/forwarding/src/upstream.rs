@@ -15,7 +15,8 @@ pub struct Base {
     text: Box<str>,
     scheme: Scheme,
     port: u16,
-    /// Where the authority begins and ends, and where the path ends, in `text`.
+    host_header: HeaderValue,
+    /// Where the authority and the path begin, and where the path ends, in `text`.
     authority: usize,
     path: usize,
     path_end: usize,
@@ -58,6 +59,7 @@ impl Base {
             text: url.into(),
             scheme: absolute.scheme,
             port,
+            host_header: HeaderValue::from_str(absolute.authority).map_err(|_| BaseError::Authority)?,
             authority: path - absolute.authority.len(),
             path,
             path_end,
@@ -113,8 +115,9 @@ impl Base {
         (path.is_empty() || path.starts_with('/')).then_some((path, tail))
     }
 
-    pub(crate) fn host_header(&self) -> Option<HeaderValue> {
-        HeaderValue::from_str(self.authority()).ok()
+    /// The authority as the value of `Host`.
+    pub(crate) fn host_header(&self) -> HeaderValue {
+        self.host_header.clone()
     }
 }
 

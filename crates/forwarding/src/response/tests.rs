@@ -160,6 +160,15 @@ fn location_does_not_hand_the_api_key_to_the_caller() {
 }
 
 #[test]
+fn inbound_debug_shows_no_cookie() {
+    let text = format!(
+        "{:?}",
+        answer(200, &[("set-cookie", "s3cret")], &plain()).unwrap()
+    );
+    assert!(text.contains("200") && !text.contains("s3cret"), "{text}");
+}
+
+#[test]
 fn informational_answers_are_refused() {
     for status in [100, 101, 103] {
         assert_eq!(
