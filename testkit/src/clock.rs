@@ -1,7 +1,7 @@
 //! A clock that moves only by hand.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use admission::ports::{Clock, Moment};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The second at which a [`FixedClock::default`] stands: 2026-09-21T14:13:20Z.
@@ -9,42 +9,43 @@ pub const START: u64 = 1_790_000_000;
 
 /// A clock that stands still until it is moved. Clones show the same time.
 #[derive(Clone, Debug)]
-pub struct FixedClock {
-    milliseconds: Arc<AtomicU64>,
-}
+pub struct FixedClock(Arc<Mutex<Moment>>);
 
 impl FixedClock {
-    /// A clock that stands at this many seconds since the Unix epoch.
+    /// A clock that stands at this many seconds since the Unix epoch, and at zero of the monotonic time.
     pub fn at(unix_seconds: u64) -> Self {
-        Self {
-            milliseconds: Arc::new(AtomicU64::new(unix_seconds * 1000)),
-        }
+        let moment = Moment {
+            unix: Duration::from_secs(unix_seconds),
+            monotonic: Duration::ZERO,
+        };
+        Self(Arc::new(Mutex::new(moment)))
     }
 
-    /// Moves the clock forward.
+    /// Moves both times forward.
     pub fn advance(&self, by: Duration) {
-        let by = u64::try_from(by.as_millis()).expect("a step that fits in 64 bits of milliseconds");
-        self.milliseconds.fetch_add(by, Ordering::SeqCst);
+        let mut moment = self.moment();
+        moment.unix += by;
+        moment.monotonic += by;
     }
 
-    /// Sets the clock to this many seconds since the Unix epoch, backwards too.
+    /// Sets the time of day, backwards too, as an administrator may; the monotonic time does not notice.
     pub fn set(&self, unix_seconds: u64) {
-        self.milliseconds.store(unix_seconds * 1000, Ordering::SeqCst);
+        self.moment().unix = Duration::from_secs(unix_seconds);
     }
 
     /// Whole seconds since the Unix epoch.
     pub fn unix_seconds(&self) -> u64 {
-        self.unix_milliseconds() / 1000
+        self.moment().unix.as_secs()
     }
 
-    /// Milliseconds since the Unix epoch.
-    pub fn unix_milliseconds(&self) -> u64 {
-        self.milliseconds.load(Ordering::SeqCst)
+    fn moment(&self) -> MutexGuard<'_, Moment> {
+        self.0.lock().expect("nobody panics with the lock held")
     }
+}
 
-    /// The time it shows.
-    pub fn now(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_millis(self.unix_milliseconds())
+impl Clock for FixedClock {
+    fn now(&self) -> Moment {
+        *self.moment()
     }
 }
 
@@ -69,6 +70,7 @@ pub fn real_unix_seconds() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::FixedClock;
+    use admission::ports::Clock;
     use std::time::Duration;
 
     #[test]
@@ -76,8 +78,14 @@ mod tests {
         let clock = FixedClock::at(100);
         let same = clock.clone();
         clock.advance(Duration::from_millis(1500));
-        assert_eq!((same.unix_seconds(), same.unix_milliseconds()), (101, 101_500));
+        assert_eq!(
+            (same.unix_seconds(), same.now().monotonic),
+            (101, Duration::from_millis(1500))
+        );
         same.set(7);
-        assert_eq!(clock.unix_seconds(), 7);
+        assert_eq!(
+            (clock.unix_seconds(), clock.now().monotonic),
+            (7, Duration::from_millis(1500))
+        );
     }
 }

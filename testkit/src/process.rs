@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Lines that a process has printed so far; shared with the thread that reads them.
 #[derive(Clone, Default)]
@@ -103,6 +104,17 @@ impl Process {
         if self.child.try_wait().expect("the state of a child").is_none() {
             let pid = Pid::from_child(&self.child);
             kill_process(pid, signal).unwrap_or_else(|error| panic!("{signal:?} to {}: {error}", self.name));
+        }
+    }
+
+    /// Sends `signal` and waits a little, without a runtime: for a drop, so that a server tidies up its own children.
+    pub(crate) fn end_with(&mut self, signal: Signal) {
+        self.signal(signal);
+        for _ in 0..400 {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 

@@ -13,6 +13,8 @@ pub enum Breaks {
     Form,
     /// It is well formed, and its signature does not hold.
     Signature,
+    /// Its signature has the wrong length, which either check may find.
+    Either,
 }
 
 /// A kind of broken mandate.
@@ -63,12 +65,12 @@ pub enum Forgery {
     UnknownKid,
     TamperedClaims,
     TamperedHeader,
-    DerSignature,
     SignatureOfZeros,
     RZero,
     SZero,
     RIsOrder,
     SIsOrder,
+    DerSignature,
     SignatureTooShort,
     SignatureTooLong,
 }
@@ -120,22 +122,30 @@ impl Forgery {
         Self::UnknownKid,
         Self::TamperedClaims,
         Self::TamperedHeader,
-        Self::DerSignature,
         Self::SignatureOfZeros,
         Self::RZero,
         Self::SZero,
         Self::RIsOrder,
         Self::SIsOrder,
+        Self::DerSignature,
         Self::SignatureTooShort,
         Self::SignatureTooLong,
     ];
 
     /// Which check it must fail.
     pub fn breaks(self) -> Breaks {
-        if self as u8 >= Self::OtherKey as u8 {
-            Breaks::Signature
-        } else {
-            Breaks::Form
+        match self {
+            Self::DerSignature | Self::SignatureTooShort | Self::SignatureTooLong => Breaks::Either,
+            Self::OtherKey
+            | Self::UnknownKid
+            | Self::TamperedClaims
+            | Self::TamperedHeader
+            | Self::SignatureOfZeros
+            | Self::RZero
+            | Self::SZero
+            | Self::RIsOrder
+            | Self::SIsOrder => Breaks::Signature,
+            _ => Breaks::Form,
         }
     }
 
@@ -196,7 +206,7 @@ impl Forgery {
             }
             Self::SpaceInside => good.replacen('.', " .", 1),
             Self::HeaderNotJson => seal("{alg:ES256}", &claims, key),
-            Self::HeaderNotObject => seal(r#"["ES256"]"#, &claims, key),
+            Self::HeaderNotObject => seal(&json!(["ES256", key.kid()]).to_string(), &claims, key),
             Self::ClaimsNotJson => seal(&header, &claims[..claims.len() - 1], key),
             Self::ClaimsNotObject => seal(&header, &format!("[{claims}]"), key),
             Self::ClaimsNotUtf8 => {

@@ -133,7 +133,7 @@ impl Drop for PrivatePostgres {
         if let Some(process) = &mut self.process {
             // Its processes end with it only when they run.
             signal_all(process, Signal::CONT);
-            process.signal(Signal::QUIT);
+            process.end_with(Signal::QUIT);
         }
     }
 }
