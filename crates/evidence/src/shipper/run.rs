@@ -1,0 +1,234 @@
+//! The background task that empties the spool.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout};
+
+use super::batch::Batch;
+use super::{Shipment, StreamSink};
+use crate::signature::AuditKey;
+use crate::spool::{Inner, Orphan, Segment, Spool, add, adopt, flush};
+
+/// The shortest and the longest pause after a failure.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// How long the stream may take for a batch.
+const APPEND_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How often to look for what processes that died meanwhile left behind.
+const RESCAN: Duration = Duration::from_secs(30);
+
+/// How long shipping may go on after the shutdown signal.
+const LAST_BATCHES: Duration = Duration::from_secs(4);
+
+/// Ships finished and durable events, in the order in which they were recorded, and deletes what is shipped.
+#[derive(Debug)]
+pub struct Shipper {
+    inner: Arc<Inner>,
+    key: Option<AuditKey>,
+    orphans: VecDeque<Orphan>,
+    /// Adopted directories whose files cannot be deleted; held, so that they are not shipped again and again.
+    stuck: Vec<Orphan>,
+}
+
+impl Shipper {
+    /// Ships what is in this spool, signed with the key if there is one.
+    #[must_use]
+    pub fn new(spool: &Spool, key: Option<AuditKey>) -> Self {
+        Self {
+            inner: Arc::clone(&spool.inner),
+            key,
+            orphans: VecDeque::new(),
+            stuck: Vec::new(),
+        }
+    }
+
+    /// Runs until `shutdown` resolves: first ships what dead processes left, then what this one records.
+    /// After an outage of the stream it goes on by itself. At the end it ships what is left, for at most four
+    /// seconds; what then remains is on disk for the next process.
+    pub async fn run(mut self, sink: Arc<dyn StreamSink>, shutdown: impl Future<Output = ()> + Send) {
+        {
+            let shutdown = pin!(shutdown);
+            tokio::select! {
+                () = shutdown => {}
+                () = self.serve(&*sink) => {}
+            }
+        }
+        if timeout(LAST_BATCHES, self.finish(&*sink)).await.is_err() {
+            let waiting = self.inner.stats().waiting;
+            tracing::warn!(waiting, "events stay in the spool for the next start");
+        }
+    }
+
+    async fn serve(&mut self, sink: &dyn StreamSink) {
+        let mut durable = self.inner.durable();
+        loop {
+            self.adopt().await;
+            self.ship_orphans(sink).await;
+            let mut rescan = pin!(sleep(RESCAN));
+            loop {
+                durable.borrow_and_update();
+                self.ship_own(sink).await;
+                tokio::select! {
+                    _ = durable.changed() => {}
+                    () = &mut rescan => break,
+                }
+            }
+        }
+    }
+
+    async fn finish(&mut self, sink: &dyn StreamSink) {
+        flush(&self.inner).await;
+        self.ship_own(sink).await;
+        self.ship_orphans(sink).await;
+        match self.inner.with_log(|log| log.close()) {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!("requests are still under way; their evidence stays in the spool"),
+            Err(error) => tracing::warn!(%error, "the empty spool cannot be removed"),
+        }
+    }
+
+    async fn ship_own(&self, sink: &dyn StreamSink) {
+        let dir = self.inner.with_log(|log| log.claim().path().to_owned());
+        while let Some(next) = self.inner.with_log(|log| log.unshipped()) {
+            let base = next.segment.base;
+            let batch = self.read(dir.clone(), next.segment, next.from).await;
+            self.send(sink, &batch.shipments).await;
+            let (events, now) = (batch.shipments.len() as u64, self.inner.now());
+            self.inner
+                .with_log(|log| log.ship(base, batch.until, events, batch.last, now));
+            if batch.damaged {
+                match self.inner.with_log(|log| log.abandon(base)) {
+                    Ok(lost) => self.lost(base, lost),
+                    Err(error) => return tracing::error!(%error, "a damaged segment cannot be left"),
+                }
+            }
+            self.trim().await;
+        }
+    }
+
+    async fn trim(&self) {
+        let inner = Arc::clone(&self.inner);
+        match spawn_blocking(move || inner.trim()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "shipped evidence cannot be deleted"),
+            Err(error) => tracing::error!(%error, "deleting shipped evidence broke off"),
+        }
+    }
+
+    fn lost(&self, base: u64, events: u64) {
+        tracing::error!(
+            segment = base,
+            events,
+            "a segment is damaged; what could not be read is kept aside"
+        );
+        add(&self.inner.counters.dropped, events);
+    }
+
+    async fn adopt(&mut self) {
+        let inner = Arc::clone(&self.inner);
+        match spawn_blocking(move || adopt(&inner)).await {
+            Ok(Ok(orphans)) => self.orphans.extend(orphans),
+            Ok(Err(error)) => tracing::error!(%error, "the spool directory cannot be searched"),
+            Err(error) => tracing::error!(%error, "the search of the spool directory broke off"),
+        }
+    }
+
+    async fn ship_orphans(&mut self, sink: &dyn StreamSink) {
+        while let Some(orphan) = self.orphans.front() {
+            let Some((segment, from)) = orphan.unshipped() else {
+                self.forget_orphan();
+                continue;
+            };
+            let dir = orphan.claim.path().to_owned();
+            let batch = self.read(dir, segment, from).await;
+            self.inner.counters.adopted_since(batch.first);
+            self.send(sink, &batch.shipments).await;
+            let Some(orphan) = self.orphans.front_mut() else {
+                return;
+            };
+            let trimmed = orphan.ship(batch.until, batch.damaged, &self.inner.counters);
+            if let Err(error) = trimmed {
+                let path = orphan.claim.path().display().to_string();
+                tracing::error!(path, %error, "shipped evidence cannot be deleted");
+                self.stuck.extend(self.orphans.pop_front());
+            }
+        }
+        self.inner.counters.adopted_since(None);
+    }
+
+    fn forget_orphan(&mut self) {
+        if let Some(mut orphan) = self.orphans.pop_front()
+            && let Err(error) = orphan.remove(&self.inner.counters)
+        {
+            let path = orphan.claim.path().display().to_string();
+            tracing::error!(path, %error, "an empty spool cannot be removed");
+            self.stuck.push(orphan);
+        }
+    }
+
+    /// Reads a batch, however long the disk makes us wait for it.
+    async fn read(&self, dir: PathBuf, segment: Segment, from: u64) -> Batch {
+        let mut pause = BACKOFF.0;
+        loop {
+            let (dir, key) = (dir.clone(), self.key.clone());
+            let error = match spawn_blocking(move || Batch::read(&dir, &segment, from, key.as_ref())).await {
+                Ok(Ok(batch)) => return batch,
+                // The file is gone, or shorter than it was: no waiting will bring it back.
+                Ok(Err(error))
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof
+                    ) =>
+                {
+                    return Batch::unreadable(from);
+                }
+                Ok(Err(error)) => error,
+                Err(broken_off) => io::Error::other(broken_off),
+            };
+            tracing::error!(%error, "the evidence spool cannot be read");
+            pause = back_off(pause).await;
+        }
+    }
+
+    /// Sends until the stream has taken everything.
+    async fn send(&self, sink: &dyn StreamSink, mut rest: &[Shipment]) {
+        let mut pause = BACKOFF.0;
+        let mut failed = false;
+        while !rest.is_empty() {
+            let cause = match timeout(APPEND_DEADLINE, sink.append(rest)).await {
+                Ok(Ok(taken)) if taken > 0 => {
+                    add(&self.inner.counters.drained, taken.min(rest.len()) as u64);
+                    rest = rest.get(taken..).unwrap_or_default();
+                    pause = BACKOFF.0;
+                    continue;
+                }
+                Ok(Ok(_)) => "nothing was taken".to_owned(),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("no answer within {} s", APPEND_DEADLINE.as_secs()),
+            };
+            add(&self.inner.counters.sink_errors, 1);
+            if !failed {
+                tracing::warn!(%cause, "the audit stream does not take events; they wait in the spool");
+            }
+            failed = true;
+            pause = back_off(pause).await;
+        }
+        if failed {
+            tracing::info!("the audit stream takes events again");
+        }
+    }
+}
+
+/// Waits, and says how long to wait the next time.
+async fn back_off(pause: Duration) -> Duration {
+    sleep(pause).await;
+    (pause * 2).min(BACKOFF.1)
+}

@@ -1,0 +1,136 @@
+//! Which process owns which part of the spool.
+//!
+//! Each process works in a subdirectory of its own and holds a lock (`flock`) on it for as long as it lives. The
+//! kernel drops the lock with the process, however it ends; from then on whoever takes the lock owns what
+//! is left.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// How many names are tried for a new subdirectory.
+const TRIES: u32 = 10_000;
+
+/// A subdirectory of the spool that this process owns until the value is dropped.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    path: PathBuf,
+    /// The lock belongs to this open file.
+    dir: File,
+}
+
+impl Claim {
+    /// Makes a new subdirectory, readable by this user alone.
+    pub(crate) fn create(root: &Path) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(root)?;
+        let pid = std::process::id();
+        for n in 0..TRIES {
+            let path = root.join(format!("{PREFIX}{pid}-{n}"));
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(error),
+            }
+            // Another process may adopt the new directory before it is locked, find it empty and remove it.
+            if let Some(claim) = Self::take(path)? {
+                File::open(root)?.sync_all()?;
+                return Ok(claim);
+            }
+        }
+        Err(io::Error::from(io::ErrorKind::AlreadyExists))
+    }
+
+    /// Takes every subdirectory that no living process owns.
+    pub(crate) fn orphans(root: &Path) -> io::Result<Vec<Self>> {
+        let mut orphans = Vec::new();
+        for entry in fs::read_dir(root)? {
+            let entry = entry?;
+            let ours = entry
+                .file_name()
+                .to_str()
+                .is_some_and(|name| name.starts_with(PREFIX));
+            if ours && entry.file_type()?.is_dir() {
+                orphans.extend(Self::take(entry.path())?);
+            }
+        }
+        orphans.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(orphans)
+    }
+
+    /// Locks a directory. `None` when it is owned, or gone.
+    fn take(path: PathBuf) -> io::Result<Option<Self>> {
+        let dir = match File::open(&path) {
+            Ok(dir) => dir,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        // The owner before us may have removed the directory between our opening and our locking it.
+        let current = fs::metadata(&path).and_then(|there| Ok(there.ino() == dir.metadata()?.ino()));
+        Ok(current.unwrap_or(false).then_some(Self { path, dir }))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes the creation and deletion of files in it durable.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.dir.sync_all()
+    }
+
+    /// Removes the directory if nothing is left in it.
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        fs::remove_dir(&self.path)
+    }
+}
+
+const PREFIX: &str = "spool-";
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::Claim;
+
+    #[test]
+    fn a_directory_has_one_owner_at_a_time() {
+        let root = tempfile::tempdir().unwrap();
+        let first = Claim::create(root.path()).unwrap();
+        let second = Claim::create(root.path()).unwrap();
+        assert_ne!(first.path(), second.path());
+        assert!(Claim::orphans(root.path()).unwrap().is_empty());
+
+        let path = first.path().to_owned();
+        drop(first);
+        let adopted = Claim::orphans(root.path()).unwrap();
+        assert_eq!(adopted.iter().map(Claim::path).collect::<Vec<_>>(), [path]);
+        assert!(Claim::orphans(root.path()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_removed_directory_is_not_adopted_and_its_name_is_free_again() {
+        let root = tempfile::tempdir().unwrap();
+        let first = Claim::create(root.path()).unwrap();
+        let path = first.path().to_owned();
+        first.remove().unwrap();
+        assert!(Claim::orphans(root.path()).unwrap().is_empty());
+        assert_eq!(Claim::create(root.path()).unwrap().path(), path);
+    }
+
+    #[test]
+    fn only_this_user_may_look_inside() {
+        let root = tempfile::tempdir().unwrap();
+        let claim = Claim::create(&root.path().join("deep/er")).unwrap();
+        for dir in [claim.path(), claim.path().parent().unwrap()] {
+            assert_eq!(dir.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The group commit.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout};
+
+use super::{Fsync, Inner};
+
+/// How often sums are written and a failing disk is tried again.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How long the last flush may take.
+const LAST_FLUSH: Duration = Duration::from_secs(4);
+
+/// Makes what is written durable, writes the sums of refusals, and brings the spool back after the disk failed.
+#[derive(Debug)]
+pub struct Flusher {
+    inner: Arc<Inner>,
+}
+
+impl Flusher {
+    pub(super) const fn new(inner: Arc<Inner>) -> Self {
+        Self { inner }
+    }
+
+    /// Runs until `shutdown` resolves, then flushes once more, for at most four seconds.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
+        {
+            let shutdown = pin!(shutdown);
+            tokio::select! {
+                () = shutdown => {}
+                () = self.serve() => {}
+            }
+        }
+        self.inner.summarise_due(true);
+        if timeout(LAST_FLUSH, flush(&self.inner)).await.is_err() {
+            tracing::error!("the last flush of the evidence spool did not end in time");
+        }
+    }
+
+    async fn serve(&self) {
+        loop {
+            self.next().await;
+            self.inner.summarise_due(false);
+            flush(&self.inner).await;
+        }
+    }
+
+    /// Waits until a flush is due.
+    async fn next(&self) {
+        tokio::select! {
+            () = self.inner.dirty.notified() => {
+                if let Fsync::Interval(pause) = self.inner.fsync {
+                    sleep(pause).await;
+                }
+            }
+            () = sleep(TICK) => {}
+        }
+    }
+}
+
+/// Flushes on a thread that may block.
+pub(crate) async fn flush(inner: &Arc<Inner>) {
+    let worker = Arc::clone(inner);
+    match spawn_blocking(move || worker.flush()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "the evidence spool cannot be written"),
+        Err(error) => tracing::error!(%error, "the flush of the evidence spool broke off"),
+    }
+}

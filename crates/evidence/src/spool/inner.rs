@@ -1,0 +1,252 @@
+//! What the rooms, the flusher and the shipper of one spool share.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{fmt, io};
+
+use tokio::sync::{Notify, watch};
+use uuid::Uuid;
+
+use super::log::Log;
+use super::quota::{PER_SECOND, Quota, Verdict};
+use super::record::{self, Kind, MAX_RECORD};
+use super::segment;
+use super::stats::{Counters, Stats, add, get};
+use super::{Clock, Fsync, NoRoom};
+use crate::event::{Summary, write_summary};
+
+pub(crate) struct Inner {
+    pub(crate) fsync: Fsync,
+    pub(crate) clock: Clock,
+    pub(crate) root: PathBuf,
+    pub(crate) counters: Counters,
+    /// Tells the flusher that something was written.
+    pub(crate) dirty: Notify,
+    limit: u64,
+    /// Bytes promised and not written.
+    reserved: AtomicU64,
+    /// Bytes of the log, as of the last time it was locked.
+    written: AtomicU64,
+    open_to_new: AtomicBool,
+    log: Mutex<Log>,
+    syncing: Mutex<()>,
+    durable: watch::Sender<u64>,
+    quota: Mutex<Quota>,
+    #[cfg(test)]
+    pub(crate) fail_sync: AtomicBool,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner")
+            .field("root", &self.root)
+            .finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Inner {
+    pub(crate) fn new(root: PathBuf, limit: u64, fsync: Fsync, clock: Clock, log: Log) -> Self {
+        Self {
+            fsync,
+            clock,
+            root,
+            counters: Counters::default(),
+            dirty: Notify::new(),
+            limit,
+            reserved: AtomicU64::new(0),
+            written: AtomicU64::new(log.bytes()),
+            open_to_new: AtomicBool::new(true),
+            log: Mutex::new(log),
+            syncing: Mutex::new(()),
+            durable: watch::Sender::new(0),
+            quota: Mutex::default(),
+            #[cfg(test)]
+            fail_sync: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn now(&self) -> i64 {
+        (self.clock)()
+    }
+
+    /// Works on the log, and keeps what is readable without its lock up to date.
+    pub(crate) fn with_log<R>(&self, work: impl FnOnce(&mut Log) -> R) -> R {
+        let mut log = lock(&self.log);
+        let result = work(&mut log);
+        self.written.store(log.bytes(), Ordering::Release);
+        self.open_to_new
+            .store(log.fault().is_none() && !log.is_closed(), Ordering::Release);
+        let news = log.announce();
+        drop(log);
+        if news {
+            self.dirty.notify_one();
+        }
+        result
+    }
+
+    fn taken(&self) -> u64 {
+        get(&self.counters.adopted_bytes) + self.written.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn reserve(&self, bytes: u64) -> Result<(), NoRoom> {
+        if !self.open_to_new.load(Ordering::Acquire) {
+            return Err(NoRoom::Unwritable);
+        }
+        // The promise is made before the sum is read, so that no two can both take the last place.
+        let reserved = self.reserved.fetch_add(bytes, Ordering::AcqRel) + bytes;
+        if reserved + self.taken() > self.limit {
+            self.release(bytes);
+            return Err(NoRoom::Full);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn release(&self, bytes: u64) {
+        self.reserved.fetch_sub(bytes, Ordering::AcqRel);
+    }
+
+    pub(crate) fn durable(&self) -> watch::Receiver<u64> {
+        self.durable.subscribe()
+    }
+
+    /// Makes everything written so far durable, repairing the log first where it has to be.
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        let _one_at_a_time = lock(&self.syncing);
+        let now = self.now();
+        let plan = self.with_log(|log| {
+            if log.fault().is_some() {
+                log.repair(now)?;
+            }
+            Ok::<_, io::Error>(log.plan_sync())
+        })?;
+        if let Some(plan) = plan {
+            if let Err(error) = self.sync(&plan.files, plan.directory) {
+                self.with_log(Log::sync_failed);
+                return Err(error);
+            }
+            self.with_log(|log| log.synced(plan.until));
+        }
+        let durable = self.with_log(|log| log.durable());
+        self.durable
+            .send_if_modified(|known| std::mem::replace(known, durable) != durable);
+        Ok(())
+    }
+
+    fn sync(&self, files: &[Arc<File>], directory: bool) -> io::Result<()> {
+        #[cfg(test)]
+        if self.fail_sync.load(Ordering::Relaxed) {
+            return Err(io::Error::other("injected"));
+        }
+        for file in files {
+            file.sync_data()?;
+        }
+        if directory {
+            // Opened anew, because the log keeps its own handle behind the lock.
+            let dir = self.with_log(|log| log.claim().path().to_owned());
+            File::open(dir)?.sync_all()?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the segments that are done with, and moves on the intents for whose sake others are kept.
+    pub(crate) fn trim(&self) -> io::Result<()> {
+        let dir = self.with_log(|log| log.claim().path().to_owned());
+        loop {
+            while let Some(segment) = self.with_log(|log| log.finished()) {
+                segment::discard(&dir, &segment)?;
+                self.with_log(|log| log.forget(segment.base));
+            }
+            let Some(pinned) = self.with_log(|log| log.pinned(self.limit / 4)) else {
+                return Ok(());
+            };
+            let length = usize::try_from(pinned.len).map_err(io::Error::other)?;
+            let bytes = segment::read(&dir, &pinned, pinned.first(), length)?;
+            self.with_log(|log| log.carry(pinned.base, &bytes))?;
+            self.flush()?;
+        }
+    }
+
+    /// Writes a refusal, counts it, or drops it.
+    pub(crate) fn refuse(
+        &self,
+        zone: &str,
+        reason: &'static str,
+        (id, request_id, at): (Uuid, &str, i64),
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        // The last quarter of the spool belongs to requests that cross.
+        let scarce = self.reserved.load(Ordering::Acquire) + self.taken() > self.limit / 4 * 3;
+        let allowed = if scarce { 0 } else { PER_SECOND };
+        let (verdict, due) = lock(&self.quota).admit(zone, reason, allowed, at, (id, request_id));
+        if let Some(summary) = due {
+            self.summarise(&summary);
+        }
+        match verdict {
+            Verdict::Write if self.standalone(id, at, write) => {}
+            Verdict::Write | Verdict::Drop => add(&self.counters.dropped, 1),
+            Verdict::Sum => add(&self.counters.suppressed, 1),
+        }
+    }
+
+    /// Writes the sums of the seconds that are over, or all sums.
+    pub(crate) fn summarise_due(&self, all: bool) {
+        let due = lock(&self.quota).due(self.now(), all);
+        for summary in due {
+            self.summarise(&summary);
+        }
+    }
+
+    fn summarise(&self, summary: &Summary) {
+        if !self.standalone(summary.id, summary.occurred_at, |out| write_summary(out, summary)) {
+            add(&self.counters.dropped, summary.suppressed);
+        }
+    }
+
+    /// Appends an event that has no intent. False when there is no room.
+    fn standalone(&self, id: Uuid, at: i64, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let promised = MAX_RECORD as u64;
+        if self.reserve(promised).is_err() {
+            return false;
+        }
+        let mut bytes = Vec::with_capacity(MAX_RECORD / 8);
+        record::begin(&mut bytes);
+        write(&mut bytes);
+        let event = record::seal(&mut bytes, 0, Kind::Event, at, id);
+        let written = self.with_log(|log| log.append(&event).is_ok());
+        self.release(promised);
+        add(&self.counters.persisted, u64::from(written));
+        written
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let now = self.now();
+        let (files, (waiting, since)) = self.with_log(|log| (log.files() as u64, log.waiting()));
+        let adopted = i64::try_from(get(&self.counters.adopted_since))
+            .ok()
+            .filter(|since| *since > 0);
+        let oldest = [since, adopted].into_iter().flatten().min().unwrap_or(now);
+        let bytes = self.taken();
+        let depth = (bytes + self.reserved.load(Ordering::Acquire)).div_ceil(MAX_RECORD as u64);
+        Stats {
+            files: files + get(&self.counters.adopted_files),
+            bytes,
+            waiting,
+            oldest_age_seconds: u64::try_from((now - oldest) / crate::timestamp::SECOND).unwrap_or(0),
+            dropped: get(&self.counters.dropped),
+            suppressed: get(&self.counters.suppressed),
+            sink_errors: get(&self.counters.sink_errors),
+            persisted: get(&self.counters.persisted),
+            drained: get(&self.counters.drained),
+            recovered: get(&self.counters.recovered),
+            queue_depth: depth,
+            queue_capacity: self.limit / MAX_RECORD as u64,
+            available: self.open_to_new.load(Ordering::Acquire),
+        }
+    }
+}

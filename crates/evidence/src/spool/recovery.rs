@@ -1,0 +1,231 @@
+//! Taking over what a process left behind.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use uuid::Uuid;
+
+use super::Inner;
+use super::claim::Claim;
+use super::record::{self, Kind, Record};
+use super::segment::{self, PREFACE, Records, Segment};
+use super::stats::{Counters, add, subtract};
+
+/// The spool of a process that is gone. Every event in it is finished and durable.
+#[derive(Debug)]
+pub(crate) struct Orphan {
+    pub(crate) claim: Claim,
+    /// Oldest first.
+    pub(crate) segments: VecDeque<Segment>,
+    /// What is shipped up to.
+    pub(crate) shipped: u64,
+    /// How many intents recovery has finished as interrupted.
+    pub(crate) interrupted: u64,
+    /// Bytes, at the end of segments, that were no records.
+    pub(crate) torn: u64,
+}
+
+impl Orphan {
+    /// Where to ship on from.
+    pub(crate) fn unshipped(&self) -> Option<(Segment, u64)> {
+        let segment = self
+            .segments
+            .iter()
+            .find(|segment| segment.end() > self.shipped.max(segment.first()))?;
+        Some((*segment, self.shipped.max(segment.first())))
+    }
+
+    /// Notes what is shipped, or that the rest of the segment cannot be, and deletes what is done with.
+    pub(crate) fn ship(&mut self, until: u64, damaged: bool, counters: &Counters) -> io::Result<()> {
+        let current = self
+            .segments
+            .iter_mut()
+            .find(|segment| segment.end() > self.shipped.max(segment.first()));
+        self.shipped = self.shipped.max(until);
+        if damaged && let Some(segment) = current {
+            segment.damaged = true;
+            self.shipped = self.shipped.max(segment.end());
+            add(&counters.dropped, 1);
+        }
+        self.trim(counters)
+    }
+
+    /// Deletes what is done with, oldest first.
+    fn trim(&mut self, counters: &Counters) -> io::Result<()> {
+        while let Some(front) = self.segments.front()
+            && front.end() <= self.shipped.max(front.first())
+        {
+            segment::discard(self.claim.path(), front)?;
+            subtract(&counters.adopted_bytes, front.len);
+            subtract(&counters.adopted_files, 1);
+            self.segments.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Deletes all of it once everything is shipped. Files that were kept aside stay.
+    pub(crate) fn remove(&mut self, counters: &Counters) -> io::Result<()> {
+        self.trim(counters)?;
+        match self.claim.remove() {
+            Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Adopts every spool that no living process owns. One that cannot be read is left for a later try, and does
+/// not keep the others from being adopted.
+pub(crate) fn adopt(inner: &Inner) -> io::Result<Vec<Orphan>> {
+    let counters = &inner.counters;
+    let mut found = Vec::new();
+    for claim in Claim::orphans(&inner.root)? {
+        let path = claim.path().display().to_string();
+        match recover(claim) {
+            Ok(orphan) => {
+                let (interrupted, torn) = (orphan.interrupted, orphan.torn);
+                let damaged = orphan.segments.iter().filter(|segment| segment.damaged).count();
+                if orphan.unshipped().is_some() {
+                    tracing::info!(
+                        path,
+                        interrupted,
+                        torn,
+                        damaged,
+                        "adopted the evidence of a process that ended"
+                    );
+                }
+                add(&counters.recovered, interrupted);
+                add(&counters.dropped, damaged as u64);
+                add(&counters.adopted_files, orphan.segments.len() as u64);
+                add(
+                    &counters.adopted_bytes,
+                    orphan.segments.iter().map(|segment| segment.len).sum(),
+                );
+                found.push(orphan);
+            }
+            Err(error) => tracing::error!(path, %error, "an abandoned evidence spool cannot be adopted"),
+        }
+    }
+    Ok(found)
+}
+
+/// Cuts torn tails, finishes the intents that never met an outcome, and makes all of it durable.
+///
+/// Done again, after a crash in the middle, it comes to the same result: what it adds is the payload of the
+/// intents, so every event has the same bytes however often it is made.
+pub(crate) fn recover(claim: Claim) -> io::Result<Orphan> {
+    let bases = segment::list(claim.path())?;
+    let mut scan = Scan::default();
+    let mut segments = VecDeque::new();
+    for (n, base) in bases.iter().enumerate() {
+        segments.push_back(scan.segment(&claim, *base, n + 1 == bases.len())?);
+    }
+    let mut interrupted = 0;
+    if !scan.open.is_empty() {
+        let base = segments.back().map_or(0, Segment::end).max(scan.beyond);
+        let (segment, count) = finish(&claim, base, scan.open)?;
+        segments.push_back(segment);
+        interrupted = count;
+    }
+    claim.sync()?;
+    Ok(Orphan {
+        claim,
+        segments,
+        shipped: scan.shipped,
+        interrupted,
+        torn: scan.torn,
+    })
+}
+
+#[derive(Debug, Default)]
+struct Scan {
+    /// The intents without an outcome: where the first copy of each stands, when it was made, its payload.
+    open: HashMap<Uuid, Intent>,
+    shipped: u64,
+    torn: u64,
+    /// The position behind the last byte of any file.
+    beyond: u64,
+}
+
+#[derive(Debug)]
+struct Intent {
+    position: u64,
+    at: i64,
+    payload: Vec<u8>,
+}
+
+impl Scan {
+    fn segment(&mut self, claim: &Claim, base: u64, last: bool) -> io::Result<Segment> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(segment::path(claim.path(), base))?;
+        let size = file.metadata()?.len();
+        let mut bytes = vec![0; usize::try_from(size).map_err(io::Error::other)?];
+        file.read_exact_at(&mut bytes, 0)?;
+        let mut segment = Segment::empty(base);
+        if let Some((preface, body)) = bytes.split_first_chunk::<{ PREFACE.len() }>() {
+            if *preface != PREFACE && preface.iter().any(|byte| *byte != 0) {
+                return Err(io::Error::other("a segment of another format"));
+            }
+            let mut records = Records::new(body);
+            let mut position = segment.first();
+            for record in &mut records {
+                self.record(&record, position, &mut segment);
+                position += record.bytes.len() as u64;
+            }
+            segment.len += records.taken() as u64;
+        }
+        if size > segment.len {
+            self.torn += size - segment.len;
+            if last {
+                file.set_len(segment.len)?;
+            } else {
+                // A tail tears where writing ended. Anything else is damage, and is kept.
+                segment.damaged = true;
+            }
+        }
+        self.beyond = self.beyond.max(base.saturating_add(size.max(segment.len)));
+        file.write_all_at(&PREFACE, 0)?;
+        file.sync_all()?;
+        Ok(segment)
+    }
+
+    fn record(&mut self, record: &Record<'_>, position: u64, segment: &mut Segment) {
+        match record.kind {
+            Kind::Intent => {
+                self.open.entry(record.id).or_insert_with(|| Intent {
+                    position,
+                    at: record.at,
+                    payload: record.payload.to_vec(),
+                });
+            }
+            Kind::Event => {
+                segment.events += 1;
+                self.open.remove(&record.id);
+            }
+            Kind::Cancel => {
+                self.open.remove(&record.id);
+            }
+            Kind::Ack => self.shipped = self.shipped.max(record::acked(record).unwrap_or(0)),
+        }
+    }
+}
+
+/// Writes the events of interrupted requests, in the order of their intents, to a segment of their own.
+fn finish(claim: &Claim, base: u64, open: HashMap<Uuid, Intent>) -> io::Result<(Segment, u64)> {
+    let mut open: Vec<_> = open.into_iter().collect();
+    open.sort_unstable_by_key(|(_, intent)| intent.position);
+    let file: File = segment::create(claim.path(), base)?;
+    let mut segment = Segment::empty(base);
+    let mut buffer = Vec::new();
+    for (id, intent) in open {
+        let event = record::encode(&mut buffer, Kind::Event, intent.at, id, &intent.payload);
+        file.write_all_at(event.bytes, segment.len)?;
+        segment.len += event.bytes.len() as u64;
+        segment.events += 1;
+    }
+    file.sync_all()?;
+    Ok((segment, segment.events))
+}

@@ -1,0 +1,67 @@
+//! What the operator may want to know about the spool.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A snapshot of the spool's state and counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Segment files on disk, adopted ones included.
+    pub files: u64,
+    /// Bytes on disk, adopted files included.
+    pub bytes: u64,
+    /// Events that wait to be shipped, apart from adopted ones.
+    pub waiting: u64,
+    /// Whole seconds since the oldest event that waits to be shipped was recorded.
+    pub oldest_age_seconds: u64,
+    /// Events that could not be kept. Never that of a request that crossed, unless a file was damaged.
+    pub dropped: u64,
+    /// Refusals that were counted in another event instead of having one of their own.
+    pub suppressed: u64,
+    /// Attempts to ship that failed.
+    pub sink_errors: u64,
+    /// Events that were written to the spool.
+    pub persisted: u64,
+    /// Events that the stream took.
+    pub drained: u64,
+    /// Events that dead processes left unfinished, and that were finished as `interrupted`.
+    pub recovered: u64,
+    /// How much of the bound is taken or promised, in records of the greatest size.
+    pub queue_depth: u64,
+    /// The bound, in records of the greatest size. When the depth comes this near, requests are refused.
+    pub queue_capacity: u64,
+    /// Whether new requests can be recorded.
+    pub available: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) dropped: AtomicU64,
+    pub(crate) suppressed: AtomicU64,
+    pub(crate) sink_errors: AtomicU64,
+    pub(crate) persisted: AtomicU64,
+    pub(crate) drained: AtomicU64,
+    pub(crate) recovered: AtomicU64,
+    pub(crate) adopted_files: AtomicU64,
+    pub(crate) adopted_bytes: AtomicU64,
+    /// When the oldest adopted event that is not shipped was recorded; 0 when there is none.
+    pub(crate) adopted_since: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn adopted_since(&self, since: Option<i64>) {
+        let since = since.and_then(|since| u64::try_from(since).ok()).unwrap_or(0);
+        self.adopted_since.store(since, Ordering::Relaxed);
+    }
+}
+
+pub(crate) fn add(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Ordering::Relaxed);
+}
+
+pub(crate) fn subtract(counter: &AtomicU64, n: u64) {
+    counter.fetch_sub(n, Ordering::Relaxed);
+}
+
+pub(crate) fn get(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
