@@ -49,7 +49,7 @@ struct Success {
 struct Failure {
     error: String,
     #[serde(default)]
-    error_description: String,
+    error_description: Option<String>,
 }
 
 /// Reads an answer.
@@ -65,8 +65,8 @@ fn read_success(answer: &StsAnswer, resource: &str) -> Result<Grant, NoGrant> {
     if !is_json(&answer.content_type) {
         return Err(invalid("sts answered 200 with another media type than JSON"));
     }
-    let success: Success = serde_json::from_slice(&answer.body)
-        .map_err(|_| invalid("sts answered 200 with a body that is no token response"))?;
+    let success: Success = object(&answer.body)
+        .ok_or_else(|| invalid("sts answered 200 with a body that is no token response"))?;
     // RFC 6750 §2.1: what cannot stand in a header is no token.
     if success.access_token.is_empty() || !success.access_token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(invalid("sts answered 200 with an unusable access token"));
@@ -81,13 +81,11 @@ fn read_success(answer: &StsAnswer, resource: &str) -> Result<Grant, NoGrant> {
 }
 
 fn read_failure(answer: &StsAnswer) -> NoGrant {
-    let words = serde_json::from_slice::<Failure>(&answer.body)
-        .ok()
-        .filter(|failure| !failure.error.is_empty());
+    let words = object::<Failure>(&answer.body).filter(|failure| !failure.error.is_empty());
     let refused_gateway = answer.status == 401
         && words
             .as_ref()
-            .is_some_and(|words| words.error_description == GATEWAY_SIGNATURE);
+            .is_some_and(|words| words.error_description.as_deref() == Some(GATEWAY_SIGNATURE));
     if refused_gateway {
         return NoGrant {
             denial: Denial::StsRefusedGateway,
@@ -110,7 +108,7 @@ fn read_failure(answer: &StsAnswer) -> NoGrant {
         }) => StsRefusal {
             status: answer.status,
             error: clip(error),
-            description: clip(error_description),
+            description: clip(error_description.unwrap_or_default()),
         },
         None => StsRefusal {
             status: answer.status,
@@ -131,6 +129,15 @@ fn read_failure(answer: &StsAnswer) -> NoGrant {
         },
         sts: Some(sts),
         cause: None,
+    }
+}
+
+/// One JSON object; an array would fill the members by position.
+pub(super) fn object<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
+    if body.trim_ascii_start().starts_with(b"{") {
+        serde_json::from_slice(body).ok()
+    } else {
+        None
     }
 }
 

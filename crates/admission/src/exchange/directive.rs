@@ -4,9 +4,10 @@
 use std::fmt;
 
 use http::header::{AUTHORIZATION, HeaderName};
+use serde_json::value::RawValue;
 
 use super::Dialect;
-use super::answer::Grant;
+use super::answer::{self, Grant};
 use super::perform::Granted;
 use crate::binding::{self, Bound, JudgedUpstream, upstream_url};
 use crate::denial::Denial;
@@ -120,12 +121,7 @@ pub async fn judge<'r, R>(
             )
         }
         (Some(raw), _) => {
-            let directive: Directive = serde_json::from_str(raw.get()).map_err(|_| {
-                refuse((
-                    Denial::DirectiveInvalid,
-                    Some(Cause::new("directive is not of its form")),
-                ))
-            })?;
+            let directive = parse(&raw).map_err(|cause| refuse((Denial::DirectiveInvalid, Some(cause))))?;
             let upstream = judge_upstream(&bound, &directive.url, bindings, policy, resolver)
                 .await
                 .map_err(refuse)?;
@@ -151,6 +147,10 @@ pub async fn judge<'r, R>(
         credential,
         metadata,
     })
+}
+
+fn parse(raw: &RawValue) -> Result<Directive, Cause> {
+    answer::object(raw.get().as_bytes()).ok_or_else(|| Cause::new("directive is not of its form"))
 }
 
 /// The directive's URL must have the bound upstream's origin. A binding that changed a moment

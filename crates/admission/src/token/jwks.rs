@@ -63,11 +63,16 @@ pub fn parse(document: &[u8]) -> Result<HashMap<String, Arc<VerifyingKey>>, Jwks
     if document.len() > MAX_DOCUMENT_BYTES {
         return Err(JwksError::Oversized);
     }
+    // A JSON array would fill the members by position, here and in each key.
+    if !document.trim_ascii_start().starts_with(b"{") {
+        return Err(JwksError::Malformed);
+    }
     let document: Document = serde_json::from_slice(document).map_err(|_| JwksError::Malformed)?;
     let mut keys = HashMap::new();
     for jwk in document
         .keys
         .into_iter()
+        .filter(serde_json::Value::is_object)
         .filter_map(|value| serde_json::from_value::<Jwk>(value).ok())
     {
         let Some(key) = usable(&jwk) else { continue };
@@ -149,8 +154,11 @@ mod tests {
             parse_keys(&format!("{},{}", key(""), key(""))),
             Err(JwksError::DuplicateKid)
         );
+        let positional = format!(r#"["EC","P-256","ES256","k","{X}","{Y}",null,null,null]"#);
+        assert_eq!(parse_keys(&positional), Err(JwksError::NoUsableKey));
         assert_eq!(parse_keys(""), Err(JwksError::NoUsableKey));
-        for document in ["", "<html>", "[]", "{}", r#"{"keys":{}}"#] {
+        let positional = format!("[[{}]]", key(""));
+        for document in ["", "<html>", "[]", "{}", r#"{"keys":{}}"#, &positional] {
             assert!(
                 matches!(parse(document.as_bytes()), Err(JwksError::Malformed)),
                 "{document}"

@@ -94,18 +94,25 @@ impl<'r> Verified<'r> {
     }
 }
 
-/// Finds the zone's key and verifies the signature.
+/// Length of a signature: `r` and `s`, 32 bytes each (RFC 7518 §3.4).
+const SIGNATURE_BYTES: usize = 64;
+
+/// Finds the zone's key and verifies the signature. For bytes that cannot be one, no key is
+/// asked for.
 ///
 /// # Errors
 /// [`Denial::BadSignature`], [`Denial::KeysUnavailable`].
 pub async fn verify<'r>(zoned: Zoned<'r>, keys: &dyn SigningKeys) -> Result<Verified<'r>, Refused> {
     let (preflighted, jws, claims) = zoned.into_parts();
+    if jws.signature.len() != SIGNATURE_BYTES {
+        return Err(Refused::unverified(Denial::BadSignature));
+    }
     let zone = claims.zone_id().unwrap_or_default();
     let key = keys.find(zone, &jws.kid).await.map_err(|refusal| match refusal {
         KeyRefusal::Unknown => Refused::unverified(Denial::BadSignature),
         KeyRefusal::Unavailable(cause) => Refused::unverified(Denial::KeysUnavailable).because(cause),
     })?;
-    match key.0.verify_sig(jws.signing_input, &jws.signature) {
+    match key.0.verify_sig(jws.signing_input, jws.signature) {
         Ok(()) => Ok(Verified { preflighted, claims }),
         Err(_) => Err(Refused::unverified(Denial::BadSignature)),
     }
