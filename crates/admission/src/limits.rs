@@ -11,7 +11,7 @@ use crate::mode::DevOnly;
 pub struct Limits {
     /// Largest declared request body in bytes (`MAX_REQUEST_BYTES`).
     pub max_request_bytes: u64,
-    /// Least life a mandate must have left (`PREFLIGHT_WINDOW`, whole seconds).
+    /// Least life a mandate must have left (`PREFLIGHT_WINDOW`).
     pub preflight_window: Duration,
     /// Mandates that may be used more than once.
     pub reusable_uses: ReusableUses,
@@ -82,6 +82,7 @@ pub enum OwnEndpoint {
     /// Every address within the network, at this port (a listener bound to `[::]` owns them all
     /// on this machine: the wiring lists loopback and the interface addresses).
     Net(IpNet, u16),
-    /// A host name at this port, refused before it is resolved.
+    /// A host name at this port: refused by name before any resolution, and every address that it
+    /// resolves to is refused too.
     Host(String, u16),
 }

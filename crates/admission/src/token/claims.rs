@@ -166,7 +166,7 @@ impl<'de> Visitor<'de> for ClaimsVisitor {
                 "root_sid" => claims.root_sid = text(&mut map)?,
                 "agent_session_id" => claims.agent_session_id = text(&mut map)?,
                 "delegation_edge_id" => claims.delegation_edge_id = text(&mut map)?,
-                other if KNOWN.iter().any(|known| known.eq_ignore_ascii_case(other)) => {
+                other if KNOWN.iter().any(|known| folds_to(other, known)) => {
                     return Err(A::Error::custom("claim name in another case"));
                 }
                 _ => {
@@ -197,6 +197,17 @@ const KNOWN: [&str; 12] = [
     "agent_session_id",
     "delegation_edge_id",
 ];
+
+/// Whether a name equals a known one in another case, under Unicode's simple folding too:
+/// some readers take the long s for an `s`, and the Kelvin sign for a `k`.
+fn folds_to(name: &str, known: &str) -> bool {
+    let fold = |letter| match letter {
+        'ſ' => 's',
+        '\u{212a}' => 'k',
+        other => char::to_ascii_lowercase(&other),
+    };
+    name.chars().map(fold).eq(known.chars())
+}
 
 /// A string, borrowed from the payload unless it holds an escape.
 struct Borrowed<'a>(Cow<'a, str>);

@@ -1,5 +1,7 @@
 //! Gate 7: the mandate is neither about to expire nor early.
 
+use std::time::Duration;
+
 use super::Claims;
 use crate::denial::Denial;
 use crate::limits::Limits;
@@ -8,18 +10,17 @@ use crate::ports::Moment;
 /// Demands at least the preflight window of remaining life, so that the mandate still holds
 /// when the STS reads it (RFC 7519 §4.1.4), and an `nbf` that is at most 30 s ahead (§4.1.5).
 pub(super) fn check(claims: &Claims<'_>, limits: &Limits, now: Moment) -> Result<(), Denial> {
-    let now = seconds(now.unix);
-    if claims.expires_at().saturating_sub(now) < seconds(limits.preflight_window) {
+    if since_epoch(claims.expires_at()) < now.unix.saturating_add(limits.preflight_window) {
         return Err(Denial::Expiring);
     }
+    let latest_start = now.unix.saturating_add(Limits::NOT_BEFORE_LEEWAY);
     match claims.not_before() {
-        Some(start) if start.saturating_sub(now) > seconds(Limits::NOT_BEFORE_LEEWAY) => {
-            Err(Denial::NotYetValid)
-        }
+        Some(start) if since_epoch(start) > latest_start => Err(Denial::NotYetValid),
         Some(_) | None => Ok(()),
     }
 }
 
-fn seconds(duration: std::time::Duration) -> i64 {
-    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+/// A claim's instant; anything before 1970 is 1970.
+fn since_epoch(seconds: i64) -> Duration {
+    Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
 }
