@@ -52,7 +52,7 @@ impl<E: EvidenceRooms + ?Sized> Admission<E> {
         let request = token::parse(request, scratch, &self.limits, now)?;
         let request = zone::check(request, &*self.bindings)?;
         let request = signature::verify(request, &*self.keys).await?;
-        let request = revocation::check(request, &*self.revocations, now)?;
+        let request = revocation::check(request, &*self.revocations, self.clock.now())?;
         progress.passed(Stage::Token);
         let request = binding::resolve(request, &*self.bindings, &self.egress, &*self.resolver).await?;
         progress.passed(Stage::Binding);
