@@ -47,6 +47,10 @@ pub async fn perform<'r, R>(
         mark: Some(mark),
     };
     let answer = sts.exchange(&call, &departing.departure).await;
+    // Whoever answers was asked, whatever the transport noted.
+    if matches!(answer, Ok(_) | Err(ExchangeFailure::Oversized)) {
+        departing.departure.mark();
+    }
     drop(departing);
     let result = match &answer {
         Ok(answer) => answer::read(answer, bound.verified().request().resource()),
