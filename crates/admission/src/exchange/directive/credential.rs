@@ -9,7 +9,7 @@ use super::{Directive, authorization_or};
 use crate::ports::Cause;
 
 /// Names that carry the message or the gateway's own word, never a credential.
-const RESERVED: [&str; 20] = [
+const RESERVED: [&str; 18] = [
     "baggage",
     "connection",
     "content-encoding",
@@ -28,8 +28,6 @@ const RESERVED: [&str; 20] = [
     "via",
     "x-real-ip",
     "x-request-id",
-    "cookie",
-    "set-cookie",
 ];
 const RESERVED_PREFIXES: [&str; 3] = ["x-caracal-", "x-forwarded-", "proxy-"];
 
