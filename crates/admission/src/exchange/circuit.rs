@@ -37,6 +37,8 @@ struct State {
     sts: Breaker,
     inflight: usize,
     zones: HashMap<String, Zone>,
+    /// Twice the zones that the last sweep had to keep, so that sweeps stay rare.
+    forget_above: usize,
     opened: u64,
     fast_failed: u64,
 }
@@ -93,10 +95,11 @@ impl Circuit {
         if state.inflight >= self.limits.max_inflight {
             return Err(Denial::ExchangesFull);
         }
-        if state.zones.len() > IDLE_ZONES {
+        if state.zones.len() > state.forget_above.max(IDLE_ZONES) {
             state
                 .zones
                 .retain(|_, zone| zone.inflight > 0 || !zone.breaker.is_pristine());
+            state.forget_above = state.zones.len() * 2;
         }
         if !state.zones.contains_key(zone) {
             state.zones.insert(zone.to_owned(), Zone::default());
