@@ -116,10 +116,10 @@ fn hex(digit: u8) -> Option<u8> {
         .and_then(|value| u8::try_from(value).ok())
 }
 
-const OVERLONG_LEADS: [u8; 4] = [0xc0, 0xc1, 0xe0, 0xf0];
+const OVERLONG_LEADS: [u8; 6] = [0xc0, 0xc1, 0xe0, 0xf0, 0xf8, 0xfc];
 
 /// Reads overlong UTF-8 spellings of ASCII as the ASCII they spell (RFC 3629 §3 forbids them,
-/// lenient decoders accept them).
+/// lenient decoders accept them, of up to six bytes as in RFC 2279).
 fn fold_overlong(path: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(path.len());
     let mut rest = path;
@@ -130,9 +130,24 @@ fn fold_overlong(path: &[u8]) -> Vec<u8> {
             [0xe0, mid @ 0x80..=0x81, last @ 0x80..=0xbf, after @ ..] => {
                 ((mid & 1) << 6 | (last & 0x3f), after)
             }
-            [0xf0, 0x80, mid @ 0x80..=0x81, last @ 0x80..=0xbf, after @ ..] => {
-                ((mid & 1) << 6 | (last & 0x3f), after)
-            }
+            [0xf0, 0x80, mid @ 0x80..=0x81, last @ 0x80..=0xbf, after @ ..]
+            | [
+                0xf8,
+                0x80,
+                0x80,
+                mid @ 0x80..=0x81,
+                last @ 0x80..=0xbf,
+                after @ ..,
+            ]
+            | [
+                0xfc,
+                0x80,
+                0x80,
+                0x80,
+                mid @ 0x80..=0x81,
+                last @ 0x80..=0xbf,
+                after @ ..,
+            ] => ((mid & 1) << 6 | (last & 0x3f), after),
             [first, after @ ..] => (*first, after),
         };
         out.push(byte);

@@ -22,7 +22,15 @@ fn path_vectors_are_judged_as_written() {
 
 #[test]
 fn path_separators_and_dots_are_seen_in_every_overlong_length() {
-    for dot in ["%2e", "%c0%ae", "%e0%80%ae", "%f0%80%80%ae", "%25c0%25ae"] {
+    for dot in [
+        "%2e",
+        "%c0%ae",
+        "%e0%80%ae",
+        "%f0%80%80%ae",
+        "%f8%80%80%80%ae",
+        "%fc%80%80%80%80%ae",
+        "%25c0%25ae",
+    ] {
         for slash in ["/", "%2f", "%c0%af", "%e0%80%af", "%f0%80%80%af", "%252f"] {
             let path = format!("/a{slash}{dot}{dot}{slash}b");
             assert_eq!(judge(path.as_bytes()), Err(Traversal), "{path}");
