@@ -11,7 +11,7 @@ pub use upstream_url::UpstreamUrl;
 
 use std::sync::Arc;
 
-use crate::limits::EgressPolicy;
+use crate::limits::{EgressPolicy, OwnEndpoint};
 use crate::ports::{Cause, Resolver};
 
 /// One binding: in its zone, this resource is served by this upstream and exchanged under
@@ -68,6 +68,34 @@ impl JudgedUpstream {
     }
 }
 
+/// Refuses the endpoints that the configuration names by host: another name, or the bare address,
+/// of such an endpoint is the endpoint too.
+async fn refuse_own(
+    addresses: &[JudgedAddress],
+    port: u16,
+    policy: &EgressPolicy,
+    resolver: &dyn Resolver,
+) -> Result<(), Cause> {
+    for own in &policy.own_endpoints {
+        let OwnEndpoint::Host(name, at) = own else {
+            continue;
+        };
+        if *at != port {
+            continue;
+        }
+        let theirs = resolver.resolve(name).await?;
+        let same = |judged: &JudgedAddress| {
+            theirs
+                .iter()
+                .any(|their| address::same_listener(judged.socket().ip(), *their))
+        };
+        if addresses.iter().any(same) {
+            return Err(Cause::new("upstream leads to an endpoint of the gateway's own"));
+        }
+    }
+    Ok(())
+}
+
 /// The egress guard: judges the raw URL, then every address of its host.
 ///
 /// # Errors
@@ -82,5 +110,6 @@ pub async fn judge(
         Some(address) => address::judge_all(&[address], url.port(), policy)?,
         None => address::judge_all(&resolver.resolve(url.host()).await?, url.port(), policy)?,
     };
+    refuse_own(&addresses, url.port(), policy, resolver).await?;
     Ok(JudgedUpstream { url, addresses })
 }

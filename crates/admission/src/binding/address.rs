@@ -80,19 +80,33 @@ fn judge(address: IpAddr, port: u16, policy: &EgressPolicy) -> Result<JudgedAddr
         }
         (Reach::Private, PrivateUpstreams::Allowed) | (Reach::Public, _) => {}
     }
-    // A listener is the same listener through every spelling of its address.
-    let plain = match address {
-        IpAddr::V6(v6) => embedded(v6).map_or(address, IpAddr::V4),
-        IpAddr::V4(_) => address,
+    let own = |own: &OwnEndpoint| match own {
+        OwnEndpoint::Net(net, at) => {
+            *at == port && spellings(address).any(|spelling| net.contains(&spelling))
+        }
+        // Compared by name, and by address once resolved: `super::judge`.
+        OwnEndpoint::Host(..) => false,
     };
-    let own =
-        |own: &OwnEndpoint| matches!(own, OwnEndpoint::Net(net, at) if *at == port && net.contains(&plain));
     if policy.own_endpoints.iter().any(own) {
         return refuse("is an endpoint of the gateway's own");
     }
     Ok(JudgedAddress {
         socket: SocketAddr::new(address, port),
     })
+}
+
+/// Whether two addresses lead to the same listener.
+pub(super) fn same_listener(one: IpAddr, other: IpAddr) -> bool {
+    spellings(one).any(|one| spellings(other).any(|other| one == other))
+}
+
+/// An address, and the IPv4 address that it leads to.
+fn spellings(address: IpAddr) -> impl Iterator<Item = IpAddr> {
+    let inner = match address {
+        IpAddr::V6(address) => embedded(address).map(IpAddr::V4),
+        IpAddr::V4(_) => None,
+    };
+    std::iter::once(address).chain(inner)
 }
 
 /// The kind of network an address lies in, IPv4 embedded in IPv6 unwrapped.
@@ -126,8 +140,8 @@ fn classify_v6(address: Ipv6Addr) -> Reach {
         // Unspecified; the deprecated compatible form is judged by what it embeds.
         [0, 0, 0, 0, 0, 0, 0, 0] => Reach::Never,
         [0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x254] => Reach::Never,
-        // Discard-only, documentation, benchmarking and ORCHID prefixes.
-        [0x0100, 0, 0, 0, ..] | [0x2001, 0x0db8, ..] | [0x2001, 0x0002, 0, ..] => Reach::Never,
+        // Discard-only and dummy, documentation, benchmarking and ORCHID prefixes.
+        [0x0100, 0, 0, 0 | 1, ..] | [0x2001, 0x0db8, ..] | [0x2001, 0x0002, 0, ..] => Reach::Never,
         [0x2001, 0x0010..=0x002f, ..] | [0x3fff, 0x0000..=0x0fff, ..] | [0x5f00, ..] => Reach::Never,
         [0xfe80..=0xfebf, ..] | [0xff00..=0xffff, ..] => Reach::Never,
         [0xfec0..=0xfeff, ..] | [0xfc00..=0xfdff, ..] | [0x0064, 0xff9b, 1, ..] => Reach::Private,
@@ -135,7 +149,23 @@ fn classify_v6(address: Ipv6Addr) -> Reach {
     };
     match embedded(address) {
         None => outer,
-        Some(inner) => stricter(outer, classify_v4(inner)),
+        Some(inner) => stricter(
+            stricter(outer, classify_v4(inner)),
+            local_nat64(address).map_or(outer, classify_v4),
+        ),
+    }
+}
+
+/// What an address below the local NAT64 prefix means to a translator whose prefix is shorter
+/// than /96: then the bytes behind the embedded address are zero (RFC 6052 §2.2, RFC 8215).
+fn local_nat64(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    match address.octets() {
+        [0, 0x64, 0xff, 0x9b, 0, 1, a, b, 0, c, d, 0, 0, 0, 0, 0] if (a, b) != (0, 0) => {
+            Some([a, b, c, d].into())
+        }
+        [0, 0x64, 0xff, 0x9b, 0, 1, _, a, 0, b, c, d, 0, 0, 0, 0] if a != 0 => Some([a, b, c, d].into()),
+        [0, 0x64, 0xff, 0x9b, 0, 1, _, _, 0, a, b, c, d, 0, 0, 0] if a != 0 => Some([a, b, c, d].into()),
+        _ => None,
     }
 }
 
