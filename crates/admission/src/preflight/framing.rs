@@ -43,8 +43,15 @@ impl<'r> Framed<'r> {
 pub fn check<'r>(received: Received<'r>, limits: &Limits) -> Result<Framed<'r>, Refused> {
     let headers = &received.head.headers;
     let twice = |name: &str| headers.get_all(name).iter().nth(1).is_some();
+    // An intermediary joins two lines with a comma and a blank (RFC 9110 §5.3); identifiers
+    // are URIs, which hold no blank.
+    let joined = |name: &str| {
+        let value = headers.get(name).map_or(&b""[..], |value| value.as_bytes());
+        value.windows(2).any(|pair| pair == b", ")
+    };
     let ambiguous = twice(AUTHORIZATION.as_str())
         || twice(RESOURCE)
+        || joined(RESOURCE)
         || twice(HOST.as_str())
         || headers.keys().any(|name| is_alias(name.as_str()));
     if ambiguous {
