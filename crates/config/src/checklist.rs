@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use admission::mode::Mode;
 
-use crate::egress;
+use crate::egress::Egress;
 use crate::env::Env;
 use crate::gates::Gates;
 use crate::listener::Transport;
@@ -55,7 +55,7 @@ impl fmt::Display for ChecklistLine {
 pub fn checklist(env: &dyn Env, now: SystemTime) -> Vec<ChecklistLine> {
     let production = Ok(Mode::Production);
     let read = |text, read: &dyn Fn(&mut Reader<'_>) -> Read<()>| line(env, now, text, read);
-    let lists = |reader: &mut Reader<'_>| egress::read(reader, production).map(drop);
+    let lists = |reader: &mut Reader<'_>| Egress::read(reader, production).map(drop);
     vec![
         mode(env, now),
         read(

@@ -1,29 +1,58 @@
 //! Where requests may go.
 
-use admission::limits::{EgressPolicy, PrivateUpstreams};
+use admission::limits::{EgressPolicy, OwnEndpoint, PrivateUpstreams};
 use admission::mode::Mode;
 use url::Host;
 
+use crate::endpoints::Endpoints;
 use crate::keys::gates as keys;
 use crate::reader::{Read, Reader};
 use crate::rules;
 use crate::violation::{Quoted, Violation};
 use crate::warning::{LaxFlag, Warning};
 
-/// Reads the policy; the gateway's own endpoints are added once every backend is known.
-pub(crate) fn read(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<EgressPolicy> {
-    let allowlist = allowlist(reader);
-    let allowed = reader.flag(&keys::ALLOW_PRIVATE_UPSTREAMS);
-    let (allowlist, allowed) = (allowlist?, allowed?);
-    let private = reader.judge(rules::private_upstreams(mode.ok(), allowed, &allowlist))?;
-    if private == PrivateUpstreams::Allowed && allowlist.is_empty() {
-        reader.warn(Warning::Lax(LaxFlag::AnyPrivateUpstream));
+/// What the egress guard is told.
+#[derive(Clone, Debug)]
+pub struct Egress {
+    /// Whether private and loopback addresses may be upstreams.
+    pub private: PrivateUpstreams,
+    /// The complete list of hosts in the guard's normal form (IPv6 literals without brackets); empty means every host.
+    pub allowlist: Vec<String>,
+    own: Endpoints,
+}
+
+impl Egress {
+    /// The guard's policy. The listeners and backends that the environment names are in it; `also_own` are
+    /// those that only the system knows: the addresses of the interfaces, and a port that the system chose.
+    #[must_use]
+    pub fn policy(&self, also_own: impl IntoIterator<Item = OwnEndpoint>) -> EgressPolicy {
+        EgressPolicy {
+            private: self.private,
+            allowlist: self.allowlist.clone(),
+            own_endpoints: self.own.0.iter().cloned().chain(also_own).collect(),
+        }
     }
-    Ok(EgressPolicy {
-        private,
-        allowlist,
-        own_endpoints: Vec::new(),
-    })
+
+    pub(crate) fn read(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Self> {
+        let allowlist = allowlist(reader);
+        let allowed = reader.flag(&keys::ALLOW_PRIVATE_UPSTREAMS);
+        let (allowlist, allowed) = (allowlist?, allowed?);
+        let private = reader.judge(rules::private_upstreams(mode.ok(), allowed, &allowlist))?;
+        if private == PrivateUpstreams::Allowed && allowlist.is_empty() {
+            reader.warn(Warning::Lax(LaxFlag::AnyPrivateUpstream));
+        }
+        Ok(Self {
+            private,
+            allowlist,
+            own: Endpoints::default(),
+        })
+    }
+
+    /// Adds endpoints of the gateway's own.
+    pub(crate) fn own(mut self, endpoints: impl IntoIterator<Item = OwnEndpoint>) -> Self {
+        self.own.0.extend(endpoints);
+        self
+    }
 }
 
 fn allowlist(reader: &mut Reader<'_>) -> Read<Vec<String>> {

@@ -2,7 +2,8 @@
 
 mod postgres;
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use admission::limits::OwnEndpoint;
 use ipnet::IpNet;
@@ -10,6 +11,17 @@ use ipnet::IpNet;
 pub(crate) use postgres::postgres;
 
 const REDIS_PORT: u16 = 6379;
+
+/// Endpoints read from an address. `Debug` shows only how many: the address is a secret, and one that was
+/// put together wrongly has its password where the host should be.
+#[derive(Clone, Default)]
+pub(crate) struct Endpoints(pub(crate) Vec<OwnEndpoint>);
+
+impl fmt::Debug for Endpoints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Endpoints({})", self.0.len())
+    }
+}
 
 /// A Redis address: whether it asks for TLS, and the endpoints (none for a Unix socket).
 /// `None` when it is not one that the gateway can use.
@@ -76,7 +88,7 @@ pub(crate) fn endpoint(host: &str, port: u16) -> Option<OwnEndpoint> {
 
 /// The networks that a listener owns. One bound to every address owns this machine's: loopback is listed
 /// here, the addresses of its interfaces are for the wiring to add.
-pub(crate) fn of_listener(address: std::net::SocketAddr) -> Vec<OwnEndpoint> {
+pub(crate) fn of_listener(address: SocketAddr) -> Vec<OwnEndpoint> {
     if address.port() == 0 {
         return Vec::new();
     }

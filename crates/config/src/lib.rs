@@ -34,6 +34,7 @@ mod warning;
 mod tests;
 
 pub use checklist::{ChecklistLine, Status, checklist};
+pub use egress::Egress;
 pub use env::{Env, Layered, MapEnv, ProcessEnv};
 pub use gates::Gates;
 pub use limits::{Capacity, Timeouts};

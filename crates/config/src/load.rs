@@ -2,10 +2,10 @@
 
 use std::time::SystemTime;
 
-use admission::limits::EgressPolicy;
+use admission::limits::OwnEndpoint;
 use admission::mode::Mode;
 
-use crate::egress;
+use crate::egress::Egress;
 use crate::endpoints;
 use crate::env::Env;
 use crate::gates::Gates;
@@ -38,9 +38,8 @@ pub struct Config {
     pub signing: SigningKeys,
     /// The token exchange.
     pub sts: Sts,
-    /// Where requests may go. Holds the endpoints that the environment names; the wiring adds what only the
-    /// system knows: the addresses of the interfaces, and a port that the system chose.
-    pub egress: EgressPolicy,
+    /// Where requests may go.
+    pub egress: Egress,
     /// Redis and PostgreSQL, or the embedded stores.
     pub stores: Stores,
     /// The audit spool.
@@ -96,7 +95,7 @@ impl Config {
         let capacity = Capacity::read(reader);
         let gates = Gates::read(reader, mode);
         let sts = Sts::read(reader, mode);
-        let egress = egress::read(reader, mode);
+        let egress = Egress::read(reader, mode);
         let stores = stores(reader, mode);
         let signing = SigningKeys::read(reader, mode);
         let evidence = Evidence::read(reader);
@@ -104,7 +103,7 @@ impl Config {
         let operator = Operator::read(reader, mode, public);
         let life_cycle = LifeCycle::read(reader, mode);
 
-        let mut config = Self {
+        let config = Self {
             mode: mode?,
             listener: listener?,
             timeouts: timeouts?,
@@ -118,12 +117,15 @@ impl Config {
             operator: operator?,
             life_cycle: life_cycle?,
         };
-        config.egress.own_endpoints = config.own_endpoints();
-        Ok(config)
+        let own = config.own_endpoints();
+        Ok(Self {
+            egress: config.egress.own(own),
+            ..config
+        })
     }
 
     /// The gateway's listeners and backends, none of which may be an upstream.
-    fn own_endpoints(&self) -> Vec<admission::limits::OwnEndpoint> {
+    fn own_endpoints(&self) -> Vec<OwnEndpoint> {
         let mut own = endpoints::of_listener(self.listener.address);
         own.extend(self.operator.address.into_iter().flat_map(endpoints::of_listener));
         own.extend(self.sts.own_endpoint());

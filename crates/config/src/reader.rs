@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -142,10 +142,10 @@ impl<'e> Reader<'e> {
         }))
     }
 
-    /// A positive integer that is at most `max`.
-    fn integer(&mut self, key: &Key, max: u64) -> Read<u64> {
+    /// A positive integer that fits `T`, whose largest value is `max`.
+    fn integer<T: TryFrom<NonZeroU64>>(&mut self, key: &Key, max: u64) -> Read<T> {
         let text = self.text_or_default(key)?.unwrap_or_default();
-        let value = grammar::positive(&text).filter(|&value| value <= max);
+        let value = grammar::positive(&text).and_then(|value| T::try_from(value).ok());
         self.judge(value.ok_or_else(|| Violation::Integer {
             name: key.name,
             value: Quoted::new(&text),
@@ -158,11 +158,7 @@ impl<'e> Reader<'e> {
     }
 
     pub(crate) fn count(&mut self, key: &Key) -> Read<NonZeroU32> {
-        let value = self.integer(key, u64::from(u32::MAX))?;
-        Ok(u32::try_from(value)
-            .ok()
-            .and_then(NonZeroU32::new)
-            .unwrap_or(NonZeroU32::MAX))
+        self.integer(key, u64::from(u32::MAX))
     }
 
     pub(crate) fn duration(&mut self, key: &Key) -> Read<Duration> {

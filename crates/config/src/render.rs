@@ -1,7 +1,10 @@
 //! The table of variables as text.
 
 use std::fmt::Write as _;
+use std::time::SystemTime;
 
+use crate::checklist::{Status, checklist};
+use crate::env::MapEnv;
 use crate::keys::{Key, Preset, SECTIONS, Section};
 
 /// `docs/configuration.md`.
@@ -13,11 +16,23 @@ pub fn configuration_markdown() -> String {
         page.push_str(&section_markdown(section));
     }
     page.push_str(PRODUCTION);
+    for (i, line) in checklist(&MapEnv::new(), SystemTime::UNIX_EPOCH)
+        .iter()
+        .enumerate()
+    {
+        let by_hand = match line.status {
+            Status::Manual { how } => format!(" (by hand: {how})"),
+            Status::Pass | Status::Fail { .. } => String::new(),
+        };
+        page.push_str(&format!("{}. {}{by_hand}\n", i + 1, line.text));
+    }
+    page.push_str(NETWORK);
     page
 }
 
 const INTRODUCTION: &str = include_str!("render/introduction.md");
 const PRODUCTION: &str = include_str!("render/production.md");
+const NETWORK: &str = include_str!("render/network.md");
 
 fn section_markdown(section: &Section) -> String {
     let tuned = section.keys.iter().any(|key| !key.advice.is_empty());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use admission::limits::OwnEndpoint;
 use admission::mode::{DevOnly, Mode};
 
-use crate::endpoints;
+use crate::endpoints::{self, Endpoints};
 use crate::keys::Key;
 use crate::keys::backends as keys;
 use crate::reader::{Read, Reader};
@@ -50,7 +50,7 @@ pub struct Redis {
     pub pool_size: NonZeroU32,
     /// Longest wait for a usable connection outside the request path.
     pub pool_timeout: Duration,
-    own_endpoints: Vec<OwnEndpoint>,
+    own_endpoints: Endpoints,
 }
 
 /// How PostgreSQL is reached.
@@ -72,7 +72,7 @@ pub struct Database {
     pub health_check_period: Duration,
     /// Time to connect, TLS and login included.
     pub connect_timeout: Duration,
-    own_endpoints: Vec<OwnEndpoint>,
+    own_endpoints: Endpoints,
 }
 
 impl External {
@@ -88,8 +88,9 @@ impl External {
     pub(crate) fn own_endpoints(&self) -> impl Iterator<Item = &OwnEndpoint> {
         self.redis
             .own_endpoints
+            .0
             .iter()
-            .chain(&self.database.own_endpoints)
+            .chain(&self.database.own_endpoints.0)
     }
 }
 
@@ -128,7 +129,7 @@ impl Redis {
             write_timeout: write_timeout?,
             pool_size: pool_size?,
             pool_timeout: pool_timeout?,
-            own_endpoints,
+            own_endpoints: Endpoints(own_endpoints),
         })
     }
 }
@@ -176,7 +177,7 @@ impl Database {
             max_idle: max_idle?,
             health_check_period: health_check_period?,
             connect_timeout: connect_timeout?,
-            own_endpoints,
+            own_endpoints: Endpoints(own_endpoints),
         })
     }
 }

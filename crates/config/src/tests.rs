@@ -1,1 +1,10 @@
+//! The crate as a whole: environments in, configurations, violations and warnings out.
+
+mod certificates;
+mod check;
+mod fixture;
+mod leaks;
 mod matrix;
+mod sts;
+mod table;
+mod values;

@@ -24,8 +24,7 @@ pub(crate) const CARACAL_MODE: Key = Key::new(
 
 pub(crate) const LISTENER: Section = Section {
     title: "Listener and TLS",
-    intro: "TLS 1.2 is the minimum and 1.3 is preferred; HTTP/2 and HTTP/1.1 are negotiated. \
-            Changed certificate files are picked up without a restart.",
+    intro: "TLS 1.2 is the minimum and 1.3 is preferred; HTTP/2 and HTTP/1.1 are negotiated.",
     keys: &[
         BIND_ADDR,
         PORT,

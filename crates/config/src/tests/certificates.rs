@@ -1,0 +1,237 @@
+//! Certificate pairs, authorities and their periods of validity.
+
+use std::path::PathBuf;
+
+use super::fixture::{Date, Files, LONG, dev, load, now, production, violations};
+use crate::{MapEnv, Transport, Warning};
+
+const NO_CERTIFICATE: &str =
+    "TLS_CERT_FILE: the file must hold PEM certificates (BEGIN CERTIFICATE), the leaf first";
+const NO_KEY: &str = "TLS_KEY_FILE: the file must hold an unencrypted PEM private key (RSA of at least 2048 bits, ECDSA or Ed25519)";
+const MISMATCH: &str = "TLS_KEY_FILE does not match the first certificate in TLS_CERT_FILE; put the leaf first, and its own key beside it";
+
+fn tls(env: MapEnv, (cert, key): (PathBuf, PathBuf)) -> MapEnv {
+    env.with("TLS_CERT_FILE", cert).with("TLS_KEY_FILE", key)
+}
+
+/// Production, and development without its permission for plain HTTP, each with this pair.
+fn both_modes(pair: (PathBuf, PathBuf)) -> [MapEnv; 2] {
+    let replaced = Files::new();
+    [production(&replaced), dev().without("INSECURE_HTTP")].map(|env| tls(env, pair.clone()))
+}
+
+#[test]
+fn unusable_files_are_refused_in_every_mode() {
+    let files = Files::new();
+    let (cert, key) = files.pair(LONG.0, LONG.1);
+    let pem = std::fs::read_to_string(&cert).unwrap();
+    let garbage = files.write(
+        "garbage",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    );
+    let bad_key = files.write(
+        "bad.key",
+        "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+    );
+    let tail = files.write(
+        "tail",
+        format!("{pem}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+    );
+    let cut = files.write("cut", &pem[..pem.len() / 2]);
+    let text = files.write("text", "hello");
+    let empty = files.write("empty", "");
+    let large = files.write("large", vec![b'\n'; (1 << 20) + 1]);
+    let missing = cert.with_file_name("missing");
+    for (cert_file, key_file, expect) in [
+        (&garbage, &key, NO_CERTIFICATE),
+        (&tail, &key, NO_CERTIFICATE),
+        (&cut, &key, NO_CERTIFICATE),
+        (&text, &key, NO_CERTIFICATE),
+        (&empty, &key, NO_CERTIFICATE),
+        (&key, &key, NO_CERTIFICATE),
+        (&cert, &bad_key, NO_KEY),
+        (&cert, &cert, NO_KEY),
+        (&cert, &empty, NO_KEY),
+        (
+            &missing,
+            &key,
+            "TLS_CERT_FILE: the file it names cannot be read: entity not found",
+        ),
+        (
+            &cert,
+            &missing,
+            "TLS_KEY_FILE: the file it names cannot be read: entity not found",
+        ),
+        (
+            &large,
+            &key,
+            "TLS_CERT_FILE: the file it names cannot be read: file too large",
+        ),
+    ] {
+        for env in both_modes((cert_file.clone(), key_file.clone())) {
+            assert_eq!(violations(&env), [expect], "{cert_file:?} {key_file:?}");
+        }
+    }
+}
+
+#[test]
+fn a_key_of_another_certificate_is_refused_in_every_mode() {
+    let (files, others) = (Files::new(), Files::new());
+    let (_, other_key) = others.pair(LONG.0, LONG.1);
+    let (cert, _) = files.pair(LONG.0, LONG.1);
+    for env in both_modes((cert, other_key)) {
+        assert_eq!(violations(&env), [MISMATCH]);
+    }
+}
+
+#[test]
+fn a_chain_is_kept_whole_and_must_begin_with_the_leaf() {
+    let files = Files::new();
+    let (config, _) = load(&tls(production(&files), files.chain(true))).unwrap();
+    let Transport::Tls(identity) = config.listener.transport else {
+        panic!("a certificate is set")
+    };
+    assert_eq!(identity.certified_key().cert.len(), 2);
+
+    assert_eq!(
+        violations(&tls(production(&files), files.chain(false))),
+        [MISMATCH]
+    );
+}
+
+#[test]
+fn production_refuses_a_certificate_outside_its_period_and_dev_warns() {
+    let rows: [(Date, Date, &str); 2] = [
+        (
+            (2026, 1, 1),
+            (2026, 8, 30),
+            "TLS_CERT_FILE: the certificate expired 2 days ago",
+        ),
+        (
+            (2026, 9, 4),
+            (2027, 1, 1),
+            "TLS_CERT_FILE: the certificate is not valid for another 3 days",
+        ),
+    ];
+    for (from, to, expect) in rows {
+        let files = Files::new();
+        let env = tls(production(&files), files.pair(from, to));
+        assert_eq!(violations(&env), [format!("{expect}; renew it")]);
+
+        let (_, warnings) = load(&tls(dev().without("INSECURE_HTTP"), files.pair(from, to))).unwrap();
+        let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(warnings, [expect]);
+    }
+}
+
+#[test]
+fn a_certificate_with_less_than_thirty_days_left_is_a_warning() {
+    let soon = |days| {
+        vec![Warning::CertificateExpiresSoon {
+            name: "TLS_CERT_FILE",
+            days,
+        }]
+    };
+    for (to, expect) in [
+        ((2026, 10, 1), vec![]),
+        ((2026, 9, 30), soon(29)),
+        ((2026, 9, 1), soon(0)),
+    ] {
+        let files = Files::new();
+        let (_, warnings) = load(&tls(production(&files), files.pair((2026, 6, 1), to))).unwrap();
+        assert_eq!(warnings, expect, "{to:?}");
+    }
+}
+
+#[test]
+fn plain_http_wins_over_a_certificate_in_dev() {
+    let files = Files::new();
+    let (config, _) = load(&tls(dev(), files.pair(LONG.0, LONG.1))).unwrap();
+    assert!(matches!(config.listener.transport, Transport::Plain(_)));
+}
+
+#[test]
+fn a_pair_is_read_again_from_the_same_files() {
+    let files = Files::new();
+    let (config, _) = load(&production(&files)).unwrap();
+    let Transport::Tls(before) = config.listener.transport else {
+        panic!("a certificate is set")
+    };
+    files.pair((2026, 8, 1), (2028, 1, 1));
+    let after = before.reload().unwrap();
+    assert!(after.not_after() > before.not_after());
+    assert!(after.time_left(now()) > before.time_left(now()));
+
+    files.write("leaf.key", "garbage");
+    assert_eq!(before.reload().unwrap_err().to_string(), NO_KEY);
+}
+
+#[test]
+fn connections_of_the_gateway_take_authorities_and_client_certificates() {
+    for (prefix, url) in [
+        ("STS", "https://sts"),
+        ("REDIS", "rediss://redis"),
+        ("DATABASE", "postgres://db/c"),
+    ] {
+        let files = Files::new();
+        let (cert, key) = files.pair(LONG.0, LONG.1);
+        let ca = files.write("ca.crt", std::fs::read(&cert).unwrap());
+        let (ca_name, cert_name, key_name) = (
+            format!("{prefix}_CA_FILE"),
+            format!("{prefix}_CLIENT_CERT_FILE"),
+            format!("{prefix}_CLIENT_KEY_FILE"),
+        );
+        let env = dev().with(&format!("{prefix}_URL"), url);
+        let full = env
+            .clone()
+            .with(&ca_name, &ca)
+            .with(&cert_name, &cert)
+            .with(&key_name, &key);
+        let (config, _) = load(&full).unwrap();
+        let crate::Stores::External(stores) = &config.stores else {
+            panic!("serve never embeds")
+        };
+        let tls = match prefix {
+            "STS" => &config.sts.tls,
+            "REDIS" => &stores.redis.tls,
+            _ => &stores.database.tls,
+        };
+        assert_eq!(
+            tls.authorities.as_ref().map(|ca| ca.certificates.len()),
+            Some(1),
+            "{prefix}"
+        );
+        let identity = tls.identity.as_ref().unwrap();
+        assert_eq!(identity.chain_pem(), std::fs::read(&cert).unwrap());
+        assert_eq!(identity.expose_key_pem(), std::fs::read(&key).unwrap());
+
+        assert_eq!(
+            violations(&full.clone().without(&key_name)),
+            [format!("{cert_name} and {key_name} must both be set")]
+        );
+        assert_eq!(
+            violations(&env.with(&ca_name, &key)),
+            [format!(
+                "{ca_name}: the file must hold PEM certificates (BEGIN CERTIFICATE), the leaf first"
+            )]
+        );
+    }
+}
+
+#[test]
+fn authorities_for_a_connection_in_plain_text_are_refused() {
+    let files = Files::new();
+    let (cert, key) = files.pair(LONG.0, LONG.1);
+    for (name, url) in [("STS_CA_FILE", "STS_URL"), ("REDIS_CA_FILE", "REDIS_URL")] {
+        assert_eq!(
+            violations(&dev().with(name, &cert)),
+            [format!(
+                "{name} is set but {url} does not use TLS; change the URL's scheme or unset {name}"
+            )]
+        );
+    }
+    let pair = dev()
+        .with("REDIS_CLIENT_CERT_FILE", cert)
+        .with("REDIS_CLIENT_KEY_FILE", key);
+    assert_eq!(violations(&pair).len(), 1);
+}
