@@ -18,11 +18,9 @@ pub(crate) fn boolean(text: &str) -> Option<bool> {
 }
 
 /// A decimal integer greater than zero that fits Go's `int64`.
-pub(crate) fn positive(text: &str) -> Option<u64> {
-    text.parse::<i64>()
-        .ok()
-        .and_then(|value| u64::try_from(value).ok())
-        .filter(|&value| value > 0)
+pub(crate) fn positive(text: &str) -> Option<NonZeroU64> {
+    let value = text.parse::<i64>().ok()?;
+    NonZeroU64::new(u64::try_from(value).ok()?)
 }
 
 /// A comma separated list: entries trimmed, lower-cased, empty ones dropped.
