@@ -51,7 +51,7 @@ impl Authorities {
 
 /// The variables of one connection that the gateway makes.
 pub(crate) struct ClientTlsKeys {
-    /// The URL, and how to tell whether it asks for TLS is the caller's business.
+    /// The connection's address, named when it does not ask for TLS.
     pub(crate) url: &'static Key,
     pub(crate) authorities: &'static Key,
     pub(crate) certificate: &'static Key,
