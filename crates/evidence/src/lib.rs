@@ -14,6 +14,8 @@ mod json;
 mod shipper;
 mod signature;
 mod spool;
+#[cfg(test)]
+mod testing;
 mod timestamp;
 
 pub use event::{Decision, MAX_EVENT_BYTES, Outcome, Refusal, Replay, Request, Status};

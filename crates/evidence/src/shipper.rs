@@ -46,3 +46,6 @@ pub trait StreamSink: Send + Sync {
     /// [`SinkError`] when none can be said to have been accepted.
     fn append<'a>(&'a self, batch: &'a [Shipment]) -> BoxFuture<'a, Result<usize, SinkError>>;
 }
+
+#[cfg(test)]
+mod tests;

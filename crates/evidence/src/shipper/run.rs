@@ -57,6 +57,7 @@ impl Shipper {
         {
             let shutdown = pin!(shutdown);
             tokio::select! {
+                biased;
                 () = shutdown => {}
                 () = self.serve(&*sink) => {}
             }

@@ -32,6 +32,7 @@ impl Flusher {
         {
             let shutdown = pin!(shutdown);
             tokio::select! {
+                biased;
                 () = shutdown => {}
                 () = self.serve() => {}
             }

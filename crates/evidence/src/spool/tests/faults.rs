@@ -1,0 +1,162 @@
+//! The disk fails, and comes back.
+
+use std::fs::File;
+use std::sync::atomic::Ordering;
+
+use super::INTERVAL;
+use crate::spool::{NoRoom, SpoolError, flush};
+use crate::testing::{DONE, MIB, cross, event, execute, interrupted, open, open_with, request, ship};
+
+/// A file that cannot be written to.
+fn unwritable() -> File {
+    File::open("/dev/null").unwrap()
+}
+
+#[tokio::test]
+async fn outcomes_survive_a_disk_that_cannot_be_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    let (first, second) = (cross(&spool, 1).await, cross(&spool, 2).await);
+    let room = spool.reserve().unwrap();
+    let file = spool.inner.with_log(|log| log.replace_active(unwritable()));
+
+    first.outcome(&DONE);
+    drop(second);
+    assert_eq!(spool.reserve().unwrap_err(), NoRoom::Unwritable);
+    assert!(matches!(
+        room.intent(&request(3)).await,
+        Err(SpoolError::Write(_))
+    ));
+    flush(&spool.inner).await;
+    assert!(!spool.stats().available, "the probe failed as well");
+
+    spool.inner.with_log(|log| log.restore_active(file));
+    flush(&spool.inner).await;
+    assert!(spool.stats().available);
+    execute(&spool, 4..5).await;
+    assert_eq!(spool.stats().dropped, 0);
+    assert_eq!(
+        ship(&spool).await.data(),
+        [event(1, &DONE), interrupted(2), event(4, &DONE)]
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_that_cannot_be_written_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    spool.inner.with_log(|log| log.replace_active(unwritable()));
+    for n in 0..2 {
+        spool.denied(&request(n), &super::refusal("session_revoked"));
+    }
+    assert_eq!((spool.stats().dropped, spool.stats().persisted), (2, 0));
+}
+
+#[tokio::test]
+async fn after_a_failed_sync_everything_in_doubt_is_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _, _) = open_with(dir.path(), MIB, INTERVAL);
+    let early = cross(&spool, 0).await;
+    execute(&spool, 1..3).await;
+    flush(&spool.inner).await;
+    let durable = spool.inner.with_log(|log| log.durable());
+
+    let open = cross(&spool, 3).await;
+    execute(&spool, 4..100).await;
+    early.outcome(&DONE);
+    spool.inner.fail_sync.store(true, Ordering::Relaxed);
+    flush(&spool.inner).await;
+    assert!(!spool.stats().available);
+    assert_eq!(
+        spool.inner.with_log(|log| log.durable()),
+        durable,
+        "nothing more counts as durable"
+    );
+    assert_eq!(spool.reserve().unwrap_err(), NoRoom::Unwritable);
+
+    spool.inner.fail_sync.store(false, Ordering::Relaxed);
+    flush(&spool.inner).await;
+    let stats = spool.stats();
+    assert!(
+        stats.available && stats.waiting == 99 && stats.dropped == 0,
+        "{stats:?}"
+    );
+    open.outcome(&DONE);
+    let order = (1..3).chain(4..100).chain([0, 3]);
+    assert_eq!(
+        ship(&spool).await.data(),
+        order.map(|n| event(n, &DONE)).collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test]
+async fn only_what_is_durable_is_shipped() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    execute(&spool, 0..5).await;
+    assert!(spool.inner.with_log(|log| log.unshipped()).is_none());
+    flush(&spool.inner).await;
+    execute(&spool, 5..6).await;
+    let next = spool.inner.with_log(|log| log.unshipped()).unwrap();
+    assert!(next.segment.end() < spool.inner.with_log(|log| log.head()));
+}
+
+#[tokio::test]
+async fn a_damaged_segment_costs_no_more_than_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _, _) = open_with(dir.path(), MIB, INTERVAL);
+    execute(&spool, 0..100).await;
+    let own = spool.inner.with_log(|log| log.claim().path().to_owned());
+    let path = crate::spool::segment::path(&own, 0);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+
+    let data = ship(&spool).await.data();
+    let lost = 100 - data.len();
+    assert!(data.len() > 60 && lost > 0, "{lost} lost");
+    assert_eq!(spool.stats().dropped, lost as u64);
+    assert_eq!(
+        (&data[0], data.last().unwrap()),
+        (&event(0, &DONE), &event(99, &DONE))
+    );
+    assert!(
+        own.join("0000000000000000.damaged").exists(),
+        "the damaged file is kept"
+    );
+}
+
+#[tokio::test]
+async fn long_lived_crossings_do_not_fill_the_spool() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _, _) = open_with(dir.path(), MIB, INTERVAL);
+    let long = [cross(&spool, 1_000_000).await, cross(&spool, 1_000_001).await];
+    let sink = crate::testing::Memory::new();
+    for round in 0..20 {
+        execute(&spool, round * 100..round * 100 + 100).await;
+        let shipper = crate::Shipper::new(&spool, None);
+        // The crossings that are under way keep the shipper from removing the spool.
+        shipper.run(sink.clone(), std::future::ready(())).await;
+        assert!(spool.stats().bytes < MIB / 2, "{:?}", spool.stats());
+    }
+    assert_eq!(sink.data().len(), 2_000);
+    let base = spool
+        .inner
+        .with_log(|log| crate::spool::segment::list(log.claim().path()).unwrap()[0]);
+    assert!(
+        base > 0,
+        "the first segment is gone although its intents are open"
+    );
+
+    for crossing in long {
+        crossing.abandon();
+    }
+    drop(spool);
+    let next = open(dir.path());
+    assert_eq!(
+        crate::testing::ship_until(&next, 2).await.data(),
+        [interrupted(1_000_000), interrupted(1_000_001)],
+        "the copies stand for the intents"
+    );
+}

@@ -1,0 +1,182 @@
+//! What the tests of the spool and of the shipper share.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::event::{Outcome, Request, Status, Template};
+use crate::fingerprint::fingerprint;
+use crate::shipper::{BoxFuture, Shipment, Shipper, SinkError, StreamSink};
+use crate::spool::{Crossing, Flusher, Fsync, Spool, SpoolConfig};
+
+pub(crate) const MIB: u64 = 1024 * 1024;
+
+/// A clock that tests set.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Time(Arc<AtomicI64>);
+
+impl Time {
+    pub(crate) fn set(&self, micros: i64) {
+        self.0.store(micros, Ordering::Relaxed);
+    }
+}
+
+pub(crate) fn open_with(dir: &Path, max_bytes: u64, fsync: Fsync) -> (Spool, Flusher, Time) {
+    let time = Time::default();
+    let clock = time.clone();
+    let clock = Arc::new(move || clock.0.load(Ordering::Relaxed));
+    let config = SpoolConfig {
+        dir: dir.to_owned(),
+        max_bytes,
+        fsync,
+        clock,
+    };
+    let (spool, flusher) = Spool::open(config).unwrap();
+    (spool, flusher, time)
+}
+
+pub(crate) fn open(dir: &Path) -> Spool {
+    open_with(dir, 64 * MIB, Fsync::Interval(Duration::from_millis(1))).0
+}
+
+pub(crate) fn request(n: u128) -> Request<'static> {
+    Request {
+        id: Uuid::from_u128(n),
+        occurred_at: 1_790_000_000_000_000,
+        zone_id: "zone-1",
+        request_id: "req-1",
+        application_id: "app-1",
+        resource: "resource://pipernet",
+        subject_fingerprint: fingerprint(b"bearer"),
+        method: "POST",
+        agent_session_id: Some("agent-1"),
+        session_id: None,
+        path_fingerprint: None,
+        trace_id: None,
+        subject_kind: None,
+        upstream_host: Some("api.example.com"),
+        auth_mode: None,
+        provider_id: None,
+        connection_id: None,
+    }
+}
+
+pub(crate) const DONE: Outcome = Outcome {
+    gateway_status: Some(200),
+    ..Outcome::new(Status::Executed)
+};
+
+/// The bytes of an event of request `n`.
+pub(crate) fn event(n: u128, outcome: &Outcome) -> Vec<u8> {
+    let (mut template, mut out) = (Vec::new(), Vec::new());
+    Template::write(&mut template, &request(n)).complete(&template, outcome, &mut out);
+    out
+}
+
+pub(crate) fn interrupted(n: u128) -> Vec<u8> {
+    event(n, &Outcome::new(Status::Interrupted))
+}
+
+pub(crate) async fn cross(spool: &Spool, n: u128) -> Crossing {
+    spool.reserve().unwrap().intent(&request(n)).await.unwrap()
+}
+
+pub(crate) async fn execute(spool: &Spool, numbers: std::ops::Range<u128>) {
+    for n in numbers {
+        cross(spool, n).await.outcome(&DONE);
+    }
+}
+
+/// A stream that remembers, takes at most so many events at once, and can be down.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    taken: watch::Sender<Vec<Shipment>>,
+    attempts: watch::Sender<usize>,
+    pub(crate) at_once: AtomicUsize,
+    batches: Mutex<Vec<usize>>,
+}
+
+impl Memory {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            taken: watch::Sender::default(),
+            attempts: watch::Sender::default(),
+            at_once: AtomicUsize::new(usize::MAX),
+            batches: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn set_down(&self, down: bool) {
+        self.at_once
+            .store(if down { 0 } else { usize::MAX }, Ordering::Relaxed);
+    }
+
+    pub(crate) fn shipments(&self) -> Vec<Shipment> {
+        self.taken.borrow().clone()
+    }
+
+    pub(crate) fn data(&self) -> Vec<Vec<u8>> {
+        self.taken
+            .borrow()
+            .iter()
+            .map(|shipment| shipment.data.to_vec())
+            .collect()
+    }
+
+    pub(crate) fn batches(&self) -> Vec<usize> {
+        self.batches.lock().unwrap().clone()
+    }
+
+    pub(crate) fn holds(self: &Arc<Self>, count: usize) -> impl Future<Output = ()> + Send + 'static {
+        let mut taken = self.taken.subscribe();
+        async move {
+            taken.wait_for(|taken| taken.len() >= count).await.unwrap();
+        }
+    }
+
+    pub(crate) fn attempted(self: &Arc<Self>, count: usize) -> impl Future<Output = ()> + Send + 'static {
+        let mut attempts = self.attempts.subscribe();
+        async move {
+            attempts.wait_for(|attempts| *attempts >= count).await.unwrap();
+        }
+    }
+}
+
+impl StreamSink for Memory {
+    fn append<'a>(&'a self, batch: &'a [Shipment]) -> BoxFuture<'a, Result<usize, SinkError>> {
+        Box::pin(async move {
+            let taken = batch.len().min(self.at_once.load(Ordering::Relaxed));
+            self.batches.lock().unwrap().push(batch.len());
+            self.attempts.send_modify(|attempts| *attempts += 1);
+            self.taken
+                .send_modify(|all| all.extend_from_slice(&batch[..taken]));
+            if taken == 0 {
+                Err(SinkError::new("down"))
+            } else {
+                Ok(taken)
+            }
+        })
+    }
+}
+
+/// Ships what this spool holds, and removes it if nothing is under way.
+pub(crate) async fn ship(spool: &Spool) -> Arc<Memory> {
+    let sink = Memory::new();
+    Shipper::new(spool, None)
+        .run(sink.clone(), std::future::ready(()))
+        .await;
+    sink
+}
+
+/// Ships until the stream holds so many events, adopted ones included.
+pub(crate) async fn ship_until(spool: &Spool, count: usize) -> Arc<Memory> {
+    let sink = Memory::new();
+    let done = sink.holds(count);
+    let run = Shipper::new(spool, None).run(sink.clone(), done);
+    tokio::time::timeout(Duration::from_secs(60), run).await.unwrap();
+    sink
+}
