@@ -1,0 +1,136 @@
+//! How much the gateway takes on at a time. What is above is refused at once, never queued.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The bounds, from the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct CapacityLimits {
+    /// `MAX_CONNECTIONS`.
+    pub connections: usize,
+    /// `MAX_CONNECTIONS_PER_SOURCE`.
+    pub per_source: usize,
+    /// `MAX_INFLIGHT_REQUESTS`.
+    pub requests: usize,
+}
+
+/// Counts connections and requests.
+#[derive(Debug)]
+pub struct Capacity {
+    limits: CapacityLimits,
+    connections: AtomicUsize,
+    requests: AtomicUsize,
+    sources: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// No room for one more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+impl Capacity {
+    /// An empty gateway.
+    #[must_use]
+    pub fn new(limits: CapacityLimits) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            connections: AtomicUsize::new(0),
+            requests: AtomicUsize::new(0),
+            sources: Mutex::default(),
+        })
+    }
+
+    /// Takes a connection from this source.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn connection(self: &Arc<Self>, source: IpAddr) -> Result<ConnectionPlace, Full> {
+        let source = source.to_canonical();
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.connections.load(Ordering::Relaxed) >= self.limits.connections {
+            return Err(Full);
+        }
+        let held = sources.entry(source).or_insert(0);
+        if *held >= self.limits.per_source {
+            return Err(Full);
+        }
+        *held += 1;
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        drop(sources);
+        Ok(ConnectionPlace { capacity: Arc::clone(self), source })
+    }
+
+    /// Takes a request.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn request(self: &Arc<Self>) -> Result<RequestPlace, Full> {
+        let place = RequestPlace { capacity: Arc::clone(self) };
+        // Counted first: when it was one too many, dropping the place takes it back.
+        if self.requests.fetch_add(1, Ordering::AcqRel) >= self.limits.requests { Err(Full) } else { Ok(place) }
+    }
+
+    /// Connections and requests held now.
+    #[must_use]
+    pub fn held(&self) -> (usize, usize) {
+        (self.connections.load(Ordering::Relaxed), self.requests.load(Ordering::Relaxed))
+    }
+}
+
+/// The place of one connection, given back on drop.
+#[derive(Debug)]
+pub struct ConnectionPlace {
+    capacity: Arc<Capacity>,
+    source: IpAddr,
+}
+
+impl Drop for ConnectionPlace {
+    fn drop(&mut self) {
+        let mut sources = self.capacity.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        self.capacity.connections.fetch_sub(1, Ordering::Relaxed);
+        if let Entry::Occupied(mut entry) = sources.entry(self.source) {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
+    }
+}
+
+/// The place of one request, given back on drop.
+#[derive(Debug)]
+pub struct RequestPlace {
+    capacity: Arc<Capacity>,
+}
+
+impl Drop for RequestPlace {
+    fn drop(&mut self) {
+        self.capacity.requests.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capacity_is_bounded_in_all_and_by_source_and_given_back() {
+        let capacity = Capacity::new(CapacityLimits { connections: 3, per_source: 2, requests: 1 });
+        let (here, there) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
+        let first = capacity.connection(here).unwrap();
+        let _second = capacity.connection("::ffff:127.0.0.1".parse().unwrap()).unwrap();
+        assert_eq!(capacity.connection(here).err(), Some(Full), "one source");
+        let _third = capacity.connection(there).unwrap();
+        assert_eq!(capacity.connection(there).err(), Some(Full), "all together");
+        drop(first);
+        assert!(capacity.connection(here).is_ok());
+
+        let request = capacity.request().unwrap();
+        assert_eq!(capacity.request().err(), Some(Full));
+        drop(request);
+        assert!(capacity.request().is_ok());
+        assert_eq!(capacity.held(), (2, 0));
+    }
+}

@@ -1,0 +1,87 @@
+use std::future::poll_fn;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+
+const LIMITS: PaceLimits =
+    PaceLimits { head: Duration::from_millis(40), idle: Duration::from_millis(120), write: Duration::from_millis(60) };
+
+/// A paced stream over a pipe, and the client's end of it.
+fn paced() -> (Paced<tokio::io::DuplexStream>, Arc<Pace>, tokio::io::DuplexStream) {
+    let (server, client) = tokio::io::duplex(64);
+    let pace = Pace::new(LIMITS, false);
+    (Paced::new(server, Arc::clone(&pace)), pace, client)
+}
+
+#[tokio::test]
+async fn pace_head_must_be_complete_soon_after_its_first_byte() {
+    let (mut stream, _pace, mut client) = paced();
+    client.write_all(b"G").await.unwrap();
+    assert_eq!(stream.read_u8().await.unwrap(), b'G');
+    let started = clock::instant();
+    let error = stream.read_u8().await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    assert!(started.elapsed() < LIMITS.idle, "the head's limit, not the idle one");
+}
+
+#[tokio::test]
+async fn pace_idle_connection_ends_at_the_idle_limit() {
+    let (mut stream, _pace, _client) = paced();
+    let started = clock::instant();
+    assert_eq!(stream.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    assert!(started.elapsed() >= LIMITS.idle);
+}
+
+#[tokio::test]
+async fn pace_request_in_flight_suspends_the_read_limits() {
+    let (mut stream, pace, mut client) = paced();
+    client.write_all(b"G").await.unwrap();
+    stream.read_u8().await.unwrap();
+    let in_flight = pace.request(http::Version::HTTP_11);
+    let pending = tokio::time::timeout(LIMITS.idle * 2, stream.read_u8()).await;
+    assert!(pending.is_err(), "no limit while the request is in flight");
+    drop(in_flight);
+    assert_eq!(stream.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut, "idle again");
+}
+
+#[tokio::test]
+async fn pace_stalled_write_ends_the_connection() {
+    let (mut stream, _pace, _client) = paced();
+    let error = stream.write_all(&[0; 1024]).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+}
+
+#[tokio::test]
+async fn pace_untaken_response_stalls_a_multiplexed_connection_only() {
+    let pace = Pace::new(LIMITS, true);
+    let response = pace.request(http::Version::HTTP_2);
+    assert!(!pace.is_stalled());
+    response.handed_over();
+    tokio::time::sleep(LIMITS.write * 2).await;
+    assert!(pace.is_stalled());
+    response.taken();
+    assert!(!pace.is_stalled());
+    response.handed_over();
+    drop(response);
+    assert!(!pace.is_stalled());
+}
+
+#[tokio::test]
+async fn pace_alarm_rings_at_the_latest_deadline_it_was_given() {
+    let mut alarm = Alarm::default();
+    let start = clock::instant();
+    let late = start + Duration::from_millis(80);
+    let early = start + Duration::from_millis(20);
+    // Armed late, moved earlier, moved late again: it rings once, late.
+    for deadline in [late, early, late] {
+        poll_fn(|cx| {
+            assert!(alarm.poll(cx, deadline).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+    }
+    poll_fn(|cx| alarm.poll(cx, late)).await;
+    assert!(clock::instant() >= late);
+}

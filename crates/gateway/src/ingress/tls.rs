@@ -1,0 +1,27 @@
+//! TLS towards callers: 1.2 at least, 1.3 preferred (RFC 8446), AEAD suites with forward secrecy only.
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::version::{TLS12, TLS13};
+use tokio_rustls::TlsAcceptor;
+
+/// HTTP/2's name in ALPN (RFC 7301).
+pub const ALPN_H2: &[u8] = b"h2";
+const ALPN_HTTP1: &[u8] = b"http/1.1";
+
+/// An acceptor that shows this certificate chain.
+///
+/// # Errors
+/// The crypto library supports none of the two protocol versions.
+pub fn acceptor(identity: Arc<CertifiedKey>) -> Result<TlsAcceptor, rustls::Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13, &TLS12])?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
+    config.alpn_protocols = vec![ALPN_H2.to_vec(), ALPN_HTTP1.to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
