@@ -55,7 +55,9 @@ pub struct Anchors<'a> {
 
 /// Parses the claims object and judges what makes a mandate well formed.
 pub(super) fn parse<'r>(payload: &'r [u8], limits: &Limits, now: Moment) -> Result<Claims<'r>, Malformed> {
-    let mut claims: Claims<'r> = serde_json::from_slice(payload).map_err(|_| Malformed)?;
+    // As text, because members that are skipped are not checked to be UTF-8 (RFC 8259 §8.1).
+    let payload = std::str::from_utf8(payload).map_err(|_| Malformed)?;
+    let mut claims: Claims<'r> = serde_json::from_str(payload).map_err(|_| Malformed)?;
     let expiry = claims.exp.ok_or(Malformed)?;
     if claims
         .use_class

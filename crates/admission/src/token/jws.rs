@@ -72,11 +72,13 @@ pub(super) fn parse<'r>(token: &'r str, scratch: &'r mut Scratch) -> Result<(Jws
         payload,
         signature,
     } = &*scratch;
+    // As text, because members that are skipped are not checked to be UTF-8 (RFC 7515 §4).
+    let header = std::str::from_utf8(header).map_err(|_| Malformed)?;
     // A JSON array would fill the members by position.
-    if !header.trim_ascii_start().starts_with(b"{") {
+    if !header.trim_ascii_start().starts_with('{') {
         return Err(Malformed);
     }
-    let header: Header<'r> = serde_json::from_slice(header).map_err(|_| Malformed)?;
+    let header: Header<'r> = serde_json::from_str(header).map_err(|_| Malformed)?;
     let understood = header.alg == "ES256"
         && !header.kid.is_empty()
         && header.crit == Presence::Absent
