@@ -1,1 +1,229 @@
+//! Gates 6 to 9 over tables of tokens: each row is one fault on an otherwise good mandate.
 
+mod claims;
+mod header;
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use testkit::mint::{Breaks, Forgery, Key, Mandate, high_s_twin};
+
+use super::*;
+use crate::Denial;
+use crate::binding::Binding;
+use crate::limits::ReusableUses;
+use crate::ports::{Bindings, BoxFuture, Cause, KeyRefusal, NotBound, SigningKeys, ZoneStanding};
+use crate::received::Received;
+
+const NOW: u64 = 1_790_000_000;
+const ZONE: &str = "zone-1";
+
+/// A zone with one key, and what was asked for.
+struct World {
+    key: Key,
+    limits: Limits,
+    now: Duration,
+    asked: Mutex<Vec<String>>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            key: Key::generate("key-1"),
+            limits: Limits {
+                max_request_bytes: 0,
+                preflight_window: Duration::from_secs(35),
+                reusable_uses: ReusableUses::new(["session", "ambient"].map(str::to_owned)),
+            },
+            now: Duration::from_secs(NOW),
+            asked: Mutex::default(),
+        }
+    }
+
+    /// Gates 1 to 9; the `jti` of a mandate that passes.
+    fn judge(&self, token: &str) -> Result<Option<String>, Denial> {
+        let request = http::Request::builder()
+            .header("authorization", format!("Bearer {token}"))
+            .header("x-caracal-resource", "resource://r");
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        let received = Received {
+            head: &head,
+            exchange_id: "x",
+            progress: &(),
+        };
+        let now = Moment {
+            unix: self.now,
+            monotonic: Duration::ZERO,
+        };
+        let scratch = &mut Scratch::default();
+        crate::preflight::check(received, &self.limits)
+            .and_then(|request| parse(request, scratch, &self.limits, now))
+            .and_then(|request| zone::check(request, self))
+            .and_then(|request| ready(signature::verify(request, self)))
+            .map(|verified| verified.claims().jti().map(str::to_owned))
+            .map_err(|refused| {
+                assert!(refused.subject.is_none(), "nobody vouches for it yet");
+                refused.denial
+            })
+    }
+
+    fn judge_mandate(&self, mandate: &Mandate) -> Result<(), Denial> {
+        self.judge(&mandate.sign(&self.key)).map(drop)
+    }
+
+    /// The keys asked for since the last call.
+    fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut *self.asked.lock().unwrap())
+    }
+}
+
+impl SigningKeys for World {
+    fn find<'a>(
+        &'a self,
+        zone: &'a str,
+        kid: &'a str,
+    ) -> BoxFuture<'a, Result<Arc<VerifyingKey>, KeyRefusal>> {
+        assert_eq!(zone, ZONE, "only known zones are asked about");
+        self.asked.lock().unwrap().push(kid.to_owned());
+        let point = self.key.public_point();
+        let found = (kid == self.key.kid())
+            .then(|| VerifyingKey::new(point[1..33].try_into().unwrap(), point[33..].try_into().unwrap()));
+        Box::pin(async { found.map_or(Err(KeyRefusal::Unknown), |key| Ok(Arc::new(key.unwrap()))) })
+    }
+}
+
+impl Bindings for World {
+    fn zone(&self, zone: &str) -> ZoneStanding {
+        if zone == ZONE {
+            ZoneStanding::Known
+        } else {
+            ZoneStanding::Unknown
+        }
+    }
+
+    fn find<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Arc<Binding>, NotBound>> {
+        Box::pin(async { Err(NotBound(Cause::new("not asked for"))) })
+    }
+
+    fn reread<'a>(
+        &'a self,
+        zone: &'a str,
+        resource: &'a str,
+    ) -> BoxFuture<'a, Result<Arc<Binding>, NotBound>> {
+        Bindings::find(self, zone, resource)
+    }
+}
+
+/// The output of a future that has nothing to wait for.
+fn ready<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("the future waits"),
+    }
+}
+
+#[test]
+fn token_good_mandates_pass() {
+    let world = World::new();
+    let single = Mandate::single_use(ZONE, NOW);
+    assert_eq!(
+        world.judge(&single.sign(&world.key)),
+        Ok(Some(single.text("jti").to_owned()))
+    );
+    assert_eq!(world.judge_mandate(&Mandate::session(ZONE, NOW)), Ok(()));
+    assert_eq!(world.asked(), ["key-1", "key-1"]);
+}
+
+#[test]
+fn token_every_forgery_is_refused_by_the_check_it_breaks() {
+    let world = World::new();
+    for forgery in Forgery::ALL {
+        let token = forgery.forge(&Mandate::single_use(ZONE, NOW), &world.key);
+        let verdict = world.judge(&token);
+        match forgery.breaks() {
+            Breaks::Form => {
+                assert_eq!(verdict, Err(Denial::MalformedToken), "{forgery:?}");
+                assert_eq!(
+                    world.asked(),
+                    [""; 0],
+                    "{forgery:?}: no key is looked up for what is no mandate"
+                );
+            }
+            Breaks::Signature | Breaks::Either => {
+                assert_eq!(verdict, Err(Denial::BadSignature), "{forgery:?}");
+                assert!(world.asked().len() <= 1, "{forgery:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn token_high_s_twin_verifies_and_keeps_its_jti() {
+    // ECDSA is malleable: the twin is as good, so only the `jti` makes a mandate single-use.
+    let world = World::new();
+    let mandate = Mandate::single_use(ZONE, NOW);
+    let twin = high_s_twin(&mandate.sign(&world.key));
+    assert_eq!(world.judge(&twin), Ok(Some(mandate.text("jti").to_owned())));
+}
+
+#[test]
+fn token_zone_ids_are_of_their_form_and_known() {
+    let world = World::new();
+    let longest = "z".repeat(128);
+    for (zone, denial) in [
+        ("a&zone_id=b", Denial::MissingZone),
+        ("../zone-1", Denial::MissingZone),
+        ("", Denial::MissingZone),
+        (" zone-1", Denial::MissingZone),
+        ("zone-1\n", Denial::MissingZone),
+        ("zöne", Denial::MissingZone),
+        ("zone/1", Denial::MissingZone),
+        ("*", Denial::MissingZone),
+        (&format!("{longest}z"), Denial::MissingZone),
+        (&longest, Denial::UnknownZone),
+        ("A.b_c:d-9", Denial::UnknownZone),
+        ("ZONE-1", Denial::UnknownZone),
+    ] {
+        assert_eq!(
+            world.judge_mandate(&Mandate::single_use(zone, NOW)),
+            Err(denial),
+            "{zone:?}"
+        );
+    }
+    let without = Mandate::single_use(ZONE, NOW).without("zone_id");
+    assert_eq!(world.judge_mandate(&without), Err(Denial::MissingZone));
+    let number = Mandate::single_use(ZONE, NOW).claim("zone_id", 1);
+    assert_eq!(world.judge_mandate(&number), Err(Denial::MalformedToken));
+    assert_eq!(world.asked(), [""; 0], "nothing is fetched for any of them");
+}
+
+proptest! {
+    /// Arbitrary text as a token is refused and never panics.
+    #[test]
+    fn token_parsing_is_total(token in "[A-Za-z0-9_.=+/ -]{0,200}") {
+        prop_assert!(World::new().judge(&token).is_err());
+    }
+
+    /// So are three parts of arbitrary bytes.
+    #[test]
+    fn token_parts_of_arbitrary_bytes_are_refused(parts in prop::array::uniform3(prop::collection::vec(any::<u8>(), 0..100))) {
+        let token = parts.map(|part| testkit::mint::base64url(&part)).join(".");
+        prop_assert_eq!(World::new().judge(&token), Err(Denial::MalformedToken));
+    }
+
+    /// One changed byte anywhere in a mandate refuses it.
+    #[test]
+    fn token_with_one_changed_letter_is_refused(at in any::<prop::sample::Index>(), letter in "[A-Za-z0-9_.-]") {
+        let world = World::new();
+        let good = Mandate::single_use(ZONE, NOW).sign(&world.key);
+        let mut changed = good.clone();
+        let at = at.index(good.len());
+        changed.replace_range(at..=at, &letter);
+        prop_assume!(changed != good);
+        prop_assert!(world.judge(&changed).is_err());
+    }
+}
