@@ -1,1 +1,260 @@
+use proptest::prelude::*;
 
+use super::*;
+use crate::limits::PrivateUpstreams;
+
+#[derive(serde::Deserialize)]
+struct Vectors {
+    host_spellings_refused: Vec<String>,
+    host_spellings_same: Vec<(String, String)>,
+}
+
+fn policy(allowlist: &[&str]) -> EgressPolicy {
+    EgressPolicy {
+        private: PrivateUpstreams::Allowed,
+        allowlist: allowlist.iter().map(|host| (*host).to_owned()).collect(),
+        own_endpoints: vec![
+            OwnEndpoint::Host("sts.example".to_owned(), 443),
+            OwnEndpoint::Host("redis".to_owned(), 6379),
+        ],
+    }
+}
+
+/// Scheme, host and port of a URL that passes.
+fn origin(raw: &str) -> Option<(Scheme, String, u16)> {
+    let url = judge(raw, &policy(&[])).ok()?;
+    assert_eq!(url.as_written(), raw, "the URL stays as written");
+    let Origin { scheme, host, port } = url.origin().clone();
+    Some((scheme, host, port))
+}
+
+#[test]
+fn upstream_url_host_vectors_are_judged_as_written() {
+    let vectors: Vectors = testkit::vectors::load("addresses");
+    for host in &vectors.host_spellings_refused {
+        for url in [
+            format!("http://{host}/"),
+            format!("http://{host}:80"),
+            format!("http://{host}?q"),
+        ] {
+            assert!(judge(&url, &policy(&[])).is_err(), "{url}");
+        }
+    }
+    for (spelling, normal) in &vectors.host_spellings_same {
+        assert_eq!(normalise(spelling).unwrap().0, *normal);
+        assert!(
+            judge(&format!("https://{spelling}/"), &policy(&[normal])).is_ok(),
+            "{spelling}"
+        );
+    }
+}
+
+#[test]
+fn upstream_url_good_ones_pass_with_their_origin() {
+    use Scheme::{Http, Https};
+    for (raw, scheme, host, port) in [
+        ("https://api.example", Https, "api.example", 443),
+        ("http://api.example", Http, "api.example", 80),
+        ("HTTPS://API.Example.:8443/v1/", Https, "api.example", 8443),
+        ("http://sts:8080/x?y=z&@a", Http, "sts", 8080),
+        ("http://api.example?x=/../y", Http, "api.example", 80),
+        ("https://api.example/a//b/@user/c%2Fd", Https, "api.example", 443),
+        ("https://10.0.0.1:1/", Https, "10.0.0.1", 1),
+        (
+            "https://[2606:4700:0:0::1111]:65535/",
+            Https,
+            "2606:4700::1111",
+            65535,
+        ),
+        ("https://[::ffff:8.8.8.8]", Https, "::ffff:8.8.8.8", 443),
+        ("https://bücher.example/", Https, "xn--bcher-kva.example", 443),
+        ("https://ａｐｉ．example/", Https, "api.example", 443),
+        ("https://my_service/", Https, "my_service", 443),
+        ("https://1.2.3.example/", Https, "1.2.3.example", 443),
+        ("https://0xg.example.0xfg/", Https, "0xg.example.0xfg", 443),
+    ] {
+        assert_eq!(origin(raw), Some((scheme, host.to_owned(), port)), "{raw}");
+    }
+}
+
+#[test]
+fn upstream_url_tricks_are_refused() {
+    let long = format!("https://api.example/{}", "a".repeat(2048));
+    let label = format!("https://{}.example/", "a".repeat(64));
+    let name = format!("https://{}example/", "abc.".repeat(64));
+    for raw in [
+        "",
+        "api.example",
+        "//api.example/",
+        "https:",
+        "https://",
+        "https:///v1",
+        "https://:443/",
+        "https://?x",
+        "https:api.example",
+        "https:/api.example",
+        "file:///etc/passwd",
+        "gopher://api.example/",
+        "ftp://api.example/",
+        "javascript://api.example/",
+        " https://api.example/",
+        "https ://api.example/",
+        "https\0://api.example/",
+        "wss://api.example/",
+        // Userinfo.
+        "https://user@api.example/",
+        "https://user:secret@api.example/",
+        "https://@api.example/",
+        "https://api.example@evil.example/",
+        "https://ok.example\\@evil.example/",
+        "https://ok.example%40evil.example/",
+        // Fragment.
+        "https://api.example/#x",
+        "https://api.example#@evil.example/",
+        "https://evil.example#.api.example/",
+        // Blanks, control bytes, backslashes.
+        "https://api.example/a b",
+        "https://api.example/a\tb",
+        "https://api.example\t/",
+        "https://api.example/a\r\nHost: evil",
+        "https://api.example\n/",
+        "https://api.example/\0",
+        "https://api.example/\x7f",
+        "https:\\\\api.example\\",
+        "https://api.example/a\\..\\b",
+        // Ports.
+        "https://api.example:0/",
+        "https://api.example:/",
+        "https://api.example:65536/",
+        "https://api.example:-1/",
+        "https://api.example:+80/",
+        "https://api.example:80x/",
+        "https://api.example: 80/",
+        "https://api.example:80:80/",
+        "https://api.example:%38%30/",
+        // Hosts.
+        "https://./",
+        "https://../",
+        "https://a..b/",
+        "https://.api.example/",
+        "https://api.example../",
+        "https://api.ex ample/",
+        "https://api.example%00/",
+        "https://api%2eexample/",
+        "https://<api>/",
+        "https://[api.example]/",
+        "https://[127.0.0.1]/",
+        "https://[::1/",
+        "https://::1/",
+        "https://[::1]x/",
+        "https://[::1]:x/",
+        "https://[::1%25lo]/",
+        "https://[fe80::1%eth0]/",
+        "https://[]/",
+        "https://[v1.x]/",
+        // IPv4 in other spellings than the canonical one.
+        "https://127.0.0.1./",
+        "https://0177.0.0.1/",
+        "https://127.0.0.01/",
+        "https://0x7F000001/",
+        "https://0X7f.1/",
+        "https://127.1/",
+        "https://1.2.3.4.5/",
+        "https://256.1.1.1/",
+        "https://１２７．０．０．１/",
+        "https://①②⑦.0.0.1/",
+        "https://127。0。0。1/",
+        "https://example.0x7f/",
+        "https://example.0x/",
+        "https://example.9/",
+        // Traversal in the path, before anything is resolved.
+        "https://api.example/../x",
+        "https://api.example/a/%2e%2e/b",
+        "https://api.example/a/..;x/b",
+        "https://api.example/a/%252e%252e/b?x",
+        "https://api.example/.",
+        // Metadata services by name.
+        "http://metadata/",
+        "http://METADATA./",
+        "http://metadata.google.internal/computeMetadata/v1/",
+        "http://Metadata.Google.Internal.:80/",
+        "http://ｍetadata/",
+        // The gateway's own endpoints by name.
+        "https://sts.example/",
+        "https://STS.EXAMPLE.:443/v1",
+        "http://redis:6379/",
+        &long,
+        &label,
+        &name,
+    ] {
+        assert!(judge(raw, &policy(&[])).is_err(), "{raw:?}");
+    }
+    assert!(
+        origin("https://sts.example:8443/").is_some(),
+        "another port is another endpoint"
+    );
+    assert!(origin("http://redis/").is_some());
+}
+
+#[test]
+fn upstream_url_allowlist_is_the_complete_list() {
+    let listed = [
+        "api.internal.example",
+        "xn--bcher-kva.example",
+        "10.0.0.7",
+        "2606:4700::1",
+    ];
+    for (raw, passes) in [
+        ("https://api.internal.example/", true),
+        ("https://API.Internal.Example./", true),
+        ("http://api.internal.example:8080/", true),
+        ("https://bücher.example/", true),
+        ("https://BÜCHER.example/", true),
+        ("https://10.0.0.7/", true),
+        ("https://[2606:4700:0::1]/", true),
+        ("https://public.example/", false),
+        ("https://x.api.internal.example/", false),
+        ("https://xapi.internal.example/", false),
+        ("https://api.internal.example.evil.example/", false),
+        ("https://internal.example/", false),
+        ("https://api.internal.example../", false),
+        ("https://10.0.0.8/", false),
+        ("https://[::ffff:10.0.0.7]/", false),
+    ] {
+        assert_eq!(judge(raw, &policy(&listed)).is_ok(), passes, "{raw}");
+    }
+    // The list opens nothing that is never reachable.
+    assert!(judge("http://metadata/", &policy(&["metadata"])).is_err());
+    assert!(judge("https://sts.example/", &policy(&["sts.example"])).is_err());
+}
+
+proptest! {
+    /// Nothing panics, and what passes is a plain http(s) URL by everybody's reading.
+    #[test]
+    fn upstream_url_judgement_is_total(raw in "(https?://)?([a-z0-9.:@\\[\\]%_-]|\\PC){0,24}[/?#]?\\PC{0,12}") {
+        if let Ok(url) = judge(&raw, &policy(&[])) {
+            let parsed = url::Url::parse(&raw).unwrap();
+            prop_assert!(parsed.username().is_empty() && parsed.password().is_none());
+            prop_assert!(parsed.fragment().is_none());
+            prop_assert_eq!(parsed.port_or_known_default(), Some(url.port()));
+            let theirs = parsed.host_str().unwrap().trim_matches(['[', ']']);
+            let theirs = theirs.strip_suffix('.').unwrap_or(theirs);
+            match url.ip_literal() {
+                // The two write a mapped address differently.
+                Some(address) => prop_assert_eq!(theirs.parse::<IpAddr>().ok(), Some(address)),
+                None => prop_assert_eq!(theirs, url.host()),
+            }
+        }
+    }
+
+    /// The host that is allowed is the host that is dialled, in any case.
+    #[test]
+    fn upstream_url_case_does_not_matter(labels in prop::collection::vec("[a-z]([a-z0-9-]{0,8}[a-z])?", 1..4), dot in any::<bool>()) {
+        prop_assume!(!labels.iter().any(|label| label.get(2..4) == Some("--")));
+        let host = labels.join(".");
+        prop_assume!(!METADATA_HOSTS.contains(&host.as_str()));
+        let written = format!("https://{}{}/", host.to_ascii_uppercase(), if dot { "." } else { "" });
+        let url = judge(&written, &policy(&[&host])).unwrap();
+        prop_assert_eq!(url.host(), host);
+    }
+}
