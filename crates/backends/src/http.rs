@@ -1,0 +1,24 @@
+//! HTTP/1.1 connections that the gateway makes (RFC 9112): dialled at given addresses only, kept
+//! for reuse, and honest about whether a request may have left.
+//!
+//! One request is one try. The only exception is a pooled connection that turns out dead before
+//! a byte of the request was written: then a fresh connection is used, once.
+
+mod address;
+mod body;
+mod client;
+mod connect;
+mod failure;
+mod pool;
+mod socket;
+
+pub use body::PooledBody;
+pub use client::{Client, ClientConfig, Stats};
+pub use failure::SendFailure;
+pub use pool::PoolLimits;
+
+pub(crate) use client::{Leaving, Target};
+pub(crate) use failure::in_words;
+
+#[cfg(test)]
+mod tests;

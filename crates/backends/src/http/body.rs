@@ -1,0 +1,73 @@
+//! A response body that gives its connection back.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+
+use super::client::Shared;
+use super::pool::Connection;
+
+/// A response body. At its clean end the connection goes back to the pool; a body that is dropped
+/// before its end, or fails, closes it.
+pub struct PooledBody<B> {
+    incoming: Incoming,
+    lease: Option<(Connection<B>, Arc<Shared<B>>)>,
+}
+
+impl<B> PooledBody<B> {
+    pub(super) fn new(incoming: Incoming, connection: Connection<B>, shared: Arc<Shared<B>>) -> Self {
+        let mut body = Self {
+            incoming,
+            lease: Some((connection, shared)),
+        };
+        if body.incoming.is_end_stream() {
+            body.give_back();
+        }
+        body
+    }
+
+    fn give_back(&mut self) {
+        if let Some((connection, shared)) = self.lease.take() {
+            shared.put(connection);
+        }
+    }
+}
+
+impl<B: 'static> Body for PooledBody<B> {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.incoming).poll_frame(cx);
+        match &polled {
+            Poll::Ready(None) => this.give_back(),
+            Poll::Ready(Some(Ok(_))) if this.incoming.is_end_stream() => this.give_back(),
+            Poll::Ready(Some(Err(_))) => this.lease = None,
+            Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl<B> std::fmt::Debug for PooledBody<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PooledBody")
+            .field("ended", &self.lease.is_none())
+            .finish_non_exhaustive()
+    }
+}

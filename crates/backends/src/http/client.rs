@@ -1,0 +1,268 @@
+//! One request, one try.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use admission::binding::JudgedUpstream;
+use admission::binding::upstream_url::Origin;
+use admission::ports::{Cause, Clock};
+use bytes::Buf;
+use http::{Request, Response};
+use hyper::body::Body;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig as TlsConfig;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::task::TaskTracker;
+
+use super::address::{Dialable, in_order};
+use super::body::PooledBody;
+use super::connect::connect;
+use super::failure::{SendFailure, in_words};
+use super::pool::{Connection, Pool, PoolLimits};
+use super::socket::Probe;
+
+/// Largest response head, and most bytes of a body that are read ahead of the consumer.
+const BUFFER_BYTES: usize = 64 * 1024;
+/// How often idle connections are looked through.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a client needs to know.
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    /// For `https` origins, with the ALPN of HTTP/1.1; see [`crate::tls::http_client_config`].
+    pub tls: Arc<TlsConfig>,
+    /// Bounds of the idle connections.
+    pub limits: PoolLimits,
+}
+
+/// What a client did so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// Connections that are idle now.
+    pub idle: usize,
+    /// Connections made.
+    pub dialled: u64,
+    /// Requests sent on a connection that had been used before.
+    pub reused: u64,
+    /// Pooled connections that turned out dead before a byte was written.
+    pub found_dead: u64,
+}
+
+/// Sends requests with bodies of type `B`. Clones share the pool.
+///
+/// A request must carry a `Host` header and a target in origin form (RFC 9112 §3.2.1); both go
+/// out as they are. Deadlines for the response are the caller's: dropping the future or the
+/// response body closes the connection.
+pub struct Client<B>(Arc<Shared<B>>);
+
+pub(super) struct Shared<B> {
+    tls: Arc<TlsConfig>,
+    clock: Arc<dyn Clock>,
+    tracker: TaskTracker,
+    pool: Pool<B>,
+    dialled: AtomicU64,
+    reused: AtomicU64,
+    found_dead: AtomicU64,
+}
+
+/// Where a request goes.
+pub(crate) struct Target<'a, A> {
+    pub(crate) origin: &'a Origin,
+    pub(crate) addresses: &'a [A],
+}
+
+impl<B> Client<B>
+where
+    B: Body + Send + 'static,
+    B::Data: Buf + Send,
+    B::Error: Into<BoxError>,
+{
+    /// A client without connections. Each connection it makes is driven by one task of the
+    /// tracker, which ends when the connection is closed or dropped.
+    #[must_use]
+    pub fn new(config: ClientConfig, clock: Arc<dyn Clock>, tracker: TaskTracker) -> Self {
+        Self(Arc::new(Shared {
+            tls: config.tls,
+            clock,
+            tracker,
+            pool: Pool::new(config.limits),
+            dialled: AtomicU64::new(0),
+            reused: AtomicU64::new(0),
+            found_dead: AtomicU64::new(0),
+        }))
+    }
+
+    /// Sends a request to a judged upstream and waits for the response head. A pooled connection
+    /// is used only if its peer is among the upstream's judged addresses.
+    ///
+    /// # Errors
+    /// [`SendFailure`].
+    pub async fn send(
+        &self,
+        upstream: &JudgedUpstream,
+        request: Request<B>,
+    ) -> Result<Response<PooledBody<B>>, SendFailure> {
+        let target = Target {
+            origin: upstream.url().origin(),
+            addresses: upstream.addresses(),
+        };
+        self.send_to(&target, request, &()).await
+    }
+
+    /// The same for any target of this crate.
+    pub(crate) async fn send_to<A: Dialable>(
+        &self,
+        target: &Target<'_, A>,
+        request: Request<B>,
+        leaving: &impl Leaving,
+    ) -> Result<Response<PooledBody<B>>, SendFailure> {
+        let now = self.0.clock.now().monotonic;
+        let mut request = request;
+        if let Some(pooled) = self.0.pool.take(target.origin, target.addresses, now) {
+            pooled.probe.ask();
+            match self.try_send(pooled, request, leaving).await {
+                Err(Unsent::Whole(unsent, _)) => {
+                    self.0.found_dead.fetch_add(1, Ordering::Relaxed);
+                    request = unsent;
+                }
+                Err(Unsent::Gone(cause)) => return Err(SendFailure::MaybeSent(cause)),
+                Ok(response) => {
+                    self.0.reused.fetch_add(1, Ordering::Relaxed);
+                    return Ok(response);
+                }
+            }
+        }
+        let fresh = self.dial(target).await.map_err(SendFailure::Connect)?;
+        match self.try_send(fresh, request, leaving).await {
+            Ok(response) => Ok(response),
+            Err(Unsent::Whole(_, cause)) => Err(SendFailure::NotSent(cause)),
+            Err(Unsent::Gone(cause)) => Err(SendFailure::MaybeSent(cause)),
+        }
+    }
+
+    /// Looks through the idle connections now and then, until `shutdown` resolves, and closes
+    /// those that were idle for too long.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
+        let mut shutdown = std::pin::pin!(shutdown);
+        let mut tick = interval(SWEEP_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => return,
+                _ = tick.tick() => self.0.pool.sweep(self.0.clock.now().monotonic),
+            }
+        }
+    }
+
+    /// What it did so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let Shared {
+            pool,
+            dialled,
+            reused,
+            found_dead,
+            ..
+        } = &*self.0;
+        Stats {
+            idle: pool.idle(),
+            dialled: dialled.load(Ordering::Relaxed),
+            reused: reused.load(Ordering::Relaxed),
+            found_dead: found_dead.load(Ordering::Relaxed),
+        }
+    }
+
+    async fn dial<A: Dialable>(&self, target: &Target<'_, A>) -> Result<Connection<B>, Cause> {
+        let probe = Probe::default();
+        let (wire, peer) = connect(
+            target.origin,
+            in_order(target.addresses),
+            &self.0.tls,
+            probe.clone(),
+        )
+        .await?;
+        let (sender, driver) = http1::Builder::new()
+            .max_buf_size(BUFFER_BYTES)
+            .handshake(TokioIo::new(wire))
+            .await
+            .map_err(|error| in_words("connect", &error))?;
+        self.0.dialled.fetch_add(1, Ordering::Relaxed);
+        self.0.tracker.spawn(async move {
+            // The request that suffers from it is told; an idle connection's end is no event.
+            let _ = driver.await;
+        });
+        Ok(Connection {
+            sender,
+            probe,
+            origin: Arc::new(target.origin.clone()),
+            peer,
+        })
+    }
+
+    async fn try_send(
+        &self,
+        mut connection: Connection<B>,
+        request: Request<B>,
+        leaving: &impl Leaving,
+    ) -> Result<Response<PooledBody<B>>, Unsent<B>> {
+        leaving.mark();
+        match connection.sender.try_send_request(request).await {
+            Ok(response) => {
+                let shared = Arc::clone(&self.0);
+                Ok(response.map(|incoming| PooledBody::new(incoming, connection, shared)))
+            }
+            Err(mut failed) => {
+                let whole = failed.take_message();
+                let cause = in_words("request", &failed.into_error());
+                let Some(request) = whole else {
+                    return Err(Unsent::Gone(cause));
+                };
+                leaving.take_back();
+                Err(Unsent::Whole(request, cause))
+            }
+        }
+    }
+}
+
+/// Told when bytes of a request may leave, which is after a connection was found and before the
+/// first of them is written, and when it is certain that none did.
+pub(crate) trait Leaving: Sync {
+    fn mark(&self);
+    fn take_back(&self);
+}
+
+impl Leaving for () {
+    fn mark(&self) {}
+    fn take_back(&self) {}
+}
+
+/// A request that got no response.
+enum Unsent<B> {
+    /// It is back, and no byte of it was written.
+    Whole(Request<B>, Cause),
+    /// It was taken apart: bytes may have left.
+    Gone(Cause),
+}
+
+impl<B> Shared<B> {
+    pub(super) fn put(&self, connection: Connection<B>) {
+        self.pool.put(connection, self.clock.now().monotonic);
+    }
+}
+
+impl<B> Clone for Client<B> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<B> fmt::Debug for Client<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}

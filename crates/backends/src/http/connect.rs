@@ -1,0 +1,85 @@
+//! Dialling: happy eyeballs (RFC 8305) over judged addresses, then TLS where the origin wants it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use admission::binding::upstream_url::{Origin, Scheme};
+use admission::ports::Cause;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsConnector;
+
+use super::failure::in_words;
+use super::socket::{Probe, Socket, Wire};
+
+/// How long all addresses together have to accept.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// How long the TLS handshake may take.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
+/// How long an attempt goes on alone before the next address is tried beside it (RFC 8305 §5).
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// Connects to the first of the addresses that accepts.
+pub(super) async fn connect(
+    origin: &Origin,
+    addresses: Vec<SocketAddr>,
+    tls: &Arc<ClientConfig>,
+    probe: Probe,
+) -> Result<(Wire, SocketAddr), Cause> {
+    let (tcp, peer) = timeout(CONNECT_WITHIN, first_of(addresses))
+        .await
+        .map_err(|_| Cause::new("connect: no address accepted within 5 s"))??;
+    tcp.set_nodelay(true)
+        .map_err(|error| in_words("connect", &error))?;
+    let socket = Socket::new(tcp, probe);
+    match origin.scheme {
+        Scheme::Http => Ok((Wire::Plain(socket), peer)),
+        Scheme::Https => {
+            let handshake = TlsConnector::from(Arc::clone(tls)).connect(server_name(&origin.host)?, socket);
+            let stream = timeout(HANDSHAKE_WITHIN, handshake)
+                .await
+                .map_err(|_| Cause::new("TLS handshake: not done within 5 s"))?
+                .map_err(|error| in_words("TLS handshake", &error))?;
+            Ok((Wire::Tls(Box::new(stream)), peer))
+        }
+    }
+}
+
+async fn first_of(addresses: Vec<SocketAddr>) -> Result<(TcpStream, SocketAddr), Cause> {
+    let mut waiting = addresses.into_iter();
+    let mut attempts = FuturesUnordered::new();
+    let mut failed = Cause::new("connect: there is no address");
+    attempts.extend(waiting.next().map(attempt));
+    while !attempts.is_empty() {
+        tokio::select! {
+            Some(outcome) = attempts.next() => match outcome {
+                Ok(connected) => return Ok(connected),
+                Err(cause) => {
+                    failed = cause;
+                    attempts.extend(waiting.next().map(attempt));
+                }
+            },
+            () = sleep(STAGGER), if waiting.len() > 0 => attempts.extend(waiting.next().map(attempt)),
+        }
+    }
+    Err(failed)
+}
+
+async fn attempt(address: SocketAddr) -> Result<(TcpStream, SocketAddr), Cause> {
+    match TcpStream::connect(address).await {
+        Ok(stream) => Ok((stream, address)),
+        Err(error) => Err(in_words(&format!("connect to {address}"), &error)),
+    }
+}
+
+fn server_name(host: &str) -> Result<ServerName<'static>, Cause> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(ServerName::from(address));
+    }
+    ServerName::try_from(host.to_owned()).map_err(|_| Cause::new("TLS handshake: the host is no DNS name"))
+}

@@ -1,0 +1,246 @@
+//! The zones' verifying keys (RFC 7517), fetched from the STS and kept.
+//!
+//! Keys are fresh for five minutes and fetched again before that, in the background. While the
+//! STS fails, or answers with anything but a key set, the old keys serve for up to an hour. A
+//! `kid` that the fresh keys do not hold causes a fetch, under a budget per zone; who asks for
+//! many unknown `kid`s makes the fetches that find a rotated key, but cannot make more of them.
+//!
+//! All fetches are made by the one [`Refresher`]; requests only wait for it, and only where the
+//! kept keys do not answer.
+
+mod refresher;
+mod unknown;
+mod zone;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use admission::ports::{BoxFuture, Cause, Clock, KeyRefusal, SigningKeys};
+use admission::token::VerifyingKey;
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+use crate::sts::StsClient;
+use zone::{Step, Zone};
+
+pub use refresher::Refresher;
+
+/// Most zones whose keys are kept.
+const MOST_ZONES: usize = 10_000;
+/// A zone that nobody asked for in this time is not refreshed ahead, and makes room for others.
+const IN_USE: Duration = Duration::from_secs(600);
+/// Longest wait beyond the fetch itself: for a place in the refresher and for the budget.
+const WAIT_BEYOND: Duration = Duration::from_millis(2500);
+/// Most steps of one wait; a handful is needed when fetches of others come in between.
+const MOST_STEPS: usize = 8;
+
+type Outcome = Result<Arc<VerifyingKey>, KeyRefusal>;
+
+/// The key store. Clones share the keys.
+#[derive(Clone)]
+pub struct KeyStore(Arc<Inner>);
+
+struct Inner {
+    zones: ArcSwap<HashMap<Arc<str>, Arc<Zone>>>,
+    adding: Mutex<()>,
+    wanted: mpsc::Sender<Arc<Zone>>,
+    clock: Arc<dyn Clock>,
+    patience: Duration,
+    hasher: RandomState,
+    counts: Counts,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    fetched: AtomicU64,
+    failed: AtomicU64,
+    served_stale: AtomicU64,
+    unknown: AtomicU64,
+    unavailable: AtomicU64,
+}
+
+/// What the store did so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyStats {
+    /// Zones whose keys are kept.
+    pub zones: usize,
+    /// Key sets fetched and taken over.
+    pub fetched: u64,
+    /// Fetches that brought no key set; the old keys stayed.
+    pub failed: u64,
+    /// Answers from keys past their time, because the STS failed.
+    pub served_stale: u64,
+    /// Answers that a zone has no such key.
+    pub unknown: u64,
+    /// Answers that keys cannot be had.
+    pub unavailable: u64,
+}
+
+impl KeyStore {
+    /// An empty store, and the refresher that must run for it.
+    #[must_use]
+    pub fn new(sts: StsClient, clock: Arc<dyn Clock>) -> (Self, Refresher) {
+        // A zone is queued at most once, so the queue is never full.
+        let (wanted, queue) = mpsc::channel(MOST_ZONES + 1);
+        let store = Self(Arc::new(Inner {
+            zones: ArcSwap::default(),
+            adding: Mutex::default(),
+            wanted,
+            clock,
+            patience: sts.timeout() + WAIT_BEYOND,
+            hasher: RandomState::new(),
+            counts: Counts::default(),
+        }));
+        let refresher = Refresher::new(Arc::clone(&store.0), sts, queue);
+        (store, refresher)
+    }
+
+    /// Fetches a zone's keys again, because the STS said that they changed. The old ones serve
+    /// until the new ones are there. A zone whose keys are not kept is none to fetch.
+    pub fn invalidate(&self, zone: &str) {
+        if let Some(zone) = self.0.zones.load().get(zone)
+            && zone.invalidate()
+        {
+            self.0.want(zone);
+        }
+    }
+
+    /// What it did so far.
+    #[must_use]
+    pub fn stats(&self) -> KeyStats {
+        let Counts {
+            fetched,
+            failed,
+            served_stale,
+            unknown,
+            unavailable,
+        } = &self.0.counts;
+        KeyStats {
+            zones: self.0.zones.load().len(),
+            fetched: fetched.load(Ordering::Relaxed),
+            failed: failed.load(Ordering::Relaxed),
+            served_stale: served_stale.load(Ordering::Relaxed),
+            unknown: unknown.load(Ordering::Relaxed),
+            unavailable: unavailable.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl SigningKeys for KeyStore {
+    fn find<'a>(&'a self, zone: &'a str, kid: &'a str) -> BoxFuture<'a, Outcome> {
+        let now = self.0.clock.now().monotonic;
+        let known = self
+            .0
+            .zones
+            .load()
+            .get(zone)
+            .and_then(|zone| zone.fresh_key(kid, now));
+        match known {
+            Some(key) => Box::pin(std::future::ready(Ok(key))),
+            None => Box::pin(self.0.find(zone, kid)),
+        }
+    }
+}
+
+impl Inner {
+    async fn find(&self, zone: &str, kid: &str) -> Outcome {
+        let outcome = match self.zone(zone) {
+            Ok(zone) => match timeout(self.patience, self.wait(&zone, kid)).await {
+                Ok(outcome) => outcome,
+                Err(_) => zone
+                    .stale_key(kid, self.clock.now().monotonic)
+                    .ok_or_else(|| late(self.patience)),
+            },
+            Err(cause) => Err(KeyRefusal::Unavailable(cause)),
+        };
+        match &outcome {
+            Ok(_) => {}
+            Err(KeyRefusal::Unknown) => count(&self.counts.unknown),
+            Err(KeyRefusal::Unavailable(_)) => count(&self.counts.unavailable),
+        }
+        outcome
+    }
+
+    async fn wait(&self, zone: &Arc<Zone>, kid: &str) -> Outcome {
+        let kid_hash = self.hasher.hash_one(kid);
+        let mut finished = zone.finished();
+        for _ in 0..MOST_STEPS {
+            finished.mark_unchanged();
+            match zone.decide(kid, kid_hash, self.clock.now().monotonic) {
+                Step::Key(key) => return Ok(key),
+                Step::StaleKey { key, retry } => {
+                    if retry {
+                        self.want(zone);
+                    }
+                    count(&self.counts.served_stale);
+                    return Ok(key);
+                }
+                Step::Refuse(refusal) => return Err(refusal),
+                Step::Fetch { queue } => {
+                    if queue {
+                        self.want(zone);
+                    }
+                    // The zone holds the other end; it cannot have gone.
+                    let _ = finished.changed().await;
+                }
+                Step::Budget(wait, _place) => sleep(wait).await,
+            }
+        }
+        Err(late(self.patience))
+    }
+
+    fn want(&self, zone: &Arc<Zone>) {
+        // Without a refresher, who waits learns it from the deadline.
+        let _ = self.wanted.try_send(Arc::clone(zone));
+    }
+
+    fn zone(&self, name: &str) -> Result<Arc<Zone>, Cause> {
+        if let Some(zone) = self.zones.load().get(name) {
+            return Ok(Arc::clone(zone));
+        }
+        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        let zones = self.zones.load();
+        if let Some(zone) = zones.get(name) {
+            return Ok(Arc::clone(zone));
+        }
+        let now = self.clock.now().monotonic;
+        let mut zones = HashMap::clone(&zones);
+        if zones.len() >= MOST_ZONES {
+            zones.retain(|_, zone| zone.in_use(now));
+        }
+        if zones.len() >= MOST_ZONES {
+            return Err(Cause::new("the keys of too many zones are in use"));
+        }
+        let spread = self.hasher.hash_one(name);
+        let zone = Arc::new(Zone::new(name, now, spread));
+        zones.insert(Arc::clone(zone.name()), Arc::clone(&zone));
+        self.zones.store(Arc::new(zones));
+        Ok(zone)
+    }
+}
+
+fn late(patience: Duration) -> KeyRefusal {
+    KeyRefusal::Unavailable(Cause::new(format!(
+        "signing keys: not fetched within {patience:?}"
+    )))
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl fmt::Debug for KeyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyStore")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

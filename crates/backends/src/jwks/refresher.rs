@@ -1,0 +1,101 @@
+//! The one maker of fetches: on demand, and ahead of time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use admission::ports::{Cause, ExchangeFailure};
+use admission::token::jwks;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+use url::form_urlencoded::byte_serialize;
+
+use super::zone::{Keys, Zone};
+use super::{Inner, count};
+use crate::sts::StsClient;
+
+/// Most fetches at the same time.
+const MOST_FETCHES: usize = 32;
+/// How often is looked which keys are to be fetched ahead of time.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Fetches keys for a [`super::KeyStore`].
+pub struct Refresher {
+    store: Arc<Inner>,
+    sts: StsClient,
+    queue: mpsc::Receiver<Arc<Zone>>,
+}
+
+impl Refresher {
+    pub(super) fn new(store: Arc<Inner>, sts: StsClient, queue: mpsc::Receiver<Arc<Zone>>) -> Self {
+        Self { store, sts, queue }
+    }
+
+    /// Runs until `shutdown` resolves. Fetches under way are then given up.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) {
+        let mut shutdown = std::pin::pin!(shutdown);
+        let mut fetches = FuturesUnordered::new();
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => return,
+                Some(()) = fetches.next() => {}
+                Some(zone) = self.queue.recv(), if fetches.len() < MOST_FETCHES => {
+                    fetches.push(fetch(&self.store, &self.sts, zone));
+                }
+                _ = look.tick() => self.store.look(),
+            }
+        }
+    }
+}
+
+async fn fetch(store: &Inner, sts: &StsClient, zone: Arc<Zone>) {
+    zone.begin();
+    let outcome = get(sts, zone.name()).await;
+    match &outcome {
+        Ok(_) => count(&store.counts.fetched),
+        Err(cause) => {
+            count(&store.counts.failed);
+            tracing::warn!(zone = &**zone.name(), %cause, "signing keys could not be fetched");
+        }
+    }
+    if zone.finish(outcome, store.clock.now().monotonic) {
+        store.want(&zone);
+    }
+}
+
+async fn get(sts: &StsClient, zone: &str) -> Result<Keys, Cause> {
+    let zone: String = byte_serialize(zone.as_bytes()).collect();
+    let target = format!("/.well-known/jwks.json?zone_id={zone}");
+    let answer = sts.get(&target).await.map_err(|failure| match failure {
+        ExchangeFailure::Oversized => Cause::new("signing keys: document larger than 256 KiB"),
+        ExchangeFailure::Connect(cause)
+        | ExchangeFailure::Timeout(cause)
+        | ExchangeFailure::Transport(cause) => cause,
+    })?;
+    // An STS without its database answers 404, so that means nothing about the zone.
+    if answer.status != 200 {
+        return Err(Cause::new(format!("signing keys: status {}", answer.status)));
+    }
+    jwks::parse(&answer.body).map_err(|error| Cause::new(error.to_string()))
+}
+
+impl Inner {
+    /// Queues the zones whose keys are to be fetched ahead of time.
+    fn look(&self) {
+        let now = self.clock.now().monotonic;
+        for zone in self.zones.load().values() {
+            if zone.is_due(now) {
+                self.want(zone);
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Refresher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Refresher").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,130 @@
+//! One call, within one deadline.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use admission::ports::{Cause, Departure, ExchangeFailure, StsAnswer};
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Body;
+use tokio::time::timeout;
+
+use super::{Inner, MAX_ANSWER_BYTES};
+use crate::http::{Leaving, SendFailure, Target, in_words};
+
+/// How far a call came, for its failure's name and for the replay mark.
+#[derive(Default)]
+pub(super) struct Phase<'a> {
+    departure: Option<&'a Departure>,
+    connected: AtomicBool,
+}
+
+impl<'a> Phase<'a> {
+    pub(super) fn of(departure: &'a Departure) -> Self {
+        Self {
+            departure: Some(departure),
+            connected: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Leaving for Phase<'_> {
+    fn mark(&self) {
+        self.connected.store(true, Ordering::Relaxed);
+        if let Some(departure) = self.departure {
+            departure.mark();
+        }
+    }
+
+    fn take_back(&self) {
+        self.connected.store(false, Ordering::Relaxed);
+        if let Some(departure) = self.departure {
+            departure.take_back();
+        }
+    }
+}
+
+impl Inner {
+    pub(super) async fn call(
+        &self,
+        request: Request<Full<Bytes>>,
+        phase: &Phase<'_>,
+    ) -> Result<StsAnswer, ExchangeFailure> {
+        match timeout(self.timeout, self.call_unbounded(request, phase)).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                let within = self.timeout;
+                // A host that swallows packets is a fault of the whole STS, not of one zone's exchange.
+                Err(if phase.connected.load(Ordering::Relaxed) {
+                    ExchangeFailure::Timeout(Cause::new(format!("sts: no answer within {within:?}")))
+                } else {
+                    ExchangeFailure::Connect(Cause::new(format!("sts: no connection within {within:?}")))
+                })
+            }
+        }
+    }
+
+    async fn call_unbounded(
+        &self,
+        request: Request<Full<Bytes>>,
+        phase: &Phase<'_>,
+    ) -> Result<StsAnswer, ExchangeFailure> {
+        let addresses = match self.endpoint.literal() {
+            Some(address) => self.endpoint.judge(&[address]),
+            None => match self.resolver.resolve(&self.endpoint.origin().host).await {
+                Ok(addresses) => self.endpoint.judge(&addresses),
+                Err(cause) => Err(cause),
+            },
+        };
+        let target = Target {
+            origin: self.endpoint.origin(),
+            addresses: &addresses.map_err(ExchangeFailure::Connect)?,
+        };
+        let response = self.http.send_to(&target, request, phase).await;
+        read(response.map_err(|failure| match failure {
+            SendFailure::Connect(cause) => ExchangeFailure::Connect(cause),
+            SendFailure::NotSent(cause) | SendFailure::MaybeSent(cause) => ExchangeFailure::Transport(cause),
+        })?)
+        .await
+    }
+}
+
+async fn read<B>(response: Response<B>) -> Result<StsAnswer, ExchangeFailure>
+where
+    B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
+{
+    let (head, body) = response.into_parts();
+    let content_type = head.headers.get(header::CONTENT_TYPE);
+    let content_type = content_type.and_then(|value| value.to_str().ok());
+    Ok(StsAnswer {
+        status: head.status.as_u16(),
+        content_type: content_type.unwrap_or_default().to_owned(),
+        body: collect(body).await?,
+    })
+}
+
+async fn collect<B>(mut body: B) -> Result<Bytes, ExchangeFailure>
+where
+    B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
+{
+    if body.size_hint().lower() > MAX_ANSWER_BYTES as u64 {
+        return Err(ExchangeFailure::Oversized);
+    }
+    // An answer nearly always comes in one piece, which is taken as it is.
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| ExchangeFailure::Transport(in_words("sts answer", &error)))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len() + all.len() + data.len() > MAX_ANSWER_BYTES {
+            return Err(ExchangeFailure::Oversized);
+        }
+        if first.is_empty() && all.is_empty() {
+            first = data;
+        } else {
+            all.extend_from_slice(&std::mem::take(&mut first));
+            all.extend_from_slice(&data);
+        }
+    }
+    Ok(if all.is_empty() { first } else { all.freeze() })
+}
