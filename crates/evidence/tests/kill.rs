@@ -1,5 +1,10 @@
 //! A process is killed with SIGKILL in the middle of its work; the next one ships what it did.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of a test may fail like the test itself"
+)]
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -78,12 +83,9 @@ struct Collected(watch::Sender<Vec<(String, String)>>);
 
 impl StreamSink for Collected {
     fn append<'a>(&'a self, batch: &'a [Shipment]) -> BoxFuture<'a, Result<usize, SinkError>> {
-        let events = batch.iter().map(|event| {
-            (
-                event.id.clone(),
-                String::from_utf8(event.data.to_vec()).expect("an event is text"),
-            )
-        });
+        let events = batch
+            .iter()
+            .map(|event| (event.id.clone(), String::from_utf8(event.data.to_vec()).unwrap()));
         self.0.send_modify(|all| all.extend(events));
         Box::pin(std::future::ready(Ok(batch.len())))
     }

@@ -52,7 +52,8 @@ impl Shipper {
 
     /// Runs until `shutdown` resolves: first ships what dead processes left, then what this one records.
     /// After an outage of the stream it goes on by itself. At the end it ships what is left, for at most four
-    /// seconds; what then remains is on disk for the next process.
+    /// seconds; what then remains is on disk for the next process. So `shutdown` should resolve when the last
+    /// request has ended: the spool is removed once it is empty, and takes no more.
     pub async fn run(mut self, sink: Arc<dyn StreamSink>, shutdown: impl Future<Output = ()> + Send) {
         {
             let shutdown = pin!(shutdown);

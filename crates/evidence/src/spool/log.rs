@@ -35,7 +35,9 @@ pub(crate) struct Log {
     /// Files that were written to and left since the last sync.
     left: Vec<Arc<File>>,
     directory_changed: bool,
-    /// The flusher has been told that there is something to sync.
+    /// What has been synced or is about to be.
+    planned: u64,
+    /// The flusher has been told that there is more to sync.
     announced: bool,
     fault: Option<Fault>,
     /// Records that could not be written yet.
@@ -78,6 +80,7 @@ impl Log {
             open: HashMap::new(),
             left: Vec::new(),
             directory_changed: true,
+            planned: 0,
             announced: false,
             fault: None,
             parked: VecDeque::new(),
@@ -213,7 +216,7 @@ impl Log {
 
     /// Whether the flusher must be told that there is something to sync. True once per sync.
     pub(crate) fn announce(&mut self) -> bool {
-        let news = self.head > self.durable && !self.announced;
+        let news = self.head > self.planned && !self.announced;
         self.announced |= news;
         news
     }
@@ -221,6 +224,7 @@ impl Log {
     /// What to sync, if anything.
     pub(crate) fn plan_sync(&mut self) -> Option<SyncPlan> {
         self.announced = false;
+        self.planned = self.head;
         if self.head == self.durable {
             return None;
         }

@@ -53,7 +53,8 @@ impl Log {
             let length = usize::try_from(segment.end() - from).map_err(io::Error::other)?;
             let read = segment::read(dir, segment, from, length)?;
             let mut copied = 0;
-            for record in Records::new(&read) {
+            let mut records = Records::new(&read);
+            for record in &mut records {
                 match record.kind {
                     Kind::Intent if self.open.get(&record.id) == Some(&segment.base) => {
                         intents.push(record.id);
@@ -63,6 +64,12 @@ impl Log {
                     Kind::Cancel => {}
                 }
                 bytes.extend_from_slice(record.bytes);
+            }
+            if records.taken() < length {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "what was written does not read back",
+                ));
             }
             events.push((segment.base, copied));
         }

@@ -90,6 +90,32 @@ async fn after_a_failed_sync_everything_in_doubt_is_written_again() {
 }
 
 #[tokio::test]
+async fn what_is_in_doubt_and_does_not_read_back_keeps_the_spool_shut() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    execute(&spool, 0..3).await;
+    spool.inner.fail_sync.store(true, Ordering::Relaxed);
+    flush(&spool.inner).await;
+    spool.inner.fail_sync.store(false, Ordering::Relaxed);
+    let path = spool
+        .inner
+        .with_log(|log| crate::spool::segment::path(log.claim().path(), 0));
+    let whole = std::fs::read(&path).unwrap();
+    let mut damaged = whole.clone();
+    damaged[100] ^= 1;
+    std::fs::write(&path, damaged).unwrap();
+    flush(&spool.inner).await;
+    assert_eq!(spool.reserve().unwrap_err(), NoRoom::Unwritable);
+
+    std::fs::write(&path, whole).unwrap();
+    flush(&spool.inner).await;
+    assert_eq!(
+        ship(&spool).await.data(),
+        (0..3).map(|n| event(n, &DONE)).collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test]
 async fn only_what_is_durable_is_shipped() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());
