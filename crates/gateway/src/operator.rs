@@ -1,0 +1,202 @@
+//! The operator's endpoints: health, readiness, metrics, and the reload of the revocation state.
+//!
+//! A path is matched as it was sent, without decoding, and a request that names a resource is never for the
+//! operator on the public listener: an upstream's own `/health` stays reachable through the gateway.
+
+mod access;
+mod answer;
+mod negotiate;
+pub mod probe;
+pub mod ready;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use admission::ports::{BoxFuture, Cause};
+use bytes::Bytes;
+use config::{MetricsAccess, Secret};
+use http::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
+use http::{Method, Response, StatusCode, request};
+use serde::Serialize;
+
+use self::negotiate::TextFormat;
+use self::ready::Readiness;
+use crate::telemetry::Metrics;
+use crate::telemetry::figures::FigureSource;
+
+/// Names the resource of a proxied request.
+const RESOURCE: &str = "x-caracal-resource";
+
+/// How long a reload of the revocation state may take.
+const RELOAD_BUDGET: Duration = Duration::from_secs(5);
+
+/// Which listener a request came through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// The public one, which also proxies.
+    Public,
+    /// The operator's own (`OPERATOR_ADDR`).
+    Operator,
+}
+
+/// What the operator can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `GET /health`: the process answers.
+    Health,
+    /// `GET /ready`: the process can do its work.
+    Ready,
+    /// `GET /metrics`.
+    Metrics,
+    /// `GET /metrics.json`.
+    MetricsJson,
+    /// `POST /internal/revocations/reload`.
+    Reload,
+}
+
+/// Loads a fresh revocation snapshot and tells how many anchors it holds.
+pub type Reload = Box<dyn Fn() -> BoxFuture<'static, Result<u64, Cause>> + Send + Sync>;
+
+/// Answers the operator.
+pub struct Operator {
+    /// What is counted here.
+    pub metrics: Arc<Metrics>,
+    /// What is counted elsewhere.
+    pub figures: FigureSource,
+    /// Who may read metrics.
+    pub metrics_access: MetricsAccess,
+    /// The bearer of the reload; without one there is no reload.
+    pub admin_token: Option<Secret>,
+    /// Whether metrics and reload have a listener of their own and are gone from the public one.
+    pub own_listener: bool,
+    /// What the work depends on.
+    pub readiness: Readiness,
+    /// The reload.
+    pub reload: Reload,
+}
+
+impl Operator {
+    /// The endpoint that a request is for; `None` when it is not the operator's. Another method on the same path
+    /// is not the operator's either.
+    #[must_use]
+    pub fn route(&self, door: Door, head: &request::Parts) -> Option<Endpoint> {
+        if door == Door::Public && head.headers.contains_key(RESOURCE) {
+            return None;
+        }
+        let reads = head.method == Method::GET || head.method == Method::HEAD;
+        let endpoint = match head.uri.path() {
+            "/health" if reads => Endpoint::Health,
+            "/ready" if reads => Endpoint::Ready,
+            "/metrics" if reads => Endpoint::Metrics,
+            "/metrics.json" if reads => Endpoint::MetricsJson,
+            "/internal/revocations/reload" if head.method == Method::POST => Endpoint::Reload,
+            _ => return None,
+        };
+        let guarded = matches!(
+            endpoint,
+            Endpoint::Metrics | Endpoint::MetricsJson | Endpoint::Reload
+        );
+        let moved = guarded && self.own_listener && door == Door::Public;
+        (!moved).then_some(endpoint)
+    }
+
+    /// The answer of an endpoint, within five seconds.
+    pub async fn answer(
+        &self,
+        endpoint: Endpoint,
+        head: &request::Parts,
+        request_id: &HeaderValue,
+    ) -> Response<Bytes> {
+        let response = match endpoint {
+            Endpoint::Health => answer::empty(),
+            Endpoint::Ready => self.ready().await,
+            Endpoint::Metrics | Endpoint::MetricsJson if !self.may_read_metrics(&head.headers) => {
+                answer::text(StatusCode::UNAUTHORIZED, "unauthorized\n")
+            }
+            Endpoint::Metrics => self.metrics(&head.headers),
+            Endpoint::MetricsJson => {
+                let page = self.metrics.scrape((self.figures)()).json();
+                answer::page(StatusCode::OK, answer::JSON, page.into())
+            }
+            Endpoint::Reload if !self.may_reload(&head.headers) => {
+                answer::text(StatusCode::NOT_FOUND, "not found\n")
+            }
+            Endpoint::Reload => self.reload().await,
+        };
+        answer::finish(response, &head.method, request_id)
+    }
+
+    async fn ready(&self) -> Response<Bytes> {
+        let report = self.readiness.report().await;
+        let status = if report.is_ready() {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        answer::json(status, &report)
+    }
+
+    fn metrics(&self, headers: &HeaderMap) -> Response<Bytes> {
+        let scrape = self.metrics.scrape((self.figures)());
+        let format = TextFormat::preferred(headers.get_all(ACCEPT));
+        let page = match format {
+            TextFormat::Prometheus => scrape.prometheus(),
+            TextFormat::OpenMetrics => scrape.openmetrics(),
+        };
+        answer::page(StatusCode::OK, format.content_type(), page.into())
+    }
+
+    async fn reload(&self) -> Response<Bytes> {
+        let reloaded = tokio::time::timeout(RELOAD_BUDGET, (self.reload)()).await;
+        let cause = match reloaded {
+            Ok(Ok(revocations)) => {
+                return answer::json(
+                    StatusCode::OK,
+                    &Reloaded {
+                        ok: true,
+                        revocations,
+                    },
+                );
+            }
+            Ok(Err(cause)) => cause,
+            Err(_elapsed) => Cause::new("no revocation snapshot within 5 s"),
+        };
+        tracing::warn!(cause = %cause, "the revocation snapshot that the operator asked for failed");
+        let failed = NotReloaded {
+            ok: false,
+            ready: false,
+            reason: "revocation_reload_failed",
+        };
+        answer::json(StatusCode::SERVICE_UNAVAILABLE, &failed)
+    }
+
+    fn may_read_metrics(&self, headers: &HeaderMap) -> bool {
+        match &self.metrics_access {
+            MetricsAccess::Bearer(token) => access::shows(headers.get_all(AUTHORIZATION), token),
+            MetricsAccess::Open(_) => true,
+            MetricsAccess::Closed => false,
+        }
+    }
+
+    fn may_reload(&self, headers: &HeaderMap) -> bool {
+        self.admin_token
+            .as_ref()
+            .is_some_and(|token| access::shows_trimmed(headers.get_all(AUTHORIZATION), token))
+    }
+}
+
+#[derive(Serialize)]
+struct Reloaded {
+    ok: bool,
+    revocations: u64,
+}
+
+#[derive(Serialize)]
+struct NotReloaded {
+    ok: bool,
+    ready: bool,
+    reason: &'static str,
+}

@@ -1,0 +1,186 @@
+//! Counters and histograms of the request path.
+//!
+//! Whoever handles a request calls [`Metrics`]; nothing here looks a label up at run time. The `catalog` names
+//! every metric once, with its meaning and the way to read it; the formats are renderings of that table.
+
+mod catalog;
+mod exemplar;
+mod legacy;
+mod markdown;
+mod metric;
+mod scrape;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use admission::Denial;
+use admission::denial::Stage;
+use config::LaxFlag;
+use prometheus_client::metrics::exemplar::HistogramWithExemplars;
+use prometheus_client::metrics::histogram::Histogram;
+
+use self::exemplar::TraceId;
+use super::{About, Figures};
+
+pub use markdown::markdown;
+pub use scrape::Scrape;
+
+/// Upper bounds of the buckets in seconds: from a gate that reads memory to an upstream that is slow.
+const BUCKETS: [f64; 20] = [
+    0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1,
+    0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
+
+/// The counters and histograms of this process.
+#[derive(Debug)]
+pub struct Metrics {
+    about: About,
+    lax: Vec<LaxFlag>,
+    received: Counter,
+    allowed: Counter,
+    /// Upstream failures after the response head; those before it are denials.
+    upstream_errors: Counter,
+    /// Exchanges that the STS refused with a server error.
+    sts_server_errors: Counter,
+    client_ids_ignored: Counter,
+    denials: [Counter; Denial::ALL.len()],
+    last_exchange_millis: AtomicU64,
+    stages: GateStages,
+    exchange: Histogram,
+    first_byte: HistogramWithExemplars<TraceId>,
+    request: HistogramWithExemplars<TraceId>,
+}
+
+/// One histogram for each stage of the gates.
+#[derive(Debug)]
+struct GateStages {
+    preflight: Histogram,
+    token: Histogram,
+    binding: Histogram,
+    exchange: Histogram,
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+struct Counter(AtomicU64);
+
+impl Counter {
+    fn increment(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Metrics {
+    /// Counters at zero, with the lax flags that are on.
+    #[must_use]
+    pub fn new(about: About, lax: Vec<LaxFlag>) -> Arc<Self> {
+        let histogram = || Histogram::new(BUCKETS);
+        let with_exemplars = || HistogramWithExemplars::new(BUCKETS.into_iter());
+        Arc::new(Self {
+            about,
+            lax,
+            received: Counter::default(),
+            allowed: Counter::default(),
+            upstream_errors: Counter::default(),
+            sts_server_errors: Counter::default(),
+            client_ids_ignored: Counter::default(),
+            denials: std::array::from_fn(|_| Counter::default()),
+            last_exchange_millis: AtomicU64::new(0),
+            stages: GateStages {
+                preflight: histogram(),
+                token: histogram(),
+                binding: histogram(),
+                exchange: histogram(),
+            },
+            exchange: histogram(),
+            first_byte: with_exemplars(),
+            request: with_exemplars(),
+        })
+    }
+
+    /// A request to be proxied arrived.
+    pub fn received(&self) {
+        self.received.increment();
+    }
+
+    /// Every gate of a stage let a request pass, and took so long together. Only the gates' stages are measured.
+    pub fn passed(&self, stage: Stage, took: Duration) {
+        let histogram = match stage {
+            Stage::Preflight => &self.stages.preflight,
+            Stage::Token => &self.stages.token,
+            Stage::Binding => &self.stages.binding,
+            Stage::Exchange => &self.stages.exchange,
+            Stage::Ingress | Stage::Crossing => return,
+        };
+        histogram.observe(took.as_secs_f64());
+    }
+
+    /// A request was refused, before its dispatch or after it.
+    pub fn denied(&self, denial: Denial) {
+        if let Some(counter) = self.denials.get(denial as usize) {
+            counter.increment();
+        }
+    }
+
+    /// The STS refused an exchange ([`Denial::ExchangeRefused`]) with this status.
+    pub fn denied_by_sts(&self, status: u16) {
+        self.denied(Denial::ExchangeRefused);
+        if status >= 500 {
+            self.sts_server_errors.increment();
+        }
+    }
+
+    /// A request was proxied to its end.
+    pub fn allowed(&self) {
+        self.allowed.increment();
+    }
+
+    /// An upstream failed after its response head.
+    pub fn upstream_error(&self) {
+        self.upstream_errors.increment();
+    }
+
+    /// An exchange with the STS ended, however it ended.
+    pub fn exchange(&self, took: Duration) {
+        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        self.last_exchange_millis.store(millis, Ordering::Relaxed);
+        self.exchange.observe(took.as_secs_f64());
+    }
+
+    /// The upstream's response head arrived, so long after the request.
+    pub fn first_byte(&self, took: Duration, trace_id: Option<&str>) {
+        let exemplar = trace_id.and_then(TraceId::parse);
+        self.first_byte.observe(took.as_secs_f64(), exemplar, None);
+    }
+
+    /// A request ended, however it ended.
+    pub fn request(&self, took: Duration, trace_id: Option<&str>) {
+        let exemplar = trace_id.and_then(TraceId::parse);
+        self.request.observe(took.as_secs_f64(), exemplar, None);
+    }
+
+    /// A caller sent `X-Caracal-Client-ID`, which is never used.
+    pub fn client_id_ignored(&self) {
+        self.client_ids_ignored.increment();
+    }
+
+    /// Everything that can be known now, for one answer to the operator.
+    #[must_use]
+    pub fn scrape(self: &Arc<Self>, figures: Figures) -> Scrape {
+        Scrape::new(Arc::clone(self), figures)
+    }
+
+    /// Refusals of one kind.
+    fn denials(&self, denial: Denial) -> u64 {
+        self.denials.get(denial as usize).map_or(0, Counter::get)
+    }
+}
