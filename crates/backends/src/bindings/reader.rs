@@ -1,0 +1,240 @@
+//! The loop that owns every read of the bindings.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use admission::ports::Cause;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::load::{self, Loaded};
+use super::lookup::Lookup;
+use super::{Shared, Snapshot};
+use crate::pause::{Backoff, spread};
+use crate::postgres::{Connector, Reader, rows};
+
+const CHANNEL: &str = "caracal_gateway_bindings";
+/// How many questions are answered in one turn.
+const TURN: usize = 64;
+/// The least time between two reads that notifications cause.
+const CHANGE_PAUSE: Duration = Duration::from_millis(50);
+
+/// Intervals and bounds of the bindings.
+#[derive(Clone, Copy, Debug)]
+pub struct BindingsConfig {
+    /// Time between two full reads, or two looks at the revision where triggers keep it.
+    pub reload_every: Duration,
+    /// The longest that a request waits for a lookup in the database.
+    pub lookup_timeout: Duration,
+    /// How many lookups in the database are allowed in a second.
+    pub max_lookups_per_second: u32,
+    /// How many lookups may wait at the same time.
+    pub max_lookups_waiting: usize,
+    /// How many bindings are loaded at most; more are an error.
+    pub max_bindings: usize,
+}
+
+impl Default for BindingsConfig {
+    fn default() -> Self {
+        Self {
+            reload_every: Duration::from_secs(30),
+            lookup_timeout: Duration::from_secs(1),
+            max_lookups_per_second: 100,
+            max_lookups_waiting: 1024,
+            max_bindings: 1_000_000,
+        }
+    }
+}
+
+/// Keeps the bindings current.
+pub struct BindingsReader {
+    config: BindingsConfig,
+    database: Connector,
+    shared: Arc<Shared>,
+    lookups: mpsc::Receiver<Lookup>,
+}
+
+impl BindingsReader {
+    pub(super) fn new(
+        config: BindingsConfig,
+        database: Connector,
+        shared: Arc<Shared>,
+        lookups: mpsc::Receiver<Lookup>,
+    ) -> Self {
+        Self {
+            config,
+            database,
+            shared,
+            lookups,
+        }
+    }
+
+    /// Runs until shutdown.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let changed = Notify::new();
+        let listener = Listener {
+            database: self.database.clone(),
+            shared: Arc::clone(&self.shared),
+            changed: &changed,
+        };
+        let keeper = Keeper {
+            reader: Reader::new(self.database),
+            config: self.config,
+            shared: self.shared,
+            triggers: false,
+            revision: None,
+        };
+        let both = async {
+            tokio::join!(keeper.keep(self.lookups, &changed), listener.listen());
+        };
+        shutdown.run_until_cancelled(both).await;
+    }
+}
+
+struct Keeper {
+    reader: Reader,
+    config: BindingsConfig,
+    shared: Arc<Shared>,
+    triggers: bool,
+    revision: Option<i64>,
+}
+
+impl Keeper {
+    async fn keep(mut self, mut lookups: mpsc::Receiver<Lookup>, changed: &Notify) {
+        let mut failures = Backoff::new(Duration::from_millis(500), self.config.reload_every);
+        let mut due = Instant::now();
+        let mut waiting = Vec::with_capacity(TURN);
+        loop {
+            tokio::select! {
+                biased;
+                () = sleep_until(due) => due = self.turn(&mut failures, false).await,
+                () = changed.notified() => {
+                    due = self.turn(&mut failures, true).await;
+                    // Many changes in a row are read together.
+                    sleep(CHANGE_PAUSE).await;
+                }
+                received = lookups.recv_many(&mut waiting, TURN) => {
+                    if received == 0 {
+                        // Nobody asks any more: the bindings are dropped.
+                        return;
+                    }
+                    self.answer(&mut waiting).await;
+                }
+            }
+        }
+    }
+
+    /// One look at the database. Returns when the next is due.
+    async fn turn(&mut self, failures: &mut Backoff, changed: bool) -> Instant {
+        let began = self.shared.clock.now().monotonic;
+        let listening = self.shared.listening.load(Ordering::Acquire);
+        let pause = match self.refresh(changed).await {
+            Ok(()) => {
+                failures.reset();
+                self.shared.confirm(began);
+                match (self.triggers, changed) {
+                    (true, true) => self.shared.heard.store(listening, Ordering::Release),
+                    (true, false) => {}
+                    (false, _) => self.shared.heard.store(0, Ordering::Release),
+                }
+                spread(self.config.reload_every)
+            }
+            Err(cause) => {
+                self.shared.fail(cause);
+                failures.pause()
+            }
+        };
+        Instant::now() + pause
+    }
+
+    async fn refresh(&mut self, changed: bool) -> Result<(), Cause> {
+        let limit = self.config.max_bindings;
+        if !changed && self.triggers && self.revision.is_some() {
+            let now = self.reader.read(async |client| load::kept_revision(client).await);
+            if now.await? == self.revision {
+                return Ok(());
+            }
+        }
+        let Loaded {
+            triggers,
+            revision,
+            bindings,
+        } = self
+            .reader
+            .read(async |client| load::all(client, limit).await)
+            .await?;
+        self.shared.snapshot.store(Arc::new(Snapshot::of(bindings)));
+        self.shared.reloads.fetch_add(1, Ordering::Relaxed);
+        (self.triggers, self.revision) = (triggers, revision);
+        Ok(())
+    }
+
+    /// Answers questions, each binding read once.
+    async fn answer(&mut self, waiting: &mut Vec<Lookup>) {
+        let mut asked: HashMap<(String, String), Vec<Lookup>> = HashMap::new();
+        for lookup in waiting.drain(..).filter(|lookup| !lookup.answer.is_closed()) {
+            let key = (lookup.zone.clone(), lookup.resource.clone());
+            asked.entry(key).or_default().push(lookup);
+        }
+        for ((zone, resource), lookups) in asked {
+            let read = self
+                .reader
+                .read(async |client| load::one(client, &zone, &resource).await);
+            let answer = read.await.map(|binding| binding.map(Arc::new));
+            match &answer {
+                Ok(found) => {
+                    let snapshot = self.shared.snapshot.load();
+                    if snapshot.find(&zone, &resource).as_deref() != found.as_deref() {
+                        let next = snapshot.with(&zone, &resource, found.clone());
+                        self.shared.snapshot.store(Arc::new(next));
+                    }
+                }
+                Err(cause) => self.shared.fail(cause.clone()),
+            }
+            for lookup in lookups {
+                // Whoever asked may be gone.
+                let _ = lookup.answer.send(answer.clone());
+            }
+        }
+    }
+}
+
+/// Hears of changes at once, where the database has triggers.
+struct Listener<'a> {
+    database: Connector,
+    shared: Arc<Shared>,
+    changed: &'a Notify,
+}
+
+impl Listener<'_> {
+    async fn listen(&self) {
+        let mut failures = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+        for number in 1.. {
+            let Err(cause) = self.follow(number, &mut failures).await;
+            self.shared.listening.store(0, Ordering::Release);
+            tracing::debug!(%cause, "not listening for changes of bindings");
+            sleep(failures.pause()).await;
+        }
+    }
+
+    async fn follow(&self, number: u64, failures: &mut Backoff) -> Result<std::convert::Infallible, Cause> {
+        let mut session = self.database.connect().await?;
+        let limit = Duration::from_secs(5);
+        session
+            .run(limit, async |client| {
+                rows(client, &format!("LISTEN {CHANNEL}"), &[]).await?;
+                Ok(())
+            })
+            .await?;
+        failures.reset();
+        self.shared.listening.store(number, Ordering::Release);
+        loop {
+            // What changed before we listened is read now, and from here on nothing is missed.
+            self.changed.notify_one();
+            session.notified().await?;
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! PostgreSQL: connections that are made again, reads with a deadline, and row-level security seen through.
+//!
+//! There is no pool: each reader owns one [`Session`] and drives it itself.
+
+mod connector;
+mod read;
+mod session;
+mod tls;
+mod url;
+
+pub use connector::{Connector, PostgresConfig};
+pub(crate) use read::{Reader, expect_visible, rows};
+pub(crate) use session::Session;
+
+use std::error::Error as _;
+
+use admission::ports::Cause;
+
+/// What went wrong, in words. `tokio_postgres::Error` alone says "db error".
+fn cause(doing: &str, error: &tokio_postgres::Error) -> Cause {
+    match (error.as_db_error(), error.source()) {
+        (Some(db), _) => Cause::new(format!(
+            "postgres: {doing}: {} ({})",
+            db.message(),
+            db.code().code()
+        )),
+        (None, Some(source)) => Cause::new(format!("postgres: {doing}: {error}: {source}")),
+        (None, None) => Cause::new(format!("postgres: {doing}: {error}")),
+    }
+}

@@ -1,0 +1,130 @@
+//! How a connection to Redis is made.
+
+use std::fmt;
+use std::time::Duration;
+
+use admission::ports::Cause;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, ClientTlsConfig, TlsCertificates};
+use tokio::time::timeout;
+
+use crate::pem::PemTls;
+
+/// How Redis is reached.
+#[derive(Clone)]
+pub struct RedisConfig {
+    /// `redis://`, `rediss://` or `unix://`, with user, password and database. A secret.
+    pub url: String,
+    /// Authorities and client certificate, for `rediss://`.
+    pub tls: PemTls,
+    /// Time to connect, TLS and login included.
+    pub dial_timeout: Duration,
+    /// Time for an answer outside the request path.
+    pub answer_timeout: Duration,
+}
+
+impl fmt::Debug for RedisConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisConfig")
+            .field("tls", &self.tls)
+            .field("dial_timeout", &self.dial_timeout)
+            .field("answer_timeout", &self.answer_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes connections to one Redis server.
+#[derive(Clone)]
+pub struct Connector {
+    client: Client,
+    dial_timeout: Duration,
+    answer_timeout: Duration,
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector")
+            .field("dial_timeout", &self.dial_timeout)
+            .field("answer_timeout", &self.answer_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connector {
+    /// Checks the URL and the certificates. Nothing is dialled.
+    ///
+    /// # Errors
+    /// When the URL or a certificate cannot be used.
+    pub fn new(config: &RedisConfig) -> Result<Self, Cause> {
+        let certificates = TlsCertificates {
+            client_tls: config.tls.identity.as_ref().map(|identity| ClientTlsConfig {
+                client_cert: identity.certificate.clone(),
+                client_key: identity.key.clone(),
+            }),
+            root_cert: config.tls.authorities.clone(),
+        };
+        let client = if config.url.starts_with("rediss:") {
+            Client::build_with_tls(config.url.as_str(), certificates)
+        } else {
+            Client::open(config.url.as_str())
+        };
+        Ok(Self {
+            client: client.map_err(|error| Cause::new(format!("redis url: {error}")))?,
+            dial_timeout: config.dial_timeout,
+            answer_timeout: config.answer_timeout,
+        })
+    }
+
+    /// Time for an answer outside the request path.
+    pub(crate) fn answer_timeout(&self) -> Duration {
+        self.answer_timeout
+    }
+
+    /// A new connection. Every command on it needs a deadline of the caller's: the library's own of
+    /// half a second is off, because it is wrong for both replay marks and blocking reads.
+    pub(crate) async fn connect(&self) -> Result<MultiplexedConnection, Cause> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.dial_timeout))
+            .set_response_timeout(None);
+        let dial = self.client.get_multiplexed_async_connection_with_config(&config);
+        match timeout(self.dial_timeout, dial).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err(Cause::new(format!("redis connect: {error}"))),
+            Err(_) => Err(Cause::new(format!(
+                "redis connect: no answer within {:?}",
+                self.dial_timeout
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Connector, RedisConfig};
+    use crate::pem::PemTls;
+    use std::time::Duration;
+
+    fn config(url: &str) -> RedisConfig {
+        RedisConfig {
+            url: url.to_owned(),
+            tls: PemTls::default(),
+            dial_timeout: Duration::from_secs(1),
+            answer_timeout: Duration::from_secs(1),
+        }
+    }
+
+    #[test]
+    fn connector_refuses_what_is_no_redis_url() {
+        for url in ["", "http://127.0.0.1/", "redis://host:port/"] {
+            assert!(Connector::new(&config(url)).is_err(), "{url}");
+        }
+        assert!(Connector::new(&config("redis://127.0.0.1:6379/3")).is_ok());
+    }
+
+    #[test]
+    fn debug_shows_no_password() {
+        let config = config("redis://user:planted-secret@127.0.0.1:6379/0");
+        let text = format!("{config:?} {:?}", Connector::new(&config).unwrap());
+        assert!(!text.contains("planted-secret"), "{text}");
+    }
+}

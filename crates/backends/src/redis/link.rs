@@ -1,0 +1,268 @@
+//! One supervised connection.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use admission::ports::{Cause, Clock};
+use redis::aio::MultiplexedConnection;
+use redis::{FromRedisValue, Pipeline, RedisError};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::Connector;
+use crate::pause::{Backoff, spread};
+
+/// How often an idle connection is tried.
+const PING_EVERY: Duration = Duration::from_secs(5);
+/// The least and the longest time between two attempts to connect.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// One supervised connection to Redis.
+pub struct Link {
+    name: &'static str,
+    connector: Connector,
+    clock: Arc<dyn Clock>,
+    state: watch::Sender<State>,
+    suspicion: Notify,
+    /// Monotonic milliseconds of the last answer; `u64::MAX` is never.
+    contact: AtomicU64,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    /// A connection is being made, and the last attempt did not fail.
+    Connecting,
+    Up(Live),
+    /// The last attempt failed. Another one follows.
+    Down(Cause),
+}
+
+/// A connection that was up when it was handed out.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// Counts the connections of this link, from 1.
+    pub generation: u64,
+    connection: MultiplexedConnection,
+}
+
+/// How a link stands, for readiness and metrics.
+#[derive(Clone, Debug)]
+pub struct LinkStatus {
+    /// What it is for.
+    pub name: &'static str,
+    /// Why it is not up; none when it is.
+    pub down: Option<Cause>,
+    /// Time since the server last answered; none before the first answer.
+    pub contact_age: Option<Duration>,
+}
+
+/// Why a command has no answer.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// There is no connection: the command was not sent.
+    Down(Cause),
+    /// The connection broke: the command may have been carried out.
+    Lost(Cause),
+    /// No answer in time: the command may still be carried out.
+    Late(Cause),
+    /// The server refused it (`READONLY`, `OOM`, `LOADING`, no permission).
+    Refused(Cause),
+}
+
+impl Fault {
+    /// The cause, for the log.
+    #[must_use]
+    pub fn into_cause(self) -> Cause {
+        match self {
+            Self::Down(cause) | Self::Lost(cause) | Self::Late(cause) | Self::Refused(cause) => cause,
+        }
+    }
+}
+
+impl Link {
+    /// A link that is down until [`Link::run`] is polled. `name` says in logs what it is for.
+    #[must_use]
+    pub fn new(name: &'static str, connector: Connector, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self {
+            name,
+            connector,
+            clock,
+            state: watch::Sender::new(State::Connecting),
+            suspicion: Notify::new(),
+            contact: AtomicU64::new(u64::MAX),
+        })
+    }
+
+    /// Makes the connection, watches it and makes it again, until shutdown.
+    pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
+        shutdown.run_until_cancelled(self.supervise()).await;
+    }
+
+    async fn supervise(&self) {
+        let mut backoff = Backoff::new(PAUSE.0, PAUSE.1);
+        let mut generation = 0;
+        loop {
+            match self.connector.connect().await {
+                Ok(connection) => {
+                    generation += 1;
+                    self.touch();
+                    self.state.send_replace(State::Up(Live {
+                        generation,
+                        connection,
+                    }));
+                    if generation > 1 {
+                        tracing::info!(link = self.name, "redis connection is back");
+                    }
+                    let proven = self.watch_over(generation).await;
+                    if proven {
+                        backoff.reset();
+                    }
+                    sleep(backoff.pause()).await;
+                }
+                Err(cause) => {
+                    tracing::warn!(link = self.name, %cause, "redis connection failed");
+                    self.state.send_replace(State::Down(cause));
+                    sleep(backoff.pause()).await;
+                }
+            }
+        }
+    }
+
+    /// Returns when the connection is lost, and whether it had proved itself before.
+    async fn watch_over(&self, generation: u64) -> bool {
+        let mut state = self.state.subscribe();
+        let mut proven = false;
+        loop {
+            tokio::select! {
+                _ = state.wait_for(|state| !matches!(state, State::Up(_))) => return proven,
+                () = self.suspicion.notified() => {}
+                () = sleep(spread(PING_EVERY)) => {}
+            }
+            let Some(live) = self.up() else { return proven };
+            let mut ping = redis::pipe();
+            ping.cmd("PING").ignore();
+            let limit = self.connector.answer_timeout();
+            match timeout(limit, self.send::<()>(&live, &ping)).await {
+                Ok(Ok(())) => proven = true,
+                Ok(Err(Fault::Refused(cause))) => {
+                    tracing::warn!(link = self.name, %cause, "redis answers, but refuses");
+                }
+                Ok(Err(_lost)) => return proven,
+                Err(_) => {
+                    let cause = Cause::new(format!("redis: no answer within {limit:?}"));
+                    self.lose(generation, cause);
+                    return proven;
+                }
+            }
+        }
+    }
+
+    /// The connection, at once: none while there is none.
+    fn up(&self) -> Option<Live> {
+        match &*self.state.borrow() {
+            State::Up(live) => Some(live.clone()),
+            State::Connecting | State::Down(_) => None,
+        }
+    }
+
+    /// The connection; waits while one is being made, without a deadline.
+    async fn live(&self) -> Result<Live, Fault> {
+        if let Some(live) = self.up() {
+            return Ok(live);
+        }
+        let mut state = self.state.subscribe();
+        let settled = state
+            .wait_for(|state| !matches!(state, State::Connecting))
+            .await
+            .map(|state| state.clone());
+        match settled {
+            Ok(State::Up(live)) => Ok(live),
+            Ok(State::Down(cause)) => Err(Fault::Down(cause)),
+            Ok(State::Connecting) | Err(_) => Err(Fault::Down(Cause::new("redis: no connection"))),
+        }
+    }
+
+    /// Sends commands in one piece and returns their answers, before the deadline in any case.
+    pub(crate) async fn ask<T: FromRedisValue>(
+        &self,
+        commands: &Pipeline,
+        deadline: Instant,
+    ) -> Result<(T, u64), Fault> {
+        let asked = async {
+            let live = self.live().await?;
+            let answer = self.send(&live, commands).await?;
+            Ok((answer, live.generation))
+        };
+        match timeout_at(deadline, asked).await {
+            Ok(result) => result,
+            Err(_) => {
+                // The connection may be slow or a black hole: a ping will tell.
+                self.suspicion.notify_one();
+                Err(Fault::Late(Cause::new("redis: no answer before the deadline")))
+            }
+        }
+    }
+
+    async fn send<T: FromRedisValue>(&self, live: &Live, commands: &Pipeline) -> Result<T, Fault> {
+        let mut connection = live.connection.clone();
+        match commands.query_async(&mut connection).await {
+            Ok(answer) => {
+                self.touch();
+                Ok(answer)
+            }
+            Err(error) => Err(self.fault(live.generation, &error)),
+        }
+    }
+
+    fn fault(&self, generation: u64, error: &RedisError) -> Fault {
+        let cause = Cause::new(format!("redis: {error}"));
+        if error.is_unrecoverable_error() || error.is_io_error() || error.is_connection_dropped() {
+            self.lose(generation, cause.clone());
+            Fault::Lost(cause)
+        } else {
+            Fault::Refused(cause)
+        }
+    }
+
+    /// Gives up this connection, unless a newer one is there already.
+    fn lose(&self, generation: u64, cause: Cause) {
+        let lost = self.state.send_if_modified(|state| match state {
+            State::Up(live) if live.generation == generation => {
+                *state = State::Connecting;
+                true
+            }
+            _ => false,
+        });
+        if lost {
+            tracing::warn!(link = self.name, %cause, "redis connection lost");
+        }
+    }
+
+    fn touch(&self) {
+        self.contact
+            .store(milliseconds(self.clock.now().monotonic), Ordering::Relaxed);
+    }
+
+    /// Where the link stands, from memory.
+    #[must_use]
+    pub fn status(&self) -> LinkStatus {
+        let down = match &*self.state.borrow() {
+            State::Up(_) => None,
+            State::Connecting => Some(Cause::new("redis: connecting")),
+            State::Down(cause) => Some(cause.clone()),
+        };
+        let contact = self.contact.load(Ordering::Relaxed);
+        let now = milliseconds(self.clock.now().monotonic);
+        LinkStatus {
+            name: self.name,
+            down,
+            contact_age: (contact != u64::MAX).then(|| Duration::from_millis(now.saturating_sub(contact))),
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX - 1)
+}

@@ -1,0 +1,30 @@
+//! The revocation state (gate 10): what is revoked, who is waiting to hear of it, and how fresh that is.
+//!
+//! ```text
+//! Redis streams ──► stream ──► message ──► announce ─┐
+//!                                                    ├─► table (revoked anchors, watches) ──► standing, watch
+//! PostgreSQL ────► snapshot ─────────────► record  ──┘
+//! ```
+//!
+//! The streams announce at once, the snapshots know everything, later. An anchor is revoked while
+//! either says so. What a stream announced of an authority record or a delegation edge stays until
+//! every mandate that rests on it has expired; a governed session is admitted again as soon as a
+//! snapshot that began after the announcement shows it active.
+
+mod anchor;
+mod counters;
+mod message;
+mod signature;
+mod snapshot;
+mod snapshots;
+mod state;
+mod stream;
+mod table;
+mod watch;
+
+pub use anchor::Kind;
+pub use counters::RevocationCounters;
+pub use signature::StreamsKey;
+pub use snapshots::Snapshots;
+pub use state::{RevocationConfig, RevocationState, RevocationStatus};
+pub use stream::{KeysInvalidated, StreamReader};

@@ -1,0 +1,107 @@
+//! Everything that the database holds as revoked, read in one transaction.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use admission::ports::Cause;
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+use crate::postgres::{expect_visible, rows};
+
+/// What the database says. Rows older than any mandate that rests on them are left out.
+#[derive(Default)]
+pub(super) struct Snapshot {
+    pub(super) records: Vec<String>,
+    pub(super) sessions: Vec<String>,
+    pub(super) edges: Vec<String>,
+    /// Those of the sessions asked about that are active.
+    pub(super) active_sessions: HashSet<String>,
+}
+
+/// What the two generations of the stack call their tables.
+struct Names {
+    records: &'static str,
+    sessions: &'static str,
+}
+
+const AUGUST: Names = Names {
+    records: "public.authority_records",
+    sessions: "public.sessions",
+};
+const JUNE: Names = Names {
+    records: "public.sessions",
+    sessions: "public.agent_sessions",
+};
+const EDGES: &str = "public.delegation_edges";
+
+/// Reads the snapshot. `asked` are sessions of which it matters whether they are active; more than
+/// `limit` rows of one kind are an error.
+pub(super) async fn read(
+    client: &Client,
+    asked: &[(Arc<str>, u64)],
+    limit: usize,
+) -> Result<Snapshot, Cause> {
+    let names = names(client).await?;
+    expect_visible(client, &[names.records, names.sessions, EDGES]).await?;
+    let Names { records, sessions } = names;
+    let records = format!("{records} WHERE status = 'revoked' AND expires_at > now() - interval '24 hours'");
+    let inactive = format!(
+        "{sessions} WHERE status IN ('suspended', 'terminated', 'expired') \
+         AND updated_at > now() - interval '24 hours'"
+    );
+    let edges = format!("{EDGES} WHERE status = 'revoked' AND revoked_at > now() - interval '24 hours'");
+    Ok(Snapshot {
+        records: ids(client, &records, limit).await?,
+        sessions: ids(client, &inactive, limit).await?,
+        edges: ids(client, &edges, limit).await?,
+        active_sessions: active(client, sessions, asked).await?,
+    })
+}
+
+async fn names(client: &Client) -> Result<Names, Cause> {
+    let sql = "SELECT to_regclass('public.authority_records') IS NOT NULL, \
+               to_regclass('public.agent_sessions') IS NOT NULL";
+    let found = rows(client, sql, &[]).await?;
+    let row = found.first();
+    let exists = |column| row.is_some_and(|row| row.try_get(column).unwrap_or(false));
+    if exists(0) {
+        Ok(AUGUST)
+    } else if exists(1) {
+        Ok(JUNE)
+    } else {
+        Err(Cause::new(
+            "postgres: neither authority_records nor agent_sessions exists",
+        ))
+    }
+}
+
+async fn ids(client: &Client, from: &str, limit: usize) -> Result<Vec<String>, Cause> {
+    let sql = format!("SELECT id FROM {from} LIMIT {}", limit.saturating_add(1));
+    let found = rows(client, &sql, &[]).await?;
+    if found.len() > limit {
+        return Err(Cause::new(format!("more than {limit} revoked rows in {from}")));
+    }
+    first_column(&found)
+}
+
+async fn active(
+    client: &Client,
+    sessions: &str,
+    asked: &[(Arc<str>, u64)],
+) -> Result<HashSet<String>, Cause> {
+    if asked.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let asked: Vec<&str> = asked.iter().map(|(id, _)| &**id).collect();
+    let sql = format!("SELECT id FROM {sessions} WHERE id = ANY($1) AND status = 'active'");
+    let found = rows(client, &sql, &[(&asked, Type::TEXT_ARRAY)]).await?;
+    Ok(first_column(&found)?.into_iter().collect())
+}
+
+fn first_column(rows: &[tokio_postgres::Row]) -> Result<Vec<String>, Cause> {
+    rows.iter()
+        .map(|row| row.try_get(0))
+        .collect::<Result<_, _>>()
+        .map_err(|error| Cause::new(format!("postgres: unexpected row: {error}")))
+}

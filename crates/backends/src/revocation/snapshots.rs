@@ -1,0 +1,75 @@
+//! The loop that takes snapshots.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use admission::ports::Cause;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::snapshot;
+use super::state::{Inner, RevocationState};
+use crate::pause::{Backoff, spread};
+use crate::postgres::{Connector, Reader};
+
+/// Takes snapshots at intervals and on demand, one at a time.
+pub struct Snapshots {
+    state: Arc<Inner>,
+    reader: Reader,
+}
+
+impl Snapshots {
+    /// Snapshots of this database for this state.
+    #[must_use]
+    pub fn new(state: &RevocationState, database: Connector) -> Self {
+        Self {
+            state: Arc::clone(&state.inner),
+            reader: Reader::new(database),
+        }
+    }
+
+    /// Runs until shutdown.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        shutdown.run_until_cancelled(self.keep()).await;
+    }
+
+    async fn keep(&mut self) {
+        let state = Arc::clone(&self.state);
+        let config = state.config;
+        let mut failures = Backoff::new(Duration::from_secs(1), config.snapshot_every);
+        loop {
+            // Whoever asked until here is answered by the snapshot that begins here.
+            let ticket = state.ticket();
+            let result = self.take().await;
+            let pause = match &result {
+                Ok(_) => {
+                    failures.reset();
+                    spread(config.snapshot_every)
+                }
+                Err(_) => failures.pause(),
+            };
+            state.answer(ticket, result);
+            sleep(config.snapshot_pause).await;
+            if state.ticket() == ticket {
+                // A wish that comes in between has left its permit with the notifier. One from
+                // before is answered already, and costs no more than one snapshot too many.
+                let _ = timeout(
+                    pause.saturating_sub(config.snapshot_pause),
+                    state.snapshot_wanted(),
+                )
+                .await;
+            }
+        }
+    }
+
+    async fn take(&mut self) -> Result<usize, Cause> {
+        let state = &self.state;
+        let (began, asked) = (state.clock.now(), state.announced_sessions());
+        let limit = state.config.max_anchors;
+        let read = self
+            .reader
+            .read(async |client| snapshot::read(client, &asked, limit).await)
+            .await?;
+        Ok(state.take_over(read, &asked, began).await)
+    }
+}

@@ -1,0 +1,365 @@
+//! What the gates see of the revocation state, and how fresh it is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use admission::limits::Limits;
+use admission::ports::{Cause, Clock, Moment, Revocations, Standing, Watch};
+use admission::token::Anchors;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::anchor::{Kind, named};
+use super::counters::{Counters, RevocationCounters};
+use super::snapshot::Snapshot;
+use super::table::{Announcement, Table};
+use super::watch::AnchorWatch;
+
+/// The longest silence of the streams with which the state still counts as fresh.
+const CONTACT_MAX_AGE: Duration = Duration::from_secs(70);
+/// How long an announcement holds: as long as a mandate from before it can be valid, and a margin.
+const ANNOUNCEMENT_LIFE: Duration = Limits::MAX_SINGLE_USE_LIFE.saturating_add(Duration::from_secs(300));
+/// The longest that [`RevocationState::reload`] waits.
+const RELOAD_LIMIT: Duration = Duration::from_secs(5);
+/// "Never", where milliseconds or a snapshot's ticket are kept.
+const NEVER: u64 = u64::MAX;
+
+/// Bounds of the revocation state.
+#[derive(Clone, Copy, Debug)]
+pub struct RevocationConfig {
+    /// `REVOCATION_SNAPSHOT_MAX_AGE`: with an older snapshot nothing passes.
+    pub max_snapshot_age: Duration,
+    /// Time between two snapshots, spread a little.
+    pub snapshot_every: Duration,
+    /// The least time between two snapshots, however often one is asked for.
+    pub snapshot_pause: Duration,
+    /// How many anchors may be revoked at the same time. Above it nothing passes.
+    pub max_anchors: usize,
+    /// How many requests may be watched at the same time.
+    pub max_watches: usize,
+}
+
+impl Default for RevocationConfig {
+    fn default() -> Self {
+        Self {
+            max_snapshot_age: Duration::from_secs(300),
+            snapshot_every: Duration::from_secs(30),
+            snapshot_pause: Duration::from_secs(1),
+            max_anchors: 1_000_000,
+            max_watches: 100_000,
+        }
+    }
+}
+
+/// The revocation state. Clones share it.
+#[derive(Clone)]
+pub struct RevocationState {
+    pub(super) inner: Arc<Inner>,
+}
+
+/// How the revocation state stands, for readiness and metrics.
+#[derive(Clone, Debug)]
+pub struct RevocationStatus {
+    /// Why nothing passes; none while the state is fresh.
+    pub stale: Option<Cause>,
+    /// Time since the streams last answered.
+    pub contact_age: Option<Duration>,
+    /// Time since the last complete snapshot began.
+    pub snapshot_age: Option<Duration>,
+    /// Why the last snapshot failed; none when it did not.
+    pub snapshot_error: Option<Cause>,
+    /// Revoked anchors.
+    pub anchors: usize,
+    /// Watched requests.
+    pub watches: usize,
+}
+
+pub(super) struct Inner {
+    pub(super) config: RevocationConfig,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) counters: Counters,
+    records: Table,
+    sessions: Table,
+    edges: Table,
+    numbers: AtomicU64,
+    watches: AtomicUsize,
+    anchors: AtomicUsize,
+    overflowed: AtomicBool,
+    /// Monotonic milliseconds of the last answer of the streams.
+    contact: AtomicU64,
+    /// Monotonic milliseconds of the beginning of the last complete snapshot.
+    snapshot: AtomicU64,
+    /// Snapshots are numbered by what they answer: one that begins after ticket n was handed out and
+    /// completes answers every ticket up to n.
+    wanted: AtomicU64,
+    wake: Notify,
+    answered: AtomicU64,
+    /// The ticket from which on snapshots and streams together have seen everything.
+    required: AtomicU64,
+    outcome: watch::Sender<Outcome>,
+}
+
+#[derive(Clone)]
+struct Outcome {
+    ticket: u64,
+    result: Result<usize, Cause>,
+}
+
+impl RevocationState {
+    /// An empty state that is stale until the streams are read and a snapshot is loaded.
+    #[must_use]
+    pub fn new(config: RevocationConfig, clock: Arc<dyn Clock>) -> Self {
+        let outcome = Outcome {
+            ticket: 0,
+            result: Err(Cause::new("no snapshot yet")),
+        };
+        let inner = Inner {
+            config,
+            clock,
+            counters: Counters::default(),
+            records: Table::new(),
+            sessions: Table::new(),
+            edges: Table::new(),
+            numbers: AtomicU64::new(0),
+            watches: AtomicUsize::new(0),
+            anchors: AtomicUsize::new(0),
+            overflowed: AtomicBool::new(false),
+            contact: AtomicU64::new(NEVER),
+            snapshot: AtomicU64::new(NEVER),
+            wanted: AtomicU64::new(0),
+            wake: Notify::new(),
+            answered: AtomicU64::new(0),
+            required: AtomicU64::new(NEVER),
+            outcome: watch::Sender::new(outcome),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Loads a snapshot that begins after this call, and says how many anchors are revoked then.
+    ///
+    /// # Errors
+    /// The snapshot failed, or took longer than 5 s.
+    pub async fn reload(&self) -> Result<usize, Cause> {
+        let ticket = self.inner.want_snapshot();
+        let mut outcome = self.inner.outcome.subscribe();
+        let answered = outcome.wait_for(|outcome| outcome.ticket >= ticket);
+        match tokio::time::timeout(RELOAD_LIMIT, answered).await {
+            Ok(Ok(outcome)) => outcome.result.clone(),
+            Ok(Err(_)) => Err(Cause::new("revocation snapshot: nobody takes it")),
+            Err(_) => Err(Cause::new(format!(
+                "revocation snapshot: not loaded within {RELOAD_LIMIT:?}"
+            ))),
+        }
+    }
+
+    /// How the state stands, from memory.
+    #[must_use]
+    pub fn status(&self) -> RevocationStatus {
+        let inner = &self.inner;
+        let now = inner.clock.now();
+        RevocationStatus {
+            stale: inner.fresh(now).err(),
+            contact_age: age(&inner.contact, now),
+            snapshot_age: age(&inner.snapshot, now),
+            snapshot_error: inner.outcome.borrow().result.clone().err(),
+            anchors: inner.anchors.load(Ordering::Relaxed),
+            watches: inner.watches.load(Ordering::Relaxed),
+        }
+    }
+
+    /// A reading of the counters.
+    #[must_use]
+    pub fn counters(&self) -> RevocationCounters {
+        self.inner.counters.read()
+    }
+}
+
+impl Revocations for RevocationState {
+    fn watch(&self, anchors: &Anchors<'_>) -> Result<Arc<dyn Watch>, Cause> {
+        let inner = &self.inner;
+        if inner.watches.fetch_add(1, Ordering::Relaxed) >= inner.config.max_watches {
+            inner.watch_ended();
+            return Err(Cause::new("revocation: too many requests are watched"));
+        }
+        let number = inner.number();
+        let token = CancellationToken::new();
+        let keys = named(anchors)
+            .map(|(kind, id)| (kind, inner.table(kind).watch(id, number, &token)))
+            .collect();
+        Ok(Arc::new(AnchorWatch {
+            state: Arc::clone(inner),
+            number,
+            token,
+            keys,
+        }))
+    }
+
+    fn standing(&self, anchors: &Anchors<'_>, now: Moment) -> Standing {
+        if let Err(cause) = self.inner.fresh(now) {
+            return Standing::Stale(cause);
+        }
+        if named(anchors).any(|(kind, id)| self.inner.table(kind).is_revoked(id)) {
+            Standing::Revoked
+        } else {
+            Standing::Clear
+        }
+    }
+}
+
+impl Inner {
+    pub(super) fn table(&self, kind: Kind) -> &Table {
+        match kind {
+            Kind::Record => &self.records,
+            Kind::Session => &self.sessions,
+            Kind::Edge => &self.edges,
+        }
+    }
+
+    fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn watch_ended(&self) {
+        self.watches.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether what is known is recent and complete enough to let anything pass.
+    fn fresh(&self, now: Moment) -> Result<(), Cause> {
+        if self.overflowed.load(Ordering::Relaxed) {
+            return Err(Cause::new(
+                "revocation: more anchors are revoked than fit into memory",
+            ));
+        }
+        match age(&self.contact, now) {
+            None => return Err(Cause::new("revocation streams: not read yet")),
+            Some(age) if age > CONTACT_MAX_AGE => {
+                return Err(Cause::new(format!("revocation streams: silent for {age:?}")));
+            }
+            Some(_) => {}
+        }
+        if self.answered.load(Ordering::Acquire) < self.required.load(Ordering::Acquire) {
+            return Err(Cause::new(
+                "revocation snapshot: none since the streams are followed",
+            ));
+        }
+        match age(&self.snapshot, now) {
+            None => Err(Cause::new("revocation snapshot: none yet")),
+            Some(age) if age > self.config.max_snapshot_age => {
+                Err(Cause::new(format!("revocation snapshot: {age:?} old")))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// The streams answered.
+    pub(super) fn touch(&self) {
+        self.contact
+            .store(milliseconds(self.clock.now()), Ordering::Relaxed);
+    }
+
+    /// A stream announced a revocation.
+    pub(super) fn announce(&self, kind: Kind, id: &str) {
+        let until = self.clock.now().monotonic + ANNOUNCEMENT_LIFE;
+        let room = self.anchors.load(Ordering::Relaxed) < self.config.max_anchors;
+        match self.table(kind).announce(id, self.number(), until, room) {
+            Announcement::Known => {}
+            Announcement::New => {
+                self.anchors.fetch_add(1, Ordering::Relaxed);
+            }
+            Announcement::NoRoom => {
+                if !self.overflowed.swap(true, Ordering::Relaxed) {
+                    tracing::error!(
+                        limit = self.config.max_anchors,
+                        "more anchors are revoked than fit: nothing passes until a restart with a higher bound"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Messages may have been lost: until [`Inner::complete_from_here`] nothing passes.
+    pub(super) fn incomplete(&self) {
+        self.required.store(NEVER, Ordering::Release);
+    }
+
+    /// The streams are followed without a gap from now on: a snapshot that begins now completes them.
+    pub(super) fn complete_from_here(&self) {
+        let ticket = self.want_snapshot();
+        self.required.store(ticket, Ordering::Release);
+    }
+
+    /// Asks for a snapshot that begins after this call. Many calls may be answered by one.
+    pub(super) fn want_snapshot(&self) -> u64 {
+        let ticket = self.wanted.fetch_add(1, Ordering::AcqRel) + 1;
+        self.wake.notify_one();
+        ticket
+    }
+
+    /// The ticket that a snapshot beginning now will answer.
+    pub(super) fn ticket(&self) -> u64 {
+        self.wanted.load(Ordering::Acquire)
+    }
+
+    /// Waits until somebody asks for a snapshot.
+    pub(super) async fn snapshot_wanted(&self) {
+        self.wake.notified().await;
+    }
+
+    /// The sessions that a stream announced, which a snapshot may show active again.
+    pub(super) fn announced_sessions(&self) -> Vec<(Arc<str>, u64)> {
+        self.sessions.announced()
+    }
+
+    /// Takes over a snapshot that began at `began`. `asked` are the sessions announced before that.
+    pub(super) async fn take_over(
+        &self,
+        snapshot: Snapshot,
+        asked: &[(Arc<str>, u64)],
+        began: Moment,
+    ) -> usize {
+        for (id, number) in asked {
+            if snapshot.active_sessions.contains(&**id) {
+                self.sessions.withdraw(id, *number);
+            }
+        }
+        let now = began.monotonic;
+        let total = self.records.record(snapshot.records, now).await
+            + self.sessions.record(snapshot.sessions, now).await
+            + self.edges.record(snapshot.edges, now).await;
+        self.anchors.store(total, Ordering::Relaxed);
+        self.snapshot.store(milliseconds(began), Ordering::Release);
+        total
+    }
+
+    /// A snapshot with this ticket is over.
+    pub(super) fn answer(&self, ticket: u64, result: Result<usize, Cause>) {
+        match &result {
+            Ok(_) => {
+                self.counters.reloads.add_one();
+                self.answered.store(ticket, Ordering::Release);
+            }
+            Err(cause) => {
+                self.counters.reload_errors.add_one();
+                tracing::warn!(%cause, "revocation snapshot failed");
+            }
+        }
+        self.outcome.send_replace(Outcome { ticket, result });
+    }
+}
+
+fn milliseconds(moment: Moment) -> u64 {
+    u64::try_from(moment.monotonic.as_millis()).unwrap_or(NEVER - 1)
+}
+
+fn age(since: &AtomicU64, now: Moment) -> Option<Duration> {
+    match since.load(Ordering::Acquire) {
+        NEVER => None,
+        since => Some(Duration::from_millis(milliseconds(now).saturating_sub(since))),
+    }
+}
+
+#[cfg(test)]
+mod tests;
