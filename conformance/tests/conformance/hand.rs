@@ -1,0 +1,156 @@
+//! An upstream that a test plays by hand: every request comes to the test, which answers it byte for byte.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use testkit::wait::PATIENCE;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// The most connections that wait for the test.
+const WAITING: usize = 64;
+
+/// An upstream on 127.0.0.1. Ends when dropped.
+pub struct HandUpstream {
+    addr: SocketAddr,
+    calls: mpsc::Receiver<TcpStream>,
+    _tasks: JoinSet<()>,
+}
+
+/// One connection of the gateway to the upstream, played by the test.
+pub struct Call {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl HandUpstream {
+    /// Listens on a free port.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .expect("a free port");
+        let addr = listener.local_addr().expect("the address of a listener");
+        let (send, calls) = mpsc::channel(WAITING);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                stream.set_nodelay(true).expect("a socket");
+                if send.send(stream).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Self {
+            addr,
+            calls,
+            _tasks: tasks,
+        }
+    }
+
+    /// `http://127.0.0.1:<port>`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// The next connection.
+    pub async fn call(&mut self) -> Call {
+        let stream = timeout(PATIENCE, self.calls.recv())
+            .await
+            .expect("a connection of the gateway in time");
+        Call {
+            stream: stream.expect("a running upstream"),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Whether nothing has connected that no test took.
+    pub fn is_quiet(&mut self) -> bool {
+        matches!(self.calls.try_recv(), Err(mpsc::error::TryRecvError::Empty))
+    }
+}
+
+impl Call {
+    /// Reads a request head, the empty line included, byte for byte (as ISO 8859-1).
+    pub async fn head(&mut self) -> String {
+        let head = self.through(b"\r\n\r\n").await;
+        head.into_iter().map(char::from).collect()
+    }
+
+    /// Reads up to and including `end`.
+    pub async fn through(&mut self, end: &[u8]) -> Vec<u8> {
+        loop {
+            if let Some(at) = self.buffer.windows(end.len()).position(|window| window == end) {
+                let rest = self.buffer.split_off(at + end.len());
+                return std::mem::replace(&mut self.buffer, rest);
+            }
+            assert!(
+                self.read().await > 0,
+                "the gateway hung up after {:?}",
+                String::from_utf8_lossy(&self.buffer)
+            );
+        }
+    }
+
+    /// Reads exactly this many bytes.
+    pub async fn exactly(&mut self, length: usize) -> Vec<u8> {
+        while self.buffer.len() < length {
+            assert!(
+                self.read().await > 0,
+                "the gateway hung up after {} of {length} bytes",
+                self.buffer.len()
+            );
+        }
+        let rest = self.buffer.split_off(length);
+        std::mem::replace(&mut self.buffer, rest)
+    }
+
+    /// Reads until the gateway hangs up, and gives what came before.
+    pub async fn to_end(&mut self) -> Vec<u8> {
+        while self.read().await > 0 {}
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// Sends bytes as they are.
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        timeout(PATIENCE, self.stream.write_all(bytes.as_ref()))
+            .await
+            .expect("the gateway takes bytes in time")
+            .expect("a gateway that listens");
+    }
+
+    /// Whether sending still works; a reset of the other side shows here.
+    pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+        timeout(PATIENCE, self.stream.write_all(bytes.as_ref()))
+            .await
+            .expect("an answer of the kernel in time")
+    }
+
+    /// The bytes that one read gave; 0 at the end and after a reset.
+    async fn read(&mut self) -> usize {
+        timeout(PATIENCE, self.stream.read_buf(&mut self.buffer))
+            .await
+            .expect("bytes of the gateway in time")
+            .unwrap_or_default()
+    }
+}
+
+/// Every value of a field in a head, in order.
+pub fn values(head: &str, name: &str) -> Vec<String> {
+    fields(head)
+        .filter(|(known, _)| known.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value)
+        .collect()
+}
+
+/// The names of a head's fields in lower case, in order.
+pub fn names(head: &str) -> Vec<String> {
+    fields(head).map(|(name, _)| name.to_ascii_lowercase()).collect()
+}
+
+fn fields(head: &str) -> impl Iterator<Item = (String, String)> {
+    head.split("\r\n").skip(1).filter_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        Some((name.to_owned(), value.trim().to_owned()))
+    })
+}

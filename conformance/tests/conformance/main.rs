@@ -1,0 +1,12 @@
+//! The gateway as its clients, its operators and its neighbours see it: a process with an environment, between real
+//! sockets, a real Redis, a real PostgreSQL, a scripted STS and an echo upstream.
+//!
+//! Nothing here knows how the gateway is made; `GATEWAY_UNDER_TEST` may name any other. `conformance/README.md` tells
+//! how. Each test is named after gate, condition and outcome. A world costs processes, so a test walks through a
+//! whole table of cases and reports every failure at once.
+
+mod report;
+mod world;
+
+// The product, from the front door inwards.
+mod main_path;
