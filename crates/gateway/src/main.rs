@@ -1,2 +1,29 @@
-//! The binary.
-fn main() {}
+//! The `caracal-gateway` binary.
+
+use std::io::Write as _;
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use gateway::cli::Cli;
+use gateway::{commands, process};
+use tokio::runtime::Builder;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let code = match Builder::new_multi_thread().worker_threads(workers).enable_all().build() {
+        Ok(runtime) => {
+            let code = runtime.block_on(commands::run(cli));
+            // Everything that must be finished is; a name that is still being looked up is not worth waiting for.
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => {
+            // Nowhere is left to complain about a closed standard error.
+            let _ = writeln!(std::io::stderr(), "gateway: no runtime: {error}");
+            process::INTERNAL
+        }
+    };
+    ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
+}

@@ -8,6 +8,7 @@ mod answer;
 mod negotiate;
 pub mod probe;
 pub mod ready;
+mod reload;
 
 #[cfg(test)]
 mod tests;
@@ -15,17 +16,17 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use admission::ports::{BoxFuture, Cause};
 use bytes::Bytes;
 use config::{MetricsAccess, Secret};
 use http::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode, request};
-use serde::Serialize;
 
 use self::negotiate::TextFormat;
 use self::ready::Readiness;
 use crate::telemetry::Metrics;
 use crate::telemetry::figures::FigureSource;
+
+pub use reload::Reload;
 
 /// Names the resource of a proxied request.
 const RESOURCE: &str = "x-caracal-resource";
@@ -56,9 +57,6 @@ pub enum Endpoint {
     /// `POST /internal/revocations/reload`.
     Reload,
 }
-
-/// Loads a fresh revocation snapshot and tells how many anchors it holds.
-pub type Reload = Box<dyn Fn() -> BoxFuture<'static, Result<u64, Cause>> + Send + Sync>;
 
 /// Answers the operator.
 pub struct Operator {
@@ -124,7 +122,7 @@ impl Operator {
             Endpoint::Reload if !self.may_reload(&head.headers) => {
                 answer::text(StatusCode::NOT_FOUND, "not found\n")
             }
-            Endpoint::Reload => self.reload().await,
+            Endpoint::Reload => reload::answer(&self.reload, RELOAD_BUDGET).await,
         };
         answer::finish(response, &head.method, request_id)
     }
@@ -149,30 +147,6 @@ impl Operator {
         answer::page(StatusCode::OK, format.content_type(), page.into())
     }
 
-    async fn reload(&self) -> Response<Bytes> {
-        let reloaded = tokio::time::timeout(RELOAD_BUDGET, (self.reload)()).await;
-        let cause = match reloaded {
-            Ok(Ok(revocations)) => {
-                return answer::json(
-                    StatusCode::OK,
-                    &Reloaded {
-                        ok: true,
-                        revocations,
-                    },
-                );
-            }
-            Ok(Err(cause)) => cause,
-            Err(_elapsed) => Cause::new("no revocation snapshot within 5 s"),
-        };
-        tracing::warn!(cause = %cause, "the revocation snapshot that the operator asked for failed");
-        let failed = NotReloaded {
-            ok: false,
-            ready: false,
-            reason: "revocation_reload_failed",
-        };
-        answer::json(StatusCode::SERVICE_UNAVAILABLE, &failed)
-    }
-
     fn may_read_metrics(&self, headers: &HeaderMap) -> bool {
         match &self.metrics_access {
             MetricsAccess::Bearer(token) => access::shows(headers.get_all(AUTHORIZATION), token),
@@ -186,17 +160,4 @@ impl Operator {
             .as_ref()
             .is_some_and(|token| access::shows_trimmed(headers.get_all(AUTHORIZATION), token))
     }
-}
-
-#[derive(Serialize)]
-struct Reloaded {
-    ok: bool,
-    revocations: u64,
-}
-
-#[derive(Serialize)]
-struct NotReloaded {
-    ok: bool,
-    ready: bool,
-    reason: &'static str,
 }

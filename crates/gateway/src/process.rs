@@ -20,9 +20,9 @@ pub const INTERNAL: i32 = 70;
 /// The configuration is at fault (`EX_CONFIG`).
 pub const CONFIG: i32 = 78;
 /// How long cut connections may take to put their ends on record.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How long the background tasks may take to flush what they hold.
-const FLUSH: Duration = Duration::from_secs(4);
+const FLUSH: Duration = Duration::from_secs(6);
 
 /// What asks the process to stop.
 pub struct Stop(Asked);
@@ -104,17 +104,18 @@ impl House {
         let Self { listener, door, operator, supervisor, endings, draining, times, lines } = self;
         let closing = CancellationToken::new();
         tracing::info!(addr = %listener.address(), "listening");
-        supervisor.background("listener", patiently(listener.run(door, closing.clone()), &closing, &supervisor));
+        let accept = listener.run(door, closing.clone());
+        supervisor.background("listener", |stop| patiently(accept, closing.clone(), stop));
         if let Some((listener, door)) = operator {
             tracing::info!(addr = %listener.address(), "operator endpoints listening");
-            let run = listener.run(door, closing.clone());
-            supervisor.background("operator listener", patiently(run, &closing, &supervisor));
+            let accept = listener.run(door, closing.clone());
+            supervisor.background("operator listener", |stop| patiently(accept, closing.clone(), stop));
         }
         let code = tokio::select! {
             () = stop.asked() => OK,
             () = supervisor.failure() => INTERNAL,
         };
-        let connections = supervisor.connections().clone();
+        let connections = supervisor.inbound().clone();
         let end = async {
             tracing::info!("draining");
             draining.cancel();
@@ -129,7 +130,7 @@ impl House {
                 let _late = tokio::time::timeout(LAST_WORDS, connections.wait()).await;
             }
             if tokio::time::timeout(FLUSH, supervisor.finish()).await.is_err() {
-                tracing::error!("background tasks did not finish within 4 s; evidence stays in the spool for the next start");
+                tracing::error!("background tasks did not finish within 6 s; evidence stays in the spool for the next start");
             }
         };
         tokio::select! {
@@ -141,18 +142,11 @@ impl House {
     }
 }
 
-/// A listener ends when it is closed, long before the supervisor is told to finish: it waits,
-/// so that its end is not taken for a death.
-fn patiently(
-    run: impl Future<Output = ()> + Send + 'static,
-    closing: &CancellationToken,
-    supervisor: &Supervisor,
-) -> impl Future<Output = ()> + Send + 'static {
-    let (closing, stop) = (closing.clone(), supervisor.stop_token());
-    async move {
-        run.await;
-        if closing.is_cancelled() {
-            stop.cancelled().await;
-        }
+/// A listener ends when it is closed, long before the supervisor tells it to: it waits, so that
+/// its end is not taken for a death.
+async fn patiently(accept: impl Future<Output = ()>, closing: CancellationToken, stop: CancellationToken) {
+    accept.await;
+    if closing.is_cancelled() {
+        stop.cancelled().await;
     }
 }

@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use admission::ports::{Cause, EvidenceRooms, Progress};
+use admission::ports::{Cause, EvidenceRooms};
+use admission::received::Progress;
 use admission::{Admission, Denial, Permit, Received, Refused};
 use forwarding::{Base, Crossing, Outbound, Scheme, TrustedProxies};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};

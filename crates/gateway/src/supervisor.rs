@@ -14,12 +14,42 @@ use tokio_util::task::TaskTracker;
 /// Owns every task of the process.
 #[derive(Clone)]
 pub struct Supervisor {
-    background: Arc<Mutex<JoinSet<&'static str>>>,
-    connections: TaskTracker,
-    /// Asks the background tasks to finish.
-    stop: CancellationToken,
+    inbound: TaskTracker,
+    outbound: TaskTracker,
+    background: Group,
+    foundation: Group,
     /// Set when a background task ended unasked.
     failed: CancellationToken,
+}
+
+/// Tasks that end together.
+#[derive(Clone, Default)]
+struct Group {
+    tasks: Arc<Mutex<JoinSet<()>>>,
+    stop: CancellationToken,
+}
+
+impl Group {
+    async fn finish(&self) {
+        self.stop.cancel();
+        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        while tasks.join_next().await.is_some() {}
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the supervisor")]
+    fn spawn(
+        &self,
+        name: &'static str,
+        failed: &CancellationToken,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let watch = DeathWatch { name, stop: self.stop.clone(), failed: failed.clone() };
+        let watched = async move {
+            let _watch = watch;
+            task.await;
+        };
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(watched);
+    }
 }
 
 impl Supervisor {
@@ -28,17 +58,12 @@ impl Supervisor {
     #[expect(clippy::new_without_default, reason = "owning the process's tasks is not a default value")]
     pub fn new() -> Self {
         Self {
-            background: Arc::default(),
-            connections: TaskTracker::new(),
-            stop: CancellationToken::new(),
+            inbound: TaskTracker::new(),
+            outbound: TaskTracker::new(),
+            background: Group::default(),
+            foundation: Group::default(),
             failed: CancellationToken::new(),
         }
-    }
-
-    /// The token that a background task takes and ends on.
-    #[must_use]
-    pub fn stop_token(&self) -> CancellationToken {
-        self.stop.clone()
     }
 
     /// Completes when a background task died.
@@ -46,29 +71,39 @@ impl Supervisor {
         self.failed.cancelled().await;
     }
 
-    /// Spawns a task that must live as long as the process.
-    #[expect(clippy::disallowed_methods, reason = "this is the supervisor")]
-    pub fn background(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        let guard = DeathWatch { name, stop: self.stop.clone(), failed: self.failed.clone() };
-        let watched = async move {
-            let guard = guard;
-            task.await;
-            guard.name
-        };
-        self.background.lock().unwrap_or_else(PoisonError::into_inner).spawn(watched);
+    /// Spawns a task that must live as long as the process. It is given the token on which it ends.
+    pub fn background<F>(&self, name: &'static str, task: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.background.spawn(name, &self.failed, task(self.background.stop.clone()));
     }
 
-    /// The tracker of connections, inbound and outbound.
+    /// Spawns a task that others need for their own ending, such as a connection to a store.
+    /// It is asked to end when all others have.
+    pub fn foundation<F>(&self, name: &'static str, task: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.foundation.spawn(name, &self.failed, task(self.foundation.stop.clone()));
+    }
+
+    /// The tracker of callers' connections.
     #[must_use]
-    pub fn connections(&self) -> &TaskTracker {
-        &self.connections
+    pub fn inbound(&self) -> &TaskTracker {
+        &self.inbound
     }
 
-    /// Asks the background tasks to finish and waits for them.
+    /// The tracker of connections to upstreams and the STS.
+    #[must_use]
+    pub fn outbound(&self) -> &TaskTracker {
+        &self.outbound
+    }
+
+    /// Asks the background tasks to finish and waits for them, then the foundation's.
     pub async fn finish(&self) {
-        self.stop.cancel();
-        let mut tasks = std::mem::take(&mut *self.background.lock().unwrap_or_else(PoisonError::into_inner));
-        while tasks.join_next().await.is_some() {}
+        self.background.finish().await;
+        self.foundation.finish().await;
     }
 }
 
@@ -96,17 +131,28 @@ mod tests {
     async fn a_background_task_that_ends_unasked_is_a_failure() {
         for panics in [false, true] {
             let supervisor = Supervisor::new();
-            supervisor.background("short", async move { assert!(!panics, "on purpose") });
+            supervisor.background("short", |_stop| async move { assert!(!panics, "on purpose") });
             supervisor.failure().await;
         }
     }
 
     #[tokio::test]
-    async fn a_background_task_that_ends_on_request_is_none() {
+    async fn tasks_that_end_on_request_are_none_and_the_foundation_ends_last() {
         let supervisor = Supervisor::new();
-        let stop = supervisor.stop_token();
-        supervisor.background("patient", async move { stop.cancelled().await });
+        let ended: Arc<Mutex<Vec<&str>>> = Arc::default();
+        let journal = Arc::clone(&ended);
+        supervisor.foundation("store", |stop| async move {
+            stop.cancelled().await;
+            journal.lock().unwrap().push("store");
+        });
+        let journal = Arc::clone(&ended);
+        supervisor.background("shipper", |stop| async move {
+            stop.cancelled().await;
+            tokio::task::yield_now().await;
+            journal.lock().unwrap().push("shipper");
+        });
         supervisor.finish().await;
         assert!(!supervisor.failed.is_cancelled());
+        assert_eq!(*ended.lock().unwrap(), ["shipper", "store"]);
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use admission::denial::Stage;
 use admission::exchange::directive::DirectiveMetadata;
-use admission::ports::Progress;
+use admission::received::Progress;
 use admission::{Denial, Permit, Refused, Subject};
 use evidence::{Fingerprint, Outcome, Refusal, Replay, Spool, SpoolError, Status, Uuid};
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};

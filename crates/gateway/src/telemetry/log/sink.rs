@@ -40,7 +40,10 @@ pub struct LineSink {
     now: fn() -> Duration,
     waiting: Mutex<Vec<u8>>,
     out: Mutex<Out>,
-    dropped: AtomicU64,
+    /// Lines for which there was no room.
+    overflowed: AtomicU64,
+    /// Lines that the writer refused.
+    unwritten: AtomicU64,
     /// Whether `run` is running.
     attended: AtomicBool,
     /// A line came into the empty buffer.
@@ -96,7 +99,8 @@ impl LineSink {
                 writer,
                 spare: Vec::new(),
             }),
-            dropped: AtomicU64::new(0),
+            overflowed: AtomicU64::new(0),
+            unwritten: AtomicU64::new(0),
             attended: AtomicBool::new(false),
             begun: Notify::new(),
             urgent: Notify::new(),
@@ -121,7 +125,7 @@ impl LineSink {
     /// Lines that were dropped so far, because the buffer was full or the writer failed.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.overflowed.load(Ordering::Relaxed) + self.unwritten.load(Ordering::Relaxed)
     }
 
     /// Writes everything that waits, and waits for the writer.
@@ -138,7 +142,7 @@ impl LineSink {
         {
             // Where the log itself fails, a counter is all that is left to tell.
             let lines = batch.iter().filter(|byte| **byte == b'\n').count();
-            self.drop_lines(lines as u64);
+            self.unwritten.fetch_add(lines as u64, Ordering::Relaxed);
         }
         batch.clear();
         batch.shrink_to(KEPT_CAPACITY);
@@ -147,9 +151,9 @@ impl LineSink {
 
     /// Writes batches until `stop` completes, then everything that is left.
     pub async fn run(self: Arc<Self>, stop: impl Future<Output = ()>) {
-        let _attendance = Attendance::begin(&self);
+        let attendance = Attendance::begin(&self);
         let mut stop = std::pin::pin!(stop);
-        let mut reported = self.dropped();
+        let mut reported = self.overflowed.load(Ordering::Relaxed);
         let mut stopping = false;
         while !stopping {
             tokio::select! {
@@ -161,13 +165,15 @@ impl LineSink {
                 },
             }
             self.flush_aside().await;
-            let dropped = self.dropped();
-            if dropped > reported {
-                let lines = format!(",\"lines\":{}", dropped - reported);
+            let overflowed = self.overflowed.load(Ordering::Relaxed);
+            if overflowed > reported {
+                let lines = format!(",\"lines\":{}", overflowed - reported);
                 self.event(LogLevel::Warn, "log lines were dropped", lines.as_bytes());
-                reported = dropped;
+                reported = overflowed;
             }
         }
+        // From here on lines are written as they come; what came before that is still here.
+        drop(attendance);
         self.flush_aside().await;
     }
 
@@ -188,14 +194,14 @@ impl LineSink {
         let start = waiting.len();
         if start + MAX_LINE > MAX_BUFFERED {
             drop(waiting);
-            return self.drop_lines(1);
+            return self.overflow();
         }
         let appended = self.append_line(&mut waiting, level, message, members);
         let end = waiting.len();
         if appended.is_err() || end - start > MAX_LINE {
             waiting.truncate(start);
             drop(waiting);
-            return self.drop_lines(1);
+            return self.overflow();
         }
         drop(waiting);
         if !self.attended.load(Ordering::Acquire) {
@@ -228,8 +234,8 @@ impl LineSink {
         Ok(())
     }
 
-    fn drop_lines(&self, lines: u64) {
-        self.dropped.fetch_add(lines, Ordering::Relaxed);
+    fn overflow(&self) {
+        self.overflowed.fetch_add(1, Ordering::Relaxed);
     }
 
     fn waiting(&self) -> MutexGuard<'_, Vec<u8>> {

@@ -1,0 +1,130 @@
+//! The caller of the demo: real requests over real sockets, well formed or not.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST};
+use http::{HeaderMap, Method, Request};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::commands::request::{self, Answer, Ended};
+
+/// How long any answer may take. Far more than any does, far less than the demo may.
+pub(super) const WITHIN: Duration = Duration::from_secs(2);
+/// The longest answer that is read, in bytes.
+const LONGEST: usize = 256 * 1024;
+
+/// One request.
+pub(super) struct Ask {
+    pub(super) method: Method,
+    pub(super) target: &'static str,
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) payload: Payload,
+}
+
+/// The body of a request.
+pub(super) enum Payload {
+    None,
+    Text(&'static str),
+    /// A length that is declared; the body itself never comes.
+    Declared(u64),
+}
+
+/// A complete answer.
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) ended: Ended,
+}
+
+impl Ask {
+    /// `GET` with a mandate for a resource.
+    pub(super) fn get(target: &'static str, mandate: &str, resource: &str) -> Self {
+        Self::bare(target).bearer(mandate).resource(resource)
+    }
+
+    /// `GET` without any header of its own.
+    pub(super) fn bare(target: &'static str) -> Self {
+        Self { method: Method::GET, target, headers: Vec::new(), payload: Payload::None }
+    }
+
+    pub(super) fn bearer(self, token: &str) -> Self {
+        self.header(AUTHORIZATION.as_str(), format!("Bearer {token}"))
+    }
+
+    pub(super) fn resource(self, resource: &str) -> Self {
+        self.header("x-caracal-resource", resource)
+    }
+
+    pub(super) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    pub(super) fn method(self, method: Method) -> Self {
+        Self { method, ..self }
+    }
+
+    pub(super) fn payload(self, payload: Payload) -> Self {
+        Self { payload, ..self }
+    }
+}
+
+/// Opens one connection for each request.
+#[derive(Clone, Copy)]
+pub(super) struct Client {
+    gateway: SocketAddr,
+}
+
+impl Client {
+    pub(super) fn new(gateway: SocketAddr) -> Self {
+        Self { gateway }
+    }
+
+    /// The whole answer, or in words why there is none.
+    pub(super) async fn ask(&self, ask: &Ask) -> Result<Reply, String> {
+        let answer = self.open(ask).await?;
+        let (status, headers) = (answer.head.status.as_u16(), answer.head.headers.clone());
+        let ended = timeout(WITHIN, answer.rest(LONGEST)).await;
+        let ended = ended.map_err(|_| format!("{status}, but no end of the body within {} s", WITHIN.as_secs()))?;
+        Ok(Reply { status, headers, ended })
+    }
+
+    /// The answer's head, with its body still under way.
+    pub(super) async fn open(&self, ask: &Ask) -> Result<Answer, String> {
+        let sent = async {
+            let stream = TcpStream::connect(self.gateway).await.map_err(|error| error.to_string())?;
+            let request = self.request(ask).map_err(|error| error.to_string())?;
+            request::send(stream, request).await.map_err(|error| error.to_string())
+        };
+        timeout(WITHIN, sent)
+            .await
+            .unwrap_or_else(|_| Err(format!("no answer within {} s", WITHIN.as_secs())))
+    }
+
+    fn request(&self, ask: &Ask) -> Result<Request<UnsyncBoxBody<Bytes, Infallible>>, http::Error> {
+        let mut request = Request::builder()
+            .method(&ask.method)
+            .uri(ask.target)
+            .header(HOST, self.gateway.to_string());
+        for (name, value) in &ask.headers {
+            request = request.header(*name, value);
+        }
+        let body = match ask.payload {
+            Payload::None => Full::default().boxed_unsync(),
+            Payload::Text(text) => Full::from(text).boxed_unsync(),
+            Payload::Declared(length) => {
+                request = request.header(CONTENT_LENGTH, length);
+                StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>()).boxed_unsync()
+            }
+        };
+        request.body(body)
+    }
+}

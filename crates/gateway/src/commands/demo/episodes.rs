@@ -1,0 +1,139 @@
+//! What takes more than one request to show: keys that cannot be had, a live revocation, an STS
+//! that fails.
+
+use std::time::{Duration, Instant};
+
+use devstack::{AnchorKind, MintRequest, RawAnswer, Revocation, Scope};
+use tokio::time::timeout;
+
+use super::cases::Case;
+use super::client::{Ask, WITHIN};
+use super::judge::Expect;
+use super::scene::{DARK, FRAIL, MANDATE, ZONE};
+use super::stage::Stage;
+use super::table::Row;
+use crate::clock;
+use crate::commands::local::LocalError;
+use crate::commands::request::{Answer, Ended};
+
+/// Failures in a row that open the circuit.
+const FAILURES: usize = 5;
+/// One event at once, then silence for longer than any demo.
+const SILENT_STREAM: &str = "/sse?ms=600000";
+
+/// A zone whose keys nobody has, while the STS does not give any out: no decision, so no.
+pub(super) async fn keys_unavailable(stage: &Stage<'_>) -> Result<Row, LocalError> {
+    let scene = stage.scene;
+    let case = Case {
+        gate: " 9 signature",
+        sent: "a zone whose keys the STS withholds",
+        ask: Ask::get("/report", &scene.mandate(DARK)?, DARK),
+        expect: unavailable("authority_unavailable", "signing keys unavailable"),
+    };
+    scene.stack.script().set(Scope::Jwks, RawAnswer::new(503, "text/plain", "out of order"));
+    let row = stage.play(case).await;
+    scene.stack.script().clear(&Scope::Jwks);
+    Ok(row)
+}
+
+/// Exchanges fail until the circuit opens; then the STS is left alone.
+pub(super) async fn circuit(stage: &Stage<'_>) -> Result<Row, LocalError> {
+    let scene = stage.scene;
+    for _ in 0..FAILURES {
+        // What a failing STS says is passed on; here only the last answer counts.
+        let _failed = stage.client.ask(&Ask::get("/report", &scene.mandate(FRAIL)?, FRAIL)).await;
+    }
+    let before = scene.stack.sts().counts().exchanges;
+    let case = Case {
+        gate: "12 circuit",
+        sent: "one more request after five failures of the STS",
+        ask: Ask::get("/report", &scene.mandate(FRAIL)?, FRAIL),
+        expect: unavailable("sts_unavailable", "sts unavailable"),
+    };
+    let mut row = stage.play(case).await;
+    if scene.stack.sts().counts().exchanges != before {
+        row.outcome = Err("the STS was asked again".to_owned());
+    }
+    Ok(row)
+}
+
+fn unavailable(error: &'static str, description: &'static str) -> Expect {
+    Expect::Refused { status: 503, error, description }
+}
+
+/// Two silent streams rest on one session; it is revoked, and both end. What comes later on that
+/// session is refused.
+pub(super) async fn revocation(stage: &Stage<'_>) -> Result<Vec<Row>, LocalError> {
+    let scene = stage.scene;
+    let first = scene.stack.mint(&scene.stack.request_for(MANDATE))?;
+    let same_session = || MintRequest {
+        sid: Some(first.sid.clone()),
+        root_sid: Some(first.root_sid.clone()),
+        ..scene.stack.request_for(MANDATE)
+    };
+    let with_trailers = Ask::get(SILENT_STREAM, first.token.expose(), MANDATE).header("te", "trailers");
+    let without = Ask::get(SILENT_STREAM, &scene.mandate_as(same_session())?, MANDATE);
+    let streams = (opened(stage, &with_trailers).await, opened(stage, &without).await);
+    let revoked_at = clock::instant();
+    scene.stack.revoke(Revocation { kind: AnchorKind::Session, id: first.sid.clone(), zone: ZONE.into() })?;
+    let ends = tokio::join!(ended(streams.0, revoked_at), ended(streams.1, revoked_at));
+    let refused = Case {
+        gate: "10 revocation",
+        sent: "a fresh mandate of that session",
+        ask: Ask::get("/report", &scene.mandate_as(same_session())?, MANDATE),
+        expect: Expect::Refused { status: 401, error: "invalid_token", description: "session revoked" },
+    };
+    Ok(vec![
+        row(
+            "a silent SSE stream (TE: trailers), then a revocation",
+            "ends with X-Caracal-Revoked: true",
+            ends.0.and_then(|(end, took)| match revoked_trailer(&end) {
+                Some("true") if end.whole => Ok(format!("{} after the revocation", milliseconds(took))),
+                _ => Err(told(&end)),
+            }),
+        ),
+        row(
+            "the same without TE",
+            "cut: no last chunk, visibly incomplete",
+            ends.1.and_then(|(end, took)| match end.whole {
+                false => Ok(format!("{} after the revocation", milliseconds(took))),
+                true => Err(told(&end)),
+            }),
+        ),
+        stage.play(refused).await,
+    ])
+}
+
+fn row(sent: &str, expected: &str, outcome: Result<String, String>) -> Row {
+    Row { gate: "10 revocation", sent: sent.to_owned(), expected: expected.to_owned(), outcome }
+}
+
+/// A stream whose first event has arrived.
+async fn opened(stage: &Stage<'_>, ask: &Ask) -> Result<Answer, String> {
+    let mut stream = stage.client.open(ask).await?;
+    match timeout(WITHIN, stream.next()).await {
+        Ok(Some(_event)) => Ok(stream),
+        Ok(None) => Err(format!("{} without an event", stream.head.status)),
+        Err(_elapsed) => Err("no event in time".to_owned()),
+    }
+}
+
+/// How a stream ended, and how long after the revocation.
+async fn ended(stream: Result<Answer, String>, since: Instant) -> Result<(Ended, Duration), String> {
+    let ended = timeout(WITHIN, stream?.rest(usize::MAX)).await;
+    let took = clock::instant().duration_since(since);
+    ended.map(|end| (end, took)).map_err(|_| format!("still open {} after the revocation", milliseconds(took)))
+}
+
+fn revoked_trailer(end: &Ended) -> Option<&str> {
+    end.trailers.as_ref()?.get("x-caracal-revoked")?.to_str().ok()
+}
+
+fn told(end: &Ended) -> String {
+    format!("whole: {}, trailers: {:?}", end.whole, end.trailers)
+}
+
+/// A duration for people.
+pub(super) fn milliseconds(took: Duration) -> String {
+    format!("{:.1} ms", took.as_secs_f64() * 1000.0)
+}

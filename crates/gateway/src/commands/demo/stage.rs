@@ -1,0 +1,39 @@
+//! Where requests are sent and judged.
+
+use super::cases::Case;
+use super::client::Client;
+use super::episodes::milliseconds;
+use super::scene::Scene;
+use super::table::Row;
+use crate::clock;
+
+/// A caller before a running gateway, and everything behind it.
+pub(super) struct Stage<'s> {
+    pub(super) client: Client,
+    pub(super) scene: &'s Scene,
+}
+
+impl Stage<'_> {
+    /// Sends the request of a case and judges the answer.
+    pub(super) async fn play(&self, case: Case) -> Row {
+        let Case { gate, sent, ask, expect } = case;
+        let before = self.scene.stack.upstream().counts().requests;
+        let start = clock::instant();
+        let replied = self.client.ask(&ask).await;
+        let took = clock::instant().duration_since(start);
+        let outcome = replied.and_then(|reply| {
+            expect.judge(self.scene, &ask, &reply, before)?;
+            Ok(format!("{} in {}", reply.status, milliseconds(took)))
+        });
+        Row { gate, sent: sent.to_owned(), expected: expect.words(), outcome }
+    }
+
+    /// Plays cases one after the other.
+    pub(super) async fn play_all(&self, cases: Vec<Case>) -> Vec<Row> {
+        let mut rows = Vec::with_capacity(cases.len());
+        for case in cases {
+            rows.push(self.play(case).await);
+        }
+        rows
+    }
+}

@@ -1,0 +1,120 @@
+//! The table of what was sent, expected and seen.
+
+use std::fmt::Write as _;
+
+/// One row.
+pub(super) struct Row {
+    /// The gate that decides.
+    pub(super) gate: &'static str,
+    /// What was sent.
+    pub(super) sent: String,
+    /// What must come of it.
+    pub(super) expected: String,
+    /// What came of it: a few words when it is as expected, everything known when it is not.
+    pub(super) outcome: Result<String, String>,
+}
+
+impl Row {
+    fn cells(&self) -> [&str; 3] {
+        [self.gate, &self.sent, &self.expected]
+    }
+}
+
+const HEADINGS: [&str; 3] = ["GATE", "SENT", "EXPECTED"];
+const OUTCOME: &str = "OUTCOME";
+
+const BOLD: &str = "\u{1b}[1m";
+const GREEN: &str = "\u{1b}[32m";
+const RED: &str = "\u{1b}[1;31m";
+const PLAIN: &str = "\u{1b}[0m";
+
+/// Draws the table and its closing line; colours are for terminals.
+pub(super) fn render(rows: &[Row], colours: bool) -> String {
+    let paint = |colour: &'static str| if colours { colour } else { "" };
+    let plain = paint(PLAIN);
+    let widths = widths(rows);
+    let mut text = String::new();
+    let headings = line(&widths, HEADINGS);
+    // Writing to a `String` cannot fail.
+    let _ = writeln!(text, "{}{headings}{OUTCOME}{plain}", paint(BOLD));
+    for row in rows {
+        let cells = line(&widths, row.cells());
+        let _ = match &row.outcome {
+            Ok(seen) => writeln!(text, "{cells}{}pass{plain}  {seen}", paint(GREEN)),
+            Err(seen) => writeln!(text, "{cells}{}FAIL{plain}\n        got: {seen}", paint(RED)),
+        };
+    }
+    let failed = failed(rows);
+    let colour = paint(if failed == 0 { GREEN } else { RED });
+    let _ = writeln!(text, "\n{colour}{} passed, {failed} failed{plain}", rows.len() - failed);
+    text
+}
+
+/// How many rows are not as expected.
+pub(super) fn failed(rows: &[Row]) -> usize {
+    rows.iter().filter(|row| row.outcome.is_err()).count()
+}
+
+/// The width of each column in characters.
+fn widths(rows: &[Row]) -> [usize; 3] {
+    let mut widths = HEADINGS.map(str::len);
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row.cells()) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    widths
+}
+
+fn line(widths: &[usize; 3], cells: [&str; 3]) -> String {
+    widths.iter().zip(cells).fold(String::new(), |mut line, (width, cell)| {
+        let _ = write!(line, "{cell:<width$}  ");
+        line
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows() -> [Row; 2] {
+        [
+            Row {
+                gate: "crossing",
+                sent: "a mandate".into(),
+                expected: "200".into(),
+                outcome: Ok("0.4 ms".into()),
+            },
+            Row {
+                gate: " 5 path",
+                sent: "GET /á/../b".into(),
+                expected: "400 path traversal".into(),
+                outcome: Err("200 {}".into()),
+            },
+        ]
+    }
+
+    #[test]
+    fn columns_are_aligned_and_a_difference_is_told_below_its_row() {
+        let expect = "\
+GATE      SENT         EXPECTED            OUTCOME
+crossing  a mandate    200                 pass  0.4 ms
+ 5 path   GET /á/../b  400 path traversal  FAIL
+        got: 200 {}
+
+1 passed, 1 failed
+";
+        assert_eq!(render(&rows(), false), expect);
+        assert_eq!(failed(&rows()), 1);
+    }
+
+    #[test]
+    fn colours_change_nothing_but_colours() {
+        let mut coloured = render(&rows(), true);
+        assert!(coloured.contains(RED) && coloured.contains(GREEN));
+        for code in [BOLD, GREEN, RED, PLAIN] {
+            coloured = coloured.replace(code, "");
+        }
+        assert_eq!(coloured, render(&rows(), false));
+    }
+}

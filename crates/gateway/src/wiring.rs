@@ -1,0 +1,67 @@
+//! Which backend is real. The only room that knows.
+//!
+//! [`real`] and [`embedded`] fill the same [`World`]; from there on there is one code path.
+
+mod assemble;
+mod embedded;
+mod ground;
+mod own;
+mod real;
+mod timed;
+mod world;
+
+use std::io;
+
+use admission::ports::Cause;
+
+pub use embedded::embedded;
+pub use real::real;
+
+/// The process cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener cannot be bound.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The spool cannot be opened.
+    #[error("AUDIT_REPLAY_DIR: {0}")]
+    Spool(#[from] evidence::SpoolError),
+    /// The audit key cannot be used.
+    #[error("AUDIT_HMAC_KEY: {0}")]
+    AuditKey(#[from] evidence::InvalidKey),
+    /// The STS cannot be set up.
+    #[error(transparent)]
+    Sts(#[from] backends::sts::StsSetupError),
+    /// TLS cannot be set up.
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// TLS towards upstreams cannot be set up.
+    #[error("TLS towards upstreams: {0}")]
+    UpstreamTls(#[from] backends::tls::TlsError),
+    /// A store cannot be set up.
+    #[error("{variable}: {cause}")]
+    Store {
+        /// The variable that describes the store.
+        variable: &'static str,
+        /// Why.
+        cause: Cause,
+    },
+    /// A dependency did not come up in time. Starting without it would refuse every request.
+    #[error("{what} did not come up within {seconds} s: {cause}")]
+    Dependency {
+        /// What is missing.
+        what: &'static str,
+        /// How long it was waited for.
+        seconds: u64,
+        /// The last cause.
+        cause: Cause,
+    },
+    /// A command asked for stores that the configuration does not describe.
+    #[error("this command and the configured stores do not go together")]
+    Stores,
+}
