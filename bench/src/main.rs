@@ -1,0 +1,94 @@
+//! What one governed request costs, measured from outside.
+//!
+//! `report` puts the real gateway, in `serve` mode with a real Redis and PostgreSQL, and nginx as a plain proxy under
+//! the same load in front of the same upstream, and prints one table. `soak` sends many requests and checks that none
+//! failed, that the evidence of each arrived and that memory stayed flat. `bench/run` builds what is needed and finds
+//! the servers' programs.
+//!
+//! The proxy has one core to itself; generator, upstream, STS and stores share another. CPU time is the kernel's own
+//! account of the whole process. Every request carries a mandate of its own, minted before the measurement.
+
+mod audit;
+mod child;
+mod clock;
+mod connection;
+mod cpu;
+mod failure;
+mod gateway;
+mod latency;
+mod load;
+mod memory;
+mod nginx;
+mod perf;
+mod report;
+mod requests;
+mod schedule;
+mod site;
+mod soak;
+mod subject;
+mod table;
+mod verification;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio::runtime::Builder;
+
+use crate::failure::Result;
+use crate::site::Site;
+
+#[derive(Parser)]
+#[command(about, long_about = None)]
+struct Cli {
+    /// The program to measure [default: the caracal-gateway beside this program].
+    #[arg(long, global = true, value_name = "FILE")]
+    gateway: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measure the gateway and nginx, and print a table.
+    Report(report::Plan),
+    /// Send many requests; check answers, evidence and memory.
+    Soak(soak::Plan),
+}
+
+fn main() -> ExitCode {
+    let (text, code) = match run(Cli::parse()) {
+        Ok((text, true)) => (text, ExitCode::SUCCESS),
+        Ok((text, false)) => (text, ExitCode::FAILURE),
+        Err(error) => (format!("caracal-bench: {error}\n"), ExitCode::FAILURE),
+    };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => code,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn run(cli: Cli) -> Result<(String, bool)> {
+    let program = match cli.gateway {
+        Some(program) => std::path::absolute(program)?,
+        None => std::env::current_exe()?.with_file_name("caracal-gateway"),
+    };
+    // Before the first thread and the first child, which all inherit it.
+    cpu::pin(cpu::OTHERS)?;
+    // STS and upstream have a thread of their own, so that the generator's share can be told from theirs.
+    let servers = Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("devstack")
+        .enable_all()
+        .build()?;
+    let stack = servers.block_on(site::stack())?;
+    let generator = Builder::new_current_thread().enable_all().build()?;
+    generator.block_on(async {
+        let site = Site::start(stack).await;
+        match cli.command {
+            Command::Report(plan) => report::run(program, &site, plan).await,
+            Command::Soak(plan) => soak::run(&program, &site, &plan).await,
+        }
+    })
+}

@@ -1,0 +1,54 @@
+//! Resident memory of a process.
+
+use std::fmt;
+
+use crate::failure::{Result, read};
+
+/// What a process holds in RAM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Resident {
+    /// All of it (`VmRSS`), in KiB.
+    pub(crate) all: u64,
+    /// Without the pages of the program file (`RssAnon`), in KiB.
+    pub(crate) anonymous: u64,
+}
+
+impl Resident {
+    /// Reads it.
+    pub(crate) fn of(process: u32) -> Result<Self> {
+        Self::parse(&read(format!("/proc/{process}/status"))?)
+            .ok_or_else(|| "a process status without memory".into())
+    }
+
+    fn parse(status: &str) -> Option<Self> {
+        let field = |name: &str| {
+            let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+            value.trim().strip_suffix(" kB")?.parse().ok()
+        };
+        Some(Self {
+            all: field("VmRSS:")?,
+            anonymous: field("RssAnon:")?,
+        })
+    }
+}
+
+impl fmt::Display for Resident {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mib = |kib: u64| kib as f64 / 1024.0;
+        write!(f, "{:.1} ({:.1})", mib(self.all), mib(self.anonymous))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Resident;
+
+    #[test]
+    fn status_gives_resident_and_anonymous_memory() {
+        let status =
+            "Name:\tx\nVmHWM:\t   9999 kB\nVmRSS:\t   20480 kB\nRssAnon:\t    5120 kB\nRssFile:\t 1 kB\n";
+        let resident = Resident::parse(status).unwrap();
+        assert_eq!(resident.to_string(), "20.0 (5.0)");
+        assert_eq!(Resident::parse("Name:\tkthread\n"), None);
+    }
+}
