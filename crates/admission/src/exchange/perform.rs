@@ -86,10 +86,9 @@ struct Departing {
 
 impl Drop for Departing {
     fn drop(&mut self) {
-        if let Some(mark) = self.mark.take() {
-            if self.departure.happened() {
-                mark.spend();
-            }
+        match self.mark.take() {
+            Some(mark) if self.departure.happened() => mark.spend(),
+            unspent => drop(unspent),
         }
     }
 }

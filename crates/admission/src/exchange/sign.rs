@@ -149,7 +149,7 @@ fn encode_form(fields: &[(&str, &[u8])]) -> String {
         for &byte in *value {
             match byte {
                 b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                    out.push(char::from(byte))
+                    out.push(char::from(byte));
                 }
                 b' ' => out.push('+'),
                 _ => {
