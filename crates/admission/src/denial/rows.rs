@@ -68,7 +68,7 @@ pub(super) const fn of(denial: Denial) -> Row {
             "invalid_token",
             "ambiguous request headers",
             "ambiguous_headers",
-            "`Authorization`, `X-Caracal-Resource` or `Host` occurs more than once, or a header name spells a reserved name with `_`. Send each once, with `-`.",
+            "`Authorization`, `X-Caracal-Resource` or `Host` occurs more than once, also joined into one line, `Content-Length` cannot be read, or a header name spells a reserved name with `_`. Send each once, with `-`.",
         ),
         Denial::BodyTooLarge => row(
             Some(1),
@@ -221,7 +221,7 @@ pub(super) const fn of(denial: Denial) -> Row {
             "internal_error",
             "upstream not addressable",
             "upstream_not_addressable",
-            "The egress guard refused the bound upstream URL or one of its addresses. See ALLOW_PRIVATE_UPSTREAMS and UPSTREAM_HOST_ALLOWLIST.",
+            "The egress guard refused the bound upstream URL, or the one in the STS's directive, or one of its addresses. See ALLOW_PRIVATE_UPSTREAMS and UPSTREAM_HOST_ALLOWLIST.",
         ),
         Denial::CircuitOpen => row(
             Some(12),
