@@ -14,6 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::cli::{Cli, Command, TokenCommand};
 use crate::clock;
+use crate::process::{House, INTERNAL, Stop};
 
 /// The command did its work and the result is not what it should be.
 const UNEXPECTED: i32 = 1;
@@ -32,6 +33,18 @@ pub async fn run(cli: Cli) -> i32 {
 /// The wall clock, as certificates are judged by.
 fn now() -> SystemTime {
     UNIX_EPOCH + clock::unix()
+}
+
+/// Serves until SIGTERM or SIGINT. Before that, a signal ends the process as signals do: nothing is
+/// in flight.
+async fn serve_until_signalled(house: House) -> i32 {
+    match Stop::signals() {
+        Ok(stop) => house.run(stop).await,
+        Err(error) => {
+            complain(format_args!("gateway: no signal handlers: {error}"));
+            INTERNAL
+        }
+    }
 }
 
 /// Writes a command's result to standard output. Unlike `println!` it survives a reader who left.

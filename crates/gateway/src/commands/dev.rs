@@ -11,7 +11,6 @@ use devstack::StackConfig;
 use super::local::{Local, LocalError};
 use super::{complain, print};
 use crate::cli::DevArgs;
-use crate::process::{INTERNAL, Stop};
 use guide::Guide;
 
 /// The port of production, which examples use.
@@ -20,19 +19,11 @@ const PORT: u16 = 8081;
 const TRIES: u16 = 100;
 
 pub(super) async fn run(arguments: DevArgs) -> i32 {
-    // Before anything is started, so that no signal is missed.
-    let stop = match Stop::signals() {
-        Ok(stop) => stop,
-        Err(error) => {
-            complain(format_args!("gateway: no signal handlers: {error}"));
-            return INTERNAL;
-        }
-    };
     match start(arguments.port.unwrap_or_else(free_port)).await {
         Ok((local, guide)) => {
             // The gateway serves on, also when nobody reads the guide.
             let _ = print(&guide.render(io::stdout().is_terminal()));
-            local.run(stop).await
+            local.run().await
         }
         Err(error) => {
             complain(&error);

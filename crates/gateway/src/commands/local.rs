@@ -7,8 +7,8 @@ use config::{Config, Env, Layered, MapEnv, Violations};
 use devstack::{Devstack, Secret, StackConfig};
 use tempfile::TempDir;
 
-use super::now;
-use crate::process::{CONFIG, House, INTERNAL, Stop};
+use super::{now, serve_until_signalled};
+use crate::process::{CONFIG, House, INTERNAL};
 use crate::wiring::{self, StartError};
 
 /// Everything, bound and not serving yet.
@@ -84,9 +84,9 @@ impl Local {
         format!("http://{}", self.house.address())
     }
 
-    /// Serves until asked to stop, and returns the exit status.
-    pub(super) async fn run(self, stop: Stop) -> i32 {
-        let code = self.house.run(stop).await;
+    /// Serves until SIGTERM or SIGINT, and returns the exit status.
+    pub(super) async fn run(self) -> i32 {
+        let code = serve_until_signalled(self.house).await;
         self.stack.shutdown().await;
         code
     }

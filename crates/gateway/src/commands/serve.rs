@@ -2,8 +2,8 @@
 
 use config::{Config, ProcessEnv};
 
-use super::{complain, now};
-use crate::process::{CONFIG, INTERNAL, Stop};
+use super::{complain, now, serve_until_signalled};
+use crate::process::{CONFIG, INTERNAL};
 use crate::wiring;
 
 pub(super) async fn run() -> i32 {
@@ -14,16 +14,8 @@ pub(super) async fn run() -> i32 {
             return CONFIG;
         }
     };
-    // Before anything is started, so that no signal is missed.
-    let stop = match Stop::signals() {
-        Ok(stop) => stop,
-        Err(error) => {
-            complain(format_args!("gateway: no signal handlers: {error}"));
-            return INTERNAL;
-        }
-    };
     match wiring::real(config, &warnings).await {
-        Ok(house) => house.run(stop).await,
+        Ok(house) => serve_until_signalled(house).await,
         Err(error) => {
             complain(format_args!("gateway: {error}"));
             INTERNAL

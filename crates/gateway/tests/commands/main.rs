@@ -1,0 +1,5 @@
+//! The commands of the binary, run as a person would.
+
+mod demo;
+mod dev;
+mod refusals;
