@@ -29,14 +29,21 @@ struct NotReloaded {
 pub(super) async fn answer(reload: &Reload, budget: Duration) -> Response<Bytes> {
     let cause = match tokio::time::timeout(budget, reload()).await {
         Ok(Ok(revocations)) => {
-            let reloaded = Reloaded { ok: true, revocations };
+            let reloaded = Reloaded {
+                ok: true,
+                revocations,
+            };
             return answer::json(StatusCode::OK, &reloaded);
         }
         Ok(Err(cause)) => cause,
         Err(_elapsed) => Cause::new(format!("no revocation snapshot within {budget:?}")),
     };
     tracing::warn!(cause = %cause, "the operator's reload of the revocation snapshot failed");
-    let failed = NotReloaded { ok: false, ready: false, reason: "revocation_reload_failed" };
+    let failed = NotReloaded {
+        ok: false,
+        ready: false,
+        reason: "revocation_reload_failed",
+    };
     answer::json(StatusCode::SERVICE_UNAVAILABLE, &failed)
 }
 
@@ -49,6 +56,9 @@ mod tests {
         let stuck: Reload = Box::new(|| Box::pin(std::future::pending()));
         let response = answer(&stuck, Duration::from_millis(1)).await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(response.body(), "{\"ok\":false,\"ready\":false,\"reason\":\"revocation_reload_failed\"}\n");
+        assert_eq!(
+            response.body(),
+            "{\"ok\":false,\"ready\":false,\"reason\":\"revocation_reload_failed\"}\n"
+        );
     }
 }

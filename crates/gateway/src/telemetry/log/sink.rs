@@ -56,6 +56,8 @@ struct Out {
     writer: Box<dyn Write + Send>,
     /// The buffer that is not `waiting`.
     spare: Vec<u8>,
+    /// Lines without room that the log has told of.
+    reported: u64,
 }
 
 #[derive(Serialize)]
@@ -98,6 +100,7 @@ impl LineSink {
             out: Mutex::new(Out {
                 writer,
                 spare: Vec::new(),
+                reported: 0,
             }),
             overflowed: AtomicU64::new(0),
             unwritten: AtomicU64::new(0),
@@ -133,6 +136,11 @@ impl LineSink {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         let mut batch = std::mem::take(&mut out.spare);
         std::mem::swap(&mut *self.waiting(), &mut batch);
+        let overflowed = self.overflowed.load(Ordering::Relaxed);
+        if overflowed > out.reported {
+            self.report(&mut batch, overflowed - out.reported);
+            out.reported = overflowed;
+        }
         if !batch.is_empty()
             && out
                 .writer
@@ -149,11 +157,23 @@ impl LineSink {
         out.spare = batch;
     }
 
+    /// Says at the end of a batch how many lines found no room.
+    fn report(&self, batch: &mut Vec<u8>, lines: u64) {
+        let end = batch.len();
+        let message = "log lines were dropped";
+        let appended = self.append_line(batch, LogLevel::Warn, message, |batch| {
+            batch.extend_from_slice(b",\"lines\":");
+            serde_json::to_writer(batch, &lines)
+        });
+        if appended.is_err() {
+            batch.truncate(end);
+        }
+    }
+
     /// Writes batches until `stop` completes, then everything that is left.
     pub async fn run(self: Arc<Self>, stop: impl Future<Output = ()>) {
         let attendance = Attendance::begin(&self);
         let mut stop = std::pin::pin!(stop);
-        let mut reported = self.overflowed.load(Ordering::Relaxed);
         let mut stopping = false;
         while !stopping {
             tokio::select! {
@@ -165,12 +185,6 @@ impl LineSink {
                 },
             }
             self.flush_aside().await;
-            let overflowed = self.overflowed.load(Ordering::Relaxed);
-            if overflowed > reported {
-                let lines = format!(",\"lines\":{}", overflowed - reported);
-                self.event(LogLevel::Warn, "log lines were dropped", lines.as_bytes());
-                reported = overflowed;
-            }
         }
         // From here on lines are written as they come; what came before that is still here.
         drop(attendance);

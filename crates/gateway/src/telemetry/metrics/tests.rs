@@ -20,7 +20,12 @@ use crate::telemetry::{About, Figures};
 /// Figures that are all different, so that none can stand in for another.
 pub(crate) fn figures() -> Figures {
     Figures {
-        circuit: CircuitFigures { open: 2, opened: 11, fast_failed: 12, inflight: 13 },
+        circuit: CircuitFigures {
+            open: 2,
+            opened: 11,
+            fast_failed: 12,
+            inflight: 13,
+        },
         evidence: evidence::Stats {
             files: 21,
             bytes: 22,
@@ -48,18 +53,38 @@ pub(crate) fn figures() -> Figures {
             reload_errors: 48,
             propagation_seconds: 49,
         },
-        bindings: BindingFigures { loaded: 51, age_seconds: 52, reloads: 53, reload_errors: 54 },
-        keys: KeyFigures { zones: 61, fetches: 62, fetch_errors: 63 },
-        replay: ReplayFigures { losses: 71, errors: 72 },
+        bindings: BindingFigures {
+            loaded: 51,
+            age_seconds: 52,
+            reloads: 53,
+            reload_errors: 54,
+        },
+        keys: KeyFigures {
+            zones: 61,
+            fetches: 62,
+            fetch_errors: 63,
+        },
+        replay: ReplayFigures {
+            losses: 71,
+            errors: 72,
+        },
         database: Some(DatabaseFigures { max: 8, acquired: 2 }),
-        capacity: CapacityFigures { connections: 81, requests: 82 },
+        capacity: CapacityFigures {
+            connections: 81,
+            requests: 82,
+        },
         certificate_seconds_left: Some(-43_200),
         log_lines_dropped: 91,
     }
 }
 
 pub(crate) fn metrics() -> Arc<Metrics> {
-    let about = About { hostname: "host".to_owned(), pid: 1, version: "1.2.3", mode: "dev" };
+    let about = About {
+        hostname: "host".to_owned(),
+        pid: 1,
+        version: "1.2.3",
+        mode: "dev",
+    };
     Metrics::new(about, vec![LaxFlag::JtiFailOpen])
 }
 
@@ -79,7 +104,10 @@ fn page(metrics: &Arc<Metrics>) -> String {
 fn every_known_name_is_exposed_with_its_type() {
     let page = page(&metrics());
     for (name, kind) in names::EXPOSED {
-        assert!(page.contains(&format!("# TYPE {name} {kind}\n")), "{name} as {kind}");
+        assert!(
+            page.contains(&format!("# TYPE {name} {kind}\n")),
+            "{name} as {kind}"
+        );
         if kind != "histogram" {
             assert!(value(&page, name).is_some(), "{name} has no value");
         }
@@ -96,7 +124,11 @@ fn figures_of_other_rooms_arrive_under_their_names() {
 
 #[test]
 fn what_an_installation_does_not_have_has_no_series() {
-    let figures = Figures { database: None, certificate_seconds_left: None, ..figures() };
+    let figures = Figures {
+        database: None,
+        certificate_seconds_left: None,
+        ..figures()
+    };
     let page = metrics().scrape(figures).prometheus();
     for absent in ["caracal_db_pool", "certificate_expiry"] {
         assert!(!page.contains(absent), "{absent}");
@@ -128,24 +160,41 @@ fn every_refusal_is_counted_under_its_reason_and_its_cause() {
         let page = page(&metrics);
         for other in Denial::ALL {
             let series = format!("caracal_gateway_denials_total{{reason=\"{}\"}}", other.label());
-            assert_eq!(value(&page, &series), Some(if other == denial { 1.0 } else { 0.0 }), "{series}");
+            assert_eq!(
+                value(&page, &series),
+                Some(if other == denial { 1.0 } else { 0.0 }),
+                "{series}"
+            );
         }
         let before_dispatch = denial.row().stage != Stage::Crossing;
         let denied = value(&page, "caracal_gateway_requests_denied_total");
         assert_eq!(denied, Some(f64::from(u8::from(before_dispatch))), "{denial:?}");
-        let causes: Vec<&str> =
-            names::CAUSES.into_iter().filter(|name| value(&page, name) == Some(1.0)).collect();
+        let causes: Vec<&str> = names::CAUSES
+            .into_iter()
+            .filter(|name| value(&page, name) == Some(1.0))
+            .collect();
         assert_eq!(causes, names::causes_of(denial), "{denial:?}");
     }
 }
 
 #[test]
 fn a_refusal_by_the_sts_is_its_failure_only_with_a_server_error() {
-    for (status, expect) in [(400, 0.0), (403, 0.0), (499, 0.0), (500, 1.0), (503, 1.0), (599, 1.0)] {
+    for (status, expect) in [
+        (400, 0.0),
+        (403, 0.0),
+        (499, 0.0),
+        (500, 1.0),
+        (503, 1.0),
+        (599, 1.0),
+    ] {
         let metrics = metrics();
         metrics.denied_by_sts(status);
         let page = page(&metrics);
-        assert_eq!(value(&page, "caracal_gateway_sts_exchange_errors_total"), Some(expect), "{status}");
+        assert_eq!(
+            value(&page, "caracal_gateway_sts_exchange_errors_total"),
+            Some(expect),
+            "{status}"
+        );
         let refused = "caracal_gateway_denials_total{reason=\"exchange_refused\"}";
         assert_eq!(value(&page, refused), Some(1.0), "{status}");
     }
@@ -181,7 +230,11 @@ fn each_call_moves_the_series_that_it_names() {
         ("lax_flag{flag=\"INSECURE_HTTP\"}", 0.0),
         ("build_info{version=\"1.2.3\",mode=\"dev\"}", 1.0),
     ] {
-        assert_eq!(value(&page, &format!("caracal_gateway_{series}")), Some(expect), "{series}");
+        assert_eq!(
+            value(&page, &format!("caracal_gateway_{series}")),
+            Some(expect),
+            "{series}"
+        );
     }
 }
 
@@ -199,7 +252,12 @@ fn only_the_stages_of_the_gates_are_measured() {
         (0..times).for_each(|_| metrics.passed(stage, Duration::from_micros(7)));
     }
     let page = page(&metrics);
-    for (label, expect) in [("preflight", 2.0), ("token", 3.0), ("binding", 4.0), ("exchange", 5.0)] {
+    for (label, expect) in [
+        ("preflight", 2.0),
+        ("token", 3.0),
+        ("binding", 4.0),
+        ("exchange", 5.0),
+    ] {
         let series = format!("caracal_gateway_gate_stage_seconds_count{{stage=\"{label}\"}}");
         assert_eq!(value(&page, &series), Some(expect), "{label}");
     }
@@ -222,8 +280,16 @@ fn exemplars_are_traces_and_only_in_openmetrics() {
         let scrape = metrics.scrape(figures());
         let openmetrics = scrape.openmetrics();
         let exemplar = format!(" 1 # {{trace_id=\"{trace}\"}} 0.003\n");
-        assert_eq!(openmetrics.matches(&exemplar).count(), if taken { 2 } else { 0 }, "{given:?}");
-        assert_eq!(openmetrics.matches("trace_id").count(), if taken { 2 } else { 0 }, "{given:?}");
+        assert_eq!(
+            openmetrics.matches(&exemplar).count(),
+            if taken { 2 } else { 0 },
+            "{given:?}"
+        );
+        assert_eq!(
+            openmetrics.matches("trace_id").count(),
+            if taken { 2 } else { 0 },
+            "{given:?}"
+        );
         assert!(openmetrics.ends_with("# EOF\n"));
         let prometheus = scrape.prometheus();
         for foreign in ["trace_id", "# EOF", "# UNIT"] {
@@ -237,7 +303,10 @@ fn every_sample_belongs_to_the_family_declared_before_it() {
     let scrape = metrics().scrape(figures());
     for (page, total) in [(scrape.prometheus(), ""), (scrape.openmetrics(), "_total")] {
         let (mut family, mut kind, mut families) = ("", "", HashSet::new());
-        for line in page.lines().filter(|line| *line != "# EOF" && !line.starts_with("# HELP ")) {
+        for line in page
+            .lines()
+            .filter(|line| *line != "# EOF" && !line.starts_with("# HELP "))
+        {
             if let Some(declared) = line.strip_prefix("# TYPE ") {
                 (family, kind) = declared.split_once(' ').unwrap();
                 assert!(families.insert(family), "{family} declared twice");
@@ -249,8 +318,14 @@ fn every_sample_belongs_to_the_family_declared_before_it() {
                 "gauge" => &[""],
                 _ => &["_bucket", "_sum", "_count"],
             };
-            assert!(suffixes.iter().any(|suffix| format!("{family}{suffix}") == name), "{line}");
-            assert!(number.rsplit(' ').next().unwrap().parse::<f64>().is_ok(), "{line}");
+            assert!(
+                suffixes.iter().any(|suffix| format!("{family}{suffix}") == name),
+                "{line}"
+            );
+            assert!(
+                number.rsplit(' ').next().unwrap().parse::<f64>().is_ok(),
+                "{line}"
+            );
         }
         assert_eq!(families.len(), catalog::all().count());
     }
@@ -262,12 +337,32 @@ fn names_and_meanings_are_fit_for_the_formats() {
     for metric in catalog::all() {
         assert!(names.insert(metric.name), "{} twice", metric.name);
         assert!(metric.name.starts_with("caracal_"), "{}", metric.name);
-        assert!(metric.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{}", metric.name);
-        assert_eq!(metric.kind().as_str() == "counter", metric.name.ends_with("_total"), "{}", metric.name);
+        assert!(
+            metric
+                .name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
+            "{}",
+            metric.name
+        );
+        assert_eq!(
+            metric.kind().as_str() == "counter",
+            metric.name.ends_with("_total"),
+            "{}",
+            metric.name
+        );
         let seconds = metric.name.ends_with("_seconds");
-        assert!(metric.kind().as_str() != "histogram" || seconds, "{} has no unit", metric.name);
+        assert!(
+            metric.kind().as_str() != "histogram" || seconds,
+            "{} has no unit",
+            metric.name
+        );
         let unescaped = |c: char| matches!(c, '\n' | '\\' | '|' | '"');
-        assert!(!metric.help.is_empty() && !metric.help.contains(unescaped), "{}", metric.name);
+        assert!(
+            !metric.help.is_empty() && !metric.help.contains(unescaped),
+            "{}",
+            metric.name
+        );
         assert!(!metric.help.ends_with('.'), "{}", metric.name);
     }
 }
