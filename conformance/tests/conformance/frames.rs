@@ -6,31 +6,31 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 /// Frame types (RFC 9113 §6).
-pub const DATA: u8 = 0;
-pub const HEADERS: u8 = 1;
-pub const RST_STREAM: u8 = 3;
-pub const SETTINGS: u8 = 4;
-pub const PING: u8 = 6;
-pub const GOAWAY: u8 = 7;
-pub const CONTINUATION: u8 = 9;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PING: u8 = 6;
+pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const CONTINUATION: u8 = 9;
 
 /// Flags.
-pub const END_STREAM: u8 = 1;
-pub const ACK: u8 = 1;
-pub const END_HEADERS: u8 = 4;
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const ACK: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
 
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
-    pub kind: u8,
-    pub flags: u8,
-    pub stream: u32,
-    pub payload: Vec<u8>,
+pub(crate) struct Frame {
+    pub(crate) kind: u8,
+    pub(crate) flags: u8,
+    pub(crate) stream: u32,
+    pub(crate) payload: Vec<u8>,
 }
 
 impl Frame {
     /// A frame to send.
-    pub fn new(kind: u8, flags: u8, stream: u32, payload: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn new(kind: u8, flags: u8, stream: u32, payload: impl Into<Vec<u8>>) -> Self {
         Self {
             kind,
             flags,
@@ -40,7 +40,7 @@ impl Frame {
     }
 
     /// The bytes on the wire.
-    pub fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let length = u32::try_from(self.payload.len()).expect("a short frame").to_be_bytes();
         let mut bytes = length[1..].to_vec();
         bytes.extend([self.kind, self.flags]);
@@ -50,7 +50,7 @@ impl Frame {
     }
 
     /// The error code of a `RST_STREAM` or `GOAWAY`.
-    pub fn code(&self) -> u32 {
+    pub(crate) fn code(&self) -> u32 {
         let at = if self.kind == GOAWAY { 4 } else { 0 };
         let code = self.payload.get(at..at + 4).expect("an error code");
         u32::from_be_bytes(code.try_into().expect("four bytes"))
@@ -58,7 +58,7 @@ impl Frame {
 }
 
 /// A header block of literal fields without indexing and without Huffman coding (RFC 7541 §6.2.2).
-pub fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (name, value) in fields {
         bytes.push(0);
@@ -86,13 +86,13 @@ fn length(bytes: &mut Vec<u8>, length: usize) {
 }
 
 /// A client's connection.
-pub struct Frames {
+pub(crate) struct Frames {
     stream: Box<dyn Stream>,
 }
 
 impl Frames {
     /// Sends the preface and empty settings.
-    pub async fn over(stream: Box<dyn Stream>) -> Self {
+    pub(crate) async fn over(stream: Box<dyn Stream>) -> Self {
         let mut frames = Self { stream };
         let mut opening = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
         opening.extend(Frame::new(SETTINGS, 0, 0, []).encode());
@@ -101,7 +101,7 @@ impl Frames {
     }
 
     /// Sends frames in one piece; an error when the peer has hung up.
-    pub async fn send(&mut self, frames: &[Frame]) -> std::io::Result<()> {
+    pub(crate) async fn send(&mut self, frames: &[Frame]) -> std::io::Result<()> {
         let bytes: Vec<u8> = frames.iter().flat_map(Frame::encode).collect();
         self.send_bytes(&bytes).await
     }
@@ -116,7 +116,7 @@ impl Frames {
     }
 
     /// The next frame; none when the peer has hung up.
-    pub async fn next(&mut self) -> Option<Frame> {
+    pub(crate) async fn next(&mut self) -> Option<Frame> {
         let mut head = [0; 9];
         let read = async {
             self.stream.read_exact(&mut head).await?;
@@ -131,7 +131,7 @@ impl Frames {
     }
 
     /// The next frame for which `wanted` holds; none when the peer hangs up before it.
-    pub async fn find(&mut self, wanted: impl Fn(&Frame) -> bool) -> Option<Frame> {
+    pub(crate) async fn find(&mut self, wanted: impl Fn(&Frame) -> bool) -> Option<Frame> {
         loop {
             let frame = self.next().await?;
             if wanted(&frame) {

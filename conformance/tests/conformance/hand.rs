@@ -12,21 +12,21 @@ use tokio::time::timeout;
 const WAITING: usize = 64;
 
 /// An upstream on 127.0.0.1. Ends when dropped.
-pub struct HandUpstream {
+pub(crate) struct HandUpstream {
     addr: SocketAddr,
     calls: mpsc::Receiver<TcpStream>,
     _tasks: JoinSet<()>,
 }
 
 /// One connection of the gateway to the upstream, played by the test.
-pub struct Call {
+pub(crate) struct Call {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
 impl HandUpstream {
     /// Listens on a free port.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .expect("a free port");
@@ -49,12 +49,12 @@ impl HandUpstream {
     }
 
     /// `http://127.0.0.1:<port>`.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.addr)
     }
 
     /// The next connection.
-    pub async fn call(&mut self) -> Call {
+    pub(crate) async fn call(&mut self) -> Call {
         let stream = timeout(PATIENCE, self.calls.recv())
             .await
             .expect("a connection of the gateway in time");
@@ -65,20 +65,20 @@ impl HandUpstream {
     }
 
     /// Whether nothing has connected that no test took.
-    pub fn is_quiet(&mut self) -> bool {
+    pub(crate) fn is_quiet(&mut self) -> bool {
         matches!(self.calls.try_recv(), Err(mpsc::error::TryRecvError::Empty))
     }
 }
 
 impl Call {
     /// Reads a request head, the empty line included, byte for byte (as ISO 8859-1).
-    pub async fn head(&mut self) -> String {
+    pub(crate) async fn head(&mut self) -> String {
         let head = self.through(b"\r\n\r\n").await;
         head.into_iter().map(char::from).collect()
     }
 
     /// Reads up to and including `end`.
-    pub async fn through(&mut self, end: &[u8]) -> Vec<u8> {
+    pub(crate) async fn through(&mut self, end: &[u8]) -> Vec<u8> {
         loop {
             if let Some(at) = self.buffer.windows(end.len()).position(|window| window == end) {
                 let rest = self.buffer.split_off(at + end.len());
@@ -93,7 +93,7 @@ impl Call {
     }
 
     /// Reads exactly this many bytes.
-    pub async fn exactly(&mut self, length: usize) -> Vec<u8> {
+    pub(crate) async fn exactly(&mut self, length: usize) -> Vec<u8> {
         while self.buffer.len() < length {
             assert!(
                 self.read().await > 0,
@@ -106,13 +106,13 @@ impl Call {
     }
 
     /// Reads until the gateway hangs up, and gives what came before.
-    pub async fn to_end(&mut self) -> Vec<u8> {
+    pub(crate) async fn to_end(&mut self) -> Vec<u8> {
         while self.read().await > 0 {}
         std::mem::take(&mut self.buffer)
     }
 
     /// Sends bytes as they are.
-    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         timeout(PATIENCE, self.stream.write_all(bytes.as_ref()))
             .await
             .expect("the gateway takes bytes in time")
@@ -120,7 +120,7 @@ impl Call {
     }
 
     /// Whether sending still works; a reset of the other side shows here.
-    pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
         timeout(PATIENCE, self.stream.write_all(bytes.as_ref()))
             .await
             .expect("an answer of the kernel in time")
@@ -136,7 +136,7 @@ impl Call {
 }
 
 /// Every value of a field in a head, in order.
-pub fn values(head: &str, name: &str) -> Vec<String> {
+pub(crate) fn values(head: &str, name: &str) -> Vec<String> {
     fields(head)
         .filter(|(known, _)| known.eq_ignore_ascii_case(name))
         .map(|(_, value)| value)
@@ -144,7 +144,7 @@ pub fn values(head: &str, name: &str) -> Vec<String> {
 }
 
 /// The names of a head's fields in lower case, in order.
-pub fn names(head: &str) -> Vec<String> {
+pub(crate) fn names(head: &str) -> Vec<String> {
     fields(head).map(|(name, _)| name.to_ascii_lowercase()).collect()
 }
 

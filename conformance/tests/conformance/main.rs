@@ -5,8 +5,20 @@
 //! how. Each test is named after gate, condition and outcome. A world costs processes, so a test walks through a
 //! whole table of cases and reports every failure at once.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a helper that fails fails the test that called it"
+)]
+
+mod frames;
+mod hand;
 mod report;
+mod wire;
 mod world;
 
 // The product, from the front door inwards.
 mod main_path;
+
+// What crosses, what it leaves behind, and what goes wrong around it.
+mod crossing;

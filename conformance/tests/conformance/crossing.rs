@@ -1,0 +1,5 @@
+//! In what form requests cross, and in what form their answers come back.
+
+mod answer;
+mod body;
+mod request;
