@@ -1,17 +1,17 @@
 //! Gate 12: the STS circuit is closed and an exchange slot is free.
 
 mod breaker;
+mod gate;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use breaker::{Breaker, Ticket, Verdict};
+pub use gate::{Slotted, enter};
 
-use crate::binding::Bound;
 use crate::denial::Denial;
-use crate::ports::{Cause, Moment};
-use crate::refused::Refused;
+use crate::ports::Moment;
 
 /// Zones whose state is kept although it says nothing.
 const IDLE_ZONES: usize = 256;
@@ -194,33 +194,6 @@ impl Drop for Slot {
             opened += u64::from(entry.breaker.settle(self.zone_ticket, zone, now, jitter));
         }
         state.opened += opened;
-    }
-}
-
-/// A request that may call the STS.
-pub struct Slotted<'r> {
-    bound: Bound<'r>,
-    slot: Slot,
-}
-
-impl<'r> Slotted<'r> {
-    pub(crate) fn bound(&self) -> &Bound<'r> {
-        &self.bound
-    }
-
-    pub(crate) fn into_parts(self) -> (Bound<'r>, Slot) {
-        (self.bound, self.slot)
-    }
-}
-
-/// The gate.
-///
-/// # Errors
-/// [`Denial::CircuitOpen`], [`Denial::ExchangesFull`].
-pub fn enter<'r>(bound: Bound<'r>, circuit: &Arc<Circuit>, now: Moment) -> Result<Slotted<'r>, Refused> {
-    match circuit.enter(&bound.binding().zone_id, now) {
-        Ok(slot) => Ok(Slotted { bound, slot }),
-        Err(denial) => Err(bound.refuse(denial).because(Cause::new("sts circuit"))),
     }
 }
 

@@ -1,13 +1,8 @@
 //! The last judgement: the upstream directive agrees with the binding, and its credential can
 //! be sent without harm.
 
-use std::fmt;
-
-use http::header::{AUTHORIZATION, HeaderName};
-use serde_json::value::RawValue;
-
 use super::Dialect;
-use super::answer::{self, Grant};
+use super::answer::Grant;
 use super::perform::Granted;
 use crate::binding::{self, Bound, JudgedUpstream, upstream_url};
 use crate::denial::Denial;
@@ -16,8 +11,11 @@ use crate::ports::{Bindings, Cause, NotBound, Resolver};
 use crate::refused::Refused;
 
 mod credential;
+mod secret;
+mod wire;
 
-pub use credential::{Credential, Placement, Secret};
+pub use credential::{Credential, Placement};
+pub use secret::Secret;
 
 /// A granted request whose upstream and credential are judged: the last state before the permit.
 pub struct Directed<'r, R> {
@@ -48,40 +46,6 @@ impl<'r, R> Directed<'r, R> {
             self.credential,
             self.metadata,
         )
-    }
-}
-
-/// The wire form of a directive; an unknown member is ignored.
-#[derive(serde::Deserialize)]
-struct Directive {
-    url: String,
-    #[serde(default)]
-    auth_mode: String,
-    #[serde(default)]
-    auth_location: String,
-    #[serde(default)]
-    auth_header: String,
-    #[serde(default)]
-    query_param_name: String,
-    #[serde(default)]
-    auth_scheme: String,
-    #[serde(default)]
-    allowed_token_hosts: Vec<String>,
-    #[serde(default)]
-    provider_token: Option<Secret>,
-    #[serde(default)]
-    provider_id: Option<String>,
-    #[serde(default, alias = "grant_id")]
-    connection_id: Option<String>,
-    #[serde(default)]
-    forward_caracal_identity: bool,
-}
-
-impl fmt::Debug for Directive {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Directive")
-            .field("auth_mode", &self.auth_mode)
-            .finish_non_exhaustive()
     }
 }
 
@@ -121,7 +85,8 @@ pub async fn judge<'r, R>(
             )
         }
         (Some(raw), _) => {
-            let directive = parse(&raw).map_err(|cause| refuse((Denial::DirectiveInvalid, Some(cause))))?;
+            let directive =
+                wire::parse(&raw).map_err(|cause| refuse((Denial::DirectiveInvalid, Some(cause))))?;
             let upstream = judge_upstream(&bound, &directive.url, bindings, policy, resolver)
                 .await
                 .map_err(refuse)?;
@@ -147,10 +112,6 @@ pub async fn judge<'r, R>(
         credential,
         metadata,
     })
-}
-
-fn parse(raw: &RawValue) -> Result<Directive, Cause> {
-    answer::object(raw.get().as_bytes()).ok_or_else(|| Cause::new("directive is not of its form"))
 }
 
 /// The directive's URL must have the bound upstream's origin. A binding that changed a moment
@@ -189,12 +150,4 @@ async fn judge_upstream(
     Err(mismatch(Cause::new(
         "directive url and bound upstream differ in origin",
     )))
-}
-
-fn authorization_or(name: &str) -> Result<HeaderName, Cause> {
-    if name.is_empty() {
-        return Ok(AUTHORIZATION);
-    }
-    HeaderName::from_bytes(name.as_bytes())
-        .map_err(|_| Cause::new("directive's credential header is no header name"))
 }

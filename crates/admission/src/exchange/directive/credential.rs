@@ -1,11 +1,9 @@
 //! The upstream's credential and the place where it goes.
 
-use std::fmt;
-
 use http::HeaderName;
-use serde::{Deserialize, Deserializer};
 
-use super::{Directive, authorization_or};
+use super::secret::Secret;
+use super::wire::{Directive, authorization_or};
 use crate::ports::Cause;
 
 /// Names that carry the message or the gateway's own word, never a credential.
@@ -30,34 +28,6 @@ const RESERVED: [&str; 18] = [
     "x-request-id",
 ];
 const RESERVED_PREFIXES: [&str; 3] = ["x-caracal-", "x-forwarded-", "proxy-"];
-
-/// A token on its way to the upstream. It is never printed; it is read where it is sent.
-#[derive(Clone)]
-pub struct Secret(String);
-
-impl Secret {
-    pub(super) fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The secret itself.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self)
-    }
-}
 
 /// What the upstream receives instead of the mandate.
 #[derive(Clone, Debug)]
@@ -120,7 +90,8 @@ pub(super) fn judge(directive: Directive, access_token: Secret) -> Result<Creden
     let provider_token = directive.provider_token;
     let provider_token = || -> Result<Secret, Cause> {
         let token = provider_token.ok_or_else(|| Cause::new("directive carries no provider token"))?;
-        let sendable = !token.0.is_empty() && token.0.bytes().all(|byte| (0x20..=0x7e).contains(&byte));
+        let sendable =
+            !token.expose().is_empty() && token.expose().bytes().all(|byte| (0x20..=0x7e).contains(&byte));
         if sendable {
             Ok(token)
         } else {
