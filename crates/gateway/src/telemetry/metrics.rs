@@ -1,10 +1,12 @@
 //! Counters and histograms of the request path.
 //!
-//! Whoever handles a request calls [`Metrics`]; nothing here looks a label up at run time. The `catalog` names
-//! every metric once, with its meaning and the way to read it; the formats are renderings of that table.
+//! Whoever handles a request calls [`Metrics`]: atomics, and a short lock for each of the two histograms with
+//! exemplars. Nothing here looks a label up at run time. The `catalog` names every metric once, with its meaning
+//! and the way to read it; the formats are renderings of that table.
 
 mod catalog;
 mod exemplar;
+mod histogram;
 mod legacy;
 mod markdown;
 mod metric;
@@ -22,19 +24,13 @@ use admission::Denial;
 use admission::denial::Stage;
 use config::LaxFlag;
 use prometheus_client::metrics::exemplar::HistogramWithExemplars;
-use prometheus_client::metrics::histogram::Histogram;
 
 use self::exemplar::TraceId;
+use self::histogram::Histogram;
 use super::{About, Figures};
 
 pub use markdown::markdown;
 pub use scrape::Scrape;
-
-/// Upper bounds of the buckets in seconds: from a gate that reads memory to an upstream that is slow.
-const BUCKETS: [f64; 20] = [
-    0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1,
-    0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-];
 
 /// The counters and histograms of this process.
 #[derive(Debug)]
@@ -57,7 +53,7 @@ pub struct Metrics {
 }
 
 /// One histogram for each stage of the gates.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct GateStages {
     preflight: Histogram,
     token: Histogram,
@@ -83,8 +79,7 @@ impl Metrics {
     /// Counters at zero, with the lax flags that are on.
     #[must_use]
     pub fn new(about: About, lax: Vec<LaxFlag>) -> Arc<Self> {
-        let histogram = || Histogram::new(BUCKETS);
-        let with_exemplars = || HistogramWithExemplars::new(BUCKETS.into_iter());
+        let with_exemplars = || HistogramWithExemplars::new(histogram::bounds());
         Arc::new(Self {
             about,
             lax,
@@ -95,13 +90,8 @@ impl Metrics {
             client_ids_ignored: Counter::default(),
             denials: std::array::from_fn(|_| Counter::default()),
             last_exchange_millis: AtomicU64::new(0),
-            stages: GateStages {
-                preflight: histogram(),
-                token: histogram(),
-                binding: histogram(),
-                exchange: histogram(),
-            },
-            exchange: histogram(),
+            stages: GateStages::default(),
+            exchange: Histogram::default(),
             first_byte: with_exemplars(),
             request: with_exemplars(),
         })
@@ -121,7 +111,7 @@ impl Metrics {
             Stage::Exchange => &self.stages.exchange,
             Stage::Ingress | Stage::Crossing => return,
         };
-        histogram.observe(took.as_secs_f64());
+        histogram.observe(took);
     }
 
     /// A request was refused, before its dispatch or after it.
@@ -153,7 +143,7 @@ impl Metrics {
     pub fn exchange(&self, took: Duration) {
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         self.last_exchange_millis.store(millis, Ordering::Relaxed);
-        self.exchange.observe(took.as_secs_f64());
+        self.exchange.observe(took);
     }
 
     /// The upstream's response head arrived, so long after the request.

@@ -6,9 +6,9 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::metrics::histogram::Histogram;
 
 use super::Scrape;
+use super::histogram::Histogram;
 
 /// A group of metrics on one subject.
 pub(super) struct Section {
