@@ -3,3 +3,5 @@
 mod answer;
 mod body;
 mod request;
+
+pub(crate) use request::resource_at;

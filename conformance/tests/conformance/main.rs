@@ -19,6 +19,9 @@ mod world;
 
 // The product, from the front door inwards.
 mod main_path;
+mod preflight;
+mod startup;
+mod token;
 
 // What crosses, what it leaves behind, and what goes wrong around it.
 mod crossing;
