@@ -50,8 +50,10 @@ pub struct DevArgs {
 #[derive(Debug, Subcommand)]
 pub enum TokenCommand {
     /// Ask an STS for a mandate and print it, alone, on standard output
-    #[command(after_help = "The client secret comes from --client-secret-file or from CARACAL_CLIENT_SECRET: \
-                            arguments are visible to every process of the machine.")]
+    #[command(
+        after_help = "The client secret comes from --client-secret-file or from CARACAL_CLIENT_SECRET: \
+                            arguments are visible to every process of the machine."
+    )]
     Mint(MintArgs),
 }
 
@@ -143,11 +145,23 @@ mod tests {
 
     #[test]
     fn mint_asks_for_a_gateway_mandate_of_a_quarter_of_an_hour() {
-        let needed = ["token", "mint", "--sts-url", "https://sts", "--client-id", "a", "--resource", "r"];
+        let needed = [
+            "token",
+            "mint",
+            "--sts-url",
+            "https://sts",
+            "--client-id",
+            "a",
+            "--resource",
+            "r",
+        ];
         let Some(Command::Token(TokenCommand::Mint(args))) = parse(&needed).unwrap().command else {
             panic!("not a mint")
         };
-        assert_eq!((args.mandate_use.name(), args.ttl, args.zone), ("gateway", 900, None));
+        assert_eq!(
+            (args.mandate_use.name(), args.ttl, args.zone),
+            ("gateway", 900, None)
+        );
         for missing in [2, 4, 6] {
             let mut fewer = needed.to_vec();
             fewer.drain(missing..missing + 2);

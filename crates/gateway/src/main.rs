@@ -12,7 +12,11 @@ use tokio::runtime::Builder;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let code = match Builder::new_multi_thread().worker_threads(workers).enable_all().build() {
+    let code = match Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => {
             let code = runtime.block_on(commands::run(cli));
             // Everything that must be finished is; a name that is still being looked up is not worth waiting for.

@@ -25,7 +25,7 @@ use crate::process::{OK, Stop};
 use client::Client;
 use scene::Scene;
 use stage::Stage;
-use table::Row;
+use table::{Row, Section};
 
 const INTRODUCTION: &str = "
 Caracal Gateway between an agent and its upstream, with a real STS, on 127.0.0.1.
@@ -37,52 +37,69 @@ a crossing only if the upstream got the right credential, and never the agent's 
 pub(super) async fn run() -> i32 {
     let colours = io::stdout().is_terminal();
     let played = Box::pin(play()).await;
-    let (code, rows) = match played {
+    let (code, sections) = match played {
         Ok(played) => played,
         Err(error) => {
             complain(&error);
             return error.code();
         }
     };
-    let printed = print(&format!("{INTRODUCTION}{}", table::render(&rows, colours)));
+    let printed = print(&format!("{INTRODUCTION}{}", table::render(&sections, colours)));
     match code {
-        OK if printed.is_err() || table::failed(&rows) > 0 => UNEXPECTED,
+        OK if printed.is_err() || table::failed(&sections) > 0 => UNEXPECTED,
         code => code,
     }
 }
 
-/// Runs everything, and gives the gateway's exit status with the rows.
-async fn play() -> Result<(i32, Vec<Row>), LocalError> {
+/// Runs everything, and gives the gateway's exit status with the table.
+async fn play() -> Result<(i32, Vec<Section>), LocalError> {
     let config = scene::config()?;
     let resources = config.resources.clone();
     // The environment stays out: the demo is the same everywhere.
     let quiet = MapEnv::new().with("LOG_LEVEL", "error");
     let local = Local::start(config, 0, &MapEnv::new(), quiet).await?;
-    let Local { stack, house, spool: _spool } = local;
+    let Local {
+        stack,
+        house,
+        spool: _spool,
+    } = local;
     let gateway = house.address();
     let scene = Scene::new(stack, resources);
     let stop = CancellationToken::new();
-    let (code, rows) = tokio::join!(house.run(Stop::token(stop.clone())), async {
-        let rows = walk(gateway, &scene).await;
+    let (code, sections) = tokio::join!(house.run(Stop::token(stop.clone())), async {
+        let sections = walk(gateway, &scene).await;
         stop.cancel();
-        rows
+        sections
     });
-    let mut rows = rows?;
-    rows.extend(evidence::rows(&scene, &[]));
+    let mut sections = sections?;
+    sections.push(section("Evidence", evidence::rows(&scene, &[])));
     scene.stack.shutdown().await;
-    Ok((code, rows))
+    Ok((code, sections))
 }
 
 /// In the order in which a request meets the gates.
-async fn walk(gateway: SocketAddr, scene: &Scene) -> Result<Vec<Row>, LocalError> {
-    let stage = Stage { client: Client::new(gateway), scene };
-    let mut rows = stage.play_all(cases::crossings(scene)?).await;
-    rows.extend(stage.play_all(cases::preflight(scene)?).await);
-    rows.extend(stage.play_all(cases::token(scene)?).await);
-    rows.push(episodes::keys_unavailable(&stage).await?);
-    rows.extend(episodes::revocation(&stage).await?);
-    rows.extend(stage.play_all(cases::binding(scene)?).await);
-    rows.push(episodes::circuit(&stage).await?);
-    rows.extend(stage.play_all(cases::exchange(scene)?).await);
-    Ok(rows)
+async fn walk(gateway: SocketAddr, scene: &Scene) -> Result<Vec<Section>, LocalError> {
+    let stage = Stage {
+        client: Client::new(gateway),
+        scene,
+    };
+    let crossings = stage.play_all(cases::crossings(scene)?).await;
+    let preflight = stage.play_all(cases::preflight(scene)?).await;
+    let mut token = stage.play_all(cases::token(scene)?).await;
+    token.push(episodes::keys_unavailable(&stage).await?);
+    token.extend(episodes::revocation(&stage).await?);
+    let binding = stage.play_all(cases::binding(scene)?).await;
+    let mut exchange = vec![episodes::circuit(&stage).await?];
+    exchange.extend(stage.play_all(cases::exchange(scene)?).await);
+    Ok(vec![
+        section("What crosses", crossings),
+        section("Request preflight", preflight),
+        section("Token validation", token),
+        section("Binding resolution", binding),
+        section("STS exchange", exchange),
+    ])
+}
+
+fn section(title: &'static str, rows: Vec<Row>) -> Section {
+    Section { title, rows }
 }

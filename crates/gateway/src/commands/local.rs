@@ -43,7 +43,9 @@ impl LocalError {
     pub(super) fn code(&self) -> i32 {
         match self {
             Self::Config(_) | Self::Mode(_) => CONFIG,
-            Self::Directory(_) | Self::Stack(_) | Self::House(_) | Self::Mint(_) | Self::Revoke(_) => INTERNAL,
+            Self::Directory(_) | Self::Stack(_) | Self::House(_) | Self::Mint(_) | Self::Revoke(_) => {
+                INTERNAL
+            }
         }
     }
 }
@@ -57,7 +59,9 @@ impl Local {
         env: &dyn Env,
         defaults: MapEnv,
     ) -> Result<Self, LocalError> {
-        let Mode::Dev(proof) = Mode::parse("dev")? else { return Err(UnknownMode::Env.into()) };
+        let Mode::Dev(proof) = Mode::parse("dev")? else {
+            return Err(UnknownMode::Env.into());
+        };
         let spool = tempfile::Builder::new().prefix("caracal-gateway-").tempdir()?;
         let stack = Devstack::start(proof, stack).await?;
         let dictated = MapEnv::new()
@@ -72,8 +76,14 @@ impl Local {
             .with("AUDIT_REPLAY_DIR", spool.path());
         // A default only: where the environment says production, these commands are refused.
         let defaults = defaults.with("CARACAL_ENV", "dev");
-        let chosen = Layered { first: env, then: &defaults };
-        let all = Layered { first: &dictated, then: &chosen };
+        let chosen = Layered {
+            first: env,
+            then: &defaults,
+        };
+        let all = Layered {
+            first: &dictated,
+            then: &chosen,
+        };
         let (config, warnings) = Config::load_embedded(&all, now())?;
         let house = wiring::embedded(config, &warnings, &stack).await?;
         Ok(Self { stack, house, spool })

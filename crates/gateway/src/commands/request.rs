@@ -39,7 +39,11 @@ where
     // What goes wrong on the connection is told to the request or to its body.
     connection.spawn(async move { driver.await.unwrap_or_default() });
     let (head, body) = sender.send_request(request).await?.into_parts();
-    Ok(Answer { head, body, _connection: connection })
+    Ok(Answer {
+        head,
+        body,
+        _connection: connection,
+    })
 }
 
 impl Answer {
@@ -50,7 +54,11 @@ impl Answer {
 
     /// Reads on until the body ends or `most` bytes have come.
     pub(super) async fn rest(mut self, most: usize) -> Ended {
-        let mut ended = Ended { bytes: Vec::new(), trailers: None, whole: false };
+        let mut ended = Ended {
+            bytes: Vec::new(),
+            trailers: None,
+            whole: false,
+        };
         loop {
             match self.body.frame().await {
                 None => {

@@ -91,14 +91,19 @@ async fn minted(arguments: &MintArgs, env: &dyn Env) -> Result<String, MintError
     let body = answer.rest(LONGEST).await.bytes;
     if status == StatusCode::OK {
         let token: Token = serde_json::from_slice(&body).map_err(|_| MintError::NotAToken(status))?;
-        return printable(&token.access_token).then_some(token.access_token).ok_or(MintError::NotAToken(status));
+        return printable(&token.access_token)
+            .then_some(token.access_token)
+            .ok_or(MintError::NotAToken(status));
     }
     let Ok(refusal) = serde_json::from_slice::<Refusal>(&body) else {
         return Err(MintError::NotAToken(status));
     };
     let words = format!("{}: {}", refusal.error, refusal.error_description);
     // A terminal obeys control characters.
-    Err(MintError::Refused { status, words: words.chars().filter(|c| !c.is_control()).collect() })
+    Err(MintError::Refused {
+        status,
+        words: words.chars().filter(|c| !c.is_control()).collect(),
+    })
 }
 
 fn printable(token: &str) -> bool {
@@ -109,10 +114,18 @@ fn printable(token: &str) -> bool {
 fn secret(file: Option<&Path>, env: &dyn Env) -> Result<String, MintError> {
     let text = match file {
         Some(path) => std::fs::read_to_string(path).map_err(MintError::SecretFile)?,
-        None => env.get(SECRET).unwrap_or_default().into_string().map_err(|_| MintError::SecretText)?,
+        None => env
+            .get(SECRET)
+            .unwrap_or_default()
+            .into_string()
+            .map_err(|_| MintError::SecretText)?,
     };
     let secret = text.trim_end();
-    if secret.is_empty() { Err(MintError::NoSecret) } else { Ok(secret.to_owned()) }
+    if secret.is_empty() {
+        Err(MintError::NoSecret)
+    } else {
+        Ok(secret.to_owned())
+    }
 }
 
 fn form(arguments: &MintArgs, secret: &str) -> String {
@@ -174,11 +187,22 @@ impl Sts {
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(Full::new(bytes::Bytes::from(form)))
             .map_err(|_| MintError::Url)?;
-        let failed = |error| MintError::Connect { to: self.authority.clone(), error };
-        let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(failed)?;
+        let failed = |error| MintError::Connect {
+            to: self.authority.clone(),
+            error,
+        };
+        let stream = TcpStream::connect((self.host.as_str(), self.port))
+            .await
+            .map_err(failed)?;
         let Some(name) = &self.name else {
             // A name such as `localhost` is what the resolver makes of it.
-            return match stream.peer_addr().map_err(failed)?.ip().to_canonical().is_loopback() {
+            return match stream
+                .peer_addr()
+                .map_err(failed)?
+                .ip()
+                .to_canonical()
+                .is_loopback()
+            {
                 true => Ok(request::send(stream, request).await?),
                 false => Err(MintError::PlainText),
             };

@@ -7,7 +7,11 @@ async fn demo_sees_every_gate_hold_and_says_so() {
     let demo = Launch::new().arg("demo").finish().await;
     let text = demo.stdout.join("\n");
     assert_eq!(demo.code, Some(0), "{text}\n{}", demo.stderr.join("\n"));
-    let passed = demo.stdout.iter().filter(|line| line.contains("  pass  ")).count();
+    let passed = demo
+        .stdout
+        .iter()
+        .filter(|line| line.contains("  pass  "))
+        .count();
     assert_eq!(demo.stdout.last().unwrap(), &format!("{passed} passed, 0 failed"));
     assert!(passed >= 20, "{text}");
     assert!(!text.contains('\u{1b}'), "colours without a terminal: {text}");

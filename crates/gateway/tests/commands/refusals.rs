@@ -3,7 +3,9 @@
 use testkit::gateway::{Finished, Launch};
 
 async fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Finished {
-    let launch = arguments.iter().fold(Launch::new(), |launch, argument| launch.arg(*argument));
+    let launch = arguments
+        .iter()
+        .fold(Launch::new(), |launch, argument| launch.arg(*argument));
     launch.envs(variables.iter().copied()).finish().await
 }
 
@@ -13,7 +15,14 @@ async fn serve_without_configuration_names_every_variable_and_exits_78() {
         let refused = run(arguments, &[]).await;
         assert_eq!(refused.code, Some(78));
         assert!(refused.stderr.len() > 3, "{:?}", refused.stderr);
-        assert!(refused.stderr.iter().all(|line| line.starts_with("gateway config: ")), "{:?}", refused.stderr);
+        assert!(
+            refused
+                .stderr
+                .iter()
+                .all(|line| line.starts_with("gateway config: ")),
+            "{:?}",
+            refused.stderr
+        );
     }
 }
 
@@ -22,7 +31,14 @@ async fn check_prints_the_checklist_and_every_violation_and_exits_78() {
     let checked = run(&["check"], &[]).await;
     assert_eq!(checked.code, Some(78));
     assert_eq!(checked.stdout.len(), 11, "{:?}", checked.stdout);
-    assert!(checked.stderr.iter().any(|line| line.contains("DATABASE_URL is required")), "{:?}", checked.stderr);
+    assert!(
+        checked
+            .stderr
+            .iter()
+            .any(|line| line.contains("DATABASE_URL is required")),
+        "{:?}",
+        checked.stderr
+    );
 }
 
 #[tokio::test]
@@ -40,22 +56,48 @@ async fn dev_says_when_its_port_is_taken() {
     let port = taken.local_addr().unwrap().port().to_string();
     let refused = run(&["dev", "--port", &port], &[]).await;
     assert_eq!(refused.code, Some(70));
-    assert!(refused.stderr.iter().any(|line| line.contains(&format!("127.0.0.1:{port}"))), "{:?}", refused.stderr);
+    assert!(
+        refused
+            .stderr
+            .iter()
+            .any(|line| line.contains(&format!("127.0.0.1:{port}"))),
+        "{:?}",
+        refused.stderr
+    );
 }
 
 #[tokio::test]
 async fn token_mint_keeps_standard_output_for_the_mandate() {
-    let arguments = ["token", "mint", "--sts-url", "http://sts.example", "--client-id", "a", "--resource", "r"];
+    let arguments = [
+        "token",
+        "mint",
+        "--sts-url",
+        "http://sts.example",
+        "--client-id",
+        "a",
+        "--resource",
+        "r",
+    ];
     let refused = run(&arguments, &[("CARACAL_CLIENT_SECRET", "s3cret-value")]).await;
     assert_eq!((refused.code, refused.stdout.len()), (Some(1), 0));
-    assert_eq!(refused.stderr, ["token mint: --sts-url: plain http is for loopback only; use https"]);
+    assert_eq!(
+        refused.stderr,
+        ["token mint: --sts-url: plain http is for loopback only; use https"]
+    );
 }
 
 #[tokio::test]
 async fn help_lists_the_environment_and_version_is_one_line() {
     let help = run(&["--help"], &[]).await;
     assert_eq!(help.code, Some(0));
-    assert!(help.stdout.iter().any(|line| line.trim_start().starts_with("GATEWAY_STS_HMAC_KEY")));
+    assert!(
+        help.stdout
+            .iter()
+            .any(|line| line.trim_start().starts_with("GATEWAY_STS_HMAC_KEY"))
+    );
     let version = run(&["--version"], &[]).await;
-    assert_eq!(version.stdout, [concat!("caracal-gateway ", env!("CARGO_PKG_VERSION"))]);
+    assert_eq!(
+        version.stdout,
+        [concat!("caracal-gateway ", env!("CARGO_PKG_VERSION"))]
+    );
 }

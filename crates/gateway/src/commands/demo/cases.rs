@@ -19,17 +19,34 @@ pub(super) struct Case {
 type Cases = Result<Vec<Case>, LocalError>;
 
 fn case(gate: &'static str, sent: &'static str, ask: Ask, expect: Expect) -> Case {
-    Case { gate, sent, ask, expect }
+    Case {
+        gate,
+        sent,
+        ask,
+        expect,
+    }
 }
 
 fn refused(status: u16, error: &'static str, description: &'static str) -> Expect {
-    Expect::Refused { status, error, description }
+    Expect::Refused {
+        status,
+        error,
+        description,
+    }
 }
 
 /// What may cross, in each way to carry a credential.
 pub(super) fn crossings(scene: &Scene) -> Cases {
-    let get = |target, resource| scene.mandate(resource).map(|mandate| Ask::get(target, &mandate, resource));
-    let crosses = |resource, means| Expect::Crosses { resource, means, hidden: &[] };
+    let get = |target, resource| {
+        scene
+            .mandate(resource)
+            .map(|mandate| Ask::get(target, &mandate, resource))
+    };
+    let crosses = |resource, means| Expect::Crosses {
+        resource,
+        means,
+        hidden: &[],
+    };
     let spoofed = get("/report", MANDATE)?
         .method(Method::POST)
         .payload(Payload::Text("{\"amount\":12}"))
@@ -38,46 +55,46 @@ pub(super) fn crossings(scene: &Scene) -> Cases {
         .header("x-forwarded-for", "203.0.113.9");
     Ok(vec![
         case(
-            "crossing",
-            "GET /a%2Fb//c;v=1?q=%20, credential mode none",
+            "all",
+            "GET /a%2Fb//c;v=1?q=%20, mode none",
             get("/a%2Fb//c;v=1?q=%20", NONE)?,
-            crosses(NONE, "no credential upstream, path byte for byte"),
+            crosses(NONE, "path byte for byte, no credential"),
         ),
         case(
-            "crossing",
-            "GET /report, credential mode caracal_jwt",
+            "all",
+            "GET /report, mode caracal_jwt",
             get("/report", MANDATE)?,
-            crosses(MANDATE, "mandate exchanged for another bearer"),
+            crosses(MANDATE, "the resource mandate as bearer"),
         ),
         case(
-            "crossing",
-            "GET /report, credential mode provider_oauth",
+            "all",
+            "GET /report, mode provider_oauth",
             get("/report", "resource://oauth")?,
-            crosses("resource://oauth", "provider's token, mandate gone"),
+            crosses("resource://oauth", "the provider's token as bearer"),
         ),
         case(
-            "crossing",
-            "GET /report, credential mode provider_apikey",
+            "all",
+            "GET /report, mode provider_apikey",
             get("/report", "resource://key-header")?,
-            crosses("resource://key-header", "key in X-Api-Key, mandate gone"),
+            crosses("resource://key-header", "the provider's key in X-Api-Key"),
         ),
         case(
-            "crossing",
-            "GET ?api_key=guess, key in the query",
+            "all",
+            "GET /report?month=7&api_key=guess",
             get("/report?month=7&api_key=guess", "resource://key-query")?,
             Expect::Crosses {
                 resource: "resource://key-query",
-                means: "provider's key overrides the guess",
+                means: "the provider's key replaces the guess",
                 hidden: &["guess"],
             },
         ),
         case(
-            "crossing",
-            "POST with a forged client id and source address",
+            "all",
+            "POST, forged client id and address",
             spoofed,
             Expect::Crosses {
                 resource: MANDATE,
-                means: "body intact, forgeries stripped",
+                means: "body intact, forgeries gone",
                 hidden: &["somebody-else", "203.0.113.9"],
             },
         ),
@@ -86,19 +103,43 @@ pub(super) fn crossings(scene: &Scene) -> Cases {
 
 /// What is refused before the mandate is looked into.
 pub(super) fn preflight(scene: &Scene) -> Cases {
-    let get = |target| scene.mandate(MANDATE).map(|mandate| Ask::get(target, &mandate, MANDATE));
+    let get = |target| {
+        scene
+            .mandate(MANDATE)
+            .map(|mandate| Ask::get(target, &mandate, MANDATE))
+    };
     let ambiguous = || refused(400, "invalid_token", "ambiguous request headers");
     let traversal = || refused(400, "invalid_token", "path traversal not permitted");
     let not_allowed = || refused(405, "invalid_request", "method not allowed");
     let too_long = Payload::Declared(10 * 1024 * 1024 + 1);
     Ok(vec![
-        case("   ingress", "CONNECT 127.0.0.1:22", get("127.0.0.1:22")?.method(Method::CONNECT), not_allowed()),
-        case("   ingress", "TRACE /report", get("/report")?.method(Method::TRACE), not_allowed()),
-        case(" 1 framing", "two Authorization headers", get("/report")?.bearer("another"), ambiguous()),
-        case(" 1 framing", "X_Caracal_Resource beside the real one", get("/report")?.header("x_caracal_resource", NONE), ambiguous()),
+        case(
+            "listener",
+            "CONNECT 127.0.0.1:22",
+            get("127.0.0.1:22")?.method(Method::CONNECT),
+            not_allowed(),
+        ),
+        case(
+            "listener",
+            "TRACE /report",
+            get("/report")?.method(Method::TRACE),
+            not_allowed(),
+        ),
         case(
             " 1 framing",
-            "a body declared one byte over the limit",
+            "two Authorization headers",
+            get("/report")?.bearer("another"),
+            ambiguous(),
+        ),
+        case(
+            " 1 framing",
+            "X_Caracal_Resource beside the real one",
+            get("/report")?.header("x_caracal_resource", NONE),
+            ambiguous(),
+        ),
+        case(
+            " 1 framing",
+            "a declared body one byte too long",
             get("/report")?.method(Method::POST).payload(too_long),
             refused(413, "payload_too_large", "request body too large"),
         ),
@@ -109,7 +150,7 @@ pub(super) fn preflight(scene: &Scene) -> Cases {
             refused(401, "invalid_token", "missing bearer token"),
         ),
         case(
-            " 3 bearer size",
+            " 3 bearer",
             "a bearer of 4097 bytes",
             Ask::get("/report", &"x".repeat(4097), MANDATE),
             refused(401, "invalid_token", "bearer token too large"),
@@ -120,8 +161,18 @@ pub(super) fn preflight(scene: &Scene) -> Cases {
             Ask::bare("/report").bearer(&scene.mandate(MANDATE)?),
             refused(400, "invalid_token", "missing routing headers"),
         ),
-        case(" 5 path", "GET /reports/../admin", get("/reports/../admin")?, traversal()),
-        case(" 5 path", "GET /reports/%252e%252e%255cadmin", get("/reports/%252e%252e%255cadmin")?, traversal()),
+        case(
+            " 5 path",
+            "GET /reports/../admin",
+            get("/reports/../admin")?,
+            traversal(),
+        ),
+        case(
+            " 5 path",
+            "GET /reports/%252e%252e%255cadmin",
+            get("/reports/%252e%252e%255cadmin")?,
+            traversal(),
+        ),
     ])
 }
 
@@ -131,19 +182,46 @@ pub(super) fn token(scene: &Scene) -> Cases {
     let malformed = || refused(401, "invalid_token", "malformed bearer token");
     let bad_signature = || refused(401, "invalid_token", "bearer signature invalid");
     let unsigned = scene.signed("none", &json!({}))?;
-    let unsigned = unsigned.rsplit_once('.').map(|(signed, _)| format!("{signed}.")).unwrap_or_default();
+    let unsigned = unsigned
+        .rsplit_once('.')
+        .map(|(signed, _)| format!("{signed}."))
+        .unwrap_or_default();
     let mut expiring = scene.stack.request_for(MANDATE);
     expiring.ttl_seconds = Some(30);
     Ok(vec![
-        case(" 6 token form", "a bearer that is no token", get("not-a-token"), malformed()),
-        case(" 6 token form", "alg none and no signature", get(&unsigned), malformed()),
-        case(" 6 token form", "alg HS256", get(&scene.signed("HS256", &json!({}))?), malformed()),
-        case(" 6 token form", "a life of 25 hours in a single-use mandate", get(&scene.signed("ES256", &json!({ "exp": now() + 25 * 3600 }))?), malformed()),
+        case(
+            " 6 token",
+            "a bearer that is no token",
+            get("not-a-token"),
+            malformed(),
+        ),
+        case(
+            " 6 token",
+            "alg none and no signature",
+            get(&unsigned),
+            malformed(),
+        ),
+        case(
+            " 6 token",
+            "alg HS256",
+            get(&scene.signed("HS256", &json!({}))?),
+            malformed(),
+        ),
+        case(
+            " 6 token",
+            "a single-use mandate for 25 hours",
+            get(&scene.signed("ES256", &json!({ "exp": now() + 25 * 3600 }))?),
+            malformed(),
+        ),
         case(
             " 7 expiry",
-            "30 seconds left of a mandate",
+            "a mandate with 30 seconds left",
             get(&scene.mandate_as(expiring)?),
-            refused(401, "credential_expired_not_renewable", "credential expiring within pre-flight window"),
+            refused(
+                401,
+                "credential_expired_not_renewable",
+                "credential expiring within pre-flight window",
+            ),
         ),
         case(
             " 7 expiry",
@@ -157,8 +235,18 @@ pub(super) fn token(scene: &Scene) -> Cases {
             get(&scene.signed("ES256", &json!({ "zone_id": null }))?),
             refused(401, "invalid_token", "missing token zone"),
         ),
-        case(" 8 zone", "a zone that does not exist", get(&scene.signed("ES256", &json!({ "zone_id": "zone-nowhere" }))?), bad_signature()),
-        case(" 9 signature", "one character of the signature changed", get(&forged(&scene.mandate(MANDATE)?)), bad_signature()),
+        case(
+            " 8 zone",
+            "a zone that does not exist",
+            get(&scene.signed("ES256", &json!({ "zone_id": "zone-nowhere" }))?),
+            bad_signature(),
+        ),
+        case(
+            " 9 signature",
+            "one character of it changed",
+            get(&forged(&scene.mandate(MANDATE)?)),
+            bad_signature(),
+        ),
     ])
 }
 
@@ -172,7 +260,7 @@ pub(super) fn binding(scene: &Scene) -> Cases {
             refused(403, "access_denied", "resource not configured"),
         ),
         case(
-            "11 egress guard",
+            "11 egress",
             "a resource bound to 169.254.169.254",
             Ask::get("/report", &scene.mandate(METADATA)?, METADATA),
             refused(502, "internal_error", "upstream not addressable"),
@@ -189,7 +277,11 @@ pub(super) fn exchange(scene: &Scene) -> Cases {
             "14 replay",
             "a mandate for the first time",
             get(&once, MANDATE),
-            Expect::Crosses { resource: MANDATE, means: "crosses, and is spent", hidden: &[] },
+            Expect::Crosses {
+                resource: MANDATE,
+                means: "crosses, and is spent",
+                hidden: &[],
+            },
         ),
         case(
             "14 replay",
@@ -205,13 +297,16 @@ pub(super) fn exchange(scene: &Scene) -> Cases {
         ),
         case(
             "15 exchange",
-            "an application that is not the resource's",
-            get(&scene.signed("ES256", &json!({ "client_id": format!("not-{APP}") }))?, MANDATE),
+            "another application's mandate",
+            get(
+                &scene.signed("ES256", &json!({ "client_id": format!("not-{APP}") }))?,
+                MANDATE,
+            ),
             refused(403, "access_denied", "authority record client mismatch"),
         ),
         case(
             "15 exchange",
-            "an STS that directs elsewhere than the binding",
+            "an STS that directs elsewhere",
             get(&scene.mandate(HIJACKED)?, HIJACKED),
             refused(502, "internal_error", "upstream not addressable"),
         ),
@@ -220,7 +315,9 @@ pub(super) fn exchange(scene: &Scene) -> Cases {
 
 /// A token whose signature is another one of the same form.
 fn forged(token: &str) -> String {
-    let Some((signed, signature)) = token.rsplit_once('.') else { return String::new() };
+    let Some((signed, signature)) = token.rsplit_once('.') else {
+        return String::new();
+    };
     let first = if signature.starts_with('A') { 'B' } else { 'A' };
     format!("{signed}.{first}{}", signature.get(1..).unwrap_or_default())
 }

@@ -52,7 +52,12 @@ impl Ask {
 
     /// `GET` without any header of its own.
     pub(super) fn bare(target: &'static str) -> Self {
-        Self { method: Method::GET, target, headers: Vec::new(), payload: Payload::None }
+        Self {
+            method: Method::GET,
+            target,
+            headers: Vec::new(),
+            payload: Payload::None,
+        }
     }
 
     pub(super) fn bearer(self, token: &str) -> Self {
@@ -93,16 +98,25 @@ impl Client {
         let answer = self.open(ask).await?;
         let (status, headers) = (answer.head.status.as_u16(), answer.head.headers.clone());
         let ended = timeout(WITHIN, answer.rest(LONGEST)).await;
-        let ended = ended.map_err(|_| format!("{status}, but no end of the body within {} s", WITHIN.as_secs()))?;
-        Ok(Reply { status, headers, ended })
+        let ended =
+            ended.map_err(|_| format!("{status}, but no end of the body within {} s", WITHIN.as_secs()))?;
+        Ok(Reply {
+            status,
+            headers,
+            ended,
+        })
     }
 
     /// The answer's head, with its body still under way.
     pub(super) async fn open(&self, ask: &Ask) -> Result<Answer, String> {
         let sent = async {
-            let stream = TcpStream::connect(self.gateway).await.map_err(|error| error.to_string())?;
+            let stream = TcpStream::connect(self.gateway)
+                .await
+                .map_err(|error| error.to_string())?;
             let request = self.request(ask).map_err(|error| error.to_string())?;
-            request::send(stream, request).await.map_err(|error| error.to_string())
+            request::send(stream, request)
+                .await
+                .map_err(|error| error.to_string())
         };
         timeout(WITHIN, sent)
             .await

@@ -30,7 +30,10 @@ pub(super) async fn keys_unavailable(stage: &Stage<'_>) -> Result<Row, LocalErro
         ask: Ask::get("/report", &scene.mandate(DARK)?, DARK),
         expect: unavailable("authority_unavailable", "signing keys unavailable"),
     };
-    scene.stack.script().set(Scope::Jwks, RawAnswer::new(503, "text/plain", "out of order"));
+    scene
+        .stack
+        .script()
+        .set(Scope::Jwks, RawAnswer::new(503, "text/plain", "out of order"));
     let row = stage.play(case).await;
     scene.stack.script().clear(&Scope::Jwks);
     Ok(row)
@@ -41,12 +44,15 @@ pub(super) async fn circuit(stage: &Stage<'_>) -> Result<Row, LocalError> {
     let scene = stage.scene;
     for _ in 0..FAILURES {
         // What a failing STS says is passed on; here only the last answer counts.
-        let _failed = stage.client.ask(&Ask::get("/report", &scene.mandate(FRAIL)?, FRAIL)).await;
+        let _failed = stage
+            .client
+            .ask(&Ask::get("/report", &scene.mandate(FRAIL)?, FRAIL))
+            .await;
     }
     let before = scene.stack.sts().counts().exchanges;
     let case = Case {
         gate: "12 circuit",
-        sent: "one more request after five failures of the STS",
+        sent: "a request after five STS failures",
         ask: Ask::get("/report", &scene.mandate(FRAIL)?, FRAIL),
         expect: unavailable("sts_unavailable", "sts unavailable"),
     };
@@ -58,7 +64,11 @@ pub(super) async fn circuit(stage: &Stage<'_>) -> Result<Row, LocalError> {
 }
 
 fn unavailable(error: &'static str, description: &'static str) -> Expect {
-    Expect::Refused { status: 503, error, description }
+    Expect::Refused {
+        status: 503,
+        error,
+        description,
+    }
 }
 
 /// Two silent streams rest on one session; it is revoked, and both end. What comes later on that
@@ -75,28 +85,36 @@ pub(super) async fn revocation(stage: &Stage<'_>) -> Result<Vec<Row>, LocalError
     let without = Ask::get(SILENT_STREAM, &scene.mandate_as(same_session())?, MANDATE);
     let streams = (opened(stage, &with_trailers).await, opened(stage, &without).await);
     let revoked_at = clock::instant();
-    scene.stack.revoke(Revocation { kind: AnchorKind::Session, id: first.sid.clone(), zone: ZONE.into() })?;
+    scene.stack.revoke(Revocation {
+        kind: AnchorKind::Session,
+        id: first.sid.clone(),
+        zone: ZONE.into(),
+    })?;
     let ends = tokio::join!(ended(streams.0, revoked_at), ended(streams.1, revoked_at));
     let refused = Case {
         gate: "10 revocation",
         sent: "a fresh mandate of that session",
         ask: Ask::get("/report", &scene.mandate_as(same_session())?, MANDATE),
-        expect: Expect::Refused { status: 401, error: "invalid_token", description: "session revoked" },
+        expect: Expect::Refused {
+            status: 401,
+            error: "invalid_token",
+            description: "session revoked",
+        },
     };
     Ok(vec![
         row(
-            "a silent SSE stream (TE: trailers), then a revocation",
-            "ends with X-Caracal-Revoked: true",
+            "a silent stream, TE: trailers; revoked",
+            "ended, trailer X-Caracal-Revoked: true",
             ends.0.and_then(|(end, took)| match revoked_trailer(&end) {
-                Some("true") if end.whole => Ok(format!("{} after the revocation", milliseconds(took))),
+                Some("true") if end.whole => Ok(format!("after {}", milliseconds(took))),
                 _ => Err(told(&end)),
             }),
         ),
         row(
-            "the same without TE",
-            "cut: no last chunk, visibly incomplete",
+            "a silent stream, no TE; revoked",
+            "cut, visibly incomplete (no last chunk)",
             ends.1.and_then(|(end, took)| match end.whole {
-                false => Ok(format!("{} after the revocation", milliseconds(took))),
+                false => Ok(format!("after {}", milliseconds(took))),
                 true => Err(told(&end)),
             }),
         ),
@@ -105,7 +123,12 @@ pub(super) async fn revocation(stage: &Stage<'_>) -> Result<Vec<Row>, LocalError
 }
 
 fn row(sent: &str, expected: &str, outcome: Result<String, String>) -> Row {
-    Row { gate: "10 revocation", sent: sent.to_owned(), expected: expected.to_owned(), outcome }
+    Row {
+        gate: "10 revocation",
+        sent: sent.to_owned(),
+        expected: expected.to_owned(),
+        outcome,
+    }
 }
 
 /// A stream whose first event has arrived.
@@ -122,7 +145,9 @@ async fn opened(stage: &Stage<'_>, ask: &Ask) -> Result<Answer, String> {
 async fn ended(stream: Result<Answer, String>, since: Instant) -> Result<(Ended, Duration), String> {
     let ended = timeout(WITHIN, stream?.rest(usize::MAX)).await;
     let took = clock::instant().duration_since(since);
-    ended.map(|end| (end, took)).map_err(|_| format!("still open {} after the revocation", milliseconds(took)))
+    ended
+        .map(|end| (end, took))
+        .map_err(|_| format!("still open {} after the revocation", milliseconds(took)))
 }
 
 fn revoked_trailer(end: &Ended) -> Option<&str> {

@@ -16,20 +16,25 @@ pub(super) fn rows(scene: &Scene, stream: &[Shipment]) -> Vec<Row> {
     let crossed = scene.stack.upstream().counts().requests;
     vec![
         row(
-            format!("all {crossed} requests that reached the upstream"),
-            "one signed event for each in the audit stream",
+            format!("the {crossed} requests that crossed"),
+            "one signed event each",
             crossings(stream, crossed),
         ),
         row(
-            format!("all {} events", stream.len()),
-            "no mandate, credential or query in any of them",
+            format!("all {} events of the audit stream", stream.len()),
+            "no mandate, credential, query or body",
             secrets(scene, stream),
         ),
     ]
 }
 
 fn row(sent: String, expected: &str, outcome: Result<String, String>) -> Row {
-    Row { gate: "   evidence", sent, expected: expected.to_owned(), outcome }
+    Row {
+        gate: "13 evidence",
+        sent,
+        expected: expected.to_owned(),
+        outcome,
+    }
 }
 
 fn crossings(stream: &[Shipment], crossed: u64) -> Result<String, String> {
@@ -40,7 +45,10 @@ fn crossings(stream: &[Shipment], crossed: u64) -> Result<String, String> {
         (ids, signed) if ids as u64 == crossed && ids == allowed.len() && signed == ids => {
             Ok(format!("{ids} events"))
         }
-        (ids, signed) => Err(format!("{} events, {ids} ids, {signed} signatures", allowed.len())),
+        (ids, signed) => Err(format!(
+            "{} events, {ids} ids, {signed} signatures",
+            allowed.len()
+        )),
     }
 }
 

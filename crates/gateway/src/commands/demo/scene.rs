@@ -1,7 +1,9 @@
 //! What the demo runs against: the standard stack, and resources that go wrong on purpose.
 
-use devstack::{Client, Credential, Devstack, MintRequest, RawAnswer, Resource, Scope, Secret, StackConfig, Target};
 use devstack::{Answer, Refusal};
+use devstack::{
+    Client, Credential, Devstack, MintRequest, RawAnswer, Resource, Scope, Secret, StackConfig, Target,
+};
 use serde_json::{Value, json};
 
 use crate::clock;
@@ -44,7 +46,11 @@ pub(super) fn config() -> Result<StackConfig, devstack::Error> {
     let mut config = StackConfig::standard()?;
     for zone in [DARK_ZONE, FRAIL_ZONE] {
         config.zones.push(zone.into());
-        config.clients.push(Client { zone: zone.into(), id: APP.into(), secret: Secret::random()? });
+        config.clients.push(Client {
+            zone: zone.into(),
+            id: APP.into(),
+            secret: Secret::random()?,
+        });
     }
     let echo = || Target::Echo(String::new());
     config.resources.extend([
@@ -74,24 +80,33 @@ impl Scene {
     /// Puts the faults in force.
     pub(super) fn new(stack: Devstack, resources: Vec<Resource>) -> Self {
         let elsewhere = json!({ "url": METADATA_URL, "auth_mode": "none" }).to_string();
-        stack.script().set(Scope::Resource(HIJACKED.into()), Answer::Directive(elsewhere));
+        stack
+            .script()
+            .set(Scope::Resource(HIJACKED.into()), Answer::Directive(elsewhere));
         let fault = r#"{"error":"internal_error","error_description":"out of order"}"#;
-        stack.script().set(Scope::Resource(FRAIL.into()), RawAnswer::new(500, "application/json", fault));
+        stack.script().set(
+            Scope::Resource(FRAIL.into()),
+            RawAnswer::new(500, "application/json", fault),
+        );
         Self { stack, resources }
     }
 
     /// The resource as the stack knows it.
     pub(super) fn resource(&self, identifier: &str) -> Option<&Resource> {
-        self.resources.iter().find(|resource| resource.identifier == identifier)
+        self.resources
+            .iter()
+            .find(|resource| resource.identifier == identifier)
     }
 
     /// Every secret that must stay where it belongs, with its name.
     pub(super) fn provider_secrets(&self) -> impl Iterator<Item = &Secret> {
-        self.resources.iter().filter_map(|resource| match &resource.credential {
-            Credential::None | Credential::CaracalJwt => None,
-            Credential::ProviderOauth { token, .. } => Some(token),
-            Credential::ApiKeyHeader { key, .. } | Credential::ApiKeyQuery { key, .. } => Some(key),
-        })
+        self.resources
+            .iter()
+            .filter_map(|resource| match &resource.credential {
+                Credential::None | Credential::CaracalJwt => None,
+                Credential::ProviderOauth { token, .. } => Some(token),
+                Credential::ApiKeyHeader { key, .. } | Credential::ApiKeyQuery { key, .. } => Some(key),
+            })
     }
 
     /// A fresh mandate for one request to a resource.
@@ -111,7 +126,10 @@ impl Scene {
             claims.extend(change.clone());
             claims.retain(|_, value| !value.is_null());
         }
-        let token = self.stack.sts().sign_literally(ZONE, &header.to_string(), &claims.to_string())?;
+        let token = self
+            .stack
+            .sts()
+            .sign_literally(ZONE, &header.to_string(), &claims.to_string())?;
         Ok(token.expose().to_owned())
     }
 

@@ -16,16 +16,26 @@ pub(super) struct Stage<'s> {
 impl Stage<'_> {
     /// Sends the request of a case and judges the answer.
     pub(super) async fn play(&self, case: Case) -> Row {
-        let Case { gate, sent, ask, expect } = case;
+        let Case {
+            gate,
+            sent,
+            ask,
+            expect,
+        } = case;
         let before = self.scene.stack.upstream().counts().requests;
         let start = clock::instant();
         let replied = self.client.ask(&ask).await;
         let took = clock::instant().duration_since(start);
         let outcome = replied.and_then(|reply| {
             expect.judge(self.scene, &ask, &reply, before)?;
-            Ok(format!("{} in {}", reply.status, milliseconds(took)))
+            Ok(format!("{}  {}", reply.status, milliseconds(took)))
         });
-        Row { gate, sent: sent.to_owned(), expected: expect.words(), outcome }
+        Row {
+            gate,
+            sent: sent.to_owned(),
+            expected: expect.words(),
+            outcome,
+        }
     }
 
     /// Plays cases one after the other.

@@ -2,9 +2,15 @@
 
 use std::fmt::Write as _;
 
+/// Rows that belong together.
+pub(super) struct Section {
+    pub(super) title: &'static str,
+    pub(super) rows: Vec<Row>,
+}
+
 /// One row.
 pub(super) struct Row {
-    /// The gate that decides.
+    /// The gate that decides, with its number in the walk.
     pub(super) gate: &'static str,
     /// What was sent.
     pub(super) sent: String,
@@ -29,36 +35,42 @@ const RED: &str = "\u{1b}[1;31m";
 const PLAIN: &str = "\u{1b}[0m";
 
 /// Draws the table and its closing line; colours are for terminals.
-pub(super) fn render(rows: &[Row], colours: bool) -> String {
+pub(super) fn render(sections: &[Section], colours: bool) -> String {
     let paint = |colour: &'static str| if colours { colour } else { "" };
     let plain = paint(PLAIN);
-    let widths = widths(rows);
-    let mut text = String::new();
+    let widths = widths(sections);
     let headings = line(&widths, HEADINGS);
-    // Writing to a `String` cannot fail.
-    let _ = writeln!(text, "{}{headings}{OUTCOME}{plain}", paint(BOLD));
-    for row in rows {
-        let cells = line(&widths, row.cells());
-        let _ = match &row.outcome {
-            Ok(seen) => writeln!(text, "{cells}{}pass{plain}  {seen}", paint(GREEN)),
-            Err(seen) => writeln!(text, "{cells}{}FAIL{plain}\n        got: {seen}", paint(RED)),
-        };
+    let mut text = format!("{}{headings}{OUTCOME}{plain}\n", paint(BOLD));
+    for section in sections {
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(text, "\n{}{}{plain}", paint(BOLD), section.title);
+        for row in &section.rows {
+            let cells = line(&widths, row.cells());
+            let _ = match &row.outcome {
+                Ok(seen) => writeln!(text, "{cells}{}pass{plain}  {seen}", paint(GREEN)),
+                Err(seen) => writeln!(text, "{cells}{}FAIL{plain}\n        got: {seen}", paint(RED)),
+            };
+        }
     }
-    let failed = failed(rows);
+    let (rows, failed) = (rows(sections).count(), failed(sections));
     let colour = paint(if failed == 0 { GREEN } else { RED });
-    let _ = writeln!(text, "\n{colour}{} passed, {failed} failed{plain}", rows.len() - failed);
+    let _ = writeln!(text, "\n{colour}{} passed, {failed} failed{plain}", rows - failed);
     text
 }
 
 /// How many rows are not as expected.
-pub(super) fn failed(rows: &[Row]) -> usize {
-    rows.iter().filter(|row| row.outcome.is_err()).count()
+pub(super) fn failed(sections: &[Section]) -> usize {
+    rows(sections).filter(|row| row.outcome.is_err()).count()
+}
+
+fn rows(sections: &[Section]) -> impl Iterator<Item = &Row> {
+    sections.iter().flat_map(|section| &section.rows)
 }
 
 /// The width of each column in characters.
-fn widths(rows: &[Row]) -> [usize; 3] {
+fn widths(sections: &[Section]) -> [usize; 3] {
     let mut widths = HEADINGS.map(str::len);
-    for row in rows {
+    for row in rows(sections) {
         for (width, cell) in widths.iter_mut().zip(row.cells()) {
             *width = (*width).max(cell.chars().count());
         }
@@ -67,29 +79,39 @@ fn widths(rows: &[Row]) -> [usize; 3] {
 }
 
 fn line(widths: &[usize; 3], cells: [&str; 3]) -> String {
-    widths.iter().zip(cells).fold(String::new(), |mut line, (width, cell)| {
-        let _ = write!(line, "{cell:<width$}  ");
-        line
-    })
+    widths
+        .iter()
+        .zip(cells)
+        .fold(String::new(), |mut line, (width, cell)| {
+            let _ = write!(line, "{cell:<width$}  ");
+            line
+        })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn rows() -> [Row; 2] {
+    fn sections() -> [Section; 2] {
+        let row = |gate, sent: &str, expected: &str, outcome| Row {
+            gate,
+            sent: sent.into(),
+            expected: expected.into(),
+            outcome,
+        };
         [
-            Row {
-                gate: "crossing",
-                sent: "a mandate".into(),
-                expected: "200".into(),
-                outcome: Ok("0.4 ms".into()),
+            Section {
+                title: "Crossings",
+                rows: vec![row("all", "a mandate", "200", Ok("200  0.4 ms".into()))],
             },
-            Row {
-                gate: " 5 path",
-                sent: "GET /á/../b".into(),
-                expected: "400 path traversal".into(),
-                outcome: Err("200 {}".into()),
+            Section {
+                title: "Preflight",
+                rows: vec![row(
+                    " 5 path",
+                    "GET /á/../b",
+                    "400 path traversal",
+                    Err("200 {}".into()),
+                )],
             },
         ]
     }
@@ -97,24 +119,28 @@ mod tests {
     #[test]
     fn columns_are_aligned_and_a_difference_is_told_below_its_row() {
         let expect = "\
-GATE      SENT         EXPECTED            OUTCOME
-crossing  a mandate    200                 pass  0.4 ms
- 5 path   GET /á/../b  400 path traversal  FAIL
+GATE     SENT         EXPECTED            OUTCOME
+
+Crossings
+all      a mandate    200                 pass  200  0.4 ms
+
+Preflight
+ 5 path  GET /á/../b  400 path traversal  FAIL
         got: 200 {}
 
 1 passed, 1 failed
 ";
-        assert_eq!(render(&rows(), false), expect);
-        assert_eq!(failed(&rows()), 1);
+        assert_eq!(render(&sections(), false), expect);
+        assert_eq!(failed(&sections()), 1);
     }
 
     #[test]
     fn colours_change_nothing_but_colours() {
-        let mut coloured = render(&rows(), true);
+        let mut coloured = render(&sections(), true);
         assert!(coloured.contains(RED) && coloured.contains(GREEN));
         for code in [BOLD, GREEN, RED, PLAIN] {
             coloured = coloured.replace(code, "");
         }
-        assert_eq!(coloured, render(&rows(), false));
+        assert_eq!(coloured, render(&sections(), false));
     }
 }

@@ -24,15 +24,26 @@ struct Section {
 impl Guide {
     /// Mints the mandates and writes every command out. `program` is this binary.
     pub(super) fn new(gateway: &str, stack: &Devstack, program: &Path) -> Result<Self, Refusal> {
-        let request = MintRequest { ttl_seconds: Some(TTL), ..stack.request_for(RESOURCE) };
+        let request = MintRequest {
+            ttl_seconds: Some(TTL),
+            ..stack.request_for(RESOURCE)
+        };
         let mandate = stack.mint(&request)?;
         let stream = stack.mint(&request)?;
         let sts = stack.sts_url();
-        let resources: Vec<_> = stack.bindings().iter().map(|binding| binding.resource.as_str()).collect();
+        let resources: Vec<_> = stack
+            .bindings()
+            .iter()
+            .map(|binding| binding.resource.as_str())
+            .collect();
         let places = vec![
             ("gateway", gateway.to_owned(), "what agents call"),
             ("STS", sts.to_owned(), "mints mandates, exchanges them, revokes"),
-            ("upstream", stack.upstream_url().to_owned(), "echoes what reaches it"),
+            (
+                "upstream",
+                stack.upstream_url().to_owned(),
+                "echoes what reaches it",
+            ),
             ("resources", resources.join(" "), ""),
         ];
         let call = format!(
@@ -40,13 +51,16 @@ impl Guide {
         );
         let sections = vec![
             section(
-                "A mandate for one request, and the request: the upstream shows that another bearer reached it",
+                "Allowed: a mandate is good for one request; the upstream shows what reached it, another bearer",
                 [format!("MANDATE={}", mandate.token.expose()), call.clone()],
             ),
-            section("Replay: the same mandate again is refused", [call]),
-            section("Another mandate", next_mandate(stack, &request, program)),
+            section("Refused: the same mandate again is a replay", [call]),
             section(
-                "A live stream, one event each second",
+                "The next mandate, for the same request",
+                next_mandate(stack, &request, program),
+            ),
+            section(
+                "A live stream: one event each second",
                 [
                     format!("STREAM={}", stream.token.expose()),
                     format!(
@@ -54,19 +68,31 @@ impl Guide {
                     ),
                 ],
             ),
-            section("Revoke the stream's session, from another terminal: the stream breaks off", [revoke(stack, &stream, &request)]),
+            section(
+                "Revoked: from another terminal, end the session that the stream rests on, and the stream is cut",
+                [revoke(stack, &stream, &request)],
+            ),
         ];
         Ok(Self { places, sections })
     }
 
     /// The guide as text, headings emphasised where a terminal shows it.
     pub(super) fn render(&self, terminal: bool) -> String {
-        let (bold, plain) = if terminal { ("\u{1b}[1m", "\u{1b}[0m") } else { ("", "") };
-        let mut text =
-            format!("\n{bold}Caracal Gateway, development stack{plain}: on loopback, in memory, gone at Ctrl-C\n\n");
+        let (bold, plain) = if terminal {
+            ("\u{1b}[1m", "\u{1b}[0m")
+        } else {
+            ("", "")
+        };
+        let mut text = format!(
+            "\n{bold}Caracal Gateway, development stack{plain}: on loopback, in memory, gone at Ctrl-C\n\n"
+        );
         for (name, place, meaning) in &self.places {
             // Writing to a `String` cannot fail.
-            let _ = writeln!(text, "{}", format!("  {name:<10} {place:<24} {meaning}").trim_end());
+            let _ = writeln!(
+                text,
+                "{}",
+                format!("  {name:<10} {place:<24} {meaning}").trim_end()
+            );
         }
         for (number, section) in self.sections.iter().enumerate() {
             let _ = writeln!(text, "\n{bold}{}. {}{plain}\n", number + 1, section.heading);
@@ -80,11 +106,17 @@ impl Guide {
 }
 
 fn section(heading: &str, commands: impl IntoIterator<Item = String>) -> Section {
-    Section { heading: heading.to_owned(), commands: commands.into_iter().collect() }
+    Section {
+        heading: heading.to_owned(),
+        commands: commands.into_iter().collect(),
+    }
 }
 
 fn next_mandate(stack: &Devstack, request: &MintRequest, program: &Path) -> Vec<String> {
-    let secret = stack.clients().iter().find(|client| client.id == request.client_id);
+    let secret = stack
+        .clients()
+        .iter()
+        .find(|client| client.id == request.client_id);
     let secret = secret.map(|client| client.secret.expose()).unwrap_or_default();
     vec![
         format!("export CARACAL_CLIENT_SECRET={secret}"),
