@@ -21,7 +21,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::mpsc;
 
 use lookup::{Asked, Lookups};
-use snapshot::Snapshot;
+pub(crate) use snapshot::Snapshot;
 
 /// The bindings in memory.
 pub struct PostgresBindings {

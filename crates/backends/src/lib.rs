@@ -1,15 +1,19 @@
 //! The ports of admission and evidence made real: Redis, PostgreSQL, STS over HTTP and DNS, and the embedded ones.
 
-pub mod audit_stream;
-pub mod bindings;
-mod pause;
-pub mod pem;
-pub mod postgres;
-pub mod redis;
-pub mod replay;
-pub mod revocation;
 pub mod dns;
 pub mod http;
 pub mod jwks;
 pub mod sts;
 pub mod tls;
+
+pub mod audit_stream;
+pub mod bindings;
+pub mod postgres;
+pub mod redis;
+pub mod replay;
+pub mod revocation;
+
+pub mod embedded;
+
+mod pause;
+pub mod pem;

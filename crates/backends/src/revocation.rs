@@ -13,6 +13,7 @@
 
 mod anchor;
 mod counters;
+mod memory;
 mod message;
 mod signature;
 mod snapshot;
@@ -24,6 +25,7 @@ mod watch;
 
 pub use anchor::Kind;
 pub use counters::RevocationCounters;
+pub use memory::MemoryRevocations;
 pub use signature::StreamsKey;
 pub use snapshots::Snapshots;
 pub use state::{RevocationConfig, RevocationState, RevocationStatus};

@@ -7,7 +7,7 @@ use admission::binding::Binding;
 
 /// All bindings at one moment. A clone is cheap: it shares the zones.
 #[derive(Clone, Default)]
-pub(super) struct Snapshot {
+pub(crate) struct Snapshot {
     zones: HashMap<Box<str>, Arc<Zone>>,
     bindings: usize,
 }
@@ -15,7 +15,7 @@ pub(super) struct Snapshot {
 type Zone = HashMap<Box<str>, Arc<Binding>>;
 
 impl Snapshot {
-    pub(super) fn of(bindings: impl IntoIterator<Item = Binding>) -> Self {
+    pub(crate) fn of(bindings: impl IntoIterator<Item = Binding>) -> Self {
         let mut zones: HashMap<Box<str>, Zone> = HashMap::new();
         for binding in bindings {
             zones
@@ -28,15 +28,15 @@ impl Snapshot {
         Self { zones, bindings }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.bindings
     }
 
-    pub(super) fn has_zone(&self, zone: &str) -> bool {
+    pub(crate) fn has_zone(&self, zone: &str) -> bool {
         self.zones.contains_key(zone)
     }
 
-    pub(super) fn find(&self, zone: &str, resource: &str) -> Option<Arc<Binding>> {
+    pub(crate) fn find(&self, zone: &str, resource: &str) -> Option<Arc<Binding>> {
         self.zones.get(zone)?.get(resource).cloned()
     }
 

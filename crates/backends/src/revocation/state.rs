@@ -17,7 +17,7 @@ use super::table::{Announcement, Table};
 use super::watch::AnchorWatch;
 
 /// The longest silence of the streams with which the state still counts as fresh.
-const CONTACT_MAX_AGE: Duration = Duration::from_secs(70);
+pub(super) const CONTACT_MAX_AGE: Duration = Duration::from_secs(70);
 /// How long an announcement holds: as long as a mandate from before it can be valid, and a margin.
 const ANNOUNCEMENT_LIFE: Duration = Limits::MAX_SINGLE_USE_LIFE.saturating_add(Duration::from_secs(300));
 /// The longest that [`RevocationState::reload`] waits.
