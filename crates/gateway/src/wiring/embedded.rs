@@ -20,7 +20,7 @@ use crate::operator::probe::{self, Health, State};
 use crate::process::House;
 use crate::telemetry::figures::{BindingFigures, RevocationFigures};
 
-/// A gateway on stores in memory, against a dev stack.
+/// A gateway on stores in memory, against a dev stack, and the audit stream that it ships to.
 ///
 /// # Errors
 /// [`StartError`].
@@ -28,7 +28,7 @@ pub async fn embedded(
     config: Config,
     warnings: &[Warning],
     stack: &Devstack,
-) -> Result<House, StartError> {
+) -> Result<(House, Arc<MemoryStream>), StartError> {
     let Stores::Embedded(proof) = config.stores else { return Err(StartError::Stores) };
     let ground = Ground::lay(config, warnings)?;
 
@@ -51,12 +51,12 @@ pub async fn embedded(
     ground.supervisor.foundation("revocation state", |stop| confirming.run(stop));
     ground.supervisor.foundation("revocations", |stop| listen(listening, announced, stop));
 
-    let state = revocations.state().clone();
+    let (state, stream) = (revocations.state().clone(), MemoryStream::new(proof));
     let world = World {
         revocations: Arc::new(state.clone()),
         bindings: Arc::clone(&bindings) as _,
         replay: MemoryReplay::new(proof, Arc::clone(&ground.clock)) as _,
-        sink: MemoryStream::new(proof) as _,
+        sink: Arc::clone(&stream) as _,
         figures: figures(&bindings, &state),
         bindings_probe: probe::known(|| well(None)),
         redis_probe: probe::known(|| well(None)),
@@ -69,7 +69,7 @@ pub async fn embedded(
             Box::pin(async move { state.reload().await.map(|anchors| anchors as u64) })
         }),
     };
-    assemble(ground, world).await
+    Ok((assemble(ground, world).await?, stream))
 }
 
 /// Applies what the dev STS revokes.
