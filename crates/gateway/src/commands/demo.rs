@@ -61,6 +61,7 @@ async fn play() -> Result<(i32, Vec<Section>), LocalError> {
     let Local {
         stack,
         house,
+        audit,
         spool: _spool,
     } = local;
     let gateway = house.address();
@@ -72,7 +73,7 @@ async fn play() -> Result<(i32, Vec<Section>), LocalError> {
         sections
     });
     let mut sections = sections?;
-    sections.push(section("Evidence", evidence::rows(&scene, &[])));
+    sections.push(section("Evidence", evidence::rows(&scene, &audit.events())));
     scene.stack.shutdown().await;
     Ok((code, sections))
 }

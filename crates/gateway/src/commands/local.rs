@@ -1,8 +1,10 @@
 //! Gateway, STS and upstream in one process, on loopback: what `dev` and `demo` run.
 
 use std::io;
+use std::sync::Arc;
 
 use admission::mode::{Mode, UnknownMode};
+use backends::embedded::MemoryStream;
 use config::{Config, Env, Layered, MapEnv, Violations};
 use devstack::{Devstack, Secret, StackConfig};
 use tempfile::TempDir;
@@ -15,6 +17,8 @@ use crate::wiring::{self, StartError};
 pub(super) struct Local {
     pub(super) stack: Devstack,
     pub(super) house: House,
+    /// What the gateway ships its evidence to.
+    pub(super) audit: Arc<MemoryStream>,
     /// The spool; dropping it removes the directory.
     pub(super) spool: TempDir,
 }
@@ -85,8 +89,13 @@ impl Local {
             then: &chosen,
         };
         let (config, warnings) = Config::load_embedded(&all, now())?;
-        let house = wiring::embedded(config, &warnings, &stack).await?;
-        Ok(Self { stack, house, spool })
+        let (house, audit) = wiring::embedded(config, &warnings, &stack).await?;
+        Ok(Self {
+            stack,
+            house,
+            audit,
+            spool,
+        })
     }
 
     /// `http://127.0.0.1:<port>` of the gateway.
