@@ -144,7 +144,7 @@ impl Proxy {
     ) -> Result<(Outbound, Base), Refused> {
         let parts = permit.parts();
         let failed = |words: String| refuse(Denial::DirectiveInvalid, words, permit);
-        let base = Base::parse(parts.upstream.url().as_written()).map_err(|error| failed(error.to_string()))?;
+        let base = Base::parse(parts.upstream.url().base()).map_err(|error| failed(error.to_string()))?;
         let credential = credential::place(&parts.credential).map_err(|error| failed(error.to_string()))?;
         let crossing = Crossing {
             peer: arrival.peer,

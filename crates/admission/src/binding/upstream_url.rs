@@ -25,6 +25,15 @@ pub enum Scheme {
     Https,
 }
 
+impl Scheme {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
 /// Scheme, host and port (RFC 6454 §4), the host in normal form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {
@@ -42,6 +51,8 @@ pub struct UpstreamUrl {
     origin: Origin,
     literal: Option<IpAddr>,
     raw: String,
+    /// Set where the host as written is not ASCII.
+    ascii: Option<String>,
 }
 
 impl UpstreamUrl {
@@ -63,10 +74,16 @@ impl UpstreamUrl {
         self.origin.port
     }
 
-    /// The URL as written: its path and query are the base of the request's.
-    #[must_use]
-    pub fn as_written(&self) -> &str {
+    /// The URL as written.
+    pub(crate) fn as_written(&self) -> &str {
         &self.raw
+    }
+
+    /// The URL as it is dialled: as written, but with an internationalised host in A-labels.
+    /// Its path and query are the base of the request's.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        self.ascii.as_deref().unwrap_or(&self.raw)
     }
 
     pub(super) fn ip_literal(&self) -> Option<IpAddr> {
@@ -102,6 +119,9 @@ pub fn judge(raw: &str, policy: &EgressPolicy) -> Result<UpstreamUrl, Cause> {
     if authority.contains('@') {
         return refuse("upstream url must not include userinfo");
     }
+    if !path_and_query.is_ascii() {
+        return refuse("upstream url path and query must be percent-encoded");
+    }
     let path = path_and_query.split('?').next().unwrap_or_default();
     if path::judge(path.as_bytes()).is_err() {
         return refuse("upstream url contains path traversal");
@@ -116,10 +136,12 @@ pub fn judge(raw: &str, policy: &EgressPolicy) -> Result<UpstreamUrl, Cause> {
         return refuse("upstream is an endpoint of the gateway's own");
     }
     allowlist::check(&host, policy)?;
+    let ascii = (!raw.is_ascii()).then(|| format!("{}://{host}:{port}{path_and_query}", scheme.as_str()));
     Ok(UpstreamUrl {
         origin: Origin { scheme, host, port },
         literal,
         raw: raw.to_owned(),
+        ascii,
     })
 }
 

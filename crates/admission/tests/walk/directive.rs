@@ -112,7 +112,7 @@ fn directive_path_and_query_of_the_same_origin_are_the_base() {
             "the addresses stay the judged ones"
         );
         let permit = walked.result.unwrap();
-        assert_eq!(permit.parts().upstream.url().as_written(), url);
+        assert_eq!(permit.parts().upstream.url().base(), url);
         assert_eq!(
             permit.parts().upstream.addresses()[0].socket(),
             ([93, 184, 216, 34], 443).into()
@@ -152,7 +152,7 @@ fn directive_of_another_origin_is_a_mismatch_after_one_fresh_look() {
             scene.script.reread = Some(binding(url));
         });
         assert_eq!(
-            moved.result.unwrap().parts().upstream.url().as_written(),
+            moved.result.unwrap().parts().upstream.url().base(),
             url,
             "the binding had moved there"
         );
@@ -211,7 +211,7 @@ fn directive_may_be_absent_from_a_standard_sts() {
     let walked = standard(json!({ "access_token": "t", "issued_token_type": "x", "token_type": "N_A" }));
     let permit = walked.result.unwrap();
     assert_eq!(
-        permit.parts().upstream.url().as_written(),
+        permit.parts().upstream.url().base(),
         UPSTREAM,
         "the bound upstream"
     );

@@ -19,7 +19,7 @@ fn permit_is_the_end_of_a_good_walk() {
     );
     let permit = walked.result.unwrap();
     let parts = permit.parts();
-    assert_eq!(parts.upstream.url().as_written(), "https://api.example/base");
+    assert_eq!(parts.upstream.url().base(), "https://api.example/base");
     assert_eq!(
         parts.upstream.addresses()[0].socket(),
         ([93, 184, 216, 34], 443).into()
