@@ -33,7 +33,8 @@ pub(crate) enum Loop {
 pub(crate) struct Outcome {
     /// Of the requests that were answered as they should.
     pub(crate) latencies: Latencies,
-    /// How long after its moment a request was really sent; open loop alone.
+    /// How long after its moment a request was really sent, because the generator was late or every connection was
+    /// waiting for an answer; open loop alone.
     pub(crate) lateness: Latencies,
     /// Requests that were not.
     pub(crate) failed: u64,

@@ -39,12 +39,18 @@ impl Profiler {
         Ok(Self { perf, file })
     }
 
-    /// Stops it, and gives the symbols that took the most time.
+    /// Stops it, and gives the objects and the symbols that took the most time.
     pub(crate) fn finish(mut self) -> Result<String> {
         kill_process(Pid::from_child(&self.perf), Signal::INT)?;
         self.perf.wait()?;
+        let by_object = self.ranking("overhead,dso")?;
+        let by_symbol = self.ranking("overhead,symbol")?;
+        Ok(format!("{by_object}\n\n{by_symbol}"))
+    }
+
+    fn ranking(&self, fields: &str) -> Result<String> {
         let report = Command::new("perf")
-            .args(["report", "--stdio", "--no-children", "--sort", "symbol"])
+            .args(["report", "--stdio", "--no-children", "--fields", fields])
             .args(["--percent-limit", LEAST_SHARE, "--input"])
             .arg(&self.file)
             .stderr(Stdio::null())

@@ -80,7 +80,7 @@ fn rows() -> [(&'static str, Cell); 13] {
         ("latency from the intended start, open loop (ms)", |c| {
             c.open.outcome.latencies.quantiles().to_string()
         }),
-        ("of which the generator was late (ms)", |c| {
+        ("of which before it was sent (ms)", |c| {
             c.open.outcome.lateness.quantiles().to_string()
         }),
         ("resident memory, idle (without program text) (MiB)", |c| {
