@@ -18,10 +18,20 @@ mod wire;
 mod world;
 
 // The product, from the front door inwards.
+mod bindings;
+mod circuit;
+mod egress;
+mod exchange;
 mod main_path;
+mod operator;
 mod preflight;
+mod replay;
 mod startup;
 mod token;
+mod transport;
 
 // What crosses, what it leaves behind, and what goes wrong around it.
 mod crossing;
+mod limits;
+mod smuggling;
+mod streaming;

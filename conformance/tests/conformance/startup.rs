@@ -93,13 +93,18 @@ fn refuses(finished: &Finished, words: &[&str]) -> Found {
         }
     }
     if finished.stderr.len() != words.len() {
-        return Err(format!("{} lines, expected {}: {said}", finished.stderr.len(), words.len()));
+        return Err(format!(
+            "{} lines, expected {}: {said}",
+            finished.stderr.len(),
+            words.len()
+        ));
     }
     Ok(())
 }
 
 const HALF_PAIR: &str = "gateway config: TLS_CERT_FILE and TLS_KEY_FILE must both be set";
-const NO_PAIR: &str = "gateway config: TLS_CERT_FILE/TLS_KEY_FILE required; set INSECURE_HTTP=true to run plaintext";
+const NO_PAIR: &str =
+    "gateway config: TLS_CERT_FILE/TLS_KEY_FILE required; set INSECURE_HTTP=true to run plaintext";
 
 #[tokio::test]
 async fn start_in_production_with_a_violation_is_refused() {
@@ -122,9 +127,15 @@ async fn start_in_production_with_a_violation_is_refused() {
         (&[("TLS_KEY_FILE", "")], &[HALF_PAIR]),
         (&[("PORT", "8080")], &["PORT must be 8081"]),
         (&[("PORT", "0")], &["PORT must be 8081"]),
-        (&[("ALLOW_PRIVATE_UPSTREAMS", "true")], &["UPSTREAM_HOST_ALLOWLIST"]),
         (
-            &[("ALLOW_PRIVATE_UPSTREAMS", "true"), ("UPSTREAM_HOST_ALLOWLIST", " , ,")],
+            &[("ALLOW_PRIVATE_UPSTREAMS", "true")],
+            &["UPSTREAM_HOST_ALLOWLIST"],
+        ),
+        (
+            &[
+                ("ALLOW_PRIVATE_UPSTREAMS", "true"),
+                ("UPSTREAM_HOST_ALLOWLIST", " , ,"),
+            ],
             &["UPSTREAM_HOST_ALLOWLIST"],
         ),
         (&[("DATABASE_URL", "")], &["DATABASE_URL"]),
@@ -134,22 +145,43 @@ async fn start_in_production_with_a_violation_is_refused() {
         (&[("AUDIT_HMAC_KEY", "")], &["AUDIT_HMAC_KEY"]),
         (&[("GATEWAY_STS_HMAC_KEY", "")], &["GATEWAY_STS_HMAC_KEY"]),
         (&[("STREAMS_HMAC_KEY", &KEY[2..])], &["STREAMS_HMAC_KEY"]),
-        (&[("AUDIT_HMAC_KEY", "not hexadecimal at all, and long enough to be a key, is it not?")], &["AUDIT_HMAC_KEY"]),
+        (
+            &[(
+                "AUDIT_HMAC_KEY",
+                "not hexadecimal at all, and long enough to be a key, is it not?",
+            )],
+            &["AUDIT_HMAC_KEY"],
+        ),
         (&[("GATEWAY_STS_HMAC_KEY", &KEY[1..])], &["GATEWAY_STS_HMAC_KEY"]),
         (&expired, &["TLS_CERT_FILE"]),
         (&[("TLS_KEY_FILE", &foreign_key)], &["TLS_"]),
         (&[("TLS_CERT_FILE", &not_pem)], &["TLS_CERT_FILE"]),
         (&[("TLS_KEY_FILE", &not_pem)], &["TLS_KEY_FILE"]),
-        (&[("TLS_CERT_FILE", "/nowhere/certificate.pem")], &["TLS_CERT_FILE"]),
+        (
+            &[("TLS_CERT_FILE", "/nowhere/certificate.pem")],
+            &["TLS_CERT_FILE"],
+        ),
         (&[("STS_URL", "http://sts.example.com")], &["STS_URL"]),
         (&[("STS_URL", "http://10.0.0.7:8080")], &["STS_URL"]),
         (&[("STS_URL", "http://[fd00::7]:8080")], &["STS_URL"]),
         (&[("STS_URL", "ftp://sts")], &["STS_URL"]),
         (&[("STS_URL", "sts:8080")], &["STS_URL"]),
-        (&[("CARACAL_ENV", "production"), ("CARACAL_MODE", "dev")], &["CARACAL_MODE"]),
-        (&[("CARACAL_ENV", "production"), ("PORT", "8082")], &["PORT must be 8081"]),
-        (&[("CARACAL_MODE", "stable"), ("PORT", "8082")], &["PORT must be 8081"]),
-        (&[("CARACAL_MODE", "rc"), ("JTI_FAIL_OPEN", "true")], &["JTI_FAIL_OPEN"]),
+        (
+            &[("CARACAL_ENV", "production"), ("CARACAL_MODE", "dev")],
+            &["CARACAL_MODE"],
+        ),
+        (
+            &[("CARACAL_ENV", "production"), ("PORT", "8082")],
+            &["PORT must be 8081"],
+        ),
+        (
+            &[("CARACAL_MODE", "stable"), ("PORT", "8082")],
+            &["PORT must be 8081"],
+        ),
+        (
+            &[("CARACAL_MODE", "rc"), ("JTI_FAIL_OPEN", "true")],
+            &["JTI_FAIL_OPEN"],
+        ),
     ];
     let mut report = Report::default();
     for (changes, words) in cases {
@@ -176,8 +208,14 @@ async fn start_in_dev_lifts_the_checks_but_not_the_certificate_pair() {
     let cases: &[(&[(&str, &str)], &[&str])] = &[
         (&[("INSECURE_HTTP", "")], &[NO_PAIR]),
         (&[("INSECURE_HTTP", "false")], &[NO_PAIR]),
-        (&[("INSECURE_HTTP", ""), ("TLS_CERT_FILE", &certificate)], &[HALF_PAIR]),
-        (&[("INSECURE_HTTP", ""), ("TLS_KEY_FILE", &certificate)], &[HALF_PAIR]),
+        (
+            &[("INSECURE_HTTP", ""), ("TLS_CERT_FILE", &certificate)],
+            &[HALF_PAIR],
+        ),
+        (
+            &[("INSECURE_HTTP", ""), ("TLS_KEY_FILE", &certificate)],
+            &[HALF_PAIR],
+        ),
         // No backend is ever embedded because a variable is missing.
         (&[("REDIS_URL", "")], &["REDIS_URL"]),
         (&[("DATABASE_URL", "")], &["DATABASE_URL"]),

@@ -41,7 +41,9 @@ async fn token_of_every_forged_kind_is_refused_and_its_honest_twin_is_not() {
             Breaks::Form => report.refused(case, &response, MALFORMED),
             Breaks::Signature => report.refused(case, &response, BAD_SIGNATURE),
             Breaks::Either => {
-                let found = MALFORMED.found_in(&response).or_else(|_| BAD_SIGNATURE.found_in(&response));
+                let found = MALFORMED
+                    .found_in(&response)
+                    .or_else(|_| BAD_SIGNATURE.found_in(&response));
                 report.note(case, found);
             }
         }
@@ -69,31 +71,80 @@ async fn token_claims_are_judged_in_the_order_of_the_gates() {
         ("nbf 20 s ahead", mandate().claim("nbf", now + 20), AT_THE_STS),
         ("no zone", mandate().without("zone_id"), NO_ZONE),
         ("empty zone", mandate().claim("zone_id", ""), NO_ZONE),
-        ("zone with a blank", mandate().claim("zone_id", "zone dev"), NO_ZONE),
-        ("zone with a slash", mandate().claim("zone_id", "../zone-dev"), NO_ZONE),
+        (
+            "zone with a blank",
+            mandate().claim("zone_id", "zone dev"),
+            NO_ZONE,
+        ),
+        (
+            "zone with a slash",
+            mandate().claim("zone_id", "../zone-dev"),
+            NO_ZONE,
+        ),
         ("long zone", mandate().claim("zone_id", "z".repeat(129)), NO_ZONE),
-        ("zone as a number", mandate().claim("zone_id", 7), NO_ZONE),
-        ("unknown zone", mandate().claim("zone_id", "zone-unknown"), BAD_SIGNATURE),
-        ("reusable, no jti", mandate().claim("use", "session").without("jti"), AT_THE_STS),
-        ("reusable, two days", mandate().claim("use", "session").claim("exp", now + 172_800), AT_THE_STS),
-        ("single-use, two days", mandate().claim("exp", now + 172_800), MALFORMED),
-        ("no use, no jti", mandate().without("use").without("jti"), MALFORMED),
-        ("session in other letters, no jti", mandate().claim("use", "Session").without("jti"), MALFORMED),
+        (
+            "unknown zone",
+            mandate().claim("zone_id", "zone-unknown"),
+            BAD_SIGNATURE,
+        ),
+        (
+            "reusable, no jti",
+            mandate().claim("use", "session").without("jti"),
+            AT_THE_STS,
+        ),
+        (
+            "reusable, two days",
+            mandate().claim("use", "session").claim("exp", now + 172_800),
+            AT_THE_STS,
+        ),
+        (
+            "single-use, two days",
+            mandate().claim("exp", now + 172_800),
+            MALFORMED,
+        ),
+        (
+            "no use, no jti",
+            mandate().without("use").without("jti"),
+            MALFORMED,
+        ),
+        (
+            "session in other letters, no jti",
+            mandate().claim("use", "Session").without("jti"),
+            MALFORMED,
+        ),
         // Two faults: the earlier gate speaks.
-        ("form before expiry", mandate().claim("exp", now + 5).without("jti"), MALFORMED),
-        ("expiry before zone", mandate().claim("exp", now + 5).without("zone_id"), EXPIRING),
-        ("nbf before zone", mandate().claim("nbf", now + 99).without("zone_id"), TOO_EARLY),
+        (
+            "form before expiry",
+            mandate().claim("exp", now + 5).without("jti"),
+            MALFORMED,
+        ),
+        (
+            "expiry before zone",
+            mandate().claim("exp", now + 5).without("zone_id"),
+            EXPIRING,
+        ),
+        (
+            "nbf before zone",
+            mandate().claim("nbf", now + 99).without("zone_id"),
+            TOO_EARLY,
+        ),
     ];
     for (case, mandate, expect) in cases {
         let response = world.present(&mandate.sign(&world.rogue), NONE, "/x").await;
         report.refused(case, &response, expect);
     }
     let foreign = mandate().without("zone_id").sign(&stranger);
-    report.refused("zone before signature", &world.present(&foreign, NONE, "/x").await, NO_ZONE);
+    report.refused(
+        "zone before signature",
+        &world.present(&foreign, NONE, "/x").await,
+        NO_ZONE,
+    );
     let foreign = mandate().sign(&stranger);
     let response = world.present(&foreign, "resource://unbound", "/x").await;
     report.refused("signature before binding", &response, BAD_SIGNATURE);
-    let response = world.present(&mandate().sign(&world.rogue), "resource://unbound", "/x").await;
+    let response = world
+        .present(&mandate().sign(&world.rogue), "resource://unbound", "/x")
+        .await;
     report.refused("binding", &response, NOT_BOUND);
     report.finish();
 }
@@ -119,7 +170,9 @@ async fn signing_keys_that_cannot_be_had_are_unavailable_until_they_can() {
     let world = World::builder()
         .without_waiting()
         .start_with(async |stack, variables| {
-            stack.script().set(Scope::Jwks, RawAnswer::new(500, "application/json", "{}"));
+            stack
+                .script()
+                .set(Scope::Jwks, RawAnswer::new(500, "application/json", "{}"));
             variables
         })
         .await;
@@ -202,7 +255,11 @@ async fn anchor_that_is_revoked_in_the_database_is_refused_after_a_reload() {
 
 #[tokio::test]
 async fn revocation_snapshot_that_is_too_old_refuses_everything() {
-    let world = World::builder().env("REVOCATION_SNAPSHOT_MAX_AGE", "1s").without_waiting().start().await;
+    let world = World::builder()
+        .env("REVOCATION_SNAPSHOT_MAX_AGE", "1s")
+        .without_waiting()
+        .start()
+        .await;
     let stale = refusal(503, "authority_unavailable", "revocation state unavailable");
     // The next snapshot comes half a minute after the first.
     until("the snapshot to grow old", async || {
@@ -216,7 +273,10 @@ async fn revocation_snapshot_that_is_too_old_refuses_everything() {
 
 #[tokio::test]
 async fn mandate_of_a_reusable_class_passes_again_and_others_do_not() {
-    let world = World::builder().stack(|stack| stack.accept_session_mandates = true).start().await;
+    let world = World::builder()
+        .stack(|stack| stack.accept_session_mandates = true)
+        .start()
+        .await;
     let strict = world.replica_with(&[("REUSABLE_MANDATE_USES", "none")]).await;
     let mut report = Report::default();
     let replayed = refusal(401, "invalid_token", "token replay detected");
@@ -224,7 +284,11 @@ async fn mandate_of_a_reusable_class_passes_again_and_others_do_not() {
         claims.insert("use".to_owned(), json!("session"));
     });
     for time in ["first", "second", "third"] {
-        report.status(format!("session, {time}"), &world.present(&session, NONE, "/x").await, 200);
+        report.status(
+            format!("session, {time}"),
+            &world.present(&session, NONE, "/x").await,
+            200,
+        );
     }
     let first = crate::world::present_to(strict.addr(), &session, NONE, "/x").await;
     report.status("session where none is reusable", &first, 200);
@@ -233,8 +297,16 @@ async fn mandate_of_a_reusable_class_passes_again_and_others_do_not() {
 
     let single = world.token(NONE);
     report.status("single-use", &world.present(&single, NONE, "/x").await, 200);
-    report.refused("single-use again", &world.present(&single, NONE, "/x").await, replayed);
+    report.refused(
+        "single-use again",
+        &world.present(&single, NONE, "/x").await,
+        replayed,
+    );
     let twin = high_s_twin(&single);
-    report.refused("its signature twin", &world.present(&twin, NONE, "/x").await, replayed);
+    report.refused(
+        "its signature twin",
+        &world.present(&twin, NONE, "/x").await,
+        replayed,
+    );
     report.finish();
 }

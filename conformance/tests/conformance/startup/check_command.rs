@@ -8,9 +8,16 @@ async fn check_prints_the_production_checklist_and_judges_it() {
     let ground = Ground::new();
     let mut report = Report::default();
     let good = ground.production(&[]).arg("check").finish().await;
-    report.equal(format!("a good environment: {:?}", good.stderr), good.code, Some(0));
+    report.equal(
+        format!("a good environment: {:?}", good.stderr),
+        good.code,
+        Some(0),
+    );
     let words = |lines: &[String], word: &str| {
-        lines.iter().filter(|line| line.split_whitespace().next() == Some(word)).count()
+        lines
+            .iter()
+            .filter(|line| line.split_whitespace().next() == Some(word))
+            .count()
     };
     // Eleven lines of the checklist, of which the two on network exposure cannot be proved by a process.
     report.equal("lines", good.stdout.len(), 11);
@@ -28,14 +35,31 @@ async fn check_prints_the_production_checklist_and_judges_it() {
     ] {
         let finished = ground.production(changes).arg("check").finish().await;
         report.equal(format!("{changes:?}"), finished.code, REFUSED);
-        let failed = finished.stdout.iter().any(|line| line.starts_with("fail") && line.contains(subject));
-        report.holds(format!("{changes:?} fails {subject}: {:?}", finished.stdout), failed);
+        let failed = finished
+            .stdout
+            .iter()
+            .any(|line| line.starts_with("fail") && line.contains(subject));
+        report.holds(
+            format!("{changes:?} fails {subject}: {:?}", finished.stdout),
+            failed,
+        );
     }
     // What the checklist does not name is judged too.
-    let finished = ground.production(&[("STS_TIMEOUT", "soon")]).arg("check").finish().await;
+    let finished = ground
+        .production(&[("STS_TIMEOUT", "soon")])
+        .arg("check")
+        .finish()
+        .await;
     report.equal("another violation", finished.code, REFUSED);
-    report.holds("it is named", finished.stderr.iter().any(|line| line.contains("STS_TIMEOUT")));
-    let finished = ground.production(&[("PORT", "8081"), ("UNKNOWN_VARIABLE", "x")]).arg("check").finish().await;
+    report.holds(
+        "it is named",
+        finished.stderr.iter().any(|line| line.contains("STS_TIMEOUT")),
+    );
+    let finished = ground
+        .production(&[("PORT", "8081"), ("UNKNOWN_VARIABLE", "x")])
+        .arg("check")
+        .finish()
+        .await;
     report.equal("a foreign variable is nobody's business", finished.code, Some(0));
     report.finish();
 }

@@ -21,11 +21,24 @@ async fn secret_from_a_file_counts_and_twice_is_refused() {
         let from_file = format!("{name}_FILE");
         let launch = ground.production(&[(name, ""), (&from_file, file)]).arg("check");
         let finished = launch.finish().await;
-        report.equal(format!("{from_file}: {:?}", finished.stderr), finished.code, Some(0));
-        let twice = ground.production(&[(name, KEY), (&from_file, file)]).finish().await;
+        report.equal(
+            format!("{from_file}: {:?}", finished.stderr),
+            finished.code,
+            Some(0),
+        );
+        let twice = ground
+            .production(&[(name, KEY), (&from_file, file)])
+            .finish()
+            .await;
         report.note(format!("{name} twice"), refuses(&twice, &[&from_file]));
-        let missing = ground.production(&[(name, ""), (&from_file, "/nowhere/secret")]).finish().await;
-        report.note(format!("{from_file} that is missing"), refuses(&missing, &[&from_file]));
+        let missing = ground
+            .production(&[(name, ""), (&from_file, "/nowhere/secret")])
+            .finish()
+            .await;
+        report.note(
+            format!("{from_file} that is missing"),
+            refuses(&missing, &[&from_file]),
+        );
     }
     let empty = ground.production(&[("AUDIT_HMAC_KEY", ""), ("AUDIT_HMAC_KEY_FILE", &empty_file)]);
     let finished = empty.finish().await;
@@ -61,10 +74,16 @@ async fn secret_that_is_malformed_is_never_printed() {
         let finished = launch.finish().await;
         let said = [finished.stdout, finished.stderr].concat().join("\n");
         report.holds(format!("{arguments:?} says something"), !said.is_empty());
-        report.holds(format!("{arguments:?} keeps the secret: {said}"), !said.contains(planted));
+        report.holds(
+            format!("{arguments:?} keeps the secret: {said}"),
+            !said.contains(planted),
+        );
     }
     let misplaced = ground.production(&[("AUDIT_HMAC_KEY", ""), ("AUDIT_HMAC_KEY_FILE", planted)]);
     let said = misplaced.finish().await.stderr.join("\n");
-    report.holds(format!("a secret as a file name is kept: {said}"), !said.is_empty() && !said.contains(planted));
+    report.holds(
+        format!("a secret as a file name is kept: {said}"),
+        !said.is_empty() && !said.contains(planted),
+    );
     report.finish();
 }

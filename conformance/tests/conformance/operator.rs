@@ -1,0 +1,351 @@
+//! The operator's endpoints.
+
+use crate::report::{Report, refusal};
+use crate::world::{NONE, World, parse_metrics};
+use serde_json::{Value, json};
+use testkit::http::{self, Response};
+use testkit::proxy::{Fault, FaultProxy};
+use testkit::wait::until;
+
+/// Names that scrapers, dashboards and alerts of existing installations use.
+const COUNTERS: [&str; 21] = [
+    "requests_total",
+    "requests_allowed_total",
+    "requests_denied_total",
+    "denials_missing_auth_total",
+    "denials_bad_bearer_total",
+    "denials_expiring_total",
+    "denials_bad_routing_total",
+    "denials_path_traversal_total",
+    "denials_signature_total",
+    "denials_jti_replay_total",
+    "denials_revoked_total",
+    "denials_revocation_stale_total",
+    "denials_binding_total",
+    "sts_exchange_errors_total",
+    "sts_circuit_opened_total",
+    "sts_circuit_fast_fail_total",
+    "upstream_errors_total",
+    "audit_dropped_total",
+    "revocation_messages_total",
+    "revocation_invalid_signatures_total",
+    "revocation_reload_errors_total",
+];
+const GAUGES: [&str; 9] = [
+    "sts_exchange_latency_ms",
+    "sts_circuit_open",
+    "audit_replay_files",
+    "audit_replay_bytes",
+    "audit_replay_oldest_age_seconds",
+    "bindings_loaded",
+    "revocations_active",
+    "revocation_snapshot_age_seconds",
+    "revocation_snapshot_fresh",
+];
+
+#[tokio::test]
+async fn health_and_readiness_answer_without_a_bearer_and_yield_to_a_named_resource() {
+    let world = World::start().await;
+    let mut report = Report::default();
+    for path in ["/health", "/ready"] {
+        report.status(path, &http::get(world.addr(), path, &[]).await, 200);
+        let head = http::request(world.addr(), "HEAD", path, &[], b"").await;
+        report.status(format!("HEAD {path}"), &head, 200);
+        report.equal(format!("HEAD {path} body"), head.body.len(), 0);
+    }
+    let ready = http::get(world.addr(), "/ready", &[]).await;
+    let told = ready.json();
+    report.equal(
+        "content type",
+        ready.header("content-type"),
+        Some("application/json"),
+    );
+    report.equal("ok", &told["ok"], &json!(true));
+    report.equal("ready", &told["ready"], &json!(true));
+    report.holds(
+        format!("checks: {told}"),
+        told["checks"].as_object().is_some_and(|checks| checks.len() >= 5),
+    );
+
+    // A request that names a resource is proxied, whatever its path.
+    for path in [
+        "/health",
+        "/ready",
+        "/metrics",
+        "/metrics.json",
+        "/internal/revocations/reload",
+    ] {
+        let before = world.dispatched();
+        report.status(
+            format!("upstream's own {path}"),
+            &world.get(NONE, path).await,
+            200,
+        );
+        report.equal(format!("{path} dispatched"), world.dispatched() - before, 1);
+        let bare = http::get(world.addr(), path, &[("X-Caracal-Resource", NONE)]).await;
+        report.refused(
+            format!("{path} without a bearer"),
+            &bare,
+            refusal(401, "invalid_token", "missing bearer token"),
+        );
+    }
+    // Other methods and other paths are requests like all others.
+    for (method, path) in [
+        ("POST", "/health"),
+        ("DELETE", "/metrics"),
+        ("GET", "/internal/revocations/reload"),
+        ("GET", "/health/"),
+    ] {
+        let response = http::request(world.addr(), method, path, &[], b"").await;
+        report.refused(
+            format!("{method} {path}"),
+            &response,
+            refusal(401, "invalid_token", "missing bearer token"),
+        );
+    }
+    report.finish();
+}
+
+#[tokio::test]
+async fn metrics_are_for_the_bearer_that_is_set_and_for_everybody_only_in_dev() {
+    let world = World::start().await;
+    let guarded = world.replica_with(&[("METRICS_BEARER", "metrics-token")]).await;
+    let mut report = Report::default();
+    for path in ["/metrics", "/metrics.json"] {
+        report.status(path, &http::get(world.addr(), path, &[]).await, 200);
+        for (authorization, expect) in [
+            (None, 401),
+            (Some("Bearer wrong"), 401),
+            (Some("Bearer metrics-token2"), 401),
+            (Some("Bearer "), 401),
+            (Some("metrics-token"), 401),
+            (Some("Basic metrics-token"), 401),
+            (Some("Bearer metrics-token"), 200),
+        ] {
+            let headers: Vec<_> = authorization
+                .iter()
+                .map(|value| ("Authorization", *value))
+                .collect();
+            let response = http::get(guarded.addr(), path, &headers).await;
+            report.status(format!("{path} with {authorization:?}"), &response, expect);
+        }
+    }
+    report.finish();
+}
+
+#[tokio::test]
+async fn metrics_have_the_known_names_in_three_formats_and_count() {
+    let world = World::start().await;
+    let mut report = Report::default();
+    report.status("allowed", &world.get(NONE, "/x").await, 200);
+    report.status("denied", &http::get(world.addr(), "/x", &[]).await, 401);
+    report.status("traversal", &world.get(NONE, "/../x").await, 400);
+
+    let text = http::get(world.addr(), "/metrics", &[]).await;
+    report.equal(
+        "text",
+        text.header("content-type"),
+        Some("text/plain; version=0.0.4; charset=utf-8"),
+    );
+    let samples = parse_metrics(&text.text());
+    let sample = |name: &str| samples.get(&format!("caracal_gateway_{name}")).copied();
+    for name in COUNTERS.iter().chain(&GAUGES) {
+        report.holds(format!("{name} exists"), sample(name).is_some());
+    }
+    for name in [
+        "caracal_db_pool_in_use_ratio",
+        "caracal_db_pool_max_conns",
+        "caracal_db_pool_acquired_conns",
+    ] {
+        report.holds(format!("{name} exists"), samples.contains_key(name));
+    }
+    report.equal("requests_total", sample("requests_total"), Some(3.0));
+    report.equal(
+        "requests_allowed_total",
+        sample("requests_allowed_total"),
+        Some(1.0),
+    );
+    report.equal(
+        "requests_denied_total",
+        sample("requests_denied_total"),
+        Some(2.0),
+    );
+    report.equal(
+        "denials_missing_auth_total",
+        sample("denials_missing_auth_total"),
+        Some(1.0),
+    );
+    report.equal(
+        "denials_path_traversal_total",
+        sample("denials_path_traversal_total"),
+        Some(1.0),
+    );
+    report.equal("bindings_loaded", sample("bindings_loaded"), Some(5.0));
+    report.equal(
+        "by reason",
+        sample(r#"denials_total{reason="path_traversal"}"#),
+        Some(1.0),
+    );
+    let reasons = samples
+        .keys()
+        .filter(|name| name.starts_with("caracal_gateway_denials_total{"))
+        .count();
+    report.holds(
+        format!("{reasons} reasons registered before they occur"),
+        reasons >= 25,
+    );
+    let histograms = samples
+        .keys()
+        .filter(|name| name.contains("_seconds_bucket{"))
+        .count();
+    report.holds("histograms", histograms > 0);
+
+    let open = http::get(
+        world.addr(),
+        "/metrics",
+        &[("Accept", "application/openmetrics-text;version=1.0.0")],
+    )
+    .await;
+    let kind = open.header("content-type").unwrap_or_default();
+    report.holds(
+        format!("OpenMetrics: {kind}"),
+        kind.starts_with("application/openmetrics-text; version=1.0.0"),
+    );
+    report.holds("OpenMetrics ends", open.text().ends_with("# EOF\n"));
+
+    let told = http::get(world.addr(), "/metrics.json", &[]).await.json();
+    for (name, value) in [
+        ("requests_total", 3),
+        ("requests_allowed", 1),
+        ("requests_denied", 2),
+        ("denials_missing_auth", 1),
+        ("denials_binding", 0),
+        ("bindings_loaded", 5),
+    ] {
+        report.equal(format!("{name} in JSON"), told[name].as_u64(), Some(value));
+    }
+    let numbers = told
+        .as_object()
+        .is_some_and(|all| all.values().all(|value| value.as_u64().is_some()));
+    report.holds(format!("only whole numbers: {told}"), numbers);
+    report.finish();
+}
+
+async fn reload(addr: std::net::SocketAddr, authorization: Option<&str>) -> Response {
+    let headers: Vec<_> = authorization
+        .iter()
+        .map(|value| ("Authorization", *value))
+        .collect();
+    http::request(addr, "POST", "/internal/revocations/reload", &headers, b"").await
+}
+
+#[tokio::test]
+async fn reload_is_for_the_admin_token_alone() {
+    let world = World::start().await;
+    let without = world.replica_with(&[("CARACAL_ADMIN_TOKEN", "")]).await;
+    let mut report = Report::default();
+    let token = world.variable("CARACAL_ADMIN_TOKEN").to_owned();
+    for wrong in [
+        None,
+        Some("Bearer wrong"),
+        Some("Bearer"),
+        Some("Bearer "),
+        Some(token.as_str()),
+    ] {
+        let response = reload(world.addr(), wrong).await;
+        report.status(format!("{wrong:?}"), &response, 404);
+        report.equal(format!("{wrong:?}"), response.text().as_str(), "not found\n");
+    }
+    let right = reload(world.addr(), Some(&format!("Bearer {token}"))).await;
+    report.status("the token", &right, 200);
+    report.equal("answer", right.json(), json!({ "ok": true, "revocations": 0 }));
+    report.status(
+        "no token set",
+        &reload(without.addr(), Some("Bearer ")).await,
+        404,
+    );
+    report.status(
+        "no token set, one shown",
+        &reload(without.addr(), Some(&format!("Bearer {token}"))).await,
+        404,
+    );
+    report.finish();
+}
+
+#[tokio::test]
+async fn readiness_names_the_first_failing_dependency() {
+    let mut proxy = None;
+    let mut world = World::builder()
+        .env("DRAIN_DELAY", "20s")
+        .start_with(async |stack, mut variables| {
+            let target = stack.sts_url()["http://".len()..].parse().expect("an address");
+            let started = FaultProxy::start(target).await;
+            variables.insert("STS_URL".to_owned(), format!("http://{}", started.addr()));
+            proxy = Some(started);
+            variables
+        })
+        .await;
+    let proxy = proxy.expect("a proxy");
+    let addr = world.addr();
+    let becomes = async |reason: Option<&str>| {
+        until(&format!("/ready to say {reason:?}"), async || {
+            let ready = http::get(addr, "/ready", &[]).await;
+            let told: Value = ready.json();
+            let right = match reason {
+                None => ready.status() == 200 && told.get("reason").is_none(),
+                Some(reason) => ready.status() == 503 && told["reason"] == reason && told["ready"] == false,
+            };
+            right.then_some(())
+        })
+        .await;
+    };
+    becomes(None).await;
+    proxy.set(Fault::Refuse).await;
+    becomes(Some("sts_unreachable")).await;
+    world.redis.pause();
+    becomes(Some("redis_unreachable")).await;
+    world.redis.resume();
+    becomes(Some("sts_unreachable")).await;
+    proxy.set(Fault::None).await;
+    becomes(None).await;
+    world.gateway.terminate();
+    becomes(Some("draining")).await;
+}
+
+#[tokio::test]
+async fn operator_address_moves_metrics_and_reload_off_the_public_port() {
+    let world = World::builder().env("OPERATOR_ADDR", "127.0.0.1:0").start().await;
+    let mut report = Report::default();
+    let own = world
+        .gateway
+        .log()
+        .iter()
+        .filter_map(|line| line["addr"].as_str()?.parse().ok())
+        .find(|addr: &std::net::SocketAddr| *addr != world.addr())
+        .expect("a second address in the log");
+    let missing = refusal(401, "invalid_token", "missing bearer token");
+    for path in ["/metrics", "/metrics.json"] {
+        report.refused(
+            format!("public {path}"),
+            &http::get(world.addr(), path, &[]).await,
+            missing,
+        );
+        report.status(format!("own {path}"), &http::get(own, path, &[]).await, 200);
+    }
+    let token = format!("Bearer {}", world.variable("CARACAL_ADMIN_TOKEN"));
+    report.holds(
+        "public reload",
+        reload(world.addr(), Some(&token)).await.status() != 200,
+    );
+    report.status("own reload", &reload(own, Some(&token)).await, 200);
+    for addr in [world.addr(), own] {
+        report.status("health", &http::get(addr, "/health", &[]).await, 200);
+        report.status("ready", &http::get(addr, "/ready", &[]).await, 200);
+    }
+    let proxied = crate::world::present_to(own, &world.token(NONE), NONE, "/x").await;
+    report.holds(
+        "nothing is proxied there",
+        proxied.status() >= 400 && world.dispatched() == 0,
+    );
+    report.finish();
+}
