@@ -146,31 +146,51 @@ fn encode_form(fields: &[(&str, &[u8])]) -> String {
         }
         out.push_str(name);
         out.push('=');
-        for &byte in *value {
-            match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                    out.push(char::from(byte));
-                }
-                b' ' => out.push('+'),
-                _ => {
-                    out.push('%');
-                    out.extend([byte >> 4, byte & 15].map(|digit| hex_digit(digit).to_ascii_uppercase()));
-                }
-            }
-        }
+        encode_value(value, &mut out);
     }
     out
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .flat_map(|byte| [hex_digit(byte >> 4), hex_digit(byte & 15)])
-        .collect()
+/// A mandate is one long run of unreserved bytes: runs are copied whole.
+fn encode_value(value: &[u8], out: &mut String) {
+    let mut rest = value;
+    while !rest.is_empty() {
+        let end = rest.iter().position(|byte| !is_unreserved(*byte)).unwrap_or(rest.len());
+        let (run, after) = rest.split_at(end);
+        out.push_str(std::str::from_utf8(run).unwrap_or_default());
+        rest = match after.split_first() {
+            None => after,
+            Some((b' ', after)) => {
+                out.push('+');
+                after
+            }
+            Some((byte, after)) => {
+                out.push('%');
+                push_hex(*byte, b"0123456789ABCDEF", out);
+                after
+            }
+        };
+    }
 }
 
-fn hex_digit(value: u8) -> char {
-    char::from_digit(u32::from(value), 16).unwrap_or('0')
+const fn is_unreserved(byte: u8) -> bool {
+    matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~')
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        push_hex(*byte, b"0123456789abcdef", &mut out);
+    }
+    out
+}
+
+fn push_hex(byte: u8, digits: &[u8; 16], out: &mut String) {
+    for value in [byte >> 4, byte & 15] {
+        if let Some(digit) = digits.get(usize::from(value)) {
+            out.push(char::from(*digit));
+        }
+    }
 }
 
 #[cfg(test)]
