@@ -6,7 +6,7 @@ use std::time::Duration;
 use admission::ports::Cause;
 use rustls::ClientConfig;
 use tokio_postgres::NoTls;
-use tokio_postgres::config::SslMode as Negotiation;
+use tokio_postgres::config::{SslMode as Negotiation, SslNegotiation};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::session::Session;
@@ -89,9 +89,13 @@ impl Connector {
         parsed.keepalives_idle(Duration::from_secs(30));
         parsed.keepalives_interval(Duration::from_secs(10));
         parsed.keepalives_retries(3);
+        let mut tls = tls::client(split.mode, &tls)?;
+        if let (Some(tls), SslNegotiation::Direct) = (&mut tls, parsed.get_ssl_negotiation()) {
+            tls.alpn_protocols = vec![b"postgresql".to_vec()];
+        }
         Ok(Self {
             config: parsed,
-            tls: tls::client(split.mode, &tls)?,
+            tls,
             connect_timeout: config.connect_timeout,
             read_timeout: config.read_timeout,
             max_lifetime: config.max_lifetime,

@@ -1,0 +1,97 @@
+//! Bindings while PostgreSQL is away.
+
+use std::time::{Duration, Instant};
+
+use admission::ports::{Bindings, ZoneStanding};
+use testkit::postgres::{Database, Layout, PrivatePostgres};
+use testkit::wait::until;
+
+use crate::contract::bindings::found;
+use crate::support::BindingsUnderTest;
+
+const EVERY: Duration = Duration::from_millis(50);
+
+struct Stack {
+    server: PrivatePostgres,
+    database: Database,
+    under_test: BindingsUnderTest,
+}
+
+impl Stack {
+    async fn start(layout: Layout) -> Self {
+        let server = PrivatePostgres::start().await;
+        let database = Database::create_on(&server, layout).await;
+        database
+            .bind("zone-0", "resource://0", "https://zero.example", "app-0")
+            .await;
+        let under_test = BindingsUnderTest::start(&database.gateway_url(), EVERY);
+        let stack = Self {
+            server,
+            database,
+            under_test,
+        };
+        until("the first load", async || stack.under_test.bindings.status().age).await;
+        stack
+    }
+
+    async fn failed(&self) {
+        until("a read to fail", async || self.under_test.bindings.status().error).await;
+    }
+}
+
+#[tokio::test]
+async fn last_bindings_are_served_while_the_database_is_down_and_new_ones_after_it() {
+    for layout in [Layout::June, Layout::StandAlone] {
+        let mut stack = Stack::start(layout).await;
+        stack.server.kill().await;
+        stack.failed().await;
+        let bindings = &*stack.under_test.bindings;
+        assert_eq!(bindings.zone("zone-0"), ZoneStanding::Known);
+        assert_eq!(
+            found(bindings, "zone-0", "resource://0").await.as_deref(),
+            Some("https://zero.example")
+        );
+        stack.under_test.clock.advance(Duration::from_secs(60));
+        assert!(bindings.status().age.unwrap() >= Duration::from_secs(60));
+        stack.server.restart().await;
+        stack
+            .database
+            .bind("zone-1", "resource://1", "https://one.example", "app-1")
+            .await;
+        until("the new binding", async || {
+            found(bindings, "zone-1", "resource://1").await
+        })
+        .await;
+        until("the error to be over", async || {
+            bindings.status().error.is_none().then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the deadline is measured")]
+async fn lookups_of_a_hanging_database_end_in_time() {
+    let mut stack = Stack::start(Layout::August).await;
+    stack.server.pause();
+    let bindings = &*stack.under_test.bindings;
+    let before = Instant::now();
+    assert!(bindings.find("zone-0", "resource://other").await.is_err());
+    assert!(bindings.reread("zone-0", "resource://0").await.is_err());
+    // Twice the second that a lookup may take.
+    assert!(
+        before.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        before.elapsed()
+    );
+    assert!(
+        found(bindings, "zone-0", "resource://0").await.is_some(),
+        "still in memory"
+    );
+    stack.server.resume();
+    until("the database to answer again", async || {
+        stack.under_test.clock.advance(Duration::from_secs(1));
+        bindings.reread("zone-0", "resource://0").await.ok()
+    })
+    .await;
+}

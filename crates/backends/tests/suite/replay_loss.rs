@@ -1,0 +1,153 @@
+//! A store that forgets its marks cannot vouch for mandates from before.
+
+use std::time::Duration;
+
+use admission::ports::Mark;
+use testkit::clock::{FixedClock, START};
+use testkit::redis::PrivateRedis;
+use testkit::wait::until;
+
+use crate::contract::replay::{mark, set};
+use crate::support::Replay;
+
+fn issued(jti: &str, at: u64) -> Mark {
+    Mark {
+        issued_at: Some(i64::try_from(at).unwrap()),
+        ..mark(jti, "a")
+    }
+}
+
+async fn flush(server: &PrivateRedis) {
+    let mut redis = server.connection().await;
+    let () = redis::cmd("FLUSHALL").query_async(&mut redis).await.unwrap();
+}
+
+/// Sets a mark, through whatever reconnection it takes.
+async fn settled(replay: &Replay, mark: &Mark) -> &'static str {
+    until("the store to answer", async || {
+        Some(set(replay.port(), mark).await).filter(|outcome| *outcome != "unavailable")
+    })
+    .await
+}
+
+#[tokio::test]
+async fn first_use_is_no_loss() {
+    let server = PrivateRedis::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let memory = Some(directory.path().join("replay-epoch"));
+    let clock = FixedClock::default();
+    let one = Replay::remembering(&server.url(), memory.clone(), &clock);
+    let two = Replay::remembering(&server.url(), None, &clock);
+    assert_eq!(set(one.port(), &issued("a", START - 10)).await, "set");
+    assert_eq!(set(two.port(), &issued("b", START - 10)).await, "set");
+    let third = Replay::remembering(&server.url(), memory, &clock);
+    assert_eq!(set(third.port(), &issued("c", START - 10)).await, "set");
+    assert_eq!((one.marks.loss(), third.marks.loss()), (None, None));
+}
+
+#[tokio::test]
+async fn flush_refuses_mandates_from_before_it_on_every_replica() {
+    let server = PrivateRedis::start().await;
+    let clock = FixedClock::default();
+    let replicas = [(); 2].map(|()| Replay::remembering(&server.url(), None, &clock));
+    for (number, replica) in replicas.iter().enumerate() {
+        let mark = issued(&format!("before-{number}"), START);
+        assert_eq!(set(replica.port(), &mark).await, "set");
+    }
+    flush(&server).await;
+    clock.advance(Duration::from_secs(10));
+    for (number, replica) in replicas.iter().enumerate() {
+        let used = issued(&format!("before-{number}"), START);
+        assert_eq!(set(replica.port(), &used).await, "seen", "its mark is forgotten");
+        let unused = issued(&format!("unused-{number}"), START + 10);
+        assert_eq!(set(replica.port(), &unused).await, "seen", "nobody can tell");
+        let undated = Mark {
+            issued_at: None,
+            ..mark(&format!("undated-{number}"), "a")
+        };
+        assert_eq!(set(replica.port(), &undated).await, "seen");
+        let later = issued(&format!("later-{number}"), START + 11);
+        assert_eq!(set(replica.port(), &later).await, "set");
+        let loss = replica.marks.loss().unwrap();
+        assert_eq!(loss.unix_seconds(), START + 10);
+    }
+    clock.advance(Duration::from_secs(24 * 3600 + 61));
+    let expired = issued("long-expired", START);
+    assert_eq!(
+        set(replicas[0].port(), &expired).await,
+        "set",
+        "the loss has passed"
+    );
+}
+
+#[tokio::test]
+async fn restarted_server_is_a_loss() {
+    let mut server = PrivateRedis::start().await;
+    let replay = Replay::start(&server.url());
+    assert_eq!(set(replay.port(), &issued("a", START)).await, "set");
+    server.restart().await;
+    assert_eq!(settled(&replay, &issued("b", START)).await, "seen");
+    assert_eq!(settled(&replay, &issued("c", START + 1)).await, "set");
+}
+
+#[tokio::test]
+async fn another_primary_with_a_copy_of_the_epoch_is_a_loss() {
+    let (first, second) = (PrivateRedis::start().await, PrivateRedis::start().await);
+    let clock = FixedClock::default();
+    let replay = Replay::remembering(&first.url(), None, &clock);
+    assert_eq!(set(replay.port(), &issued("a", START)).await, "set");
+    let key = "caracal:gateway:replay-epoch";
+    let epoch: String = redis::cmd("GET")
+        .arg(key)
+        .query_async(&mut first.connection().await)
+        .await
+        .unwrap();
+    let () = redis::cmd("SET")
+        .arg(key)
+        .arg(epoch)
+        .query_async(&mut second.connection().await)
+        .await
+        .unwrap();
+    let moved = Replay::remembering(&second.url(), None, &clock);
+    assert_eq!(set(moved.port(), &issued("a", START)).await, "seen");
+    assert_eq!(set(moved.port(), &issued("b", START + 1)).await, "set");
+}
+
+#[tokio::test]
+async fn loss_while_every_gateway_was_down_is_noticed_from_the_file() {
+    let server = PrivateRedis::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let memory = directory.path().join("replay-epoch");
+    let clock = FixedClock::default();
+    let before = Replay::remembering(&server.url(), Some(memory.clone()), &clock);
+    assert_eq!(set(before.port(), &issued("a", START)).await, "set");
+    drop(before);
+    flush(&server).await;
+    let after = Replay::remembering(&server.url(), Some(memory.clone()), &clock);
+    assert_eq!(set(after.port(), &issued("a", START)).await, "seen");
+    assert_eq!(set(after.port(), &issued("b", START + 1)).await, "set");
+    drop(after);
+    let next = Replay::remembering(&server.url(), Some(memory), &clock);
+    assert_eq!(set(next.port(), &issued("c", START)).await, "seen", "still known");
+}
+
+#[tokio::test]
+async fn gateway_without_memory_does_not_hide_the_loss_from_one_with_it() {
+    let server = PrivateRedis::start().await;
+    let clock = FixedClock::default();
+    let old = Replay::remembering(&server.url(), None, &clock);
+    assert_eq!(set(old.port(), &issued("a", START)).await, "set");
+    flush(&server).await;
+    let new = Replay::remembering(&server.url(), None, &clock);
+    assert_eq!(
+        set(new.port(), &issued("fresh", START)).await,
+        "set",
+        "it knows of nothing before"
+    );
+    assert_eq!(set(old.port(), &issued("a", START)).await, "seen");
+    assert_eq!(
+        set(new.port(), &issued("b", START)).await,
+        "seen",
+        "it has learnt of the loss"
+    );
+}

@@ -1,0 +1,147 @@
+//! Replay marks while Redis is away, silent or unwilling: refused in time, and recovered from alone.
+
+use std::time::Instant;
+
+use testkit::proxy::{Fault, FaultProxy};
+use testkit::redis::PrivateRedis;
+use testkit::wait::until;
+
+use crate::contract::replay::{mark, set};
+use crate::support::{REPLAY_LIMIT, Replay};
+
+struct Bench {
+    server: PrivateRedis,
+    proxy: FaultProxy,
+    replay: Replay,
+}
+
+impl Bench {
+    async fn start() -> Self {
+        let server = PrivateRedis::start().await;
+        let target = ([127, 0, 0, 1], server.port()).into();
+        let proxy = FaultProxy::start(target).await;
+        let replay = Replay::start(&server.url_through(proxy.port()));
+        let bench = Self {
+            server,
+            proxy,
+            replay,
+        };
+        assert_eq!(bench.set("warm").await, "set");
+        bench
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the deadline is measured")]
+    async fn set(&self, jti: &str) -> &'static str {
+        let before = Instant::now();
+        let outcome = set(self.replay.port(), &mark(jti, "a")).await;
+        let took = before.elapsed();
+        assert!(took < REPLAY_LIMIT, "{jti}: {took:?}");
+        outcome
+    }
+
+    /// Sets a mark as soon as that works again.
+    async fn recover(&self) {
+        let mut number = 0;
+        until("marks to be set again", async || {
+            number += 1;
+            (self.set(&format!("after-{number}")).await == "set").then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn marks_are_unavailable_in_time_and_come_back_by_themselves() {
+    let bench = Bench::start().await;
+    for (name, fault) in [
+        ("refused", Fault::Refuse),
+        ("hanging", Fault::Hang),
+        ("black hole", Fault::BlackHole),
+        ("slow", Fault::Delay(REPLAY_LIMIT)),
+        ("cut", Fault::CutAfter(1)),
+    ] {
+        bench.proxy.set(fault).await;
+        for number in 0..3 {
+            assert_eq!(
+                bench.set(&format!("{name}-{number}")).await,
+                "unavailable",
+                "{name}"
+            );
+        }
+        bench.proxy.set(Fault::None).await;
+        bench.recover().await;
+        until("the link to be up", async || {
+            bench.replay.link.status().down.is_none().then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn connection_cut_while_idle_is_replaced_within_the_request() {
+    let bench = Bench::start().await;
+    let before = bench.proxy.accepted();
+    bench.proxy.set(Fault::Refuse).await;
+    bench.proxy.set(Fault::None).await;
+    assert_eq!(bench.set("next").await, "set");
+    assert!(bench.proxy.accepted() > before);
+}
+
+#[tokio::test]
+async fn mark_whose_answer_was_lost_is_released() {
+    let mut server = PrivateRedis::start().await;
+    let replay = Replay::start(&server.url());
+    assert_eq!(set(replay.port(), &mark("warm", "a")).await, "set");
+    server.pause();
+    assert_eq!(set(replay.port(), &mark("lost", "a")).await, "unavailable");
+    replay.port().release(mark("lost", "a"));
+    server.resume();
+    until("the lost mark to be released", async || {
+        (set(replay.port(), &mark("lost", "b")).await == "set").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn read_only_replica_takes_no_marks() {
+    let bench = Bench::start().await;
+    let mut redis = bench.server.connection().await;
+    // A replica of nobody: it serves what it has and refuses writes.
+    let become_replica = redis::cmd("REPLICAOF").arg("127.0.0.1").arg(1).to_owned();
+    let () = become_replica.query_async(&mut redis).await.unwrap();
+    assert_eq!(bench.set("read-only").await, "unavailable");
+    let () = redis::cmd("REPLICAOF")
+        .arg("NO")
+        .arg("ONE")
+        .query_async(&mut redis)
+        .await
+        .unwrap();
+    bench.recover().await;
+}
+
+#[tokio::test]
+async fn full_store_takes_no_marks() {
+    let bench = Bench::start().await;
+    let mut redis = bench.server.connection().await;
+    let limit = |bytes: u64| {
+        redis::cmd("CONFIG")
+            .arg("SET")
+            .arg("maxmemory")
+            .arg(bytes)
+            .to_owned()
+    };
+    let () = limit(1).query_async(&mut redis).await.unwrap();
+    assert_eq!(bench.set("full").await, "unavailable");
+    let () = limit(0).query_async(&mut redis).await.unwrap();
+    assert_eq!(bench.set("full").await, "set");
+}
+
+#[tokio::test]
+async fn wrong_password_is_unavailable() {
+    let server = PrivateRedis::start().await;
+    let url = server.url().replace(server.password(), "wrong");
+    let replay = Replay::start(&url);
+    assert_eq!(set(replay.port(), &mark("a", "a")).await, "unavailable");
+    let status = replay.link.status();
+    assert!(!status.down.unwrap().to_string().contains("wrong"));
+}

@@ -1,0 +1,197 @@
+//! The revocation state while its sources are away.
+
+use std::time::Duration;
+
+use admission::ports::Clock;
+use redis::aio::MultiplexedConnection;
+use testkit::postgres::{Database, Layout, through};
+use testkit::proxy::{Fault, FaultProxy};
+use testkit::redis::PrivateRedis;
+use testkit::wait::until;
+
+use crate::contract::revocations::{anchors, standing};
+use crate::support::{ON_DEMAND, Revocation, publish};
+
+const REVOKE: &str = "caracal.sessions.revoke";
+
+struct Stack {
+    server: PrivateRedis,
+    to_redis: FaultProxy,
+    database: Database,
+    to_postgres: FaultProxy,
+    revocation: Revocation,
+}
+
+impl Stack {
+    async fn start(every: Duration) -> Self {
+        let (server, database) = (
+            PrivateRedis::start().await,
+            Database::create(Layout::August).await,
+        );
+        let to_redis = FaultProxy::start(([127, 0, 0, 1], server.port()).into()).await;
+        let url = database.gateway_url();
+        let port: u16 = url
+            .rsplit_once(':')
+            .and_then(|(_, rest)| rest.split_once('/'))
+            .unwrap()
+            .0
+            .parse()
+            .unwrap();
+        let to_postgres = FaultProxy::start(([127, 0, 0, 1], port).into()).await;
+        let revocation = Revocation::start(
+            &server.url_through(to_redis.port()),
+            &through(&url, to_postgres.port()),
+            every,
+        );
+        let stack = Self {
+            server,
+            to_redis,
+            database,
+            to_postgres,
+            revocation,
+        };
+        stack.settle("fresh", "clear").await;
+        stack
+    }
+
+    async fn redis(&self) -> MultiplexedConnection {
+        self.server.connection().await
+    }
+
+    fn standing(&self, name: &str) -> &'static str {
+        standing(
+            &self.revocation.state,
+            &anchors(name),
+            self.revocation.clock.now(),
+        )
+    }
+
+    async fn settle(&self, name: &str, expect: &str) {
+        until(&format!("{name} to be {expect}"), async || {
+            (self.standing(name) == expect).then_some(())
+        })
+        .await;
+    }
+
+    async fn revoke(&self, id: &str) {
+        publish(&mut self.redis().await, REVOKE, &[("session_id", id)]).await;
+    }
+
+    /// The stream connection has noticed that it is of no use.
+    async fn stream_error(&self, before: u64) {
+        until("the stream connection to fail", async || {
+            (self.revocation.state.counters().stream_errors > before).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn messages_written_while_redis_is_unreachable_are_read_after_it() {
+    for fault in [Fault::Refuse, Fault::Hang, Fault::CutAfter(1)] {
+        let stack = Stack::start(ON_DEMAND).await;
+        stack.revoke("sid-before").await;
+        stack.settle("before", "revoked").await;
+        stack.to_redis.set(fault).await;
+        stack.stream_error(0).await;
+        stack.revoke("sid-during").await;
+        assert_eq!(stack.standing("during"), "clear", "nobody knows yet");
+        stack.revocation.clock.advance(Duration::from_secs(71));
+        assert_eq!(stack.standing("during"), "stale", "{fault:?}");
+        assert_eq!(stack.standing("before"), "stale");
+        stack.to_redis.set(Fault::None).await;
+        stack.settle("during", "revoked").await;
+        stack.settle("other", "clear").await;
+        assert_eq!(stack.revocation.state.counters().gaps, 0, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn messages_lost_to_trimming_or_a_flush_are_made_up_for_by_a_snapshot() {
+    for lose in [&["XTRIM", REVOKE, "MAXLEN", "0"][..], &["FLUSHALL"]] {
+        let stack = Stack::start(ON_DEMAND).await;
+        stack.revoke("sid-known").await;
+        stack.settle("known", "revoked").await;
+        stack.to_redis.set(Fault::Refuse).await;
+        stack.stream_error(0).await;
+
+        stack.revoke("sid-lost").await;
+        stack
+            .database
+            .set_authority("zone-1", "sid-lost", "revoked")
+            .await;
+        let mut command = redis::Cmd::new();
+        command.arg(lose);
+        let _: redis::Value = command.query_async(&mut stack.redis().await).await.unwrap();
+        stack.revoke("sid-later").await;
+
+        stack.to_redis.set(Fault::None).await;
+        stack.settle("lost", "revoked").await;
+        stack.settle("later", "revoked").await;
+        stack.settle("other", "clear").await;
+        assert_eq!(stack.standing("known"), "revoked", "what was announced stays");
+        assert!(stack.revocation.state.counters().gaps >= 1);
+    }
+}
+
+#[tokio::test]
+async fn after_a_gap_nothing_passes_before_the_snapshot() {
+    let stack = Stack::start(ON_DEMAND).await;
+    stack.revoke("sid-known").await;
+    stack.settle("known", "revoked").await;
+    stack.to_redis.set(Fault::Refuse).await;
+    stack.stream_error(0).await;
+    let flush = redis::cmd("FLUSHALL").to_owned();
+    let () = flush.query_async(&mut stack.redis().await).await.unwrap();
+    stack.to_postgres.set(Fault::Refuse).await;
+    stack.to_redis.set(Fault::None).await;
+    stack.settle("other", "stale").await;
+    stack.to_postgres.set(Fault::None).await;
+    stack.settle("other", "clear").await;
+}
+
+#[tokio::test]
+async fn snapshot_outage_is_borne_for_five_minutes_and_recovered_from() {
+    for fault in [Fault::Refuse, Fault::Hang, Fault::BlackHole] {
+        let stack = Stack::start(Duration::from_millis(50)).await;
+        stack.to_postgres.set(fault).await;
+        until("a snapshot to fail", async || {
+            (stack.revocation.state.counters().reload_errors > 0).then_some(())
+        })
+        .await;
+        assert!(stack.revocation.state.reload().await.is_err(), "{fault:?}");
+        assert_eq!(stack.standing("a"), "clear");
+        stack.revoke("sid-b").await;
+        stack.settle("b", "revoked").await;
+
+        stack.revocation.clock.advance(Duration::from_secs(301));
+        // The streams go on answering, so only the snapshot is too old.
+        until("the streams to answer", async || {
+            let age = stack.revocation.state.status().contact_age.unwrap();
+            (age < Duration::from_secs(70)).then_some(())
+        })
+        .await;
+        assert_eq!(stack.standing("a"), "stale", "{fault:?}");
+        let stale = stack.revocation.state.status().stale.unwrap().to_string();
+        assert!(stale.contains("snapshot"), "{stale}");
+
+        stack.to_postgres.set(Fault::None).await;
+        stack.settle("a", "clear").await;
+    }
+}
+
+#[tokio::test]
+async fn state_starts_stale_while_redis_is_down_and_recovers() {
+    let mut server = PrivateRedis::start().await;
+    let database = Database::create(Layout::August).await;
+    server.kill().await;
+    let revocation = Revocation::start(&server.url(), &database.gateway_url(), ON_DEMAND);
+    let look = || standing(&revocation.state, &anchors("a"), revocation.clock.now());
+    revocation.state.reload().await.unwrap();
+    assert_eq!(look(), "stale");
+    server.restart().await;
+    until("the state to be fresh", async || {
+        (look() == "clear").then_some(())
+    })
+    .await;
+}

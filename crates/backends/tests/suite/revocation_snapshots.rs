@@ -1,0 +1,178 @@
+//! What the database says, in every layout.
+
+use std::time::Duration;
+
+use admission::ports::Clock;
+use testkit::postgres::{Database, Layout};
+use testkit::redis::PrivateRedis;
+use testkit::wait::until;
+
+use crate::contract::revocations::{anchors, standing};
+use crate::support::{ON_DEMAND, Revocation};
+
+struct Stack {
+    _server: PrivateRedis,
+    revocation: Revocation,
+}
+
+impl Stack {
+    async fn start(database_url: &str, every: Duration) -> Self {
+        let server = PrivateRedis::start().await;
+        let revocation = Revocation::start(&server.url(), database_url, every);
+        Self {
+            _server: server,
+            revocation,
+        }
+    }
+
+    fn standing(&self, name: &str) -> &'static str {
+        standing(
+            &self.revocation.state,
+            &anchors(name),
+            self.revocation.clock.now(),
+        )
+    }
+
+    async fn settle(&self, name: &str, expect: &str) {
+        until(&format!("{name} to be {expect}"), async || {
+            (self.standing(name) == expect).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn snapshot_holds_what_each_layout_calls_revoked() {
+    for layout in Layout::ALL {
+        let database = Database::create(layout).await;
+        for status in ["active", "revoked", "expired"] {
+            database
+                .set_authority("zone-1", &format!("sid-{status}"), status)
+                .await;
+            database
+                .set_authority("zone-1", &format!("root-r-{status}"), status)
+                .await;
+            database
+                .set_edge("zone-1", &format!("edge-{status}"), status)
+                .await;
+        }
+        for status in ["active", "suspended", "terminated", "expired"] {
+            database
+                .set_session("zone-2", &format!("session-s-{status}"), status)
+                .await;
+        }
+        // The role of the June stack may not read these tables, so that stack connects as the owner.
+        let url = match layout {
+            Layout::June => database.owner_url(),
+            _ => database.gateway_url(),
+        };
+        let stack = Stack::start(&url, ON_DEMAND).await;
+        stack.settle("nobody", "clear").await;
+        for (name, expect) in [
+            ("active", "clear"),
+            ("revoked", "revoked"),
+            ("expired", "clear"),
+            ("r-revoked", "revoked"),
+            ("r-active", "clear"),
+            ("s-active", "clear"),
+            ("s-suspended", "revoked"),
+            ("s-terminated", "revoked"),
+            ("s-expired", "revoked"),
+        ] {
+            assert_eq!(stack.standing(name), expect, "{layout:?} {name}");
+        }
+        // Three sessions, two records, one edge.
+        assert_eq!(stack.revocation.state.reload().await.unwrap(), 6, "{layout:?}");
+        assert_eq!(stack.revocation.state.status().anchors, 6);
+
+        database
+            .set_session("zone-2", "session-s-suspended", "active")
+            .await;
+        database.set_edge("zone-1", "edge-active", "revoked").await;
+        assert_eq!(stack.revocation.state.reload().await.unwrap(), 6);
+        assert_eq!(stack.standing("s-suspended"), "clear", "{layout:?}");
+        assert_eq!(stack.standing("active"), "revoked", "{layout:?}");
+    }
+}
+
+#[tokio::test]
+async fn rows_older_than_any_mandate_are_left_out() {
+    let database = Database::create(Layout::August).await;
+    database.set_session("zone-1", "session-a", "terminated").await;
+    database.set_edge("zone-1", "edge-a", "revoked").await;
+    database.set_authority("zone-1", "sid-a", "revoked").await;
+    database
+        .execute(
+            "UPDATE sessions SET updated_at = now() - interval '25 hours'; \
+             UPDATE delegation_edges SET revoked_at = now() - interval '25 hours'; \
+             UPDATE authority_records SET expires_at = now() - interval '25 hours'",
+        )
+        .await;
+    let stack = Stack::start(&database.gateway_url(), ON_DEMAND).await;
+    stack.settle("a", "clear").await;
+    assert_eq!(stack.revocation.state.reload().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn snapshots_are_taken_at_intervals() {
+    let database = Database::create(Layout::August).await;
+    let stack = Stack::start(&database.gateway_url(), Duration::from_millis(50)).await;
+    stack.settle("a", "clear").await;
+    database.set_edge("zone-1", "edge-a", "revoked").await;
+    stack.settle("a", "revoked").await;
+}
+
+#[tokio::test]
+async fn reload_sees_what_was_committed_before_it() {
+    let database = Database::create(Layout::August).await;
+    let stack = Stack::start(&database.gateway_url(), ON_DEMAND).await;
+    for number in 1..=5 {
+        database
+            .set_edge("zone-1", &format!("edge-{number}"), "revoked")
+            .await;
+        assert_eq!(stack.revocation.state.reload().await.unwrap(), number);
+    }
+}
+
+#[tokio::test]
+async fn hidden_missing_and_forbidden_tables_are_errors_and_nothing_passes() {
+    let hidden = Database::create(Layout::August).await;
+    hidden.set_authority("zone-1", "sid-a", "revoked").await;
+    hidden
+        .execute("ALTER POLICY zone_isolation ON authority_records USING (zone_id = current_setting('caracal.zone_id', true))")
+        .await;
+    let closed = Database::create(Layout::August).await;
+    closed
+        .execute("DROP POLICY zone_isolation ON delegation_edges")
+        .await;
+    let empty = Database::create(Layout::Empty).await;
+    let forbidden = Database::create(Layout::June).await;
+    for (url, expect) in [
+        (hidden.gateway_url(), "row-level security"),
+        (closed.gateway_url(), "row-level security"),
+        (
+            empty.gateway_url(),
+            "neither authority_records nor agent_sessions",
+        ),
+        (forbidden.gateway_url(), "permission denied"),
+    ] {
+        let stack = Stack::start(&url, ON_DEMAND).await;
+        let cause = stack.revocation.state.reload().await.unwrap_err().to_string();
+        assert!(cause.contains(expect), "{cause}");
+        assert_eq!(stack.standing("b"), "stale");
+        let status = stack.revocation.state.status();
+        assert!(status.snapshot_error.is_some() && status.stale.is_some());
+        assert!(stack.revocation.state.counters().reload_errors > 0);
+    }
+}
+
+#[tokio::test]
+async fn owner_is_not_held_by_row_level_security() {
+    let database = Database::create(Layout::August).await;
+    database
+        .execute("DROP POLICY zone_isolation ON delegation_edges")
+        .await;
+    database.set_edge("zone-1", "edge-a", "revoked").await;
+    let stack = Stack::start(&database.owner_url(), ON_DEMAND).await;
+    assert_eq!(stack.revocation.state.reload().await.unwrap(), 1);
+}

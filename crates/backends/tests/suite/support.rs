@@ -1,0 +1,197 @@
+//! Stores with their background futures running.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use admission::ports::ReplayMarks;
+use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
+use backends::bindings::{BindingsConfig, PostgresBindings};
+use backends::pem::PemTls;
+use backends::postgres::{self, PostgresConfig};
+use backends::redis::{self, Link, RedisConfig};
+use backends::replay::{RedisReplay, ReplayConfig};
+use backends::revocation::{RevocationConfig, RevocationState, Snapshots, StreamReader, StreamsKey};
+use testkit::clock::FixedClock;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// `REPLAY_TIMEOUT` in these tests.
+pub(crate) const REPLAY_TIMEOUT: Duration = Duration::from_millis(500);
+/// The same and what a busy machine adds.
+pub(crate) const REPLAY_LIMIT: Duration = Duration::from_millis(1500);
+
+/// What runs in the background; all of it ends with this.
+#[derive(Default)]
+pub(crate) struct Background {
+    tasks: JoinSet<()>,
+}
+
+impl Background {
+    pub(crate) fn run(&mut self, future: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(future);
+    }
+}
+
+pub(crate) fn redis_config(url: &str) -> RedisConfig {
+    RedisConfig {
+        url: url.to_owned(),
+        tls: PemTls::default(),
+        dial_timeout: Duration::from_secs(1),
+        answer_timeout: Duration::from_secs(1),
+    }
+}
+
+pub(crate) fn redis(url: &str) -> redis::Connector {
+    redis::Connector::new(&redis_config(url)).unwrap()
+}
+
+pub(crate) fn database(url: &str) -> postgres::Connector {
+    postgres::Connector::new(&PostgresConfig {
+        url: url.to_owned(),
+        tls: PemTls::default(),
+        connect_timeout: Duration::from_secs(1),
+        read_timeout: Duration::from_secs(2),
+        max_lifetime: Duration::from_secs(1800),
+    })
+    .unwrap()
+}
+
+/// Replay marks with their link and their releases.
+pub(crate) struct Replay {
+    pub(crate) marks: Arc<RedisReplay>,
+    pub(crate) link: Arc<Link>,
+    _background: Background,
+}
+
+impl Replay {
+    pub(crate) fn start(url: &str) -> Self {
+        Self::remembering(url, None, &FixedClock::default())
+    }
+
+    pub(crate) fn remembering(url: &str, memory: Option<PathBuf>, clock: &FixedClock) -> Self {
+        Self::over(redis(url), memory, clock)
+    }
+
+    pub(crate) fn over(redis: redis::Connector, memory: Option<PathBuf>, clock: &FixedClock) -> Self {
+        let mut background = Background::default();
+        let link = Link::new("replay", redis, Arc::new(clock.clone()));
+        let config = ReplayConfig {
+            timeout: REPLAY_TIMEOUT,
+            memory,
+        };
+        let (marks, releases) = RedisReplay::new(Arc::clone(&link), config, Arc::new(clock.clone()));
+        background.run(Arc::clone(&link).run(CancellationToken::new()));
+        background.run(releases.run(CancellationToken::new()));
+        Self {
+            marks,
+            link,
+            _background: background,
+        }
+    }
+
+    pub(crate) fn port(&self) -> &dyn ReplayMarks {
+        &*self.marks
+    }
+}
+
+/// `STREAMS_HMAC_KEY` in these tests.
+pub(crate) const STREAMS_KEY: &[u8] = &[42; 32];
+
+/// A revocation state with its streams and snapshots.
+pub(crate) struct Revocation {
+    pub(crate) state: RevocationState,
+    pub(crate) clock: FixedClock,
+    pub(crate) refetched: tokio::sync::mpsc::UnboundedReceiver<String>,
+    _background: Background,
+}
+
+impl Revocation {
+    /// Snapshots come only on demand, unless `every` says otherwise.
+    pub(crate) fn start(redis_url: &str, database_url: &str, every: Duration) -> Self {
+        let clock = FixedClock::default();
+        let config = RevocationConfig {
+            snapshot_every: every,
+            snapshot_pause: Duration::from_millis(10),
+            ..RevocationConfig::default()
+        };
+        let state = RevocationState::new(config, Arc::new(clock.clone()));
+        let mut background = Background::default();
+        let (zones, refetched) = tokio::sync::mpsc::unbounded_channel();
+        let keys_invalidated = Box::new(move |zone: &str| zones.send(zone.to_owned()).unwrap());
+        let key = StreamsKey::new(STREAMS_KEY);
+        let streams = StreamReader::new(&state, redis(redis_url), key, keys_invalidated);
+        let snapshots = Snapshots::new(&state, database(database_url));
+        background.run(streams.run(CancellationToken::new()));
+        background.run(snapshots.run(CancellationToken::new()));
+        Self {
+            state,
+            clock,
+            refetched,
+            _background: background,
+        }
+    }
+}
+
+/// An interval that never comes in a test.
+pub(crate) const ON_DEMAND: Duration = Duration::from_secs(3600);
+
+/// Writes a signed message; returns its id.
+pub(crate) async fn publish(
+    redis: &mut ::redis::aio::MultiplexedConnection,
+    stream: &str,
+    fields: &[(&str, &str)],
+) -> String {
+    let signature = signature(stream, fields);
+    let mut signed = fields.to_vec();
+    signed.push(("_sig", &signature));
+    add(redis, stream, &signed).await
+}
+
+/// Writes a message as it is.
+pub(crate) async fn add(
+    redis: &mut ::redis::aio::MultiplexedConnection,
+    stream: &str,
+    fields: &[(&str, &str)],
+) -> String {
+    let mut command = ::redis::cmd("XADD");
+    command.arg(stream).arg("*").arg(fields);
+    command.query_async(redis).await.unwrap()
+}
+
+fn signature(stream: &str, fields: &[(&str, &str)]) -> String {
+    let mut sorted = fields.to_vec();
+    sorted.sort_unstable();
+    let mut text = format!("{stream}\n");
+    for (name, value) in sorted {
+        text.push_str(&format!("{name}={value}\n"));
+    }
+    let tag = sign(&Key::new(HMAC_SHA256, STREAMS_KEY), text.as_bytes());
+    tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Bindings with their reader.
+pub(crate) struct BindingsUnderTest {
+    pub(crate) bindings: Arc<PostgresBindings>,
+    pub(crate) clock: FixedClock,
+    _background: Background,
+}
+
+impl BindingsUnderTest {
+    pub(crate) fn start(database_url: &str, every: Duration) -> Self {
+        let clock = FixedClock::default();
+        let config = BindingsConfig {
+            reload_every: every,
+            ..BindingsConfig::default()
+        };
+        let (bindings, reader) =
+            PostgresBindings::new(config, database(database_url), Arc::new(clock.clone()));
+        let mut background = Background::default();
+        background.run(reader.run(CancellationToken::new()));
+        Self {
+            bindings,
+            clock,
+            _background: background,
+        }
+    }
+}
