@@ -26,19 +26,19 @@ pub(super) struct Local {
 /// Why the local stack did not start.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LocalError {
-    #[error("no temporary directory for the audit spool: {0}")]
+    #[error("gateway: no temporary directory for the audit spool: {0}")]
     Directory(#[from] io::Error),
-    #[error(transparent)]
+    #[error("gateway: {0}")]
     Mode(#[from] UnknownMode),
-    #[error("{0}")]
+    #[error("gateway: {0}")]
     Stack(#[from] devstack::Error),
-    #[error("{0}")]
+    #[error(transparent)]
     Config(#[from] Violations),
-    #[error("{0}")]
+    #[error("gateway: {0}")]
     House(#[from] StartError),
-    #[error("the STS did not mint: {0}")]
+    #[error("gateway: the STS did not mint: {0}")]
     Mint(#[from] devstack::Refusal),
-    #[error("the STS did not revoke: {0}")]
+    #[error("gateway: the STS did not revoke: {0}")]
     Revoke(#[from] devstack::RevokeError),
 }
 

@@ -1,4 +1,9 @@
 //! What `dev` prints works when pasted into a shell.
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "helpers of tests: a failure here fails the test"
+)]
 
 use std::process::{Command, Stdio};
 
