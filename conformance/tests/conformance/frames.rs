@@ -41,7 +41,9 @@ impl Frame {
 
     /// The bytes on the wire.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let length = u32::try_from(self.payload.len()).expect("a short frame").to_be_bytes();
+        let length = u32::try_from(self.payload.len())
+            .expect("a short frame")
+            .to_be_bytes();
         let mut bytes = length[1..].to_vec();
         bytes.extend([self.kind, self.flags]);
         bytes.extend(self.stream.to_be_bytes());

@@ -106,7 +106,7 @@ impl Call {
     }
 
     /// Reads until the gateway hangs up, and gives what came before.
-    pub(crate) async fn to_end(&mut self) -> Vec<u8> {
+    pub(crate) async fn until_end(&mut self) -> Vec<u8> {
         while self.read().await > 0 {}
         std::mem::take(&mut self.buffer)
     }

@@ -20,17 +20,27 @@ async fn limits_of_a_head_are_refused_with_431_and_nothing_is_dispatched() {
     let fields = |count: usize| -> String { (0..count).map(|at| format!("X-{at}: 1\r\n")).collect() };
     let dispatched = world.dispatched();
     for (case, request) in [
-        ("17 KiB in one field", format!("X-Big: {}\r\n", "x".repeat(17 * 1024))),
-        ("17 KiB in many fields", format!("X-Mid: {}\r\n", "x".repeat(250)).repeat(68)),
+        (
+            "17 KiB in one field",
+            format!("X-Big: {}\r\n", "x".repeat(17 * 1024)),
+        ),
+        (
+            "17 KiB in many fields",
+            format!("X-Mid: {}\r\n", "x".repeat(250)).repeat(68),
+        ),
         ("101 fields", fields(98)),
     ] {
         let mut client = Connection::open(world.addr()).await;
-        let response = client
-            .exchange(head(&world, "GET", NONE, "/", &request))
-            .await;
+        let response = client.exchange(head(&world, "GET", NONE, "/", &request)).await;
         report.status(case, &response, 431);
         report.equal(case, response.header("connection"), Some("close"));
-        report.holds(case, matches!(client.rest(Duration::from_secs(5)).await, Rest::Closed | Rest::Reset));
+        report.holds(
+            case,
+            matches!(
+                client.rest(Duration::from_secs(5)).await,
+                Rest::Closed | Rest::Reset
+            ),
+        );
     }
     let long = format!("/{}", "x".repeat(17 * 1024));
     let response = ask(world.addr(), head(&world, "GET", NONE, &long, "")).await;
@@ -60,7 +70,9 @@ async fn limits_of_capacity_refuse_at_once_and_recover() {
         report.status(name, &response, 503);
         report.holds(
             format!("{name}: Retry-After"),
-            response.header("retry-after").is_some_and(|after| after.parse::<u32>().is_ok()),
+            response
+                .header("retry-after")
+                .is_some_and(|after| after.parse::<u32>().is_ok()),
         );
         held.pop();
         until("a place for a connection", async || {
@@ -149,12 +161,18 @@ async fn limits_of_http2_are_announced_and_floods_end_the_connection() {
         .chunks_exact(6)
         .map(|setting| {
             let value = setting[2..6].try_into().expect("four bytes");
-            (u16::from_be_bytes([setting[0], setting[1]]), u32::from_be_bytes(value))
+            (
+                u16::from_be_bytes([setting[0], setting[1]]),
+                u32::from_be_bytes(value),
+            )
         })
         .collect();
     // Concurrent streams, stream window (65,535 is the protocol's own when it is not told), header list.
     for (id, expect) in [(3, 100), (4, 65_536), (6, 16_384)] {
-        let value = told.iter().find(|(known, _)| *known == id).map(|(_, value)| *value);
+        let value = told
+            .iter()
+            .find(|(known, _)| *known == id)
+            .map(|(_, value)| *value);
         report.equal(format!("setting {id}"), value, Some(expect));
     }
 
@@ -197,7 +215,12 @@ async fn limits_of_http2_are_announced_and_floods_end_the_connection() {
 
     // CONTINUATION without end (CVE-2024-27316), and a header list that is too large (RFC 9113 §10.5.1).
     let mut client = h2(&world).await;
-    let mut flood = vec![Frame::new(frames::HEADERS, frames::END_STREAM, 1, frames::block(&[(":method", "GET")]))];
+    let mut flood = vec![Frame::new(
+        frames::HEADERS,
+        frames::END_STREAM,
+        1,
+        frames::block(&[(":method", "GET")]),
+    )];
     let filler = frames::block(&[("x-filler", &"x".repeat(8000))]);
     flood.extend((0..2000).map(|_| Frame::new(frames::CONTINUATION, 0, 1, filler.clone())));
     let sent = client.send(&flood).await;
@@ -210,14 +233,22 @@ async fn limits_of_http2_are_announced_and_floods_end_the_connection() {
     let dispatched = world.dispatched();
     let mut client = h2(&world).await;
     let mut large = request(&world.token(NONE), 1, "/");
-    large.payload.extend(frames::block(&[("x-big", &"x".repeat(15_000))]));
-    large.payload.extend(frames::block(&[("x-big2", &"x".repeat(1_000))]));
+    large
+        .payload
+        .extend(frames::block(&[("x-big", &"x".repeat(15_000))]));
+    large
+        .payload
+        .extend(frames::block(&[("x-big2", &"x".repeat(1_000))]));
     let _ = client.send(&[large]).await;
     let answer = client
         .find(|frame| frame.stream == 1 || frame.kind == frames::GOAWAY)
         .await;
     report.holds(format!("a header list of 17 KiB: {answer:?}"), answer.is_some());
-    report.equal("a header list of 17 KiB: dispatched", world.dispatched(), dispatched);
+    report.equal(
+        "a header list of 17 KiB: dispatched",
+        world.dispatched(),
+        dispatched,
+    );
 
     // Everybody else is served.
     report.equal("after the floods", world_get(world.addr(), &world).await, 200);

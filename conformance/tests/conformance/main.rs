@@ -32,6 +32,11 @@ mod transport;
 
 // What crosses, what it leaves behind, and what goes wrong around it.
 mod crossing;
+mod evidence;
+mod leaks;
+mod lifecycle;
 mod limits;
+mod outage;
+mod revocation;
 mod smuggling;
 mod streaming;

@@ -40,12 +40,36 @@ async fn smuggling_ambiguous_framing_is_refused_and_the_connection_closed() {
             format!("Content-Length: 0\r\n{}", length_lines(inner.len())),
             inner.clone(),
         ),
-        ("two lengths in one field", format!("Content-Length: 0, {}\r\n", inner.len()), inner.clone()),
-        ("a signed length", format!("Content-Length: +{}\r\n", inner.len()), inner.clone()),
-        ("a negative length", "Content-Length: -1\r\n".into(), inner.clone()),
-        ("a hexadecimal length", "Content-Length: 0x10\r\n".into(), inner.clone()),
-        ("a length beyond 64 bits", "Content-Length: 18446744073709551617\r\n".into(), inner.clone()),
-        ("another coding", "Transfer-Encoding: xchunked\r\n".into(), format!("{end}{inner}")),
+        (
+            "two lengths in one field",
+            format!("Content-Length: 0, {}\r\n", inner.len()),
+            inner.clone(),
+        ),
+        (
+            "a signed length",
+            format!("Content-Length: +{}\r\n", inner.len()),
+            inner.clone(),
+        ),
+        (
+            "a negative length",
+            "Content-Length: -1\r\n".into(),
+            inner.clone(),
+        ),
+        (
+            "a hexadecimal length",
+            "Content-Length: 0x10\r\n".into(),
+            inner.clone(),
+        ),
+        (
+            "a length beyond 64 bits",
+            "Content-Length: 18446744073709551617\r\n".into(),
+            inner.clone(),
+        ),
+        (
+            "another coding",
+            "Transfer-Encoding: xchunked\r\n".into(),
+            format!("{end}{inner}"),
+        ),
         (
             "two codings",
             "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n".into(),
@@ -66,16 +90,38 @@ async fn smuggling_ambiguous_framing_is_refused_and_the_connection_closed() {
             "X-A: 1\r\n Transfer-Encoding: chunked\r\n".into(),
             format!("{end}{inner}"),
         ),
-        ("a control byte in a value", "X-A: 1\x002\r\n".into(), String::new()),
-        ("a bare carriage return in a value", "X-A: 1\r2\r\n".into(), String::new()),
+        (
+            "a control byte in a value",
+            "X-A: 1\x002\r\n".into(),
+            String::new(),
+        ),
+        (
+            "a bare carriage return in a value",
+            "X-A: 1\r2\r\n".into(),
+            String::new(),
+        ),
         ("a field without a name", ": 1\r\n".into(), String::new()),
         ("a field without a colon", "X-A\r\n".into(), String::new()),
         ("two hosts", "Host: other.example\r\n".into(), String::new()),
-        ("two resources", "X-Caracal-Resource: resource://mandate\r\n".into(), String::new()),
-        ("two authorizations", "Authorization: Bearer x\r\n".into(), String::new()),
+        (
+            "two resources",
+            "X-Caracal-Resource: resource://mandate\r\n".into(),
+            String::new(),
+        ),
+        (
+            "two authorizations",
+            "Authorization: Bearer x\r\n".into(),
+            String::new(),
+        ),
     ];
     for (case, lines, body) in cases {
-        refused(&world, &mut report, case, head(&world, "POST", NONE, "/", &lines) + &body).await;
+        refused(
+            &world,
+            &mut report,
+            case,
+            head(&world, "POST", NONE, "/", &lines) + &body,
+        )
+        .await;
     }
 
     for (case, text) in [
@@ -83,7 +129,10 @@ async fn smuggling_ambiguous_framing_is_refused_and_the_connection_closed() {
             "chunks of HTTP/1.0",
             head(&world, "POST", NONE, "/", chunked).replacen("HTTP/1.1", "HTTP/1.0", 1) + end + &inner,
         ),
-        ("no host", head(&world, "GET", NONE, "/", "").replacen("Host: gateway.example\r\n", "", 1)),
+        (
+            "no host",
+            head(&world, "GET", NONE, "/", "").replacen("Host: gateway.example\r\n", "", 1),
+        ),
         (
             "two resources in one field",
             head(&world, "GET", NONE, "/", "").replacen(NONE, "resource://none, resource://mandate", 1),
@@ -96,14 +145,23 @@ async fn smuggling_ambiguous_framing_is_refused_and_the_connection_closed() {
             "absolute target with user information",
             head(&world, "GET", NONE, "http://gateway.example@evil.example/", ""),
         ),
-        ("authority form", head(&world, "CONNECT", NONE, "127.0.0.1:22", "")),
+        (
+            "authority form",
+            head(&world, "CONNECT", NONE, "127.0.0.1:22", ""),
+        ),
         ("CONNECT with a path", head(&world, "CONNECT", NONE, "/", "")),
         ("TRACE", head(&world, "TRACE", NONE, "/", "")),
         ("OPTIONS *", head(&world, "OPTIONS", NONE, "*", "")),
         ("a target without a slash", head(&world, "GET", NONE, "x", "")),
         ("a space in the target", head(&world, "GET", NONE, "/a b", "")),
-        ("a control byte in the target", head(&world, "GET", NONE, "/a\x01b", "")),
-        ("an unknown version", head(&world, "GET", NONE, "/", "").replacen("HTTP/1.1", "HTTP/1.2", 1)),
+        (
+            "a control byte in the target",
+            head(&world, "GET", NONE, "/a\x01b", ""),
+        ),
+        (
+            "an unknown version",
+            head(&world, "GET", NONE, "/", "").replacen("HTTP/1.1", "HTTP/1.2", 1),
+        ),
     ] {
         refused(&world, &mut report, case, text).await;
     }
@@ -113,7 +171,13 @@ async fn smuggling_ambiguous_framing_is_refused_and_the_connection_closed() {
     let response = world.get(NONE, "/after").await;
     report.status("after", &response, 200);
     report.equal("after", world.dispatched(), dispatched + 1);
-    let seen: Vec<_> = world.stack.upstream().recorded().iter().map(devstack::Recorded::target).collect();
+    let seen: Vec<_> = world
+        .stack
+        .upstream()
+        .recorded()
+        .iter()
+        .map(devstack::Recorded::target)
+        .collect();
     report.holds(
         format!("never smuggled: {seen:?}"),
         !seen.iter().any(|target| target.contains("smuggled")),
@@ -153,7 +217,11 @@ async fn smuggling_a_second_request_is_never_read_from_what_belongs_to_the_first
 
     // Refused before its body was read, on a connection that is used again.
     for (case, lines, body) in [
-        ("a length", format!("Content-Length: {}\r\n", hidden.len()), hidden.clone()),
+        (
+            "a length",
+            format!("Content-Length: {}\r\n", hidden.len()),
+            hidden.clone(),
+        ),
         (
             "chunks",
             "Transfer-Encoding: chunked\r\n".to_owned(),
@@ -184,21 +252,36 @@ async fn smuggling_a_second_request_is_never_read_from_what_belongs_to_the_first
             matches!(answers[..], [] | [401] | [401, 200]),
         );
         let expect = u64::from(answers.len() == 2);
-        report.equal(format!("denied with {case} unread"), world.dispatched() - dispatched, expect);
+        report.equal(
+            format!("denied with {case} unread"),
+            world.dispatched() - dispatched,
+            expect,
+        );
     }
 
     // An upgrade that nobody granted: what follows is a request with gates of its own.
     for protocol in ["websocket", "h2c", "foo"] {
-        let lines = format!("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: {protocol}\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n");
+        let lines = format!(
+            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: {protocol}\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+        );
         let mut client = Connection::open(world.addr()).await;
-        let unauthorised = "GET /smuggled HTTP/1.1\r\nHost: gateway.example\r\nX-Caracal-Resource: resource://none\r\n\r\n";
+        let unauthorised =
+            "GET /smuggled HTTP/1.1\r\nHost: gateway.example\r\nX-Caracal-Resource: resource://none\r\n\r\n";
         let first = client
             .exchange(head(&world, "GET", NONE, "/first", &lines) + unauthorised)
             .await;
         report.status(format!("upgrade to {protocol}"), &first, 200);
-        report.status(format!("after an upgrade to {protocol}"), &client.response().await, 401);
+        report.status(
+            format!("after an upgrade to {protocol}"),
+            &client.response().await,
+            401,
+        );
         let last = world.stack.upstream().last().expect("a request at the upstream");
-        report.equal(protocol, (last.target(), last.header("upgrade")), ("/first".to_owned(), Vec::new()));
+        report.equal(
+            protocol,
+            (last.target(), last.header("upgrade")),
+            ("/first".to_owned(), Vec::new()),
+        );
     }
 
     // Pipelined requests are answered one after the other, each through every gate.
@@ -250,12 +333,19 @@ async fn smuggling_aliases_of_reserved_names_do_not_pass() {
         "Transfer_Encoding",
         "X.Forwarded.For",
     ] {
-        let response = ask(world.addr(), head(&world, "GET", NONE, "/", &format!("{name}: 6.6.6.6\r\n"))).await;
+        let response = ask(
+            world.addr(),
+            head(&world, "GET", NONE, "/", &format!("{name}: 6.6.6.6\r\n")),
+        )
+        .await;
         match response.status() {
             400 => {}
             200 => {
                 let last = world.stack.upstream().last().expect("a request at the upstream");
-                let passed = last.headers().iter().any(|(known, value)| known.eq_ignore_ascii_case(name) || value == "6.6.6.6");
+                let passed = last
+                    .headers()
+                    .iter()
+                    .any(|(known, value)| known.eq_ignore_ascii_case(name) || value == "6.6.6.6");
                 report.holds(format!("{name} is not passed on"), !passed);
             }
             status => report.holds(format!("{name}: status {status}"), false),
@@ -287,21 +377,55 @@ async fn smuggling_over_http2_cannot_change_the_framing_of_http1() {
     let open = |block: Vec<u8>| Frame::new(frames::HEADERS, frames::END_HEADERS, 1, block);
     let mut without_path = fields(&[]);
     without_path.clear();
-    without_path.extend(frames::block(&[(":method", "GET"), (":scheme", "http"), (":authority", "a")]));
+    without_path.extend(frames::block(&[
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":authority", "a"),
+    ]));
     for (case, sent) in [
-        ("a length below the data", vec![open(fields(&[("content-length", "4")])), data.clone()]),
-        ("a length above the data", vec![open(fields(&[("content-length", "6")])), data.clone()]),
+        (
+            "a length below the data",
+            vec![open(fields(&[("content-length", "4")])), data.clone()],
+        ),
+        (
+            "a length above the data",
+            vec![open(fields(&[("content-length", "6")])), data.clone()],
+        ),
         (
             "two lengths",
-            vec![open(fields(&[("content-length", "5"), ("content-length", "4")])), data.clone()],
+            vec![
+                open(fields(&[("content-length", "5"), ("content-length", "4")])),
+                data.clone(),
+            ],
         ),
-        ("chunks", vec![open(fields(&[("transfer-encoding", "chunked")])), data.clone()]),
-        ("a connection field", vec![open(fields(&[("connection", "keep-alive")])), data.clone()]),
-        ("a line break in a value", vec![open(fields(&[("x-a", "1\r\nX-B: 2")])), data.clone()]),
-        ("a line feed in a name", vec![open(fields(&[("x-a\nx-b", "1")])), data.clone()]),
-        ("a capital in a name", vec![open(fields(&[("X-A", "1")])), data.clone()]),
-        ("a pseudo field after others", vec![open(fields(&[(":path", "/other")])), data.clone()]),
-        ("another host", vec![open(fields(&[("host", "evil.example")])), data.clone()]),
+        (
+            "chunks",
+            vec![open(fields(&[("transfer-encoding", "chunked")])), data.clone()],
+        ),
+        (
+            "a connection field",
+            vec![open(fields(&[("connection", "keep-alive")])), data.clone()],
+        ),
+        (
+            "a line break in a value",
+            vec![open(fields(&[("x-a", "1\r\nX-B: 2")])), data.clone()],
+        ),
+        (
+            "a line feed in a name",
+            vec![open(fields(&[("x-a\nx-b", "1")])), data.clone()],
+        ),
+        (
+            "a capital in a name",
+            vec![open(fields(&[("X-A", "1")])), data.clone()],
+        ),
+        (
+            "a pseudo field after others",
+            vec![open(fields(&[(":path", "/other")])), data.clone()],
+        ),
+        (
+            "another host",
+            vec![open(fields(&[("host", "evil.example")])), data.clone()],
+        ),
         ("no path", vec![open(without_path), data.clone()]),
     ] {
         let dispatched = world.dispatched();
@@ -322,8 +446,10 @@ async fn smuggling_over_http2_cannot_change_the_framing_of_http1() {
         };
         report.holds(format!("{case}: {answer:?}"), refused);
         // A body that breaks its promise may be noticed only when its upstream is already there; it must not look whole.
+        let upstream = world.stack.upstream();
+        upstream.wait_for(MOMENT, |counts| counts.in_flight == 0).await;
         let arrived = world.dispatched() - dispatched;
-        let whole = world.stack.upstream().last().is_some_and(|last| last.body().is_some());
+        let whole = upstream.last().is_some_and(|last| last.body().is_some());
         report.holds(
             format!("{case}: dispatched {arrived}"),
             arrived == 0 || (case.starts_with("a length") && !whole),

@@ -60,7 +60,11 @@ async fn streaming_events_come_at_once_and_silence_ends_them() {
         call.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
             .await;
         let answer = client.head().await;
-        report.equal(format!("{case}: the head comes before any event"), answer.status, 200);
+        report.equal(
+            format!("{case}: the head comes before any event"),
+            answer.status,
+            200,
+        );
         for event in ["data: 1\n\n", "data: 2\n\n"] {
             call.send(format!("{:x}\r\n{event}\r\n", event.len())).await;
             report.equal(case, client.piece().await, Piece::Data(event.into()));
@@ -75,7 +79,7 @@ async fn streaming_events_come_at_once_and_silence_ends_them() {
             ending != Ending::Complete && took >= LIMIT / 2 && took < FAR,
         );
         report.equal(format!("{case}: no trailer"), trailers.0.len(), 0);
-        call.to_end().await;
+        call.until_end().await;
     }
 
     // Less than the limit between two events, more than it in all.
@@ -236,5 +240,9 @@ async fn until_cut(world: &World, target: &str) -> Result<(), String> {
         (counts.counts().in_flight <= 1).then_some(())
     })
     .await;
-    if begun { Ok(()) } else { Err("never dispatched".into()) }
+    if begun {
+        Ok(())
+    } else {
+        Err("never dispatched".into())
+    }
 }

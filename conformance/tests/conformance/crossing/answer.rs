@@ -89,7 +89,10 @@ async fn crossing_answer_heads_are_cleaned_and_bodies_untouched() {
     let left: Vec<_> = response.head.headers.all("x-caracal-token-expires-in").collect();
     report.holds(
         format!("seconds left {left:?}"),
-        left.len() == 1 && left[0].parse::<u32>().is_ok_and(|left| (600..=900).contains(&left)),
+        left.len() == 1
+            && left[0]
+                .parse::<u32>()
+                .is_ok_and(|left| (600..=900).contains(&left)),
     );
 
     let own = scene.upstream.url();
@@ -128,7 +131,13 @@ async fn crossing_answer_framing_is_decided_anew() {
 
     // Statuses and methods without a body.
     for (case, method, answer, status, length) in [
-        ("204", "GET", "204 No Content\r\nConnection: close\r\n\r\n", 204, None),
+        (
+            "204",
+            "GET",
+            "204 No Content\r\nConnection: close\r\n\r\n",
+            204,
+            None,
+        ),
         (
             "304",
             "GET",
@@ -146,7 +155,11 @@ async fn crossing_answer_framing_is_decided_anew() {
     ] {
         let response = scene.answer(method, "", format!("HTTP/1.1 {answer}")).await;
         report.status(case, &response, status);
-        report.equal(case, (&response.body[..], response.ending), (&b""[..], Ending::Complete));
+        report.equal(
+            case,
+            (&response.body[..], response.ending),
+            (&b""[..], Ending::Complete),
+        );
         report.equal(case, response.header("transfer-encoding"), None::<&str>);
         if length.is_some() {
             report.equal(case, response.header("content-length"), length);
@@ -180,16 +193,28 @@ async fn crossing_answer_framing_is_decided_anew() {
             "two lengths",
             "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 5\r\n\r\nhello",
         ),
-        ("a length that is none", "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nhello"),
-        ("an unasked switch", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: foo\r\n\r\nhello"),
+        (
+            "a length that is none",
+            "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nhello",
+        ),
+        (
+            "an unasked switch",
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: foo\r\n\r\nhello",
+        ),
         ("not HTTP", "hello\r\n\r\n"),
         ("nothing", ""),
         ("half a head", "HTTP/1.1 200 OK\r\nContent-Le"),
-        ("a folded header", "HTTP/1.1 200 OK\r\nX-A: 1\r\n 2\r\nContent-Length: 0\r\n\r\n"),
+        (
+            "a folded header",
+            "HTTP/1.1 200 OK\r\nX-A: 1\r\n 2\r\nContent-Length: 0\r\n\r\n",
+        ),
     ] {
         let response = scene.get(answer).await;
         if case == "a folded header" && response.status() == 200 {
-            report.holds(case, response.header("x-a").is_none_or(|value| !value.contains('\n')));
+            report.holds(
+                case,
+                response.header("x-a").is_none_or(|value| !value.contains('\n')),
+            );
         } else {
             report.refused(case, &response, unreachable);
         }
@@ -233,7 +258,9 @@ async fn crossing_trailers_pass_when_asked_for_and_cannot_override() {
         Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\ngrpc-status: 0\r\ngrpc-message: ok\r\nX-Sum: 4\r\n\
         X-Caracal-Revoked: true\r\nX-Request-Id: foul\r\nContent-Length: 1\r\nSet-Cookie: foul=1\r\n\r\n";
     let lines = "TE: trailers\r\nContent-Type: application/grpc\r\n";
-    let response = scene.answer("POST", &format!("{lines}Content-Length: 0\r\n"), answer).await;
+    let response = scene
+        .answer("POST", &format!("{lines}Content-Length: 0\r\n"), answer)
+        .await;
     report.equal("body", response.text(), "body");
     for (name, expect) in [
         ("grpc-status", Some("0")),
@@ -246,7 +273,10 @@ async fn crossing_trailers_pass_when_asked_for_and_cannot_override() {
     ] {
         report.equal(format!("trailer {name}"), response.trailers.get(name), expect);
     }
-    let announced = response.header("trailer").unwrap_or_default().to_ascii_lowercase();
+    let announced = response
+        .header("trailer")
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     report.holds(
         format!("announced {announced:?}"),
         announced.contains("x-caracal-revoked") && announced.contains("grpc-status"),

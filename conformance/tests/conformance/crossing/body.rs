@@ -36,8 +36,22 @@ async fn crossing_upload_keeps_its_framing_and_its_limit() {
     let too_large = refusal(413, "payload_too_large", "request body too large");
 
     for (case, method, lines, body, length, chunked) in [
-        ("a length", "POST", "Content-Length: 5\r\n", "hello", Some("5"), false),
-        ("an empty POST", "POST", "Content-Length: 0\r\n", "", Some("0"), false),
+        (
+            "a length",
+            "POST",
+            "Content-Length: 5\r\n",
+            "hello",
+            Some("5"),
+            false,
+        ),
+        (
+            "an empty POST",
+            "POST",
+            "Content-Length: 0\r\n",
+            "",
+            Some("0"),
+            false,
+        ),
         (
             "chunks",
             "PUT",
@@ -47,7 +61,14 @@ async fn crossing_upload_keeps_its_framing_and_its_limit() {
             true,
         ),
         ("a GET without a body", "GET", "", "", None, false),
-        ("a compressed body", "POST", "Content-Encoding: gzip\r\nContent-Length: 3\r\n", "\x1fxy", Some("3"), false),
+        (
+            "a compressed body",
+            "POST",
+            "Content-Encoding: gzip\r\nContent-Length: 3\r\n",
+            "\x1fxy",
+            Some("3"),
+            false,
+        ),
     ] {
         let request = head(&world, method, HAND, "/", lines) + body;
         let play = async {
@@ -63,15 +84,27 @@ async fn crossing_upload_keeps_its_framing_and_its_limit() {
         };
         let ((head, arrived), response) = tokio::join!(play, ask(world.addr(), &request));
         report.status(case, &response, 200);
-        report.equal(format!("{case}: length"), values(&head, "content-length"), Vec::from_iter(length));
+        report.equal(
+            format!("{case}: length"),
+            values(&head, "content-length"),
+            Vec::from_iter(length),
+        );
         let coding: &[&str] = if chunked { &["chunked"] } else { &[] };
-        report.equal(format!("{case}: coding"), values(&head, "transfer-encoding"), coding);
+        report.equal(
+            format!("{case}: coding"),
+            values(&head, "transfer-encoding"),
+            coding,
+        );
         report.equal(case, String::from_utf8_lossy(&arrived), body);
     }
 
     // Expect is answered by the gateway, and only once somebody wants the body.
     let expecting = "Expect: 100-continue\r\nContent-Length: 5\r\nConnection: close\r\n";
-    let response = ask(world.addr(), head_with("no.token.here", "POST", HAND, "/", expecting)).await;
+    let response = ask(
+        world.addr(),
+        head_with("no.token.here", "POST", HAND, "/", expecting),
+    )
+    .await;
     report.status("refused before 100", &response, 401);
     report.equal("refused before 100", response.interim.len(), 0);
     let mut client = Connection::open(world.addr()).await;
@@ -103,7 +136,7 @@ async fn crossing_upload_keeps_its_framing_and_its_limit() {
     call.head().await;
     let chunk = format!("{LIMIT:x}\r\n{}\r\n1\r\nx\r\n", "x".repeat(LIMIT));
     // The gateway may hang up before it has taken the last byte.
-    let (_, arrived, response) = tokio::join!(client.send(chunk), call.to_end(), client_response(&world));
+    let (_, arrived, response) = tokio::join!(client.send(chunk), call.until_end(), client_response(&world));
     report.refused("too large in chunks", &read(&mut client).await, too_large);
     report.holds(
         "the upstream does not take it for whole",
@@ -189,12 +222,16 @@ async fn crossing_large_bodies_stream_in_bounded_memory() {
         .expect("an open connection");
     let mut call = upstream.call().await;
     call.head().await;
-    call.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    call.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        .await;
     let sent = until_stuck(&mut call).await;
     assert!(sent < 64, "{sent} MiB were taken for a caller that reads nothing");
     let peak = peak(world.gateway.pid());
     println!("resident: {before} bytes at first, {peak} at most; held back after {sent} MiB");
-    assert!(peak < before + SLACK, "resident: {before} bytes at first, {peak} at most");
+    assert!(
+        peak < before + SLACK,
+        "resident: {before} bytes at first, {peak} at most"
+    );
 }
 
 /// Sends this many bytes to `/mirror` in chunks while it reads them back, and gives how many came.
@@ -230,7 +267,10 @@ async fn mirrored(world: &World, length: usize) -> usize {
 async fn until_stuck(call: &mut crate::hand::Call) -> usize {
     let chunk = format!("100000\r\n{}\r\n", "x".repeat(1 << 20));
     for sent in 0..256 {
-        if timeout(Duration::from_millis(500), call.try_send(&chunk)).await.is_err() {
+        if timeout(Duration::from_millis(500), call.try_send(&chunk))
+            .await
+            .is_err()
+        {
             return sent;
         }
     }
@@ -248,6 +288,10 @@ fn peak(pid: u32) -> u64 {
 fn memory(pid: u32, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the state of a child");
     let line = status.lines().find(|line| line.starts_with(name)).expect(name);
-    let kibibytes: u64 = line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect(line);
+    let kibibytes: u64 = line
+        .split_whitespace()
+        .nth(1)
+        .and_then(|text| text.parse().ok())
+        .expect(line);
     kibibytes * 1024
 }

@@ -46,7 +46,12 @@ async fn seen(world: &World, resource: &str, target: &str, lines: &str) -> Recor
         &format!("Connection: close\r\n{lines}"),
     );
     let response = ask(world.addr(), request).await;
-    assert_eq!(response.status(), 200, "{resource} {target} {lines}: {}", response.text());
+    assert_eq!(
+        response.status(),
+        200,
+        "{resource} {target} {lines}: {}",
+        response.text()
+    );
     assert_eq!(world.dispatched(), before + 1, "{resource} {target}");
     world.stack.upstream().last().expect("a request at the upstream")
 }
@@ -84,7 +89,10 @@ async fn crossing_target_and_credential_reach_the_upstream_as_decided() {
         ("/x/", "/base%2Fv1/x/?fixed=1&a%20b=2"),
         ("/x%2Fy//z?q=%20", "/base%2Fv1/x%2Fy//z?fixed=1&a%20b=2&q=%20"),
         ("/x?fixed=9&k=1", "/base%2Fv1/x?fixed=1&a%20b=2&k=1"),
-        ("/x?%66ixed=9&a+b=9&a%20b=9&k=1", "/base%2Fv1/x?fixed=1&a%20b=2&k=1"),
+        (
+            "/x?%66ixed=9&a+b=9&a%20b=9&k=1",
+            "/base%2Fv1/x?fixed=1&a%20b=2&k=1",
+        ),
     ] {
         let recorded = seen(&world, BASED, target, "").await;
         report.equal(format!("joined {target}"), recorded.target(), expect);
@@ -93,7 +101,10 @@ async fn crossing_target_and_credential_reach_the_upstream_as_decided() {
     for (target, expect) in [
         ("/x", "/x?api_key=query-secret"),
         ("/x?a=1&api_key=evil&b", "/x?a=1&b&api_key=query-secret"),
-        ("/x?%61pi_key=evil&api%5Fkey=evil&api_key", "/x?api_key=query-secret"),
+        (
+            "/x?%61pi_key=evil&api%5Fkey=evil&api_key",
+            "/x?api_key=query-secret",
+        ),
         ("/x?API_KEY=kept", "/x?API_KEY=kept&api_key=query-secret"),
     ] {
         let recorded = seen(&world, "resource://key-query", target, "").await;
@@ -167,13 +178,15 @@ async fn crossing_request_headers_are_stated_by_the_gateway_alone() {
     let trace = values(&bare, "traceparent").concat();
     report.holds(
         format!("a new trace {trace}"),
-        trace.len() == 55 && trace.starts_with("00-") && !trace.contains("-00000000000000000000000000000000-"),
+        trace.len() == 55
+            && trace.starts_with("00-")
+            && !trace.contains("-00000000000000000000000000000000-"),
     );
 
     // Whatever the caller says about its connection, the gateway or the way is not passed on.
     let foul = "Connection: keep-alive, X-Drop-Me\r\nConnection: X-Forwarded-For, Authorization, X-Request-Id, Host\r\n\
         X-Drop-Me: foul\r\nKeep-Alive: timeout=foul\r\nProxy-Authorization: Basic foul\r\nProxy-Connection: foul\r\n\
-        TE: trailers, deflate;q=0.5\r\nTrailer: X-Foul\r\nUpgrade: foul\r\nHTTP2-Settings: foul\r\nProxy: foul\r\n\
+        TE: trailers, deflate;q=0.5\r\nTrailer: X-Forwarded-Foul\r\nUpgrade: foul\r\nHTTP2-Settings: foul\r\nProxy: foul\r\n\
         X-Caracal-Client-ID: foul\r\nX_Caracal_Client_ID: foul\r\nX-Caracal-Upstream: http://foul\r\n\
         X-Caracal-Identity: foul\r\nX-Forwarded-For: 6.6.6.6, foul\r\nX-Forwarded-Host: foul.example\r\n\
         X-Forwarded-Proto: https\r\nX-Forwarded-Prefix: /foul\r\nX-Forwarded-Uri: /foul\r\n\
@@ -211,10 +224,19 @@ async fn crossing_request_headers_are_stated_by_the_gateway_alone() {
         report.equal(name, values(&head, name), expect);
     }
 
-    let foreign = "traceparent: 00-00000000000000000000000000000000-00f067aa0ba902b7-01\r\ntracestate: v=1\r\n";
+    let foreign =
+        "traceparent: 00-00000000000000000000000000000000-00f067aa0ba902b7-01\r\ntracestate: v=1\r\n";
     let head = crossed(&world, &mut upstream, foreign).await;
-    report.equal("tracestate of a broken trace", values(&head, "tracestate"), [""; 0]);
-    report.equal("a broken trace is replaced", values(&head, "traceparent").len(), 1);
+    report.equal(
+        "tracestate of a broken trace",
+        values(&head, "tracestate"),
+        [""; 0],
+    );
+    report.equal(
+        "a broken trace is replaced",
+        values(&head, "traceparent").len(),
+        1,
+    );
     report.holds(
         "a broken trace is gone",
         !head.contains("00000000000000000000000000000000"),

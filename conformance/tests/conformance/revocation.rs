@@ -1,0 +1,597 @@
+//! What is revoked ends at once: requests to come, streams and uploads under way.
+
+use crate::crossing::resource_at;
+use crate::frames::{self, Frame, Frames};
+use crate::hand::HandUpstream;
+use crate::report::{Report, refusal};
+use crate::wire::{head, head_with};
+use crate::world::{NONE, World, ZONE};
+use devstack::{MintRequest, Minted, Target};
+use std::time::{Duration, Instant};
+use testkit::http::{self, Connection, Ending, Fields, Piece, Response};
+use testkit::wait::until;
+use tokio::net::TcpStream;
+
+const HAND: &str = "resource://hand";
+const REVOKE: &str = "caracal.sessions.revoke";
+const AGENTS: &str = "caracal.agents.lifecycle";
+const EDGES: &str = "caracal.delegations.invalidate";
+/// An event stream that says one thing and is silent ever after.
+const SILENT: &str = "/sse?ms=600000";
+/// Generous: a busy machine is slow. What was measured is printed.
+const SOON: Duration = Duration::from_secs(5);
+
+#[expect(clippy::disallowed_methods, reason = "the latency is what is measured")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+async fn world(upstream: &HandUpstream) -> World {
+    let place = Target::Url(upstream.url());
+    World::builder()
+        .stack(|stack| stack.resources.push(resource_at(HAND, place)))
+        .start()
+        .await
+}
+
+/// The anchor of a mandate that a message names.
+type Anchor = fn(&Minted) -> &str;
+/// What a service of the stack writes: what it means, the stream, fixed fields, and the field that names the anchor.
+type Message = (
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    &'static str,
+    Anchor,
+);
+
+/// A silent stream of an HTTP/1.1 caller, whose first event has come.
+async fn silent_stream(world: &World, minted: &Minted, lines: &str) -> Connection {
+    let mut client = Connection::open(world.addr()).await;
+    let request = head_with(minted.token.expose(), "GET", NONE, SILENT, lines);
+    client.send(request).await.expect("an open connection");
+    let head = client.head().await;
+    assert_eq!(head.status, 200, "{head:?}");
+    assert!(matches!(client.piece().await, Piece::Data(_)), "the first event");
+    client
+}
+
+/// A fresh mandate on the same authority.
+fn again(world: &World, minted: &Minted) -> String {
+    let request = MintRequest {
+        sid: Some(minted.sid.clone()),
+        root_sid: Some(minted.root_sid.clone()),
+        agent_session_id: minted.agent_session_id.clone(),
+        delegation_edge_id: minted.delegation_edge_id.clone(),
+        ..world.stack.request_for(NONE)
+    };
+    let minted = world.stack.mint(&request).expect("a mandate");
+    minted.token.expose().to_owned()
+}
+
+async fn present(world: &World, token: &str) -> Response {
+    world.present(token, NONE, "/").await
+}
+
+fn session(minted: &Minted) -> &str {
+    minted.agent_session_id.as_deref().expect("a governed session")
+}
+
+fn edge(minted: &Minted) -> &str {
+    minted.delegation_edge_id.as_deref().expect("a delegation edge")
+}
+
+#[tokio::test]
+async fn revocation_by_any_stream_and_anchor_ends_silent_streams_and_refuses_new_requests() {
+    let upstream = HandUpstream::start().await;
+    let world = world(&upstream).await;
+    let mut report = Report::default();
+    let revoked = refusal(401, "invalid_token", "session revoked");
+    let sid: Anchor = |minted| &minted.sid;
+    let messages: [Message; 9] = [
+        (
+            "authority record",
+            REVOKE,
+            &[("reason", "grant_revoked")],
+            "session_id",
+            sid,
+        ),
+        (
+            "root of the authority record",
+            REVOKE,
+            &[],
+            "session_id",
+            |minted| &minted.root_sid,
+        ),
+        (
+            "governed session",
+            REVOKE,
+            &[("reason", "")],
+            "agent_session_id",
+            session,
+        ),
+        ("delegation edge", REVOKE, &[], "delegation_edge_id", edge),
+        ("delegation edge, short name", REVOKE, &[], "edge_id", edge),
+        (
+            "terminated session",
+            AGENTS,
+            &[("event", "terminate")],
+            "agent_session_id",
+            session,
+        ),
+        (
+            "suspended session",
+            AGENTS,
+            &[("event", "suspend")],
+            "agent_session_id",
+            session,
+        ),
+        (
+            "revoked edge",
+            EDGES,
+            &[("event", "edge_revoke"), ("epoch", "7")],
+            "edge_id",
+            edge,
+        ),
+        (
+            "authority record, other anchors too",
+            REVOKE,
+            &[("agent_session_id", "x")],
+            "session_id",
+            sid,
+        ),
+    ];
+    let mut latencies = Vec::new();
+    for (number, (case, stream, fields, name, anchor)) in messages.into_iter().enumerate() {
+        let with_trailer = number % 2 == 0;
+        let lines = if with_trailer { "TE: trailers\r\n" } else { "" };
+        let root = format!("root-{number}");
+        let request = MintRequest {
+            root_sid: Some(root),
+            ..world.stack.request_for(NONE)
+        };
+        let minted = world.stack.mint(&request).expect("a mandate");
+        let mut client = silent_stream(&world, &minted, lines).await;
+        let mut fields = fields.to_vec();
+        fields.extend([
+            ("zone_id", ZONE),
+            ("outbox_id", "018f7d6a"),
+            (name, anchor(&minted)),
+        ]);
+        world.publish(stream, &fields).await;
+        let published = now();
+        let ended = client.piece().await;
+        let took = published.elapsed();
+        latencies.push(took);
+        let trailer = Fields(vec![("x-caracal-revoked".into(), "true".into())]);
+        match ended {
+            Piece::End(Ending::Complete, trailers) if with_trailer => {
+                report.equal(format!("{case}: trailers"), trailers, trailer);
+            }
+            Piece::End(Ending::Truncated | Ending::Reset, _) if !with_trailer => {}
+            other => report.holds(format!("{case}: ended as {other:?}"), false),
+        }
+        report.holds(format!("{case}: took {took:?}"), took < SOON);
+        report.refused(case, &present(&world, &again(&world, &minted)).await, revoked);
+    }
+    println!("from XADD to the end of the stream: {latencies:?}");
+
+    // HTTP/2: RST_STREAM without trailers, the trailer with them; the connection lives on.
+    let mut client = Frames::over(Box::new(
+        TcpStream::connect(world.addr()).await.expect("a connection"),
+    ))
+    .await;
+    for (stream, trailers) in [(1, false), (3, true)] {
+        let minted = world.mint(NONE);
+        let bearer = format!("Bearer {}", minted.token.expose());
+        let mut fields = vec![
+            (":method", "GET"),
+            (":scheme", "http"),
+            (":authority", "gateway.example"),
+            (":path", SILENT),
+            ("authorization", bearer.as_str()),
+            ("x-caracal-resource", NONE),
+        ];
+        fields.extend(trailers.then_some(("te", "trailers")));
+        let request = Frame::new(
+            frames::HEADERS,
+            frames::END_STREAM | frames::END_HEADERS,
+            stream,
+            frames::block(&fields),
+        );
+        client.send(&[request]).await.expect("an open connection");
+        let first = client
+            .find(|frame| frame.kind == frames::DATA && frame.stream == stream)
+            .await;
+        report.holds(format!("h2 {stream}: the first event"), first.is_some());
+        world
+            .publish(REVOKE, &[("session_id", &minted.sid), ("zone_id", ZONE)])
+            .await;
+        let end = client.find(|frame| frame.stream == stream).await.expect("an end");
+        let kind = if trailers {
+            frames::HEADERS
+        } else {
+            frames::RST_STREAM
+        };
+        report.holds(format!("h2 {stream}: {end:?}"), end.kind == kind);
+        report.holds(
+            format!("h2 {stream}: a clean end only with the trailer"),
+            !trailers || end.flags & frames::END_STREAM != 0,
+        );
+    }
+    report.finish();
+}
+
+#[tokio::test]
+async fn revocation_ends_uploads_and_waits_for_answers() {
+    let mut upstream = HandUpstream::start().await;
+    let world = world(&upstream).await;
+    let mut report = Report::default();
+    let revoked = refusal(401, "invalid_token", "session revoked");
+    for (case, lines, part, continues) in [
+        (
+            "upload in chunks",
+            "Transfer-Encoding: chunked\r\n",
+            "4\r\npart\r\n",
+            true,
+        ),
+        ("upload with a length", "Content-Length: 100\r\n", "part", true),
+        ("answer", "", "", false),
+    ] {
+        let minted = world.mint(HAND);
+        let mut client = Connection::open(world.addr()).await;
+        let method = if continues { "POST" } else { "GET" };
+        let request = head_with(minted.token.expose(), method, HAND, "/", lines) + part;
+        client.send(request).await.expect("an open connection");
+        let mut call = upstream.call().await;
+        call.head().await;
+        if continues {
+            call.through(b"part").await;
+        }
+        world
+            .publish(REVOKE, &[("session_id", &minted.sid), ("zone_id", ZONE)])
+            .await;
+        let published = now();
+        let rest = call.until_end().await;
+        report.holds(
+            format!("{case}: upstream let go after {:?}", published.elapsed()),
+            published.elapsed() < SOON,
+        );
+        report.holds(format!("{case}: not whole"), !rest.ends_with(b"0\r\n\r\n"));
+        report.refused(case, &client.response().await, revoked);
+    }
+
+    // A length that was promised cannot be taken back with a trailer.
+    let minted = world.mint(HAND);
+    let mut client = Connection::open(world.addr()).await;
+    let request = head_with(minted.token.expose(), "GET", HAND, "/", "TE: trailers\r\n");
+    client.send(request).await.expect("an open connection");
+    let mut call = upstream.call().await;
+    call.head().await;
+    call.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart")
+        .await;
+    client.head().await;
+    report.equal(
+        "fixed length",
+        client.piece().await,
+        Piece::Data(b"part".to_vec()),
+    );
+    world
+        .publish(REVOKE, &[("session_id", &minted.sid), ("zone_id", ZONE)])
+        .await;
+    let end = client.piece().await;
+    report.holds(
+        format!("fixed length: {end:?}"),
+        matches!(end, Piece::End(Ending::Truncated | Ending::Reset, _)),
+    );
+
+    // gRPC says it in its own words.
+    let minted = world.mint(HAND);
+    let mut client = Connection::open(world.addr()).await;
+    let lines = "TE: trailers\r\nContent-Type: application/grpc\r\nContent-Length: 0\r\n";
+    let request = head_with(minted.token.expose(), "POST", HAND, "/svc/Watch", lines);
+    client.send(request).await.expect("an open connection");
+    let mut call = upstream.call().await;
+    call.head().await;
+    call.send(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTrailer: grpc-status\r\n\
+         Transfer-Encoding: chunked\r\n\r\n4\r\npart\r\n",
+    )
+    .await;
+    client.head().await;
+    client.piece().await;
+    world
+        .publish(REVOKE, &[("session_id", &minted.sid), ("zone_id", ZONE)])
+        .await;
+    match client.piece().await {
+        Piece::End(Ending::Complete, trailers) => {
+            report.equal("gRPC", trailers.get("grpc-status"), Some("16"));
+            report.equal("gRPC", trailers.get("x-caracal-revoked"), Some("true"));
+        }
+        other => report.holds(format!("gRPC: {other:?}"), false),
+    }
+    report.finish();
+}
+
+#[tokio::test]
+async fn revocation_messages_without_a_good_signature_change_nothing() {
+    let upstream = HandUpstream::start().await;
+    let world = world(&upstream).await;
+    let mut report = Report::default();
+    let kept = world.mint(NONE);
+    let marker = world.mint(NONE);
+    let mut stream = silent_stream(&world, &kept, "").await;
+    let mut barrier = silent_stream(&world, &marker, "").await;
+    let before = world
+        .metric("caracal_gateway_revocation_invalid_signatures_total")
+        .await;
+
+    let forged = |signature: Option<&str>| {
+        let mut command = redis::cmd("XADD");
+        command.arg(REVOKE).arg("*").arg("session_id").arg(&kept.sid);
+        command.arg("zone_id").arg(ZONE);
+        if let Some(signature) = signature {
+            command.arg("_sig").arg(signature);
+        }
+        command
+    };
+    let other_stream = crate::world::stream_signature(
+        world.variable("STREAMS_HMAC_KEY"),
+        AGENTS,
+        &[("session_id", &kept.sid), ("zone_id", ZONE)],
+    );
+    let forgeries = [
+        None,
+        Some(""),
+        Some("zz"),
+        Some(&"00".repeat(32)),
+        Some(other_stream.as_str()),
+    ];
+    let count = forgeries.len();
+    for signature in forgeries {
+        let _: String = forged(signature)
+            .query_async(&mut world.redis().await)
+            .await
+            .expect("an answer of Redis");
+    }
+    // A good message behind them: once it has worked, the others have been read.
+    world
+        .publish(REVOKE, &[("session_id", &marker.sid), ("zone_id", ZONE)])
+        .await;
+    report.holds("the barrier", matches!(barrier.piece().await, Piece::End(_, _)));
+    let after = world
+        .metric("caracal_gateway_revocation_invalid_signatures_total")
+        .await;
+    report.equal("counted", after - before, count as f64);
+    report.status("new requests", &present(&world, &again(&world, &kept)).await, 200);
+    report.equal(
+        "the stream goes on",
+        stream.rest(Duration::from_millis(200)).await,
+        http::Rest::Silence,
+    );
+
+    // A canonical form with two readings is not applied; the database is asked instead.
+    let (free, bound) = (world.mint(NONE), world.mint(NONE));
+    let mut of_free = silent_stream(&world, &free, "").await;
+    let mut of_bound = silent_stream(&world, &bound, "").await;
+    world.database.set_authority(ZONE, &bound.sid, "revoked").await;
+    let reason = format!("x\nsession_id={}", free.sid);
+    world
+        .publish(REVOKE, &[("reason", &reason), ("zone_id", ZONE)])
+        .await;
+    report.holds(
+        "a snapshot was taken",
+        matches!(of_bound.piece().await, Piece::End(_, _)),
+    );
+    report.equal(
+        "the ambiguous anchor is not revoked",
+        of_free.rest(Duration::from_millis(200)).await,
+        http::Rest::Silence,
+    );
+    report.status(
+        "nor are its requests",
+        &present(&world, &again(&world, &free)).await,
+        200,
+    );
+    report.finish();
+}
+
+#[tokio::test]
+async fn revocation_is_lifted_and_reloaded_by_a_snapshot_alone() {
+    let upstream = HandUpstream::start().await;
+    let world = world(&upstream).await;
+    let mut report = Report::default();
+    let revoked = refusal(401, "invalid_token", "session revoked");
+
+    let minted = world.mint(NONE);
+    world
+        .database
+        .set_session(ZONE, session(&minted), "suspended")
+        .await;
+    world
+        .publish(
+            AGENTS,
+            &[
+                ("event", "suspend"),
+                ("zone_id", ZONE),
+                ("agent_session_id", session(&minted)),
+            ],
+        )
+        .await;
+    until("the suspension", async || {
+        (present(&world, &again(&world, &minted)).await.status() == 401).then_some(())
+    })
+    .await;
+    world.database.set_session(ZONE, session(&minted), "active").await;
+    world
+        .publish(
+            AGENTS,
+            &[
+                ("event", "resume"),
+                ("zone_id", ZONE),
+                ("agent_session_id", session(&minted)),
+            ],
+        )
+        .await;
+    until("the resumption", async || {
+        (present(&world, &again(&world, &minted)).await.status() == 200).then_some(())
+    })
+    .await;
+
+    // `resume` alone, with a database that says otherwise, lifts nothing.
+    let minted = world.mint(NONE);
+    world
+        .database
+        .set_session(ZONE, session(&minted), "terminated")
+        .await;
+    world
+        .publish(
+            AGENTS,
+            &[
+                ("event", "terminate"),
+                ("zone_id", ZONE),
+                ("agent_session_id", session(&minted)),
+            ],
+        )
+        .await;
+    let reloads = world.metric("caracal_gateway_revocation_reloads_total").await;
+    world
+        .publish(
+            AGENTS,
+            &[
+                ("event", "resume"),
+                ("zone_id", ZONE),
+                ("agent_session_id", session(&minted)),
+            ],
+        )
+        .await;
+    until("the snapshot after a resume", async || {
+        (world.metric("caracal_gateway_revocation_reloads_total").await > reloads).then_some(())
+    })
+    .await;
+    report.refused(
+        "resumed by word alone",
+        &present(&world, &again(&world, &minted)).await,
+        revoked,
+    );
+
+    // An announced authority record stays revoked, whatever the database says.
+    let minted = world.mint(NONE);
+    world.database.set_authority(ZONE, &minted.sid, "active").await;
+    let mut stream = silent_stream(&world, &minted, "").await;
+    world
+        .publish(REVOKE, &[("session_id", &minted.sid), ("zone_id", ZONE)])
+        .await;
+    report.holds("announced", matches!(stream.piece().await, Piece::End(_, _)));
+    let reload = reload(&world, world.variable("CARACAL_ADMIN_TOKEN")).await;
+    report.status("reload", &reload, 200);
+    report.equal("reload", &reload.json()["ok"], &serde_json::Value::Bool(true));
+    report.refused(
+        "announced, then reloaded",
+        &present(&world, &again(&world, &minted)).await,
+        revoked,
+    );
+
+    // What only the database knows is in force once it is reloaded.
+    let minted = world.mint(NONE);
+    let mut stream = silent_stream(&world, &minted, "").await;
+    world.database.set_edge(ZONE, edge(&minted), "revoked").await;
+    for (token, status) in [("wrong", 404), (world.variable("CARACAL_ADMIN_TOKEN"), 200)] {
+        report.status("reload", &self::reload(&world, token).await, status);
+    }
+    report.refused(
+        "reloaded",
+        &present(&world, &again(&world, &minted)).await,
+        revoked,
+    );
+    report.holds("its stream", matches!(stream.piece().await, Piece::End(_, _)));
+    report.finish();
+}
+
+async fn reload(world: &World, token: &str) -> Response {
+    let bearer = format!("Bearer {token}");
+    let headers = [("Authorization", bearer.as_str())];
+    http::request(
+        world.addr(),
+        "POST",
+        "/internal/revocations/reload",
+        &headers,
+        b"",
+    )
+    .await
+}
+
+/// A database that stays away for longer than a snapshot may be old.
+#[tokio::test]
+async fn revocation_state_that_is_stale_refuses_and_recovers() {
+    use testkit::proxy::{Fault, FaultProxy};
+    let mut proxy = None;
+    let world = World::builder()
+        .env("REVOCATION_SNAPSHOT_MAX_AGE", "32s")
+        .start_with(async |_, mut variables| {
+            let url = variables["DATABASE_URL"].clone();
+            let target = url.split('@').nth(1).and_then(|rest| rest.split('/').next());
+            let target = target.and_then(|addr| addr.parse().ok()).expect("an address");
+            let database = FaultProxy::start(target).await;
+            let through = testkit::postgres::through(&url, database.port());
+            variables.insert("DATABASE_URL".into(), through);
+            proxy = Some(database);
+            variables
+        })
+        .await;
+    let proxy = proxy.expect("a proxy");
+    proxy.set(Fault::BlackHole).await;
+    assert_eq!(
+        world.get(NONE, "/").await.status(),
+        200,
+        "a young snapshot is good enough"
+    );
+    let stale = refusal(503, "authority_unavailable", "revocation state unavailable");
+    // Longer than the usual patience: the snapshot has to grow old first.
+    for _ in 0..2 {
+        let aged = tokio::time::timeout(testkit::wait::PATIENCE, until_status(&world, 503)).await;
+        if aged.is_ok() {
+            break;
+        }
+    }
+    let dispatched = world.dispatched();
+    let minted = world.mint(NONE);
+    let response = present(&world, minted.token.expose()).await;
+    assert_eq!(stale.found_in(&response), Ok(()));
+    assert_eq!(world.dispatched(), dispatched);
+    assert_eq!(
+        world.replay_mark(&minted.jti).await,
+        None,
+        "a refusal does not spend"
+    );
+    let ready = http::get(world.addr(), "/ready", &[]).await;
+    assert_eq!(ready.status(), 503);
+    assert_eq!(
+        ready.json()["reason"],
+        "revocation_snapshot_stale",
+        "{}",
+        ready.text()
+    );
+    proxy.set(Fault::None).await;
+    let bearer = format!("Bearer {}", world.variable("CARACAL_ADMIN_TOKEN"));
+    until("a snapshot", async || {
+        let headers = [("Authorization", bearer.as_str())];
+        let reload = http::request(
+            world.addr(),
+            "POST",
+            "/internal/revocations/reload",
+            &headers,
+            b"",
+        )
+        .await;
+        (reload.status() == 200).then_some(())
+    })
+    .await;
+    assert_eq!(present(&world, minted.token.expose()).await.status(), 200);
+}
+
+async fn until_status(world: &World, status: u16) {
+    while present(world, &world.token(NONE)).await.status() != status {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
