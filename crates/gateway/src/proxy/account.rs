@@ -11,12 +11,15 @@ use admission::exchange::directive::DirectiveMetadata;
 use admission::received::Progress;
 use admission::{Denial, Permit, Refused, Subject};
 use evidence::{Fingerprint, Outcome, Refusal, Replay, Spool, SpoolError, Status, Uuid};
-use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, request};
 
 use crate::clock;
 use crate::telemetry::{Metrics, RequestLine};
 use crate::telemetry::log::LineSink;
+
+/// What a caller may not choose: bound by the gateway's configuration, ignored, and counted.
+static CLIENT_ID: HeaderName = HeaderName::from_static("x-caracal-client-id");
 
 /// Where accounts are given.
 pub struct Accounts {
@@ -144,6 +147,9 @@ impl Accounts {
         own_id: Uuid,
     ) -> Account {
         self.metrics.received();
+        if head.headers.keys().any(|name| forwarding::reserved::is_same_name(name, &CLIENT_ID)) {
+            self.metrics.client_id_ignored();
+        }
         let bearer = head.headers.get(AUTHORIZATION).and_then(|value| {
             let bytes = value.as_bytes();
             bytes.iter().position(|byte| *byte == b' ').and_then(|blank| bytes.get(blank + 1..))
