@@ -59,6 +59,8 @@ pub struct SpoolConfig {
     pub max_bytes: u64,
     /// When a record counts as being in the spool.
     pub fsync: Fsync,
+    /// Refusals a second that one zone may have written for one reason; those beyond it are summed.
+    pub denials_per_second: u32,
     /// The time, for ages and for the quota of refusals.
     pub clock: Clock,
 }
@@ -113,16 +115,13 @@ impl Spool {
     /// [`SpoolError::TooSmall`], [`SpoolError::Directory`].
     pub fn open(config: SpoolConfig) -> Result<(Self, Flusher), SpoolError> {
         let SpoolConfig {
-            dir,
-            max_bytes,
-            fsync,
-            clock,
+            ref dir, max_bytes, ..
         } = config;
         if max_bytes < MIN_BYTES {
             return Err(SpoolError::TooSmall);
         }
         let segment_bytes = (max_bytes / 16).min(MAX_SEGMENT_BYTES);
-        let log = Claim::create(&dir).and_then(|claim| Log::create(claim, segment_bytes));
+        let log = Claim::create(dir).and_then(|claim| Log::create(claim, segment_bytes));
         let log = log.map_err(|source| SpoolError::Directory {
             dir: dir.clone(),
             source,
@@ -130,7 +129,7 @@ impl Spool {
         // One segment is kept back for what must be written even when the spool is full: acknowledgements,
         // and the intents of long-lived requests that move on so that others can be deleted.
         let limit = max_bytes - segment_bytes;
-        let inner = Arc::new(Inner::new(dir, limit, fsync, clock, log));
+        let inner = Arc::new(Inner::new(config, limit, log));
         Ok((
             Self {
                 inner: Arc::clone(&inner),
@@ -147,8 +146,8 @@ impl Spool {
         Room::reserve(&self.inner)
     }
 
-    /// Records a refusal that came after the signature was verified. Beyond 100 a second of one zone and
-    /// reason, counted by the request's `occurred_at`, refusals are summed into one event a second; the sum
+    /// Records a refusal that came after the signature was verified. Beyond `denials_per_second` of one
+    /// zone and reason, counted by the request's `occurred_at`, refusals are summed into one event a second; the sum
     /// of a process that is killed within that second is lost.
     pub fn denied(&self, request: &Request<'_>, refusal: &Refusal) {
         let key = (request.id, request.request_id, request.occurred_at);

@@ -33,6 +33,7 @@ pub(crate) fn open_with(dir: &Path, max_bytes: u64, fsync: Fsync) -> (Spool, Flu
         dir: dir.to_owned(),
         max_bytes,
         fsync,
+        denials_per_second: 100,
         clock,
     };
     let (spool, flusher) = Spool::open(config).unwrap();

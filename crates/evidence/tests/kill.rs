@@ -25,6 +25,7 @@ fn open(dir: &Path) -> (Spool, evidence::Flusher) {
         dir: dir.to_owned(),
         max_bytes: 64 * 1024 * 1024,
         fsync: Fsync::Interval(Duration::from_millis(5)),
+        denials_per_second: 100,
         clock: Arc::new(|| 1_790_000_000_000_000),
     })
     .unwrap()

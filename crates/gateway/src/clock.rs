@@ -13,7 +13,10 @@ pub struct SystemClock {
 impl SystemClock {
     /// A clock whose monotonic reading starts now.
     #[must_use]
-    #[expect(clippy::new_without_default, reason = "a clock that starts now is not a default value")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "a clock that starts now is not a default value"
+    )]
     pub fn new() -> Self {
         Self { start: instant() }
     }
@@ -21,7 +24,10 @@ impl SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> Moment {
-        Moment { unix: unix(), monotonic: instant().duration_since(self.start) }
+        Moment {
+            unix: unix(),
+            monotonic: instant().duration_since(self.start),
+        }
     }
 }
 

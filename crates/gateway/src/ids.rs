@@ -52,9 +52,14 @@ mod tests {
     fn request_id_of_the_client_is_kept_only_when_it_is_plain() {
         let longest = "x".repeat(128);
         let longer = "x".repeat(129);
-        for (sent, kept) in
-            [("req-1", true), ("!~", true), (longest.as_str(), true), ("", false), ("a b", false), (&longer, false)]
-        {
+        for (sent, kept) in [
+            ("req-1", true),
+            ("!~", true),
+            (longest.as_str(), true),
+            ("", false),
+            ("a b", false),
+            (&longer, false),
+        ] {
             let mut headers = HeaderMap::new();
             headers.insert(REQUEST_ID, HeaderValue::from_str(sent).unwrap());
             assert_eq!(request_id(&headers, &fresh()) == sent, kept, "{sent:?}");

@@ -101,7 +101,16 @@ impl House {
 
     /// Serves until asked to stop, and returns the exit code.
     pub async fn run(self, mut stop: Stop) -> i32 {
-        let Self { listener, door, operator, supervisor, endings, draining, times, lines } = self;
+        let Self {
+            listener,
+            door,
+            operator,
+            supervisor,
+            endings,
+            draining,
+            times,
+            lines,
+        } = self;
         let closing = CancellationToken::new();
         tracing::info!(addr = %listener.address(), "listening");
         let accept = listener.run(door, closing.clone());
@@ -109,7 +118,9 @@ impl House {
         if let Some((listener, door)) = operator {
             tracing::info!(addr = %listener.address(), "operator endpoints listening");
             let accept = listener.run(door, closing.clone());
-            supervisor.background("operator listener", |stop| patiently(accept, closing.clone(), stop));
+            supervisor.background("operator listener", |stop| {
+                patiently(accept, closing.clone(), stop)
+            });
         }
         let code = tokio::select! {
             () = stop.asked() => OK,
@@ -125,12 +136,17 @@ impl House {
             closing.cancel();
             endings.drain.cancel();
             connections.close();
-            if tokio::time::timeout(times.grace, connections.wait()).await.is_err() {
+            if tokio::time::timeout(times.grace, connections.wait())
+                .await
+                .is_err()
+            {
                 endings.cut.cancel();
                 let _late = tokio::time::timeout(LAST_WORDS, connections.wait()).await;
             }
             if tokio::time::timeout(FLUSH, supervisor.finish()).await.is_err() {
-                tracing::error!("background tasks did not finish within 6 s; evidence stays in the spool for the next start");
+                tracing::error!(
+                    "background tasks did not finish within 6 s; evidence stays in the spool for the next start"
+                );
             }
         };
         tokio::select! {

@@ -32,7 +32,9 @@ impl EvidenceRooms for SpoolRooms {
     type Room = evidence::Room;
 
     fn reserve(&self) -> Result<evidence::Room, Cause> {
-        self.0.reserve().map_err(|no_room| Cause::new(no_room.to_string()))
+        self.0
+            .reserve()
+            .map_err(|no_room| Cause::new(no_room.to_string()))
     }
 }
 
@@ -93,14 +95,20 @@ impl Proxy {
 
     /// Refuses a request before the gates.
     pub fn refuse(&self, head: &request::Parts, arrival: &Arrival<'_>, denial: Denial) -> Response<Body> {
-        let refused = Refused { denial, cause: None, subject: None, sts: None };
+        let refused = Refused {
+            denial,
+            cause: None,
+            subject: None,
+            sts: None,
+        };
         self.open(head, arrival).refused(&refused);
         refusal::answer(denial, None, arrival.request_id, head.version)
     }
 
     fn open(&self, head: &request::Parts, arrival: &Arrival<'_>) -> Account {
         let client = forwarding::client_address(arrival.peer, &head.headers, &self.trusted_proxies);
-        self.accounts.open(head, client, arrival.request_id.clone(), arrival.own_id)
+        self.accounts
+            .open(head, client, arrival.request_id.clone(), arrival.own_id)
     }
 
     /// From the gates to the upstream's response head.
@@ -114,17 +122,28 @@ impl Proxy {
         let mut buffer = evidence::Uuid::encode_buffer();
         let exchange_id = arrival.own_id.hyphenated().encode_lower(&mut buffer);
         let stages: &dyn Progress = account.stages();
-        let received = Received { head: &head, exchange_id, progress: stages };
+        let received = Received {
+            head: &head,
+            exchange_id,
+            progress: stages,
+        };
         let permit = self.admission.admit(received).await?;
 
         let (is_grpc, expires_at) = (is_grpc(&head.headers), permit.parts().subject.expires_at);
         let (outbound, base) = self.rewrite(head, &permit, arrival)?;
         account.outbound(&permit, &outbound.head.headers);
         let (permit, room) = permit.take_room();
-        let crossing = account.intent(room).await.map_err(|error| refuse(Denial::EvidenceUnavailable, error, &permit))?;
+        let crossing = account
+            .intent(room)
+            .await
+            .map_err(|error| refuse(Denial::EvidenceUnavailable, error, &permit))?;
         let permit = permit.hold(crossing);
 
-        let Outbound { head, trailers, way_back } = outbound;
+        let Outbound {
+            head,
+            trailers,
+            way_back,
+        } = outbound;
         let time = match is_grpc {
             true => BodyTime::Silence(self.times.stream_idle),
             false => BodyTime::Total(self.times.read.saturating_sub(arrival.in_flight.head_took())),
@@ -132,8 +151,19 @@ impl Proxy {
         let limit = self.admission.limits.max_request_bytes;
         let watch = Arc::clone(&permit.parts().watch);
         let (body, upload) = UploadBody::new(body, limit, time, watch, trailers);
-        let answer = self.upstream.send(permit, Request::from_parts(head, body), &upload, account).await?;
-        Ok((answer, Crossed { base, way_back, is_grpc, expires_at }))
+        let answer = self
+            .upstream
+            .send(permit, Request::from_parts(head, body), &upload, account)
+            .await?;
+        Ok((
+            answer,
+            Crossed {
+                base,
+                way_back,
+                is_grpc,
+                expires_at,
+            },
+        ))
     }
 
     fn rewrite<R>(
@@ -159,11 +189,19 @@ impl Proxy {
     }
 
     /// From the upstream's response head to the caller's.
-    fn relay(&self, answer: Answer, crossed: Crossed, arrival: &Arrival<'_>, mut account: Account) -> Response<Body> {
+    fn relay(
+        &self,
+        answer: Answer,
+        crossed: Crossed,
+        arrival: &Arrival<'_>,
+        mut account: Account,
+    ) -> Response<Body> {
         let Answer { response, watch } = answer;
         let (head, body) = response.into_parts();
         let upstream_status = head.status;
-        let left = crossed.expires_at.saturating_sub(i64::try_from(clock::unix().as_secs()).unwrap_or(i64::MAX));
+        let left = crossed
+            .expires_at
+            .saturating_sub(i64::try_from(clock::unix().as_secs()).unwrap_or(i64::MAX));
         let context = forwarding::ResponseContext {
             base: &crossed.base,
             way_back: &crossed.way_back,
@@ -186,7 +224,14 @@ impl Proxy {
             silence: self.times.stream_idle,
             closing: is_event_stream.then(|| self.closing.clone()),
         };
-        let relayed = Relayed::new(body, watch, limits, inbound.carries_trailers, crossed.is_grpc, account);
+        let relayed = Relayed::new(
+            body,
+            watch,
+            limits,
+            inbound.carries_trailers,
+            crossed.is_grpc,
+            account,
+        );
         Response::from_parts(inbound.head, Body::relayed(relayed))
     }
 }

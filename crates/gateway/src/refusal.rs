@@ -2,7 +2,9 @@
 
 use admission::{Denial, StsRefusal};
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{Response, StatusCode, Version};
 
 use crate::ids::REQUEST_ID;
@@ -58,7 +60,10 @@ pub fn answer(
             headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
         }
         StatusCode::METHOD_NOT_ALLOWED => {
-            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+            headers.insert(
+                ALLOW,
+                HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+            );
         }
         _ => {}
     }
@@ -75,7 +80,9 @@ pub fn answer(
 
 /// RFC 6750 §3. The STS's own `error` is passed on only where the quoted-string can carry it.
 fn challenge(error: &str) -> HeaderValue {
-    let plain = error.bytes().all(|byte| (0x20..=0x7e).contains(&byte) && byte != b'"' && byte != b'\\');
+    let plain = error
+        .bytes()
+        .all(|byte| (0x20..=0x7e).contains(&byte) && byte != b'"' && byte != b'\\');
     let error = if plain { error } else { "invalid_token" };
     HeaderValue::from_str(&format!("Bearer error=\"{error}\"")).unwrap_or(HeaderValue::from_static("Bearer"))
 }
@@ -94,15 +101,30 @@ mod tests {
             assert_eq!(response.status(), denial.row().status);
             assert_eq!(headers.get(CACHE_CONTROL).unwrap(), "no-store");
             assert_eq!(headers.get(REQUEST_ID).unwrap(), "req-1");
-            assert_eq!(headers.contains_key(WWW_AUTHENTICATE), response.status() == 401, "{denial:?}");
-            assert_eq!(headers.contains_key(RETRY_AFTER), response.status() == 503, "{denial:?}");
+            assert_eq!(
+                headers.contains_key(WWW_AUTHENTICATE),
+                response.status() == 401,
+                "{denial:?}"
+            );
+            assert_eq!(
+                headers.contains_key(RETRY_AFTER),
+                response.status() == 503,
+                "{denial:?}"
+            );
         }
     }
 
     #[test]
     fn refusal_of_the_sts_cannot_inject_into_the_challenge() {
-        let sts = StsRefusal { status: 401, error: "x\", realm=\"evil\r\n".into(), description: String::new() };
+        let sts = StsRefusal {
+            status: 401,
+            error: "x\", realm=\"evil\r\n".into(),
+            description: String::new(),
+        };
         let response = answer(Denial::ExchangeRefused, Some(&sts), &ID, Version::HTTP_11);
-        assert_eq!(response.headers().get(WWW_AUTHENTICATE).unwrap(), "Bearer error=\"invalid_token\"");
+        assert_eq!(
+            response.headers().get(WWW_AUTHENTICATE).unwrap(),
+            "Bearer error=\"invalid_token\""
+        );
     }
 }

@@ -4,4 +4,4 @@ mod body;
 mod relayed;
 
 pub use body::Body;
-pub use relayed::{Relayed, RelayLimits};
+pub use relayed::{RelayLimits, Relayed};

@@ -43,19 +43,29 @@ impl Group {
         failed: &CancellationToken,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
-        let watch = DeathWatch { name, stop: self.stop.clone(), failed: failed.clone() };
+        let watch = DeathWatch {
+            name,
+            stop: self.stop.clone(),
+            failed: failed.clone(),
+        };
         let watched = async move {
             let _watch = watch;
             task.await;
         };
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(watched);
+        self.tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .spawn(watched);
     }
 }
 
 impl Supervisor {
     /// A supervisor without tasks.
     #[must_use]
-    #[expect(clippy::new_without_default, reason = "owning the process's tasks is not a default value")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "owning the process's tasks is not a default value"
+    )]
     pub fn new() -> Self {
         Self {
             inbound: TaskTracker::new(),
@@ -76,7 +86,8 @@ impl Supervisor {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.background.spawn(name, &self.failed, task(self.background.stop.clone()));
+        self.background
+            .spawn(name, &self.failed, task(self.background.stop.clone()));
     }
 
     /// Spawns a task that others need for their own ending, such as a connection to a store.
@@ -85,7 +96,8 @@ impl Supervisor {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.foundation.spawn(name, &self.failed, task(self.foundation.stop.clone()));
+        self.foundation
+            .spawn(name, &self.failed, task(self.foundation.stop.clone()));
     }
 
     /// The tracker of callers' connections.
@@ -117,7 +129,10 @@ struct DeathWatch {
 impl Drop for DeathWatch {
     fn drop(&mut self) {
         if !self.stop.is_cancelled() {
-            tracing::error!(task = self.name, "background task ended unasked, stopping the process");
+            tracing::error!(
+                task = self.name,
+                "background task ended unasked, stopping the process"
+            );
             self.failed.cancel();
         }
     }

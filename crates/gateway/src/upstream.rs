@@ -53,11 +53,21 @@ impl Upstream {
         upload: &Upload,
         account: &mut Account,
     ) -> Result<Answer, Refused> {
-        let PermitParts { upstream, watch, room: crossing, subject, .. } = permit.into_parts();
+        let PermitParts {
+            upstream,
+            watch,
+            room: crossing,
+            subject,
+            ..
+        } = permit.into_parts();
         account.dispatched(crossing);
         let refuse = |denial: Denial, cause: Cause| Refused {
             denial: upload.fault().map_or(denial, |fault| fault.denial()),
-            cause: Some(upload.fault().map_or(cause, |fault| Cause::new(fault.to_string()))),
+            cause: Some(
+                upload
+                    .fault()
+                    .map_or(cause, |fault| Cause::new(fault.to_string())),
+            ),
             subject: Some(Box::new(subject)),
             sts: None,
         };

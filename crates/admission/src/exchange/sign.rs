@@ -155,7 +155,10 @@ fn encode_form(fields: &[(&str, &[u8])]) -> String {
 fn encode_value(value: &[u8], out: &mut String) {
     let mut rest = value;
     while !rest.is_empty() {
-        let end = rest.iter().position(|byte| !is_unreserved(*byte)).unwrap_or(rest.len());
+        let end = rest
+            .iter()
+            .position(|byte| !is_unreserved(*byte))
+            .unwrap_or(rest.len());
         let (run, after) = rest.split_at(end);
         out.push_str(std::str::from_utf8(run).unwrap_or_default());
         rest = match after.split_first() {

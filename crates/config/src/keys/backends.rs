@@ -74,14 +74,14 @@ pub(crate) const REDIS_WRITE_TIMEOUT: Key = Key::new(
     "REDIS_WRITE_TIMEOUT",
     Kind::Duration,
     Preset::Value("3s"),
-    "Time to hand a command to the network.",
+    "Accepted so that existing installations start; it has no effect: an answer's time limit includes the way out.",
 );
 
 pub(crate) const REDIS_POOL_SIZE: Key = Key::new(
     "REDIS_POOL_SIZE",
     Kind::Count,
     Preset::Value("20"),
-    "Upper bound of connections to Redis. Commands share one connection, so only a few are ever open.",
+    "Accepted so that existing installations start; it has no effect: each purpose shares one connection, three in all.",
 );
 
 pub(crate) const REDIS_MIN_IDLE_CONNS: Key = Key::new(
@@ -95,7 +95,7 @@ pub(crate) const REDIS_POOL_TIMEOUT: Key = Key::new(
     "REDIS_POOL_TIMEOUT",
     Kind::Duration,
     Preset::Value("4s"),
-    "Longest wait for a usable connection outside the request path.",
+    "Accepted so that existing installations start; it has no effect: nothing waits for a free connection.",
 );
 
 pub(crate) const DATABASE: Section = Section {
@@ -148,14 +148,14 @@ pub(crate) const DB_MAX_CONNS: Key = Key::new(
     "DB_MAX_CONNS",
     Kind::Count,
     Preset::Value("20"),
-    "Upper bound of connections. The gateway needs few: one to read, one to listen for changes.",
+    "Accepted so that existing installations start; it has no effect: the gateway opens one connection for each purpose, three at most.",
 );
 
 pub(crate) const DB_MIN_CONNS: Key = Key::new(
     "DB_MIN_CONNS",
     Kind::Count,
     Preset::Value("2"),
-    "Connections kept open; not more than `DB_MAX_CONNS`.",
+    "Accepted so that existing installations start; it has no effect: as `DB_MAX_CONNS`. Not more than that.",
 );
 
 pub(crate) const DB_MAX_CONN_LIFETIME: Key = Key::new(
@@ -169,14 +169,14 @@ pub(crate) const DB_MAX_CONN_IDLE: Key = Key::new(
     "DB_MAX_CONN_IDLE",
     Kind::Duration,
     Preset::Value("5m"),
-    "A connection idle for longer is closed.",
+    "Accepted so that existing installations start; it has no effect: the connections are used every 30 s.",
 );
 
 pub(crate) const DB_HEALTH_CHECK_PERIOD: Key = Key::new(
     "DB_HEALTH_CHECK_PERIOD",
     Kind::Duration,
     Preset::Value("30s"),
-    "How often an idle connection is tried.",
+    "Accepted so that existing installations start; it has no effect: as `DB_MAX_CONN_IDLE`.",
 );
 
 pub(crate) const DB_CONNECT_TIMEOUT: Key = Key::new(

@@ -10,11 +10,11 @@ use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use super::log::Log;
-use super::quota::{PER_SECOND, Quota, Verdict};
+use super::quota::{Quota, Verdict};
 use super::record::{self, Kind, MAX_RECORD};
 use super::segment;
 use super::stats::{Counters, Stats, add, get};
-use super::{Clock, Fsync, NoRoom};
+use super::{Clock, Fsync, NoRoom, SpoolConfig};
 use crate::event::{Summary, write_summary};
 
 pub(crate) struct Inner {
@@ -34,6 +34,7 @@ pub(crate) struct Inner {
     syncing: Mutex<()>,
     durable: watch::Sender<u64>,
     quota: Mutex<Quota>,
+    denials_per_second: u32,
     #[cfg(test)]
     pub(crate) fail_sync: AtomicBool,
 }
@@ -51,7 +52,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Inner {
-    pub(crate) fn new(root: PathBuf, limit: u64, fsync: Fsync, clock: Clock, log: Log) -> Self {
+    pub(crate) fn new(config: SpoolConfig, limit: u64, log: Log) -> Self {
+        let SpoolConfig {
+            dir: root,
+            fsync,
+            denials_per_second,
+            clock,
+            ..
+        } = config;
         Self {
             fsync,
             clock,
@@ -66,6 +74,7 @@ impl Inner {
             syncing: Mutex::new(()),
             durable: watch::Sender::new(0),
             quota: Mutex::default(),
+            denials_per_second,
             #[cfg(test)]
             fail_sync: AtomicBool::new(false),
         }
@@ -182,7 +191,7 @@ impl Inner {
     ) {
         // The last quarter of the spool belongs to requests that cross.
         let scarce = self.reserved.load(Ordering::Acquire) + self.taken() > self.limit / 4 * 3;
-        let allowed = if scarce { 0 } else { PER_SECOND };
+        let allowed = if scarce { 0 } else { self.denials_per_second };
         let (verdict, due) = lock(&self.quota).admit(zone, reason, allowed, at, (id, request_id));
         if let Some(summary) = due {
             self.summarise(&summary);

@@ -10,9 +10,6 @@ use uuid::Uuid;
 use crate::event::Summary;
 use crate::timestamp::SECOND;
 
-/// Refusals a second that one zone may have written for one reason.
-pub(crate) const PER_SECOND: u32 = 100;
-
 /// Zones that are kept count of at the same time.
 const MAX_ZONES: usize = 4096;
 
@@ -130,7 +127,10 @@ impl Quota {
 mod tests {
     use uuid::Uuid;
 
-    use super::{MAX_ZONES, PER_SECOND, Quota, Verdict};
+    use super::{MAX_ZONES, Quota, Verdict};
+
+    /// What a zone may have written for one reason in these tests.
+    const PER_SECOND: u32 = 100;
     use crate::timestamp::SECOND;
 
     fn admit(quota: &mut Quota, reason: &'static str, now: i64) -> (Verdict, Option<u64>) {

@@ -185,6 +185,7 @@ fn a_spool_needs_a_megabyte_and_a_directory() {
         dir: dir.to_owned(),
         max_bytes,
         fsync: INTERVAL,
+        denials_per_second: 100,
         clock: std::sync::Arc::new(|| 0),
     };
     assert!(matches!(

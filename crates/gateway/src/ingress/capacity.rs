@@ -59,7 +59,10 @@ impl Capacity {
         *held += 1;
         self.connections.fetch_add(1, Ordering::Relaxed);
         drop(sources);
-        Ok(ConnectionPlace { capacity: Arc::clone(self), source })
+        Ok(ConnectionPlace {
+            capacity: Arc::clone(self),
+            source,
+        })
     }
 
     /// Takes a request.
@@ -67,15 +70,24 @@ impl Capacity {
     /// # Errors
     /// [`Full`].
     pub fn request(self: &Arc<Self>) -> Result<RequestPlace, Full> {
-        let place = RequestPlace { capacity: Arc::clone(self) };
+        let place = RequestPlace {
+            capacity: Arc::clone(self),
+        };
         // Counted first: when it was one too many, dropping the place takes it back.
-        if self.requests.fetch_add(1, Ordering::AcqRel) >= self.limits.requests { Err(Full) } else { Ok(place) }
+        if self.requests.fetch_add(1, Ordering::AcqRel) >= self.limits.requests {
+            Err(Full)
+        } else {
+            Ok(place)
+        }
     }
 
     /// Connections and requests held now.
     #[must_use]
     pub fn held(&self) -> (usize, usize) {
-        (self.connections.load(Ordering::Relaxed), self.requests.load(Ordering::Relaxed))
+        (
+            self.connections.load(Ordering::Relaxed),
+            self.requests.load(Ordering::Relaxed),
+        )
     }
 }
 
@@ -88,7 +100,11 @@ pub struct ConnectionPlace {
 
 impl Drop for ConnectionPlace {
     fn drop(&mut self) {
-        let mut sources = self.capacity.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sources = self
+            .capacity
+            .sources
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         self.capacity.connections.fetch_sub(1, Ordering::Relaxed);
         if let Entry::Occupied(mut entry) = sources.entry(self.source) {
             *entry.get_mut() -= 1;
@@ -117,7 +133,11 @@ mod tests {
 
     #[test]
     fn capacity_is_bounded_in_all_and_by_source_and_given_back() {
-        let capacity = Capacity::new(CapacityLimits { connections: 3, per_source: 2, requests: 1 });
+        let capacity = Capacity::new(CapacityLimits {
+            connections: 3,
+            per_source: 2,
+            requests: 1,
+        });
         let (here, there) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
         let first = capacity.connection(here).unwrap();
         let _second = capacity.connection("::ffff:127.0.0.1".parse().unwrap()).unwrap();

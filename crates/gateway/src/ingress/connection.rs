@@ -80,9 +80,18 @@ pub async fn serve<S>(stream: S, address: SocketAddr, scheme: Scheme, protocol: 
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let House { front, pace, endings, connections } = house;
+    let House {
+        front,
+        pace,
+        endings,
+        connections,
+    } = house;
     let pace = Pace::new(pace, protocol == Protocol::Http2);
-    let peer = Peer { address, scheme, pace: Arc::clone(&pace) };
+    let peer = Peer {
+        address,
+        scheme,
+        pace: Arc::clone(&pace),
+    };
     let service = service_fn(|request: Request<Incoming>| {
         let (front, peer) = (Arc::clone(&front), peer.clone());
         async move { Ok::<_, Infallible>(front.answer(request, peer).await) }

@@ -22,7 +22,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long to leave a listener alone whose system is out of file descriptors.
 const EXHAUSTED: Duration = Duration::from_millis(50);
 /// Said to a plain connection for which there is no place.
-const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+const FULL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
 /// What a listener speaks.
 #[derive(Clone)]
@@ -45,7 +46,11 @@ impl Listener {
     /// # Errors
     /// The system's.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(SocketProtocol::TCP))?;
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(SocketProtocol::TCP),
+        )?;
         if address.is_ipv6() {
             socket.set_only_v6(false)?;
         }
@@ -75,7 +80,10 @@ impl Listener {
                 Ok((stream, address)) => door.welcome(stream, address),
                 Err(error) => {
                     // A client that is gone already is no fault; a lack of descriptors passes.
-                    if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+                    if !matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+                    ) {
                         tracing::warn!(error = %error, "accept failed");
                         tokio::time::sleep(EXHAUSTED).await;
                     }
@@ -118,8 +126,12 @@ impl Door {
                 Speaks::Tls(acceptor) => {
                     let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
                         Ok(Ok(stream)) => stream,
-                        Ok(Err(error)) => return tracing::debug!(peer = %address, error = %error, "TLS handshake failed"),
-                        Err(_) => return tracing::debug!(peer = %address, "TLS handshake took longer than 10 s"),
+                        Ok(Err(error)) => {
+                            return tracing::debug!(peer = %address, error = %error, "TLS handshake failed");
+                        }
+                        Err(_) => {
+                            return tracing::debug!(peer = %address, "TLS handshake took longer than 10 s");
+                        }
                     };
                     let protocol = match stream.get_ref().1.alpn_protocol() {
                         Some(ALPN_H2) => Protocol::Http2,

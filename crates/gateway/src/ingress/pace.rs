@@ -83,7 +83,9 @@ impl Pace {
     pub fn request(self: &Arc<Self>, version: http::Version) -> InFlight {
         self.requests.fetch_add(1, Ordering::AcqRel);
         let head = match self.phase.swap(BUSY, Ordering::AcqRel) {
-            HEAD => self.elapsed().saturating_sub(Duration::from_nanos(self.since.load(Ordering::Acquire))),
+            HEAD => self
+                .elapsed()
+                .saturating_sub(Duration::from_nanos(self.since.load(Ordering::Acquire))),
             _ => Duration::ZERO,
         };
         let delivery = (version == http::Version::HTTP_2).then(|| {
@@ -92,7 +94,11 @@ impl Pace {
             self.deliveries().push(Arc::clone(&delivery));
             delivery
         });
-        InFlight { pace: Arc::clone(self), head, delivery }
+        InFlight {
+            pace: Arc::clone(self),
+            head,
+            delivery,
+        }
     }
 
     /// Whether a client leaves a response of a multiplexed connection untaken for too long.
@@ -167,7 +173,9 @@ impl InFlight {
     /// A piece of the response is handed over; it is the client's turn to take it.
     pub fn handed_over(&self) {
         if let Some(delivery) = &self.delivery {
-            delivery.handed_over.store(nanos(self.pace.elapsed()).max(1), Ordering::Release);
+            delivery
+                .handed_over
+                .store(nanos(self.pace.elapsed()).max(1), Ordering::Release);
         }
     }
 
@@ -182,7 +190,10 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         match &self.delivery {
-            Some(delivery) => self.pace.deliveries().retain(|other| !Arc::ptr_eq(other, delivery)),
+            Some(delivery) => self
+                .pace
+                .deliveries()
+                .retain(|other| !Arc::ptr_eq(other, delivery)),
             None => self.pace.write_by.store(0, Ordering::Release),
         }
         if self.pace.requests.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -205,7 +216,9 @@ impl Alarm {
     /// Completes once `deadline` has passed.
     pub fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         let deadline = tokio::time::Instant::from_std(deadline);
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         loop {
             if sleep.deadline() > deadline {
                 sleep.as_mut().reset(deadline);
@@ -232,7 +245,13 @@ pub struct Paced<S> {
 impl<S> Paced<S> {
     /// Watches over a stream.
     pub fn new(stream: S, pace: Arc<Pace>) -> Self {
-        Self { stream, pace, read: Alarm::default(), write: Alarm::default(), stalled: None }
+        Self {
+            stream,
+            pace,
+            read: Alarm::default(),
+            write: Alarm::default(),
+            stalled: None,
+        }
     }
 
     fn poll_stalled<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
@@ -243,7 +262,9 @@ impl<S> Paced<S> {
             deadline = deadline.min(self.pace.start + Duration::from_nanos(write_by));
         }
         ready!(self.write.poll(cx, deadline));
-        Poll::Ready(Err(timed_out("client did not take the response within WRITE_TIMEOUT")))
+        Poll::Ready(Err(timed_out(
+            "client did not take the response within WRITE_TIMEOUT",
+        )))
     }
 
     fn wrote<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -273,9 +294,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
                 Poll::Ready(result)
             }
             Poll::Pending => {
-                let Some(deadline) = this.pace.read_deadline() else { return Poll::Pending };
+                let Some(deadline) = this.pace.read_deadline() else {
+                    return Poll::Pending;
+                };
                 ready!(this.read.poll(cx, deadline));
-                Poll::Ready(Err(timed_out("client kept the connection longer than READ_HEADER_TIMEOUT or IDLE_TIMEOUT")))
+                Poll::Ready(Err(timed_out(
+                    "client kept the connection longer than READ_HEADER_TIMEOUT or IDLE_TIMEOUT",
+                )))
             }
         }
     }

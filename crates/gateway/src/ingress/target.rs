@@ -25,20 +25,29 @@ pub fn check(head: &Parts) -> Result<(), Denial> {
         Some(Ok(host)) => Some(host),
         Some(Err(_)) => return Err(Denial::BadTarget),
     };
-    let default_port = head.uri.scheme_str().map(|scheme| if scheme == "https" { 443 } else { 80 });
+    let default_port = head
+        .uri
+        .scheme_str()
+        .map(|scheme| if scheme == "https" { 443 } else { 80 });
     match (head.uri.authority(), host) {
         (Some(authority), _) if authority.as_str().contains('@') => Err(Denial::BadTarget),
         (Some(authority), Some(host)) if !same(authority, host, default_port) => Err(Denial::BadTarget),
         (None, None) if head.version != Version::HTTP_10 => Err(Denial::BadTarget),
-        (None, Some(host)) if !host.is_empty() && host.parse::<Authority>().is_err() => Err(Denial::BadTarget),
+        (None, Some(host)) if !host.is_empty() && host.parse::<Authority>().is_err() => {
+            Err(Denial::BadTarget)
+        }
         _ => Ok(()),
     }
 }
 
 fn same(authority: &Authority, host: &str, default_port: Option<u16>) -> bool {
-    let Ok(host) = host.parse::<Authority>() else { return false };
+    let Ok(host) = host.parse::<Authority>() else {
+        return false;
+    };
     let port = |authority: &Authority| authority.port_u16().or(default_port);
-    authority.host().eq_ignore_ascii_case(host.host()) && port(authority) == port(&host) && !host.as_str().contains('@')
+    authority.host().eq_ignore_ascii_case(host.host())
+        && port(authority) == port(&host)
+        && !host.as_str().contains('@')
 }
 
 #[cfg(test)]
@@ -55,8 +64,17 @@ mod tests {
 
     #[test]
     fn target_methods_that_tunnel_or_reflect_are_refused() {
-        for (method, uri) in [("CONNECT", "host:22"), ("CONNECT", "/x"), ("TRACE", "/x"), ("OPTIONS", "*")] {
-            assert_eq!(check(method, uri, Some("gw")), Err(Denial::MethodNotAllowed), "{method} {uri}");
+        for (method, uri) in [
+            ("CONNECT", "host:22"),
+            ("CONNECT", "/x"),
+            ("TRACE", "/x"),
+            ("OPTIONS", "*"),
+        ] {
+            assert_eq!(
+                check(method, uri, Some("gw")),
+                Err(Denial::MethodNotAllowed),
+                "{method} {uri}"
+            );
         }
         assert_eq!(check("GET", "*", Some("gw")), Err(Denial::BadTarget));
         for method in ["GET", "POST", "OPTIONS", "PROPFIND", "DELETE"] {

@@ -53,7 +53,11 @@ pub enum Turn {
 
 impl Upload {
     fn new() -> Arc<Self> {
-        Arc::new(Self { start: clock::instant(), fault: AtomicU8::new(0), turn_since: AtomicU64::new(0) })
+        Arc::new(Self {
+            start: clock::instant(),
+            fault: AtomicU8::new(0),
+            turn_since: AtomicU64::new(0),
+        })
     }
 
     /// Why the body broke off, if it did.
@@ -79,7 +83,8 @@ impl Upload {
 
     fn upstreams_turn(&self) {
         let since = u64::try_from(clock::instant().duration_since(self.start).as_nanos());
-        self.turn_since.store(since.unwrap_or(CALLERS_TURN - 1), Ordering::Release);
+        self.turn_since
+            .store(since.unwrap_or(CALLERS_TURN - 1), Ordering::Release);
     }
 }
 

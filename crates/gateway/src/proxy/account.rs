@@ -15,8 +15,8 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, request};
 
 use crate::clock;
-use crate::telemetry::{Metrics, RequestLine};
 use crate::telemetry::log::LineSink;
+use crate::telemetry::{Metrics, RequestLine};
 
 /// What a caller may not choose: bound by the gateway's configuration, ignored, and counted.
 static CLIENT_ID: HeaderName = HeaderName::from_static("x-caracal-client-id");
@@ -65,7 +65,9 @@ impl End {
     fn status(self) -> Status {
         match self {
             Self::Complete | Self::Revoked => Status::Executed,
-            Self::UpstreamBroke | Self::UpstreamSilent | Self::TooSlow | Self::CallerLeft => Status::UpstreamError,
+            Self::UpstreamBroke | Self::UpstreamSilent | Self::TooSlow | Self::CallerLeft => {
+                Status::UpstreamError
+            }
             Self::GatewayStopped => Status::Interrupted,
         }
     }
@@ -107,11 +109,15 @@ impl Stages {
     fn took(&self) -> impl Iterator<Item = (Stage, Duration)> {
         let mut before = 0;
         let passed = self.passed.iter().map(|nanos| nanos.load(Ordering::Relaxed));
-        GATE_STAGES.into_iter().zip(passed).take_while(|(_, nanos)| *nanos > 0).map(move |(stage, nanos)| {
-            let took = Duration::from_nanos(nanos.saturating_sub(before));
-            before = nanos;
-            (stage, took)
-        })
+        GATE_STAGES
+            .into_iter()
+            .zip(passed)
+            .take_while(|(_, nanos)| *nanos > 0)
+            .map(move |(stage, nanos)| {
+                let took = Duration::from_nanos(nanos.saturating_sub(before));
+                before = nanos;
+                (stage, took)
+            })
     }
 }
 
@@ -147,16 +153,26 @@ impl Accounts {
         own_id: Uuid,
     ) -> Account {
         self.metrics.received();
-        if head.headers.keys().any(|name| forwarding::reserved::is_same_name(name, &CLIENT_ID)) {
+        if head
+            .headers
+            .keys()
+            .any(|name| forwarding::reserved::is_same_name(name, &CLIENT_ID))
+        {
             self.metrics.client_id_ignored();
         }
         let bearer = head.headers.get(AUTHORIZATION).and_then(|value| {
             let bytes = value.as_bytes();
-            bytes.iter().position(|byte| *byte == b' ').and_then(|blank| bytes.get(blank + 1..))
+            bytes
+                .iter()
+                .position(|byte| *byte == b' ')
+                .and_then(|blank| bytes.get(blank + 1..))
         });
         Account {
             accounts: Arc::clone(self),
-            stages: Stages { start: clock::instant(), passed: Default::default() },
+            stages: Stages {
+                start: clock::instant(),
+                passed: Default::default(),
+            },
             occurred_at: clock::unix_micros(),
             own_id,
             request_id,
@@ -245,13 +261,22 @@ impl Account {
             (End::UpstreamBroke | End::UpstreamSilent, _) => self.accounts.metrics.upstream_error(),
             _ => {}
         }
-        self.give(status.unwrap_or(499), end.outcome_label(), None, None, end.error_kind());
+        self.give(
+            status.unwrap_or(499),
+            end.outcome_label(),
+            None,
+            None,
+            end.error_kind(),
+        );
     }
 
     /// The request was refused, before or after its dispatch.
     pub fn refused(&mut self, refused: &Refused) {
         let denial = refused.denial;
-        let status = refused.sts.as_ref().map_or(denial.row().status.as_u16(), |sts| sts.status);
+        let status = refused
+            .sts
+            .as_ref()
+            .map_or(denial.row().status.as_u16(), |sts| sts.status);
         if let Some(subject) = &refused.subject {
             self.subject = Some(subject.clone());
         }
@@ -263,9 +288,16 @@ impl Account {
         }
         let cause = refused.cause.as_ref().map(ToString::to_string);
         if denial == Denial::StsRefusedGateway {
-            tracing::error!(cause = cause.as_deref(), "the STS does not accept this gateway's signature");
+            tracing::error!(
+                cause = cause.as_deref(),
+                "the STS does not accept this gateway's signature"
+            );
         }
-        let outcome = if denial.row().stage == Stage::Crossing { "upstream_error" } else { "denied" };
+        let outcome = if denial.row().stage == Stage::Crossing {
+            "upstream_error"
+        } else {
+            "denied"
+        };
         self.give(status, outcome, Some(denial), cause.as_deref(), None);
     }
 
@@ -275,7 +307,13 @@ impl Account {
         let denial = Denial::UpstreamUnreachable;
         self.keep_refusal(denial, denial.row().status.as_u16());
         self.accounts.metrics.denied(denial);
-        self.give(denial.row().status.as_u16(), "upstream_error", Some(denial), Some(cause), None);
+        self.give(
+            denial.row().status.as_u16(),
+            "upstream_error",
+            Some(denial),
+            Some(cause),
+            None,
+        );
     }
 
     /// The evidence of a refusal: the outcome of a crossing that was under way, or an event of
@@ -307,7 +345,12 @@ impl Account {
                 subject_fingerprint,
             });
         }
-        let refusal = Refusal { status, error_kind, gateway_status, latency_ms };
+        let refusal = Refusal {
+            status,
+            error_kind,
+            gateway_status,
+            latency_ms,
+        };
         self.accounts.spool.denied(&self.evidence_request(), &refusal);
     }
 
@@ -363,7 +406,10 @@ impl Account {
             agent_session_id: subject.and_then(|subject| subject.agent_session_id.as_deref()),
             subject_fp: self.subject_fingerprint.as_ref().map(Fingerprint::as_str),
             upstream_host: self.upstream_host.as_deref(),
-            auth_mode: self.directive.as_ref().map(|directive| directive.auth_mode.as_str()),
+            auth_mode: self
+                .directive
+                .as_ref()
+                .map(|directive| directive.auth_mode.as_str()),
             trace_id: self.trace_id.as_deref(),
             status,
             outcome,

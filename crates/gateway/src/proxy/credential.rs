@@ -7,9 +7,11 @@ use forwarding::CredentialError;
 pub(super) fn place(judged: &Credential) -> Result<forwarding::Credential, CredentialError> {
     let placed = match &judged.placement {
         Placement::None => forwarding::Credential::none(),
-        Placement::Header { name, scheme, token } => {
-            forwarding::Credential::header(name.clone(), scheme.as_deref().unwrap_or_default(), token.expose())?
-        }
+        Placement::Header { name, scheme, token } => forwarding::Credential::header(
+            name.clone(),
+            scheme.as_deref().unwrap_or_default(),
+            token.expose(),
+        )?,
         Placement::Query { name, token } => forwarding::Credential::query(name, token.expose())?,
     };
     let placed = placed.claiming(judged.reserved_header.clone());

@@ -54,13 +54,19 @@ impl Body {
     /// A body that is known in full.
     #[must_use]
     pub fn full(bytes: Bytes) -> Self {
-        Self { kind: Kind::Own(Some(bytes).filter(|bytes| !bytes.is_empty())), held: None }
+        Self {
+            kind: Kind::Own(Some(bytes).filter(|bytes| !bytes.is_empty())),
+            held: None,
+        }
     }
 
     /// A body that is relayed.
     #[must_use]
     pub fn relayed(relayed: Relayed) -> Self {
-        Self { kind: Kind::Relayed(Box::new(relayed)), held: None }
+        Self {
+            kind: Kind::Relayed(Box::new(relayed)),
+            held: None,
+        }
     }
 
     /// Keeps the request in flight until this body is written or dropped.

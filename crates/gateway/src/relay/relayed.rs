@@ -141,7 +141,13 @@ impl Relayed {
 
     fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let watch = &self.watch;
-        if self.revoked.get_or_insert_with(|| watch.revoked()).as_mut().poll(cx).is_ready() {
+        if self
+            .revoked
+            .get_or_insert_with(|| watch.revoked())
+            .as_mut()
+            .poll(cx)
+            .is_ready()
+        {
             return self.cut_revoked();
         }
         if let Some(deadline) = self.limits.deadline {
@@ -151,7 +157,9 @@ impl Relayed {
             };
         }
         if let Some(closing) = &self.limits.closing {
-            let closed = self.closed.get_or_insert_with(|| Box::pin(closing.clone().cancelled_owned()));
+            let closed = self
+                .closed
+                .get_or_insert_with(|| Box::pin(closing.clone().cancelled_owned()));
             if closed.as_mut().poll(cx).is_ready() {
                 self.end(End::GatewayStopped);
                 return Poll::Ready(None);

@@ -45,14 +45,21 @@ pub(super) async fn assemble(ground: Ground, world: World) -> Result<House, Star
     let listener = bind(ground.config.listener.address)?;
     let operator_listener = ground.config.operator.address.map(bind).transpose()?;
     let spool = open_spool(&ground, &world)?;
-    let circuit = Circuit::new(CircuitLimits { max_inflight: ground.config.sts.max_inflight.get() as usize });
+    let circuit = Circuit::new(CircuitLimits {
+        max_inflight: ground.config.sts.max_inflight.get() as usize,
+    });
     let capacity = Capacity::new(capacity_limits(&ground.config));
     let cut = CancellationToken::new();
 
-    let listeners = [Some(listener.address()), operator_listener.as_ref().map(Listener::address)];
+    let listeners = [
+        Some(listener.address()),
+        operator_listener.as_ref().map(Listener::address),
+    ];
     let also_own = listeners.into_iter().flatten().flat_map(own::listener);
     let mut egress = ground.config.egress.policy(also_own);
-    egress.own_endpoints.extend(own::resolved(&egress.own_endpoints, &*ground.resolver).await);
+    egress
+        .own_endpoints
+        .extend(own::resolved(&egress.own_endpoints, &*ground.resolver).await);
 
     let admission = Admission {
         limits: ground.config.gates.limits.clone(),
@@ -70,7 +77,10 @@ pub(super) async fn assemble(ground: Ground, world: World) -> Result<House, Star
         resolver: Arc::clone(&ground.resolver) as _,
         circuit: Arc::clone(&circuit),
         replay: Arc::clone(&world.replay),
-        sts: Arc::new(TimedSts { sts: ground.sts.clone(), metrics: Arc::clone(&ground.metrics) }),
+        sts: Arc::new(TimedSts {
+            sts: ground.sts.clone(),
+            metrics: Arc::clone(&ground.metrics),
+        }),
         evidence: Arc::new(SpoolRooms(spool.clone())),
     };
     let proxy = Arc::new(Proxy {
@@ -89,9 +99,19 @@ pub(super) async fn assemble(ground: Ground, world: World) -> Result<House, Star
         },
         closing: cut.clone(),
     });
-    let operator = Arc::new(operator(&ground, world, &spool, &circuit, &capacity, operator_listener.is_some()));
+    let operator = Arc::new(operator(
+        &ground,
+        world,
+        &spool,
+        &circuit,
+        &capacity,
+        operator_listener.is_some(),
+    ));
 
-    let endings = Endings { drain: CancellationToken::new(), cut };
+    let endings = Endings {
+        drain: CancellationToken::new(),
+        cut,
+    };
     let speaks = match &ground.config.listener.transport {
         Transport::Tls(identity) => Speaks::Tls(tls::acceptor(Arc::clone(identity.certified_key()))?),
         Transport::Plain(_dev_only) => Speaks::Plain,
@@ -143,22 +163,36 @@ fn open_spool(ground: &Ground, world: &World) -> Result<Spool, StartError> {
             config::Fsync::Interval => Fsync::Interval(GROUP_COMMIT),
             config::Fsync::Always => Fsync::Always,
         },
+        denials_per_second: config.denials_per_second.get(),
         clock: Arc::new(clock::unix_micros),
     })?;
     let key = AuditKey::new(ground.config.signing.audit.as_bytes())?;
     let shipper = Shipper::new(&spool, Some(key));
     let sink = Arc::clone(&world.sink);
-    ground.supervisor.background("evidence flusher", |stop| flusher.run(stop.cancelled_owned()));
-    ground.supervisor.background("evidence shipper", |stop| shipper.run(sink, stop.cancelled_owned()));
+    ground
+        .supervisor
+        .background("evidence flusher", |stop| flusher.run(stop.cancelled_owned()));
+    ground.supervisor.background("evidence shipper", |stop| {
+        shipper.run(sink, stop.cancelled_owned())
+    });
     Ok(spool)
 }
 
 fn upstream(ground: &Ground) -> Result<Upstream, StartError> {
     let tls = backends::tls::http_client_config(&ClientTls::default())?;
-    let config = ClientConfig { tls: Arc::new(tls), limits: POOL };
-    let client = Client::new(config, Arc::clone(&ground.clock), ground.supervisor.outbound().clone());
+    let config = ClientConfig {
+        tls: Arc::new(tls),
+        limits: POOL,
+    };
+    let client = Client::new(
+        config,
+        Arc::clone(&ground.clock),
+        ground.supervisor.outbound().clone(),
+    );
     let sweeping = client.clone();
-    ground.supervisor.background("upstream connections", |stop| sweeping.run(stop.cancelled_owned()));
+    ground.supervisor.background("upstream connections", |stop| {
+        sweeping.run(stop.cancelled_owned())
+    });
     Ok(Upstream::new(client, ground.config.timeouts.upstream))
 }
 
@@ -192,7 +226,11 @@ fn operator(
 fn audit_probe(spool: Spool) -> Probe {
     probe::known(move || {
         // Whether the next request's evidence would find room: the room is given back at once.
-        let state = if spool.reserve().is_ok() { State::Ok } else { State::Failing };
+        let state = if spool.reserve().is_ok() {
+            State::Ok
+        } else {
+            State::Failing
+        };
         Health { state, age: None }
     })
 }
@@ -202,7 +240,11 @@ fn sts_probe(ground: &Ground) -> Probe {
     let ask: Probe = Box::new(move || {
         let sts = sts.clone();
         Box::pin(async move {
-            let state = if sts.health().await.is_ok() { State::Ok } else { State::Failing };
+            let state = if sts.health().await.is_ok() {
+                State::Ok
+            } else {
+                State::Failing
+            };
             Health { state, age: None }
         })
     });
@@ -216,7 +258,11 @@ fn figures(
     circuit: &Arc<Circuit>,
     capacity: &Arc<Capacity>,
 ) -> FigureSource {
-    let (clock, keys, lines) = (Arc::clone(&ground.clock), ground.keys.clone(), Arc::clone(&ground.lines));
+    let (clock, keys, lines) = (
+        Arc::clone(&ground.clock),
+        ground.keys.clone(),
+        Arc::clone(&ground.lines),
+    );
     let (spool, circuit, capacity) = (spool.clone(), Arc::clone(circuit), Arc::clone(capacity));
     let expires = match &ground.config.listener.transport {
         Transport::Tls(identity) => Some(unix_seconds(identity.not_after())),
@@ -239,8 +285,12 @@ fn figures(
             },
             replay: stores.replay,
             database: stores.database,
-            capacity: CapacityFigures { connections: connections as u64, requests: requests as u64 },
-            certificate_seconds_left: expires.map(|at| at - i64::try_from(now.unix.as_secs()).unwrap_or(i64::MAX)),
+            capacity: CapacityFigures {
+                connections: connections as u64,
+                requests: requests as u64,
+            },
+            certificate_seconds_left: expires
+                .map(|at| at - i64::try_from(now.unix.as_secs()).unwrap_or(i64::MAX)),
             log_lines_dropped: lines.dropped(),
         }
     })
@@ -284,7 +334,11 @@ pub(super) async fn come_up(
         match standing() {
             Ok(()) => return Ok(()),
             Err(cause) if clock.now().monotonic >= deadline => {
-                return Err(StartError::Dependency { what, seconds: within.as_secs(), cause });
+                return Err(StartError::Dependency {
+                    what,
+                    seconds: within.as_secs(),
+                    cause,
+                });
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }

@@ -29,15 +29,20 @@ pub async fn embedded(
     warnings: &[Warning],
     stack: &Devstack,
 ) -> Result<(House, Arc<MemoryStream>), StartError> {
-    let Stores::Embedded(proof) = config.stores else { return Err(StartError::Stores) };
+    let Stores::Embedded(proof) = config.stores else {
+        return Err(StartError::Stores);
+    };
     let ground = Ground::lay(config, warnings)?;
 
-    let bindings = MemoryBindings::new(proof, stack.bindings().iter().map(|binding| Binding {
-        zone_id: binding.zone.clone(),
-        resource: binding.resource.clone(),
-        application: Application::Bound(binding.application_id.clone()),
-        upstream_url: binding.upstream_url.clone(),
-    }));
+    let bindings = MemoryBindings::new(
+        proof,
+        stack.bindings().iter().map(|binding| Binding {
+            zone_id: binding.zone.clone(),
+            resource: binding.resource.clone(),
+            application: Application::Bound(binding.application_id.clone()),
+            upstream_url: binding.upstream_url.clone(),
+        }),
+    );
     let revocations = MemoryRevocations::new(
         proof,
         RevocationConfig {
@@ -48,8 +53,12 @@ pub async fn embedded(
     );
     revocations.confirm().await;
     let (confirming, listening, announced) = (revocations.clone(), revocations.clone(), stack.revocations());
-    ground.supervisor.foundation("revocation state", |stop| confirming.run(stop));
-    ground.supervisor.foundation("revocations", |stop| listen(listening, announced, stop));
+    ground
+        .supervisor
+        .foundation("revocation state", |stop| confirming.run(stop));
+    ground
+        .supervisor
+        .foundation("revocations", |stop| listen(listening, announced, stop));
 
     let (state, stream) = (revocations.state().clone(), MemoryStream::new(proof));
     let world = World {
@@ -73,7 +82,11 @@ pub async fn embedded(
 }
 
 /// Applies what the dev STS revokes.
-async fn listen(revocations: MemoryRevocations, mut announced: Receiver<Revocation>, stop: CancellationToken) {
+async fn listen(
+    revocations: MemoryRevocations,
+    mut announced: Receiver<Revocation>,
+    stop: CancellationToken,
+) {
     loop {
         let next = tokio::select! {
             () = stop.cancelled() => return,
@@ -98,10 +111,16 @@ fn kind(kind: AnchorKind) -> Kind {
 }
 
 fn well(age: Option<Duration>) -> Health {
-    Health { state: State::Ok, age }
+    Health {
+        state: State::Ok,
+        age,
+    }
 }
 
-fn figures(bindings: &Arc<MemoryBindings>, state: &RevocationState) -> Box<dyn Fn() -> StoreFigures + Send + Sync> {
+fn figures(
+    bindings: &Arc<MemoryBindings>,
+    state: &RevocationState,
+) -> Box<dyn Fn() -> StoreFigures + Send + Sync> {
     let (bindings, state) = (Arc::clone(bindings), state.clone());
     Box::new(move || {
         let status = state.status();
@@ -112,7 +131,10 @@ fn figures(bindings: &Arc<MemoryBindings>, state: &RevocationState) -> Box<dyn F
                 fresh: status.stale.is_none(),
                 ..RevocationFigures::default()
             },
-            bindings: BindingFigures { loaded: bindings.loaded() as u64, ..BindingFigures::default() },
+            bindings: BindingFigures {
+                loaded: bindings.loaded() as u64,
+                ..BindingFigures::default()
+            },
             ..StoreFigures::default()
         }
     })

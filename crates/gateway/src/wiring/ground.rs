@@ -18,7 +18,11 @@ use crate::supervisor::Supervisor;
 use crate::telemetry::{About, LineSink, Metrics, log};
 
 /// Bounds of idle connections to one origin and to all.
-pub(super) const POOL: PoolLimits = PoolLimits { per_origin: 100, total: 1000, idle: Duration::from_secs(90) };
+pub(super) const POOL: PoolLimits = PoolLimits {
+    per_origin: 100,
+    total: 1000,
+    idle: Duration::from_secs(90),
+};
 
 /// The ground.
 pub(super) struct Ground {
@@ -40,6 +44,7 @@ impl Ground {
         let lines = LineSink::stderr(&about, config.operator.log_level);
         // A command that runs two gateways in one process keeps the first one's subscriber.
         let _installed = log::install(Arc::clone(&lines), config.operator.log_level);
+        log::report_panics(Arc::clone(&lines));
         for warning in warnings {
             tracing::warn!("{warning}");
         }
@@ -51,7 +56,10 @@ impl Ground {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let supervisor = Supervisor::new();
         let flusher = Arc::clone(&lines);
-        supervisor.foundation("log", |stop| async move { flusher.run(stop.cancelled_owned()).await });
+        supervisor.foundation(
+            "log",
+            |stop| async move { flusher.run(stop.cancelled_owned()).await },
+        );
 
         let resolver = Arc::new(DnsResolver::system(Arc::clone(&clock)));
         if let Some(cause) = resolver.without_servers() {
@@ -68,7 +76,17 @@ impl Ground {
         let sweeping = sts.clone();
         supervisor.background("sts connections", |stop| sweeping.run(stop.cancelled_owned()));
         let draining = CancellationToken::new();
-        Ok(Self { config, clock, supervisor, lines, metrics, draining, resolver, sts, keys })
+        Ok(Self {
+            config,
+            clock,
+            supervisor,
+            lines,
+            metrics,
+            draining,
+            resolver,
+            sts,
+            keys,
+        })
     }
 }
 
@@ -83,8 +101,18 @@ fn sts_config(config: &Config) -> StsConfig {
         },
         timeout: config.timeouts.sts,
         tls: ClientTls {
-            authorities: config.sts.tls.authorities.as_ref().map(|authorities| authorities.certificates.clone()),
-            identity: config.sts.tls.identity.as_ref().map(|identity| Arc::clone(identity.certified_key())),
+            authorities: config
+                .sts
+                .tls
+                .authorities
+                .as_ref()
+                .map(|authorities| authorities.certificates.clone()),
+            identity: config
+                .sts
+                .tls
+                .identity
+                .as_ref()
+                .map(|identity| Arc::clone(identity.certified_key())),
         },
         pool: POOL,
     }

@@ -17,8 +17,10 @@ pub(super) fn listener(address: SocketAddr) -> Vec<OwnEndpoint> {
         return vec![at(address.ip().to_canonical())];
     }
     let loopback = Ipv4Net::new(Ipv4Addr::new(127, 0, 0, 0), 8).map(IpNet::from);
-    let mut own: Vec<_> =
-        loopback.into_iter().map(|net| OwnEndpoint::Net(net, address.port())).collect();
+    let mut own: Vec<_> = loopback
+        .into_iter()
+        .map(|net| OwnEndpoint::Net(net, address.port()))
+        .collect();
     own.push(at(IpAddr::V6(Ipv6Addr::LOCALHOST)));
     own.extend(interface_addresses().into_iter().map(at));
     own
@@ -29,10 +31,16 @@ pub(super) fn listener(address: SocketAddr) -> Vec<OwnEndpoint> {
 pub(super) async fn resolved(endpoints: &[OwnEndpoint], resolver: &dyn Resolver) -> Vec<OwnEndpoint> {
     let mut found = Vec::new();
     for endpoint in endpoints {
-        let OwnEndpoint::Host(name, port) = endpoint else { continue };
+        let OwnEndpoint::Host(name, port) = endpoint else {
+            continue;
+        };
         match tokio::time::timeout(RESOLVE, resolver.resolve(name)).await {
             Ok(Ok(addresses)) => {
-                found.extend(addresses.iter().map(|ip| OwnEndpoint::Net(IpNet::from(ip.to_canonical()), *port)));
+                found.extend(
+                    addresses
+                        .iter()
+                        .map(|ip| OwnEndpoint::Net(IpNet::from(ip.to_canonical()), *port)),
+                );
             }
             Ok(Err(_)) | Err(_) => {
                 tracing::warn!(host = %name, "an own endpoint does not resolve; it is refused as an upstream by name only");
@@ -46,7 +54,10 @@ pub(super) async fn resolved(endpoints: &[OwnEndpoint], resolver: &dyn Resolver)
 fn interface_addresses() -> Vec<IpAddr> {
     let v4 = std::fs::read_to_string("/proc/net/fib_trie").unwrap_or_default();
     let v6 = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
-    let mut addresses: Vec<IpAddr> = local_v4(&v4).map(IpAddr::V4).chain(local_v6(&v6).map(IpAddr::V6)).collect();
+    let mut addresses: Vec<IpAddr> = local_v4(&v4)
+        .map(IpAddr::V4)
+        .chain(local_v6(&v6).map(IpAddr::V6))
+        .collect();
     addresses.sort_unstable();
     addresses.dedup();
     addresses
@@ -54,16 +65,21 @@ fn interface_addresses() -> Vec<IpAddr> {
 
 /// `|-- 10.0.0.5` followed by `/32 host LOCAL`.
 fn local_v4(trie: &str) -> impl Iterator<Item = Ipv4Addr> {
-    trie.lines().zip(trie.lines().skip(1)).filter_map(|(address, kind)| {
-        let address = address.trim_start().strip_prefix("|-- ")?;
-        (kind.trim() == "/32 host LOCAL").then(|| address.trim().parse().ok())?
-    })
+    trie.lines()
+        .zip(trie.lines().skip(1))
+        .filter_map(|(address, kind)| {
+            let address = address.trim_start().strip_prefix("|-- ")?;
+            (kind.trim() == "/32 host LOCAL").then(|| address.trim().parse().ok())?
+        })
 }
 
 /// 32 hex digits, then columns.
 fn local_v6(table: &str) -> impl Iterator<Item = Ipv6Addr> {
     table.lines().filter_map(|line| {
-        let digits = line.split_whitespace().next().filter(|digits| digits.len() == 32)?;
+        let digits = line
+            .split_whitespace()
+            .next()
+            .filter(|digits| digits.len() == 32)?;
         u128::from_str_radix(digits, 16).ok().map(Ipv6Addr::from)
     })
 }

@@ -1,5 +1,6 @@
 //! The real stores: Redis and PostgreSQL.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use super::ground::Ground;
 use super::world::{StoreFigures, World};
 use crate::operator::probe::{self, Health, State};
 use crate::process::House;
-use crate::telemetry::figures::{BindingFigures, ReplayFigures, RevocationFigures};
+use crate::telemetry::figures::{BindingFigures, DatabaseFigures, ReplayFigures, RevocationFigures};
 
 /// How long the stores may take to come up at start.
 const COME_UP: Duration = Duration::from_secs(30);
@@ -35,13 +36,18 @@ const REDIS_CONTACT: Duration = Duration::from_secs(15);
 /// # Errors
 /// [`StartError`]; also when a store does not come up, because then every request would be refused.
 pub async fn real(config: Config, warnings: &[Warning]) -> Result<House, StartError> {
-    let Stores::External(external) = config.stores.clone() else { return Err(StartError::Stores) };
+    let Stores::External(external) = config.stores.clone() else {
+        return Err(StartError::Stores);
+    };
     let ground = Ground::lay(config, warnings)?;
     let database = database(&external)?;
     let redis = redis(&external)?;
 
-    let (bindings, reader) =
-        PostgresBindings::new(BindingsConfig::default(), database.clone(), Arc::clone(&ground.clock));
+    let (bindings, reader) = PostgresBindings::new(
+        BindingsConfig::default(),
+        database.clone(),
+        Arc::clone(&ground.clock),
+    );
     ground.supervisor.foundation("bindings", |stop| reader.run(stop));
 
     let state = RevocationState::new(
@@ -51,7 +57,7 @@ pub async fn real(config: Config, warnings: &[Warning]) -> Result<House, StartEr
         },
         Arc::clone(&ground.clock),
     );
-    let snapshots = Snapshots::new(&state, database);
+    let snapshots = Snapshots::new(&state, database.clone());
     let keys = ground.keys.clone();
     let streams = StreamReader::new(
         &state,
@@ -59,8 +65,12 @@ pub async fn real(config: Config, warnings: &[Warning]) -> Result<House, StartEr
         StreamsKey::new(ground.config.signing.streams.as_bytes()),
         Box::new(move |zone| keys.invalidate(zone)),
     );
-    ground.supervisor.foundation("revocation snapshots", |stop| snapshots.run(stop));
-    ground.supervisor.foundation("revocation streams", |stop| streams.run(stop));
+    ground
+        .supervisor
+        .foundation("revocation snapshots", |stop| snapshots.run(stop));
+    ground
+        .supervisor
+        .foundation("revocation streams", |stop| streams.run(stop));
 
     let link = |name| {
         let link = Link::new(name, redis.clone(), Arc::clone(&ground.clock));
@@ -78,7 +88,9 @@ pub async fn real(config: Config, warnings: &[Warning]) -> Result<House, StartEr
         },
         Arc::clone(&ground.clock),
     );
-    ground.supervisor.background("replay releases", |stop| releases.run(stop));
+    ground
+        .supervisor
+        .background("replay releases", |stop| releases.run(stop));
 
     wait(&ground, &bindings, &state, &marks_link).await?;
     let world = World {
@@ -86,7 +98,12 @@ pub async fn real(config: Config, warnings: &[Warning]) -> Result<House, StartEr
         bindings: Arc::clone(&bindings) as _,
         replay: Arc::clone(&replay) as _,
         sink: Arc::new(RedisAuditStream::new(audit_link, AUDIT_BATCH)),
-        figures: figures(&bindings, &state, &replay),
+        figures: figures(
+            &bindings,
+            &state,
+            &replay,
+            (database, external.database.max_connections),
+        ),
         bindings_probe: {
             let bindings = Arc::clone(&bindings);
             probe::known(move || {
@@ -127,29 +144,48 @@ async fn wait(
     let missing = |cause: Option<Cause>| cause.unwrap_or_else(|| Cause::new("no answer yet"));
     come_up("Redis (REDIS_URL)", COME_UP, clock, || {
         let status = marks.status();
-        if status.contact_age.is_some() { Ok(()) } else { Err(missing(status.down)) }
+        if status.contact_age.is_some() {
+            Ok(())
+        } else {
+            Err(missing(status.down))
+        }
     })
     .await?;
-    come_up("the bindings in PostgreSQL (DATABASE_URL)", COME_UP, clock, || {
-        let status = bindings.status();
-        if status.age.is_some() { Ok(()) } else { Err(missing(status.error)) }
-    })
+    come_up(
+        "the bindings in PostgreSQL (DATABASE_URL)",
+        COME_UP,
+        clock,
+        || {
+            let status = bindings.status();
+            if status.age.is_some() {
+                Ok(())
+            } else {
+                Err(missing(status.error))
+            }
+        },
+    )
     .await?;
     come_up("the revocation state", COME_UP, clock, || {
         let status = state.status();
-        status.stale.map_or(Ok(()), |cause| Err(status.snapshot_error.unwrap_or(cause)))
+        status
+            .stale
+            .map_or(Ok(()), |cause| Err(status.snapshot_error.unwrap_or(cause)))
     })
     .await
 }
 
 fn health(well: bool, age: Option<Duration>) -> Health {
-    Health { state: if well { State::Ok } else { State::Failing }, age }
+    Health {
+        state: if well { State::Ok } else { State::Failing },
+        age,
+    }
 }
 
 fn figures(
     bindings: &Arc<PostgresBindings>,
     state: &RevocationState,
     replay: &Arc<RedisReplay>,
+    (database, most): (postgres::Connector, NonZeroU32),
 ) -> Box<dyn Fn() -> StoreFigures + Send + Sync> {
     let (bindings, state, replay) = (Arc::clone(bindings), state.clone(), Arc::clone(replay));
     let seconds = |age: Option<Duration>| age.map_or(u64::MAX, |age| age.as_secs());
@@ -175,8 +211,14 @@ fn figures(
                 reloads: bound.reloads,
                 reload_errors: bound.reload_errors,
             },
-            replay: ReplayFigures { losses: u64::from(replay.loss().is_some()), errors: 0 },
-            database: None,
+            replay: ReplayFigures {
+                losses: u64::from(replay.loss().is_some()),
+                errors: replay.errors(),
+            },
+            database: Some(DatabaseFigures {
+                max: u64::from(most.get()),
+                acquired: database.open_connections(),
+            }),
         }
     })
 }
@@ -189,7 +231,10 @@ fn database(external: &External) -> Result<postgres::Connector, StartError> {
         read_timeout: SNAPSHOT_READ,
         max_lifetime: external.database.max_lifetime,
     };
-    postgres::Connector::new(&config).map_err(|cause| StartError::Store { variable: "DATABASE_URL", cause })
+    postgres::Connector::new(&config).map_err(|cause| StartError::Store {
+        variable: "DATABASE_URL",
+        cause,
+    })
 }
 
 fn redis(external: &External) -> Result<redis::Connector, StartError> {
@@ -199,12 +244,18 @@ fn redis(external: &External) -> Result<redis::Connector, StartError> {
         dial_timeout: external.redis.dial_timeout,
         answer_timeout: external.redis.read_timeout,
     };
-    redis::Connector::new(&config).map_err(|cause| StartError::Store { variable: "REDIS_URL", cause })
+    redis::Connector::new(&config).map_err(|cause| StartError::Store {
+        variable: "REDIS_URL",
+        cause,
+    })
 }
 
 fn pem(tls: &ClientTls) -> PemTls {
     PemTls {
-        authorities: tls.authorities.as_ref().map(|authorities| authorities.pem.clone()),
+        authorities: tls
+            .authorities
+            .as_ref()
+            .map(|authorities| authorities.pem.clone()),
         identity: tls.identity.as_ref().map(|identity| PemIdentity {
             certificate: identity.chain_pem().to_vec(),
             key: identity.expose_key_pem().to_vec(),

@@ -268,6 +268,9 @@ fn upstream_url_with_an_international_host_is_dialled_in_ascii() {
     };
     let url = judge("https://bücher.example/v1?x=1", &policy).unwrap();
     assert_eq!(url.base(), "https://xn--bcher-kva.example:443/v1?x=1");
-    assert_eq!(judge("https://api.example/v1", &policy).unwrap().base(), "https://api.example/v1");
+    assert_eq!(
+        judge("https://api.example/v1", &policy).unwrap().base(),
+        "https://api.example/v1"
+    );
     assert!(judge("https://api.example/ü", &policy).is_err());
 }

@@ -5,8 +5,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 
-const LIMITS: PaceLimits =
-    PaceLimits { head: Duration::from_millis(40), idle: Duration::from_millis(120), write: Duration::from_millis(60) };
+const LIMITS: PaceLimits = PaceLimits {
+    head: Duration::from_millis(40),
+    idle: Duration::from_millis(120),
+    write: Duration::from_millis(60),
+};
 
 /// A paced stream over a pipe, and the client's end of it.
 fn paced() -> (Paced<tokio::io::DuplexStream>, Arc<Pace>, tokio::io::DuplexStream) {
@@ -23,14 +26,20 @@ async fn pace_head_must_be_complete_soon_after_its_first_byte() {
     let started = clock::instant();
     let error = stream.read_u8().await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-    assert!(started.elapsed() < LIMITS.idle, "the head's limit, not the idle one");
+    assert!(
+        started.elapsed() < LIMITS.idle,
+        "the head's limit, not the idle one"
+    );
 }
 
 #[tokio::test]
 async fn pace_idle_connection_ends_at_the_idle_limit() {
     let (mut stream, _pace, _client) = paced();
     let started = clock::instant();
-    assert_eq!(stream.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    assert_eq!(
+        stream.read_u8().await.unwrap_err().kind(),
+        io::ErrorKind::TimedOut
+    );
     assert!(started.elapsed() >= LIMITS.idle);
 }
 
@@ -43,7 +52,11 @@ async fn pace_request_in_flight_suspends_the_read_limits() {
     let pending = tokio::time::timeout(LIMITS.idle * 2, stream.read_u8()).await;
     assert!(pending.is_err(), "no limit while the request is in flight");
     drop(in_flight);
-    assert_eq!(stream.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut, "idle again");
+    assert_eq!(
+        stream.read_u8().await.unwrap_err().kind(),
+        io::ErrorKind::TimedOut,
+        "idle again"
+    );
 }
 
 #[tokio::test]
