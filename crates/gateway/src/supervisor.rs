@@ -36,7 +36,6 @@ impl Group {
         while tasks.join_next().await.is_some() {}
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the supervisor")]
     fn spawn(
         &self,
         name: &'static str,
