@@ -1,6 +1,6 @@
 //! PostgreSQL: connections that are made again, reads with a deadline, and row-level security seen through.
 //!
-//! There is no pool: each reader owns one [`Session`] and drives it itself.
+//! There is no pool: each reader owns one connection and drives it itself.
 
 mod connector;
 mod read;

@@ -1,7 +1,7 @@
 //! Replay marks on Redis (gate 14).
 //!
 //! A mark is `SET seen:jti:<jti> <holder> NX PX <life>`, one round trip, shared by every replica. In
-//! the same round trip the memory of the store is checked (see [`epoch`]): a store that forgot its
+//! the same round trip the memory of the store is checked (see the `epoch` module): a store that forgot its
 //! marks cannot vouch for mandates from before that.
 
 mod epoch;
@@ -9,6 +9,7 @@ mod release;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ::redis::{Pipeline, Value};
@@ -40,6 +41,7 @@ pub struct RedisReplay {
     timeout: Duration,
     epoch: Epoch,
     releases: mpsc::Sender<Mark>,
+    errors: AtomicU64,
 }
 
 impl RedisReplay {
@@ -52,6 +54,7 @@ impl RedisReplay {
             link: Arc::clone(&link),
             timeout: config.timeout,
             releases: sender,
+            errors: AtomicU64::new(0),
         };
         (Arc::new(marks), Releases::new(link, receiver))
     }
@@ -60,6 +63,12 @@ impl RedisReplay {
     #[must_use]
     pub fn loss(&self) -> Option<Loss> {
         self.epoch.loss()
+    }
+
+    /// How many marks the store did not set or answer for in time.
+    #[must_use]
+    pub fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Relaxed)
     }
 
     async fn mark(&self, mark: &Mark) -> Result<(), MarkRefusal> {
@@ -146,7 +155,13 @@ fn unavailable(fault: Fault) -> MarkRefusal {
 
 impl ReplayMarks for RedisReplay {
     fn set<'a>(&'a self, mark: &'a Mark) -> BoxFuture<'a, Result<(), MarkRefusal>> {
-        Box::pin(self.mark(mark))
+        Box::pin(async move {
+            let marked = self.mark(mark).await;
+            if matches!(marked, Err(MarkRefusal::Unavailable(_))) {
+                self.errors.fetch_add(1, Ordering::Relaxed);
+            }
+            marked
+        })
     }
 
     fn release(&self, mark: Mark) {

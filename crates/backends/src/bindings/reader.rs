@@ -90,7 +90,7 @@ impl BindingsReader {
         let both = async {
             tokio::join!(keeper.keep(self.lookups, &changed), listener.listen());
         };
-        shutdown.run_until_cancelled(both).await;
+        shutdown.run_until_cancelled(Box::pin(both)).await;
     }
 }
 

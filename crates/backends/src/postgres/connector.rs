@@ -1,6 +1,8 @@
 //! How a connection to PostgreSQL is made.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use admission::ports::Cause;
@@ -48,6 +50,7 @@ pub struct Connector {
     pub(super) connect_timeout: Duration,
     pub(super) read_timeout: Duration,
     pub(super) max_lifetime: Duration,
+    open: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for Connector {
@@ -99,17 +102,31 @@ impl Connector {
             connect_timeout: config.connect_timeout,
             read_timeout: config.read_timeout,
             max_lifetime: config.max_lifetime,
+            open: Arc::default(),
         })
+    }
+
+    /// How many connections are open now, over all clones of this connector.
+    #[must_use]
+    pub fn open_connections(&self) -> u64 {
+        self.open.load(Ordering::Relaxed)
     }
 
     /// A new connection, within the connect timeout.
     pub(crate) async fn connect(&self) -> Result<Session, Cause> {
         let dial = async {
             match &self.tls {
-                None => self.config.connect(NoTls).await.map(|(c, d)| Session::new(c, d)),
+                None => self
+                    .config
+                    .connect(NoTls)
+                    .await
+                    .map(|(c, d)| Session::new(c, d, &self.open)),
                 Some(tls) => {
                     let tls = MakeRustlsConnect::new(tls.clone());
-                    self.config.connect(tls).await.map(|(c, d)| Session::new(c, d))
+                    self.config
+                        .connect(tls)
+                        .await
+                        .map(|(c, d)| Session::new(c, d, &self.open))
                 }
             }
         };

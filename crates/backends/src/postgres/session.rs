@@ -2,6 +2,8 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use admission::ports::Cause;
@@ -20,18 +22,31 @@ type Messages = Pin<Box<dyn Stream<Item = Result<AsyncMessage, Error>> + Send>>;
 pub(crate) struct Session {
     client: Client,
     messages: Messages,
+    _counted: Counted,
+}
+
+/// One connection in the count of those that are open.
+struct Counted(Arc<AtomicU64>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Session {
-    pub(super) fn new<S, T>(client: Client, mut connection: Connection<S, T>) -> Self
+    /// `open` counts the connection for as long as it lives.
+    pub(super) fn new<S, T>(client: Client, mut connection: Connection<S, T>, open: &Arc<AtomicU64>) -> Self
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let messages = futures_util::stream::poll_fn(move |context| connection.poll_message(context));
+        open.fetch_add(1, Ordering::Relaxed);
         Self {
             client,
             messages: Box::pin(messages),
+            _counted: Counted(Arc::clone(open)),
         }
     }
 
@@ -56,7 +71,7 @@ impl Session {
         limit: Duration,
         work: impl AsyncFnOnce(&Client) -> Result<T, Cause>,
     ) -> Result<T, Cause> {
-        let Self { client, messages } = self;
+        let Self { client, messages, .. } = self;
         let end = async {
             loop {
                 match messages.next().await {

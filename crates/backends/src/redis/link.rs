@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use admission::ports::{Cause, Clock};
 use redis::aio::MultiplexedConnection;
-use redis::{FromRedisValue, Pipeline, RedisError};
+use redis::{ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKind};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -220,10 +220,13 @@ impl Link {
         let cause = Cause::new(format!("redis: {error}"));
         if error.is_unrecoverable_error() || error.is_io_error() || error.is_connection_dropped() {
             self.lose(generation, cause.clone());
-            Fault::Lost(cause)
-        } else {
-            Fault::Refused(cause)
+            return Fault::Lost(cause);
         }
+        if error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly) {
+            // Demoted: the name or the address may lead to the new primary by now.
+            self.lose(generation, cause.clone());
+        }
+        Fault::Refused(cause)
     }
 
     /// Gives up this connection, unless a newer one is there already.

@@ -209,17 +209,19 @@ impl Epoch {
         let mut commands = Pipeline::with_capacity(2);
         commands.ignore_errors();
         commands.cmd("GET").arg(EPOCH_KEY);
-        commands.cmd("INFO").arg("server");
+        commands.cmd("INFO");
         type Answers = (RedisResult<Option<String>>, RedisResult<String>);
         let ((stored, info), generation): (Answers, u64) = self.link.ask(&commands, deadline).await?;
         let stored = stored.map_err(|error| Fault::Refused(Cause::new(format!("replay epoch: {error}"))))?;
         // Where INFO is not permitted, only the key itself can tell.
-        let primary = info
-            .ok()
-            .as_deref()
-            .and_then(run_id)
-            .unwrap_or_default()
-            .to_owned();
+        let info = info.unwrap_or_default();
+        let primary = fact(&info, "run_id").unwrap_or_default().to_owned();
+        if let Some(policy) = fact(&info, "maxmemory_policy").filter(|policy| *policy != "noeviction") {
+            tracing::warn!(
+                policy,
+                "redis may evict replay marks: set maxmemory-policy to noeviction"
+            );
+        }
         Ok((stored, primary, generation))
     }
 
@@ -283,9 +285,10 @@ async fn replace(path: &Path, content: &str) -> std::io::Result<()> {
     tokio::fs::rename(&draft, path).await
 }
 
-fn run_id(info: &str) -> Option<&str> {
+/// One line of the answer of `INFO`.
+fn fact<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines()
-        .find_map(|line| line.strip_prefix("run_id:"))
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
         .map(str::trim)
 }
 
@@ -298,7 +301,7 @@ fn random_id() -> Result<String, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Loss, Value, Verdict, judge, run_id};
+    use super::{Loss, Value, Verdict, fact, judge};
     use admission::ports::Mark;
     use std::time::Duration;
 
@@ -357,9 +360,9 @@ mod tests {
     }
 
     #[test]
-    fn run_id_is_found_in_the_answer_of_info() {
+    fn facts_are_found_in_the_answer_of_info() {
         let info = "# Server\r\nredis_version:7.0.15\r\nrun_id:abc\r\ntcp_port:1\r\n";
-        assert_eq!(run_id(info), Some("abc"));
-        assert_eq!(run_id("# Server\r\n"), None);
+        assert_eq!(fact(info, "run_id"), Some("abc"));
+        assert_eq!(fact(info, "run"), None);
     }
 }

@@ -1,13 +1,22 @@
 //! The ports over real connections, and one contract per port for every implementation of it.
 //!
 //! PostgreSQL and Redis come from `scripts/test -p caracal-backends`.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests: a failure here fails the test"
+)]
 
+mod authority;
 mod contract;
 mod support;
 
 mod audit_stream;
 mod bindings;
 mod bindings_outages;
+mod dns;
+mod jwks;
 mod postgres_tls;
 mod replay;
 mod replay_loss;
@@ -15,3 +24,4 @@ mod replay_outages;
 mod revocation_outages;
 mod revocation_snapshots;
 mod revocation_streams;
+mod sts;

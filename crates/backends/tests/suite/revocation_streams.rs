@@ -96,7 +96,8 @@ async fn redis_and_postgres_revocations_keep_the_contract() {
 async fn every_stream_that_carries_revocations_is_read() {
     let stack = Stack::start(Layout::August).await;
     let mut redis = stack.redis().await;
-    let messages: [(&str, &[(&str, &str)], &str); 5] = [
+    type Fields<'a> = &'a [(&'a str, &'a str)];
+    let messages: [(&str, Fields<'_>, &str); 5] = [
         (REVOKE, &[ZONE, ("edge_id", "edge-a")], "a"),
         (
             AGENTS,
