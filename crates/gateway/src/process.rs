@@ -19,7 +19,7 @@ pub const OK: i32 = 0;
 pub const INTERNAL: i32 = 70;
 /// The configuration is at fault (`EX_CONFIG`).
 pub const CONFIG: i32 = 78;
-/// How long cut connections may take to put their ends on record.
+/// How long event streams may take to end cleanly, and cut connections to put their ends on record.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How long the background tasks may take to flush what they hold.
 const FLUSH: Duration = Duration::from_secs(6);
@@ -140,8 +140,12 @@ impl House {
                 .await
                 .is_err()
             {
-                endings.cut.cancel();
-                let _late = tokio::time::timeout(LAST_WORDS, connections.wait()).await;
+                // First what can end cleanly; a connection that is dropped has no last chunk.
+                endings.streams.cancel();
+                if tokio::time::timeout(LAST_WORDS, connections.wait()).await.is_err() {
+                    endings.cut.cancel();
+                    let _late = tokio::time::timeout(LAST_WORDS, connections.wait()).await;
+                }
             }
             if tokio::time::timeout(FLUSH, supervisor.finish()).await.is_err() {
                 tracing::error!(

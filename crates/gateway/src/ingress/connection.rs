@@ -58,6 +58,8 @@ pub struct Peer {
 pub struct Endings {
     /// No further requests: `Connection: close`, GOAWAY.
     pub drain: CancellationToken,
+    /// Event streams end, cleanly.
+    pub streams: CancellationToken,
     /// The grace is over.
     pub cut: CancellationToken,
 }
@@ -114,7 +116,7 @@ where
                 connection.as_mut().graceful_shutdown();
             }
             () = endings.cut.cancelled() => return,
-            _ = look_over.tick(), if protocol == Protocol::Http2 => {
+            _ = look_over.tick(), if protocol != Protocol::Http1 => {
                 if pace.is_stalled() {
                     tracing::debug!(peer = %address, "connection closed: a response was not taken within WRITE_TIMEOUT");
                     return;

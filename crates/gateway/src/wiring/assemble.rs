@@ -49,7 +49,7 @@ pub(super) async fn assemble(ground: Ground, world: World) -> Result<House, Star
         max_inflight: ground.config.sts.max_inflight.get() as usize,
     });
     let capacity = Capacity::new(capacity_limits(&ground.config));
-    let cut = CancellationToken::new();
+    let streams = CancellationToken::new();
 
     let listeners = [
         Some(listener.address()),
@@ -97,7 +97,7 @@ pub(super) async fn assemble(ground: Ground, world: World) -> Result<House, Star
             write: ground.config.timeouts.write,
             stream_idle: ground.config.timeouts.stream_idle,
         },
-        closing: cut.clone(),
+        closing: streams.clone(),
     });
     let operator = Arc::new(operator(
         &ground,
@@ -110,7 +110,8 @@ pub(super) async fn assemble(ground: Ground, world: World) -> Result<House, Star
 
     let endings = Endings {
         drain: CancellationToken::new(),
-        cut,
+        streams,
+        cut: CancellationToken::new(),
     };
     let speaks = match &ground.config.listener.transport {
         Transport::Tls(identity) => Speaks::Tls(tls::acceptor(Arc::clone(identity.certified_key()))?),
