@@ -4,7 +4,7 @@
 mod cache;
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +12,9 @@ use admission::ports::{BoxFuture, Cause, Clock, Resolver};
 use futures_util::FutureExt as _;
 use futures_util::future::{self, Shared, WeakShared};
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts};
+use hickory_resolver::config::{
+    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts,
+};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use tokio::time::timeout;
@@ -60,10 +62,17 @@ impl DnsResolver {
         }
     }
 
-    /// A resolver that asks these name servers.
+    /// A resolver that asks these name servers, and knows `/etc/hosts`.
     #[must_use]
-    pub fn with_servers(servers: Vec<NameServerConfig>, clock: Arc<dyn Clock>) -> Self {
-        let config = ResolverConfig::from_name_servers(servers);
+    pub fn with_servers(servers: &[SocketAddr], clock: Arc<dyn Clock>) -> Self {
+        let servers = servers.iter().map(|server| {
+            let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
+                connection.port = server.port();
+                connection
+            });
+            NameServerConfig::new(server.ip(), true, connections.into())
+        });
+        let config = ResolverConfig::from_name_servers(servers.collect());
         Self::new(config, ResolverOpts::default(), None, clock)
     }
 
@@ -186,6 +195,3 @@ impl fmt::Debug for DnsResolver {
         f.debug_struct("DnsResolver").finish_non_exhaustive()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -241,6 +241,3 @@ impl fmt::Debug for KeyStore {
             .finish_non_exhaustive()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -194,6 +194,3 @@ impl fmt::Debug for StsClient {
             .finish_non_exhaustive()
     }
 }
-
-#[cfg(test)]
-mod tests;

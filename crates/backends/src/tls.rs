@@ -79,3 +79,32 @@ fn roots(tls: &ClientTls) -> Result<RootCertStore, TlsError> {
     }
     Ok(roots)
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use rustls_pki_types::pem::PemObject as _;
+
+    use super::*;
+
+    /// The certificates of a PEM text.
+    pub(crate) fn certificates(pem: &str) -> Vec<CertificateDer<'static>> {
+        CertificateDer::pem_slice_iter(pem.as_bytes())
+            .collect::<Result<_, _>>()
+            .unwrap()
+    }
+
+    #[test]
+    fn tls_speaks_1_2_and_1_3_and_offers_http_1_1_to_http_servers_only() {
+        let tls = ClientTls {
+            authorities: Some(certificates(testkit::tls::Ca::new().pem())),
+            identity: None,
+        };
+        assert!(client_config(&tls).unwrap().alpn_protocols.is_empty());
+        assert_eq!(http_client_config(&tls).unwrap().alpn_protocols, [b"http/1.1"]);
+        let broken = ClientTls {
+            authorities: Some(vec![CertificateDer::from(vec![0; 4])]),
+            identity: None,
+        };
+        assert!(matches!(client_config(&broken), Err(TlsError::Authority(_))));
+    }
+}

@@ -128,7 +128,7 @@ where
             match self.try_send(pooled, request, leaving).await {
                 Err(Unsent::Whole(unsent, _)) => {
                     self.0.found_dead.fetch_add(1, Ordering::Relaxed);
-                    request = unsent;
+                    request = *unsent;
                 }
                 Err(Unsent::Gone(cause)) => return Err(SendFailure::MaybeSent(cause)),
                 Ok(response) => {
@@ -154,9 +154,13 @@ where
         loop {
             tokio::select! {
                 () = &mut shutdown => return,
-                _ = tick.tick() => self.0.pool.sweep(self.0.clock.now().monotonic),
+                _ = tick.tick() => self.sweep(),
             }
         }
+    }
+
+    pub(super) fn sweep(&self) {
+        self.0.pool.sweep(self.0.clock.now().monotonic);
     }
 
     /// What it did so far.
@@ -223,7 +227,7 @@ where
                     return Err(Unsent::Gone(cause));
                 };
                 leaving.take_back();
-                Err(Unsent::Whole(request, cause))
+                Err(Unsent::Whole(Box::new(request), cause))
             }
         }
     }
@@ -244,7 +248,7 @@ impl Leaving for () {
 /// A request that got no response.
 enum Unsent<B> {
     /// It is back, and no byte of it was written.
-    Whole(Request<B>, Cause),
+    Whole(Box<Request<B>>, Cause),
     /// It was taken apart: bytes may have left.
     Gone(Cause),
 }

@@ -2,4 +2,7 @@
 
 pub(crate) mod bindings;
 pub(crate) mod replay;
+pub(crate) mod resolver;
 pub(crate) mod revocations;
+pub(crate) mod signing_keys;
+pub(crate) mod sts;

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use admission::ports::Sts as _;
-use backends::sts::{StsConfig, StsSetupError, Transport};
+use admission::ports::{Departure, Sts as _};
+use backends::dns::DnsResolver;
+use backends::http::PoolLimits;
+use backends::sts::{StsClient, StsConfig, StsSetupError, Transport};
 use backends::tls::ClientTls;
 use devstack::{RawAnswer, Scope};
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
@@ -12,10 +14,12 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use testkit::clock::FixedClock;
 use testkit::proxy::{Fault, FaultProxy};
 use testkit::tls::{Ca, TlsFront};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::authority::{Authority, STS_TIMEOUT, dev, send, word};
@@ -124,7 +128,6 @@ async fn sts_network_faults_have_their_names() {
         (Fault::None, "200", true),
     ] {
         proxy.set(fault).await;
-        // Each fault meets a connection that is new and one that was used.
         let client = authority.client_at(proxy.addr());
         let (outcome, left) = timeout(
             STS_TIMEOUT + Duration::from_secs(2),
@@ -193,15 +196,11 @@ async fn sts_address_that_does_not_fit_its_protection_is_refused_at_start() {
             transport,
             timeout: STS_TIMEOUT,
             tls: ClientTls::default(),
-            pool: backends::http::PoolLimits::default(),
+            pool: PoolLimits::default(),
         };
-        let resolver = backends::dns::DnsResolver::with_servers(&[], Arc::default());
-        let made = backends::sts::StsClient::new(
-            config,
-            Arc::new(resolver),
-            Arc::new(testkit::clock::FixedClock::default()),
-            tokio_util::task::TaskTracker::new(),
-        );
+        let clock = Arc::new(FixedClock::default());
+        let resolver = Arc::new(DnsResolver::with_servers(&[], clock.clone()));
+        let made = StsClient::new(config, resolver, clock, TaskTracker::new());
         let Err(StsSetupError::Url(why)) = made else {
             panic!("{url} was accepted")
         };
@@ -216,7 +215,7 @@ async fn sts_exchange_carries_exactly_its_headers() {
     let addr = listener.local_addr().unwrap();
     let client = authority.client_at(addr);
     let call = authority.exchange("");
-    let departure = admission::ports::Departure::default();
+    let departure = Departure::default();
     let (outcome, head) = tokio::join!(client.exchange(&call, &departure), async {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut text = String::new();

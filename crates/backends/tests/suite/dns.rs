@@ -1,0 +1,208 @@
+//! The resolver against a name server whose every answer the test decides.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use admission::ports::Resolver as _;
+use backends::dns::DnsResolver;
+use futures_util::future::join_all;
+use testkit::clock::FixedClock;
+use tokio::net::UdpSocket;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::contract::resolver::resolver_contract;
+
+/// Addresses and TTL of each name; a name without is `NXDOMAIN`, one without addresses is silent.
+type Zone = Arc<Mutex<HashMap<String, (Vec<IpAddr>, u32)>>>;
+
+struct NameServer {
+    addr: SocketAddr,
+    zone: Zone,
+    asked: Arc<AtomicUsize>,
+    _tasks: JoinSet<()>,
+}
+
+impl NameServer {
+    async fn start() -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let (zone, asked) = (Zone::default(), Arc::<AtomicUsize>::default());
+        let mut tasks = JoinSet::new();
+        let addr = socket.local_addr().unwrap();
+        let (served, counted) = (Arc::clone(&zone), Arc::clone(&asked));
+        tasks.spawn(async move {
+            let mut query = [0; 512];
+            while let Ok((length, peer)) = socket.recv_from(&mut query).await {
+                counted.fetch_add(1, Ordering::SeqCst);
+                if let Some(answer) = answer(&query[..length], &served) {
+                    socket.send_to(&answer, peer).await.unwrap();
+                }
+            }
+        });
+        Self {
+            addr,
+            zone,
+            asked,
+            _tasks: tasks,
+        }
+    }
+
+    fn set(&self, name: &str, addresses: &[&str], ttl: u32) {
+        let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
+        self.zone
+            .lock()
+            .unwrap()
+            .insert(name.to_owned(), (addresses, ttl));
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+/// The answer to a query with one question (RFC 1035 §4.1).
+fn answer(query: &[u8], zone: &Zone) -> Option<Vec<u8>> {
+    let (mut at, mut labels) = (12, Vec::new());
+    while query[at] != 0 {
+        let length = usize::from(query[at]);
+        labels.push(std::str::from_utf8(&query[at + 1..=at + length]).unwrap());
+        at += length + 1;
+    }
+    let question = &query[12..at + 5];
+    let wants_six = query[at + 2] == 28;
+    let zone = zone.lock().unwrap();
+    let found = zone.get(&labels.join(".").to_ascii_lowercase());
+    if found.is_some_and(|(addresses, _)| addresses.is_empty()) {
+        return None;
+    }
+    let matching: Vec<_> = found
+        .iter()
+        .flat_map(|(addresses, ttl)| addresses.iter().map(move |address| (*address, *ttl)))
+        .filter(|(address, _)| address.is_ipv6() == wants_six)
+        .collect();
+    let code = if found.is_some() { 0x80 } else { 0x83 };
+    let mut out = query[..2].to_vec();
+    out.extend([0x81, code, 0, 1, 0, u8::try_from(matching.len()).unwrap(), 0, 0, 0, 0]);
+    out.extend(question);
+    for (address, ttl) in matching {
+        let octets = match address {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        };
+        out.extend([0xc0, 12, 0, query[at + 2], 0, 1]);
+        out.extend(ttl.to_be_bytes());
+        out.extend([0, u8::try_from(octets.len()).unwrap()]);
+        out.extend(octets);
+    }
+    Some(out)
+}
+
+struct Fixture {
+    server: NameServer,
+    clock: FixedClock,
+    resolver: DnsResolver,
+}
+
+impl Fixture {
+    async fn start() -> Self {
+        let (server, clock) = (NameServer::start().await, FixedClock::default());
+        let resolver = DnsResolver::with_servers(&[server.addr], Arc::new(clock.clone()));
+        Self {
+            server,
+            clock,
+            resolver,
+        }
+    }
+
+    /// The addresses of a name in order, or nothing.
+    async fn resolve(&self, name: &str) -> Vec<String> {
+        let answer = timeout(Duration::from_secs(8), self.resolver.resolve(name)).await;
+        let answer = answer.expect("an answer within the deadline");
+        let addresses = answer.map(|found| found.iter().map(IpAddr::to_string).collect());
+        let mut addresses: Vec<_> = addresses.unwrap_or_default();
+        addresses.sort_unstable();
+        addresses
+    }
+}
+
+#[tokio::test]
+async fn resolver_keeps_the_contract_with_and_without_name_servers() {
+    resolver_contract(&Fixture::start().await.resolver).await;
+    let clock = Arc::new(FixedClock::default());
+    resolver_contract(&DnsResolver::with_servers(&[], clock.clone())).await;
+    let localhost = DnsResolver::system(clock).resolve("localhost").await.unwrap();
+    assert!(localhost.iter().all(IpAddr::is_loopback));
+}
+
+#[tokio::test]
+async fn resolver_answers_with_both_families() {
+    let fixture = Fixture::start().await;
+    fixture
+        .server
+        .set("both.example", &["192.0.2.1", "192.0.2.2", "2001:db8::1"], 30);
+    fixture.server.set("six.example", &["2001:db8::2"], 30);
+    assert_eq!(
+        fixture.resolve("both.example").await,
+        ["192.0.2.1", "192.0.2.2", "2001:db8::1"]
+    );
+    assert_eq!(fixture.resolve("six.example").await, ["2001:db8::2"]);
+}
+
+#[tokio::test]
+async fn resolver_remembers_an_answer_for_its_ttl_within_bounds() {
+    let fixture = Fixture::start().await;
+    for (name, ttl, held) in [
+        ("zero.example", 0, 1),
+        ("ten.example", 10, 10),
+        ("day.example", 86_400, 60),
+    ] {
+        fixture.server.set(name, &["192.0.2.1"], ttl);
+        assert_eq!(fixture.resolve(name).await, ["192.0.2.1"]);
+        let asked = fixture.server.asked();
+        // A name that is bound anew, as in DNS rebinding, is bound anew for the guard, too.
+        fixture.server.set(name, &["127.0.0.1"], ttl);
+        fixture.clock.advance(Duration::from_millis(held * 1000 - 1));
+        assert_eq!(fixture.resolve(name).await, ["192.0.2.1"], "{name}");
+        assert_eq!(fixture.server.asked(), asked);
+        fixture.clock.advance(Duration::from_millis(1));
+        assert_eq!(fixture.resolve(name).await, ["127.0.0.1"], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn resolver_asks_once_for_many_and_goes_on_when_the_first_hangs_up() {
+    let fixture = Fixture::start().await;
+    fixture.server.set("many.example", &["192.0.2.1"], 30);
+    let mut first = Box::pin(fixture.resolve("many.example"));
+    assert!(futures_util::poll!(&mut first).is_pending());
+    let rest = join_all((0..100).map(|_| fixture.resolve("many.example")));
+    let (all, ()) = tokio::join!(rest, async {
+        tokio::task::yield_now().await;
+        drop(first);
+    });
+    assert!(all.iter().all(|found| found == &["192.0.2.1"]));
+    assert_eq!(fixture.server.asked(), 2, "one query for each family");
+}
+
+#[tokio::test]
+async fn resolver_remembers_a_failure_for_a_second() {
+    let fixture = Fixture::start().await;
+    assert_eq!(fixture.resolve("new.example").await, [""; 0]);
+    let asked = fixture.server.asked();
+    fixture.server.set("new.example", &["192.0.2.1"], 30);
+    assert_eq!(fixture.resolve("new.example").await, [""; 0]);
+    assert_eq!(fixture.server.asked(), asked);
+    fixture.clock.advance(Duration::from_secs(1));
+    assert_eq!(fixture.resolve("new.example").await, ["192.0.2.1"]);
+}
+
+#[tokio::test]
+async fn resolver_gives_up_on_a_silent_server_in_five_seconds() {
+    let fixture = Fixture::start().await;
+    fixture.server.set("silent.example", &[], 0);
+    let answer = timeout(Duration::from_millis(5500), fixture.resolver.resolve("silent.example"));
+    assert!(answer.await.expect("an end within 5 s").is_err());
+}
