@@ -434,7 +434,7 @@ async fn evidence_without_room_refuses_before_dispatch_and_recovers() {
     let mut world = world(&upstream).await;
     let mut report = Report::default();
     let full = refusal(503, "authority_unavailable", "audit evidence unavailable");
-    let small = world.replica_with(&[("AUDIT_SPOOL_MAX_BYTES", "131072")]).await;
+    let small = world.replica_with(&[("AUDIT_SPOOL_MAX_BYTES", "1048576")]).await;
     let token = reusable(&world);
     report.status(
         "room",
@@ -446,7 +446,7 @@ async fn evidence_without_room_refuses_before_dispatch_and_recovers() {
     let refused = loop {
         let dispatched = world.dispatched();
         let response = crate::world::present_to(small.addr(), &token, NONE, "/").await;
-        if response.status() != 200 || crossed == 2000 {
+        if response.status() != 200 || crossed == 5000 {
             report.equal("a refusal is not dispatched", world.dispatched(), dispatched);
             break response;
         }

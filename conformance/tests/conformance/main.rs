@@ -40,3 +40,4 @@ mod outage;
 mod revocation;
 mod smuggling;
 mod streaming;
+mod threats;
