@@ -46,7 +46,8 @@ struct Inner {
 }
 
 impl DnsResolver {
-    /// A resolver that asks the name servers of `/etc/resolv.conf` and knows `/etc/hosts`.
+    /// A resolver that asks the name servers of `/etc/resolv.conf` and knows `/etc/hosts`, both as
+    /// they are now.
     ///
     /// Where the system names no server, it still knows the hosts file and `localhost`, and every
     /// other name fails with that cause.

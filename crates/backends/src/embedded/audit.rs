@@ -21,7 +21,10 @@ impl MemoryStream {
     /// An empty stream.
     #[must_use]
     pub fn new(_proof: DevOnly) -> Arc<Self> {
-        Arc::new(Self { events: Mutex::default(), appended: watch::Sender::new(0) })
+        Arc::new(Self {
+            events: Mutex::default(),
+            appended: watch::Sender::new(0),
+        })
     }
 
     /// The events that are kept, oldest first.
@@ -33,7 +36,11 @@ impl MemoryStream {
     /// Waits until so many events were appended in all.
     pub async fn reached(&self, count: u64) {
         // The sender lives as long as this stream.
-        let _ = self.appended.subscribe().wait_for(|appended| *appended >= count).await;
+        let _ = self
+            .appended
+            .subscribe()
+            .wait_for(|appended| *appended >= count)
+            .await;
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Shipment>> {
@@ -49,7 +56,8 @@ impl MemoryStream {
             events.push_back(shipment.clone());
         }
         drop(events);
-        self.appended.send_modify(|appended| *appended += batch.len() as u64);
+        self.appended
+            .send_modify(|appended| *appended += batch.len() as u64);
     }
 }
 

@@ -33,15 +33,25 @@ impl MemoryBindings {
 
 impl Bindings for MemoryBindings {
     fn zone(&self, zone: &str) -> ZoneStanding {
-        if self.0.load().has_zone(zone) { ZoneStanding::Known } else { ZoneStanding::Unknown }
+        if self.0.load().has_zone(zone) {
+            ZoneStanding::Known
+        } else {
+            ZoneStanding::Unknown
+        }
     }
 
     fn find<'a>(&'a self, zone: &'a str, resource: &'a str) -> BoxFuture<'a, Result<Arc<Binding>, NotBound>> {
         let found = self.0.load().find(zone, resource);
-        Box::pin(std::future::ready(found.ok_or_else(|| NotBound(Cause::new("no such binding")))))
+        Box::pin(std::future::ready(
+            found.ok_or_else(|| NotBound(Cause::new("no such binding"))),
+        ))
     }
 
-    fn reread<'a>(&'a self, zone: &'a str, resource: &'a str) -> BoxFuture<'a, Result<Arc<Binding>, NotBound>> {
+    fn reread<'a>(
+        &'a self,
+        zone: &'a str,
+        resource: &'a str,
+    ) -> BoxFuture<'a, Result<Arc<Binding>, NotBound>> {
         self.find(zone, resource)
     }
 }

@@ -26,7 +26,10 @@ impl MemoryReplay {
     /// No marks yet.
     #[must_use]
     pub fn new(_proof: DevOnly, clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { clock, marks: Mutex::default() })
+        Arc::new(Self {
+            clock,
+            marks: Mutex::default(),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Held>> {
@@ -43,9 +46,14 @@ impl MemoryReplay {
             marks.retain(|_, held| held.until > now);
         }
         if marks.len() >= MOST {
-            return Err(MarkRefusal::Unavailable(Cause::new("replay marks in memory: full")));
+            return Err(MarkRefusal::Unavailable(Cause::new(
+                "replay marks in memory: full",
+            )));
         }
-        let held = Held { holder: mark.holder.clone(), until: now + mark.life };
+        let held = Held {
+            holder: mark.holder.clone(),
+            until: now + mark.life,
+        };
         marks.insert(mark.jti.clone(), held);
         Ok(())
     }
@@ -58,7 +66,10 @@ impl ReplayMarks for MemoryReplay {
 
     fn release(&self, mark: Mark) {
         let mut marks = self.lock();
-        if marks.get(&mark.jti).is_some_and(|held| held.holder == mark.holder) {
+        if marks
+            .get(&mark.jti)
+            .is_some_and(|held| held.holder == mark.holder)
+        {
             marks.remove(&mark.jti);
         }
     }

@@ -108,10 +108,7 @@ impl Authority {
 }
 
 /// Sends an exchange; also whether bytes of it may have left.
-pub(crate) async fn send(
-    sts: &dyn Sts,
-    call: &SignedExchange,
-) -> (Result<StsAnswer, ExchangeFailure>, bool) {
+pub(crate) async fn send(sts: &dyn Sts, call: &SignedExchange) -> (Result<StsAnswer, ExchangeFailure>, bool) {
     let departure = Departure::default();
     let outcome = sts.exchange(call, &departure).await;
     // The mark is for the gates alone; its debug form tells it, too.

@@ -85,7 +85,18 @@ fn answer(query: &[u8], zone: &Zone) -> Option<Vec<u8>> {
         .collect();
     let code = if found.is_some() { 0x80 } else { 0x83 };
     let mut out = query[..2].to_vec();
-    out.extend([0x81, code, 0, 1, 0, u8::try_from(matching.len()).unwrap(), 0, 0, 0, 0]);
+    out.extend([
+        0x81,
+        code,
+        0,
+        1,
+        0,
+        u8::try_from(matching.len()).unwrap(),
+        0,
+        0,
+        0,
+        0,
+    ]);
     out.extend(question);
     for (address, ttl) in matching {
         let octets = match address {
@@ -203,6 +214,9 @@ async fn resolver_remembers_a_failure_for_a_second() {
 async fn resolver_gives_up_on_a_silent_server_in_five_seconds() {
     let fixture = Fixture::start().await;
     fixture.server.set("silent.example", &[], 0);
-    let answer = timeout(Duration::from_millis(5500), fixture.resolver.resolve("silent.example"));
+    let answer = timeout(
+        Duration::from_millis(5500),
+        fixture.resolver.resolve("silent.example"),
+    );
     assert!(answer.await.expect("an end within 5 s").is_err());
 }

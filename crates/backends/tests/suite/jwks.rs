@@ -136,7 +136,10 @@ async fn keys_flood_of_bogus_ids_makes_few_fetches_and_a_rotated_key_passes_it()
             }
         });
     }
-    until("the budget to be spent", async || (fixture.asked() >= 5).then_some(())).await;
+    until("the budget to be spent", async || {
+        (fixture.asked() >= 5).then_some(())
+    })
+    .await;
     let rotated = fixture.authority.stack.sts().rotate_key(ZONE).unwrap();
     let asked_at = Instant::now();
     assert_eq!(fixture.find(&rotated).await, "key");
@@ -189,7 +192,10 @@ async fn keys_serve_at_once_when_the_sts_hangs() {
     for _ in 0..100 {
         assert_eq!(find(&keys, ZONE, &kid).await, "key");
     }
-    assert!(start.elapsed() < Duration::from_millis(500), "nobody waits any more");
+    assert!(
+        start.elapsed() < Duration::from_millis(500),
+        "nobody waits any more"
+    );
     assert_eq!(find(&keys, "cold-zone", &kid).await, "unavailable");
 }
 
@@ -223,9 +229,7 @@ async fn keys_stay_when_the_document_is_garbage() {
         let words = format!("{} {:?}", answer.status, answer.body);
         fixture.answer(answer);
         fixture.keys.invalidate(ZONE);
-        fixture
-            .until("the failure", |stats| stats.failed >= number)
-            .await;
+        fixture.until("the failure", |stats| stats.failed >= number).await;
         assert_eq!(fixture.find(&fixture.kid).await, "key", "{words:.80}");
         assert_eq!(fixture.keys.stats().fetched, 1, "{words:.80}");
     }
@@ -236,7 +240,11 @@ async fn keys_are_fetched_when_the_sts_says_that_they_changed() {
     let fixture = Fixture::start().await;
     fixture.keys.invalidate(ZONE);
     assert_eq!(fixture.find(&fixture.kid).await, "key");
-    assert_eq!(fixture.asked(), 1, "nothing is fetched for a zone that nobody uses");
+    assert_eq!(
+        fixture.asked(),
+        1,
+        "nothing is fetched for a zone that nobody uses"
+    );
     let rotated = fixture.authority.stack.sts().rotate_key(ZONE).unwrap();
     fixture.keys.invalidate(ZONE);
     fixture.until("the fetch", |stats| stats.fetched == 2).await;

@@ -16,6 +16,7 @@ mod audit_stream;
 mod bindings;
 mod bindings_outages;
 mod dns;
+mod embedded;
 mod jwks;
 mod postgres_tls;
 mod replay;

@@ -89,10 +89,7 @@ async fn sts_that_wants_a_client_certificate_gets_it() {
     for (identity, expect) in [(Some(Arc::new(certified)), "200"), (None, "transport")] {
         let client = authority.client_with(&url, Transport::Https, shown(identity), &["127.0.0.1"]);
         // With TLS 1.3 a client learns only with the answer that its certificate was missed.
-        assert_eq!(
-            word(&send(&client, &authority.exchange("")).await.0),
-            expect
-        );
+        assert_eq!(word(&send(&client, &authority.exchange("")).await.0), expect);
     }
 }
 
@@ -135,7 +132,11 @@ async fn sts_network_faults_have_their_names() {
         )
         .await
         .expect("an end within STS_TIMEOUT");
-        assert_eq!((word(&outcome).as_str(), left), (expect, may_have_left), "{fault:?}");
+        assert_eq!(
+            (word(&outcome).as_str(), left),
+            (expect, may_have_left),
+            "{fault:?}"
+        );
     }
 }
 
@@ -172,14 +173,22 @@ async fn sts_over_plain_http_is_dialled_only_while_its_addresses_permit_it() {
         (Transport::PlainPrivate, &["127.0.0.1", "8.8.8.8"], false),
         (Transport::PlainPrivate, &["127.0.0.1", "169.254.169.254"], false),
         (Transport::PlainPrivate, &["127.0.0.1", "::ffff:8.8.8.8"], false),
-        (Transport::PlainPrivate, &["::1", "127.0.0.1", "fd00::1", "::ffff:10.0.0.1"], true),
+        (
+            Transport::PlainPrivate,
+            &["::1", "127.0.0.1", "fd00::1", "::ffff:10.0.0.1"],
+            true,
+        ),
         (anywhere, &["127.0.0.1", "::ffff:127.0.0.1"], true),
     ] {
         let url = format!("http://sts:{port}");
         let client = authority.client_with(&url, transport, ClientTls::default(), addresses);
         let (outcome, left) = send(&client, &authority.exchange("")).await;
         let expect = if dialled { "200" } else { "connect" };
-        assert_eq!((word(&outcome).as_str(), left), (expect, dialled), "{addresses:?}");
+        assert_eq!(
+            (word(&outcome).as_str(), left),
+            (expect, dialled),
+            "{addresses:?}"
+        );
     }
 }
 
@@ -254,7 +263,10 @@ async fn sts_health_is_asked_once_in_three_seconds_by_however_many() {
     assert!(all.iter().all(Result::is_ok));
     let requests = || client.stats().dialled + client.stats().reused;
     assert_eq!(requests(), 1);
-    authority.stack.script().set(Scope::Health, RawAnswer::new(503, "text/plain", ""));
+    authority
+        .stack
+        .script()
+        .set(Scope::Health, RawAnswer::new(503, "text/plain", ""));
     assert!(client.health().await.is_ok(), "as known");
     authority.clock.advance(Duration::from_secs(3));
     assert!(client.health().await.is_err());

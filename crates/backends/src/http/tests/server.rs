@@ -26,7 +26,9 @@ pub(super) struct Server {
 
 impl Server {
     /// Serves every connection with the script, which gets its number.
-    pub(super) fn start(script: impl Fn(usize, &mut TcpStream, &Sender<Seen>) + Send + Sync + 'static) -> Self {
+    pub(super) fn start(
+        script: impl Fn(usize, &mut TcpStream, &Sender<Seen>) + Send + Sync + 'static,
+    ) -> Self {
         Self::start_at(([127, 0, 0, 1], 0).into(), script)
     }
 

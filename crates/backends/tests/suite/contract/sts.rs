@@ -52,12 +52,19 @@ async fn relays_every_status_and_follows_none(authority: &Authority, sts: &dyn S
     script.clear(&Scope::Exchange);
     let after = authority.stack.sts().counts();
     assert_eq!(after.exchanges - before.exchanges, 12, "one request each");
-    assert_eq!(authority.stack.upstream().counts(), devstack::UpstreamCounts::default());
+    assert_eq!(
+        authority.stack.upstream().counts(),
+        devstack::UpstreamCounts::default()
+    );
 }
 
 async fn refuses_what_is_too_large(authority: &Authority, sts: &dyn Sts, prefix: &str) {
     let script = authority.stack.script();
-    for (length, expect) in [(256 * 1024, "200"), (256 * 1024 + 1, "oversized"), (300 * 1024, "oversized")] {
+    for (length, expect) in [
+        (256 * 1024, "200"),
+        (256 * 1024 + 1, "oversized"),
+        (300 * 1024, "oversized"),
+    ] {
         script.set(Scope::Exchange, RawAnswer::oversized(length));
         let (outcome, left) = send(sts, &authority.exchange(prefix)).await;
         assert_eq!((word(&outcome).as_str(), left), (expect, true), "{length}");
