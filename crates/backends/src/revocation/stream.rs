@@ -98,6 +98,8 @@ impl StreamReader {
                 cursor.incomplete = false;
             }
         }
+        // Everything up to where the streams stood is applied: that is contact, before any wait for more.
+        self.state.touch();
         loop {
             self.step(cursors, &mut connection, Some(BLOCK)).await?;
             pauses.reset();
