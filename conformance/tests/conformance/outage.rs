@@ -122,7 +122,7 @@ async fn outage_of_writes_to_redis_fails_closed_and_recovers_by_itself() {
             &["CONFIG", "SET", "maxmemory", "0"],
         ),
     ] {
-        let mut command = |words: &[&str]| {
+        let command = |words: &[&str]| {
             let mut command = redis::cmd(words[0]);
             command.arg(&words[1..]);
             command

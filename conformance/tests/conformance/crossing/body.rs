@@ -136,8 +136,8 @@ async fn crossing_upload_keeps_its_framing_and_its_limit() {
     call.head().await;
     let chunk = format!("{LIMIT:x}\r\n{}\r\n1\r\nx\r\n", "x".repeat(LIMIT));
     // The gateway may hang up before it has taken the last byte.
-    let (_, arrived, response) = tokio::join!(client.send(chunk), call.until_end(), client_response(&world));
-    report.refused("too large in chunks", &read(&mut client).await, too_large);
+    let (_, arrived, response) = tokio::join!(client.send(chunk), call.until_end(), world.get(NONE, "/"));
+    report.refused("too large in chunks", &client.response().await, too_large);
     report.holds(
         "the upstream does not take it for whole",
         !arrived.ends_with(b"0\r\n\r\n"),
@@ -165,14 +165,6 @@ async fn crossing_upload_keeps_its_framing_and_its_limit() {
         !matches!(client.rest(Duration::from_millis(300)).await, Rest::Bytes(_)),
     );
     report.finish();
-}
-
-async fn client_response(world: &World) -> testkit::http::Response {
-    world.get(NONE, "/").await
-}
-
-async fn read(client: &mut Connection) -> testkit::http::Response {
-    client.response().await
 }
 
 #[tokio::test]
@@ -214,8 +206,7 @@ async fn crossing_large_bodies_stream_in_bounded_memory() {
     assert_eq!(length, MEGABYTES / 2 * 1_000_000);
 
     // A caller that takes nothing holds the upstream back.
-    let client = Connection::open(world.addr()).await;
-    let mut client = client;
+    let mut client = Connection::open(world.addr()).await;
     client
         .send(head(&world, "GET", HAND, "/", ""))
         .await
