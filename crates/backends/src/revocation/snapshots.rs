@@ -37,6 +37,8 @@ impl Snapshots {
         let state = Arc::clone(&self.state);
         let config = state.config;
         let mut failures = Backoff::new(Duration::from_secs(1), config.snapshot_every);
+        // The streams ask for a snapshot once they are followed, and one that begins before would not count.
+        let _ = timeout(config.snapshot_pause, state.snapshot_wanted()).await;
         loop {
             // Whoever asked until here is answered by the snapshot that begins here.
             let ticket = state.ticket();
