@@ -25,6 +25,9 @@ pub struct Evidence {
     pub denials_per_second: NonZeroU32,
 }
 
+/// The least size with which the spool can rotate its segments.
+const MIN_SPOOL_BYTES: u64 = 1024 * 1024;
+
 /// `AUDIT_FSYNC`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fsync {
@@ -43,6 +46,13 @@ impl Evidence {
             _ => None,
         });
         let max_bytes = reader.bytes(&keys::AUDIT_SPOOL_MAX_BYTES);
+        let max_bytes = max_bytes.and_then(|bytes| {
+            reader.judge(rules::at_least(
+                keys::AUDIT_SPOOL_MAX_BYTES.name,
+                bytes,
+                MIN_SPOOL_BYTES,
+            ))
+        });
         let denials_per_second = reader.count(&keys::AUDIT_DENIALS_PER_SECOND);
         Ok(Self {
             directory: directory?,

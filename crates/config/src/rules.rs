@@ -95,6 +95,15 @@ pub(crate) fn reusable_uses(name: &'static str, uses: Vec<String>) -> Result<Vec
     }
 }
 
+/// A size is not below what can work.
+pub(crate) fn at_least(name: &'static str, value: u64, least: u64) -> Result<u64, Violation> {
+    if value >= least {
+        Ok(value)
+    } else {
+        Err(Violation::TooSmall { name, least })
+    }
+}
+
 /// A lower bound is not above its upper one.
 pub(crate) fn ordered<T: PartialOrd>(
     low: (&'static str, T),

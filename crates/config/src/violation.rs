@@ -41,6 +41,14 @@ pub enum Violation {
     /// A flag that only development may use.
     #[error("{0} is forbidden when CARACAL_ENV=production; unset it or set it to false")]
     Forbidden(&'static str),
+    /// A size below what can work.
+    #[error("{name} must be at least {least}")]
+    TooSmall {
+        /// The variable.
+        name: &'static str,
+        /// The least value.
+        least: u64,
+    },
     /// A value is not text.
     #[error("{0} is not valid UTF-8")]
     NotUnicode(&'static str),

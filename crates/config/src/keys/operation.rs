@@ -40,7 +40,7 @@ pub(crate) const AUDIT_SPOOL_MAX_BYTES: Key = Key::new(
     "AUDIT_SPOOL_MAX_BYTES",
     Kind::Bytes,
     Preset::Value("1073741824"),
-    "Size of the spool; when it is full, requests are refused. The default is 1 GiB.",
+    "Size of the spool; when it is full, requests are refused. At least 1 MiB; the default is 1 GiB.",
 )
 .advice("Size it for the longest Redis outage that must not stop traffic, at two records for each request.");
 

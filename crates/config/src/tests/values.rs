@@ -46,6 +46,10 @@ fn malformed_values_name_the_variable_the_value_and_the_fix() {
                 ],
             ),
             (
+                &[("AUDIT_SPOOL_MAX_BYTES", "1048575")],
+                &["AUDIT_SPOOL_MAX_BYTES must be at least 1048576"],
+            ),
+            (
                 &[("MAX_CONNECTIONS", "4294967296")],
                 &[
                     r#"invalid integer for MAX_CONNECTIONS: "4294967296" (use a whole number from 1 to 4294967295)"#,
