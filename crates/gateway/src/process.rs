@@ -142,7 +142,10 @@ impl House {
             {
                 // First what can end cleanly; a connection that is dropped has no last chunk.
                 endings.streams.cancel();
-                if tokio::time::timeout(LAST_WORDS, connections.wait()).await.is_err() {
+                if tokio::time::timeout(LAST_WORDS, connections.wait())
+                    .await
+                    .is_err()
+                {
                     endings.cut.cancel();
                     let _late = tokio::time::timeout(LAST_WORDS, connections.wait()).await;
                 }

@@ -77,13 +77,15 @@ impl Upstream {
         loop {
             tokio::select! {
                 biased;
+                // First, because the first poll of `sending` may put the request on a pooled
+                // connection: what was revoked since the gates looked is not dispatched.
+                () = &mut revoked => {
+                    return Err(refuse(Denial::Revoked, Cause::new("authority revoked before the response head")));
+                }
                 sent = &mut sending => return match sent {
                     Ok(response) => Ok(Answer { response, watch }),
                     Err(failure) => Err(refuse(Denial::UpstreamUnreachable, failure.cause().clone())),
                 },
-                () = &mut revoked => {
-                    return Err(refuse(Denial::Revoked, Cause::new("authority revoked before the response head")));
-                }
                 () = &mut alarm => {
                     let now = clock::instant();
                     let deadline = match upload.turn() {

@@ -1,6 +1,6 @@
 //! Which backend is real. The only room that knows.
 //!
-//! [`real`] and [`embedded`] fill the same [`World`]; from there on there is one code path.
+//! [`real`] and [`embedded`] fill the same world; from there on there is one code path.
 
 mod assemble;
 mod embedded;

@@ -132,7 +132,9 @@ impl Pace {
 
     fn read_deadline(&self) -> Option<Instant> {
         let limit = match self.phase.load(Ordering::Acquire) {
-            IDLE => self.limits.idle,
+            // On a multiplexed connection one request may begin while the last other one ends, and
+            // the phase then says less than the count.
+            IDLE if self.requests.load(Ordering::Acquire) == 0 => self.limits.idle,
             HEAD => self.limits.head,
             _ => return None,
         };

@@ -59,6 +59,17 @@ async fn pace_request_in_flight_suspends_the_read_limits() {
     );
 }
 
+#[test]
+fn pace_request_that_begins_while_the_last_one_ends_suspends_the_read_limits() {
+    let pace = Pace::new(LIMITS, true);
+    let in_flight = pace.request(http::Version::HTTP_2);
+    // What the end of the other request does last, on another thread.
+    pace.mark(IDLE);
+    assert_eq!(pace.read_deadline(), None);
+    drop(in_flight);
+    assert!(pace.read_deadline().is_some());
+}
+
 #[tokio::test]
 async fn pace_stalled_write_ends_the_connection() {
     let (mut stream, _pace, _client) = paced();
