@@ -14,7 +14,8 @@ use hyper::body::Body;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig as TlsConfig;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::address::{Dialable, in_order};
@@ -26,6 +27,9 @@ use super::socket::Probe;
 
 /// Largest response head, and most bytes of a body that are read ahead of the consumer.
 const BUFFER_BYTES: usize = 64 * 1024;
+/// How long a connection that nobody wants any more may take to say farewell: its peer may have
+/// stopped reading, and TLS has a last record to write.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// How often idle connections are looked through.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
@@ -196,12 +200,18 @@ where
             .await
             .map_err(|error| in_words("connect", &error))?;
         self.0.dialled.fetch_add(1, Ordering::Relaxed);
+        let unwanted = CancellationToken::new();
+        let wanted = unwanted.clone().drop_guard();
         self.0.tracker.spawn(async move {
-            // The request that suffers from it is told; an idle connection's end is no event.
-            let _ = driver.await;
+            tokio::select! {
+                // The request that suffers from it is told; an idle connection's end is no event.
+                _ = driver => {}
+                () = async { unwanted.cancelled().await; sleep(FAREWELL).await } => {}
+            }
         });
         Ok(Connection {
             sender,
+            _wanted: wanted,
             probe,
             origin: Arc::new(target.origin.clone()),
             peer,

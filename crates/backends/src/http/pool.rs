@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use admission::binding::upstream_url::Origin;
 use hyper::client::conn::http1::SendRequest;
+use tokio_util::sync::DropGuard;
 
 use super::address::Dialable;
 use super::socket::Probe;
@@ -36,6 +37,8 @@ impl Default for PoolLimits {
 /// A connection and where it leads. Dropping it closes the connection.
 pub(super) struct Connection<B> {
     pub(super) sender: SendRequest<B>,
+    /// Tells the connection's task that it is dropped.
+    pub(super) _wanted: DropGuard,
     pub(super) probe: Probe,
     pub(super) origin: Arc<Origin>,
     pub(super) peer: SocketAddr,

@@ -228,6 +228,39 @@ async fn request_dropped_before_the_response_closes_the_connection() {
 }
 
 #[tokio::test]
+async fn request_dropped_while_a_tls_peer_reads_nothing_ends_its_connection() {
+    // The farewell of TLS cannot be written where nobody reads, so nobody may wait for it forever.
+    let (deaf, ca) = (TcpListener::bind("127.0.0.1:0").unwrap(), Ca::new());
+    let identity = ca.server(&["api.example"]);
+    let front = TlsFront::start(deaf.local_addr().unwrap(), identity.server_config(&["http/1.1"])).await;
+    let tls = ClientTls {
+        authorities: Some(crate::tls::tests::certificates(ca.pem())),
+        identity: None,
+    };
+    let (client, _clock, tracker) = client_with(PoolLimits::default(), &tls);
+    let origin = origin(Scheme::Https, "api.example", 443);
+    let target = Target {
+        origin: &origin,
+        addresses: &[front.addr()],
+    };
+    let piece = || Ok(Frame::data(Bytes::from_static(&[0; 64 * 1024])));
+    let endless: Upload = Box::pin(futures_util::stream::repeat_with(piece));
+    let request = Request::post("/").header("host", "test");
+    let upload = client.send_to(&target, request.body(StreamBody::new(endless)).unwrap(), &());
+    assert!(
+        tokio::time::timeout(Duration::from_secs(1), upload)
+            .await
+            .is_err()
+    );
+    tracker.close();
+    assert!(
+        tokio::time::timeout(testkit::wait::PATIENCE, tracker.wait())
+            .await
+            .is_ok()
+    );
+}
+
+#[tokio::test]
 async fn connection_whose_request_is_still_being_sent_is_not_reused() {
     let server = Server::echo();
     let (client, _clock, _tracker) = client_with(PoolLimits::default(), &plain());
