@@ -11,8 +11,7 @@ use testkit::wait::until;
 const NOT_BOUND: Refusal = refusal(403, "access_denied", "resource not configured");
 const AT_THE_STS: Refusal = refusal(401, "invalid_token", "invalid subject_token");
 
-fn probe(world: &World) -> Mandate {
-    let _ = world;
+fn probe() -> Mandate {
     Mandate::single_use(ZONE, real_unix_seconds())
 }
 
@@ -20,11 +19,7 @@ fn probe(world: &World) -> Mandate {
 async fn binding_that_is_announced_is_added_changed_and_taken_away_at_once() {
     let world = World::start().await;
     let mut report = Report::default();
-    let ask = async |resource: &str| {
-        world
-            .present(&probe(&world).sign(&world.rogue), resource, "/x")
-            .await
-    };
+    let ask = async |resource: &str| world.present(&probe().sign(&world.rogue), resource, "/x").await;
     let becomes = async |what: &str, resource: &str, expect: Refusal| {
         until(what, async || {
             expect.found_in(&ask(resource).await).is_ok().then_some(())
@@ -60,18 +55,18 @@ async fn binding_in_every_layout_is_served_found_on_a_miss_and_gone_when_archive
         let ask = async |mandate: Mandate, resource: &str| {
             world.present(&mandate.sign(&world.rogue), resource, "/x").await
         };
-        let unbound = ask(probe(&world), "resource://nobody").await;
+        let unbound = ask(probe(), "resource://nobody").await;
         report.refused(format!("{layout:?}: unbound"), &unbound, NOT_BOUND);
 
         // The client id of the exchange: the binding's, or the mandate's where there is no binding table.
-        let anonymous = ask(probe(&world).without("client_id"), NONE).await;
+        let anonymous = ask(probe().without("client_id"), NONE).await;
         let expect = if layout.has_bindings() {
             AT_THE_STS
         } else {
             refusal(401, "invalid_token", "missing token client")
         };
         report.refused(format!("{layout:?}: no client"), &anonymous, expect);
-        let stranger = ask(probe(&world), NONE).await;
+        let stranger = ask(probe(), NONE).await;
         let expect = if layout.has_bindings() {
             AT_THE_STS
         } else {
@@ -85,7 +80,7 @@ async fn binding_in_every_layout_is_served_found_on_a_miss_and_gone_when_archive
             .bind(ZONE, "resource://late", world.stack.upstream_url(), APP)
             .await;
         until("a late binding", async || {
-            let response = ask(probe(&world).claim("client_id", APP), "resource://late").await;
+            let response = ask(probe().claim("client_id", APP), "resource://late").await;
             AT_THE_STS.found_in(&response).is_ok().then_some(())
         })
         .await;

@@ -1,9 +1,12 @@
 //! Gate 12: an STS that fails is left alone, and only for whom it fails.
 
 use crate::report::{Refusal, Report, refusal};
-use crate::world::{NONE, World};
-use devstack::{Client, RawAnswer, Scope, Secret};
-use testkit::wait::until;
+use crate::world::{NONE, World, present_to};
+use devstack::{Client, RawAnswer, Scope, Secret, Step};
+use std::sync::Arc;
+use testkit::wait::{PATIENCE, until};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 const OPEN: Refusal = refusal(503, "sts_unavailable", "sts unavailable");
 const ELSEWHERE: &str = "resource://elsewhere";
@@ -52,7 +55,12 @@ async fn circuit_opens_for_the_failing_zone_alone_and_recovers() {
         );
     }
     world.stack.script().clear(&Scope::Exchange);
-    report.status("denials do not open it", &world.get(NONE, "/x").await, 200);
+    let spent = world.token(NONE);
+    report.status(
+        "denials do not open it",
+        &world.present(&spent, NONE, "/x").await,
+        200,
+    );
 
     // Five failures in a row do.
     let failing = Scope::Resource(NONE.to_owned());
@@ -74,6 +82,11 @@ async fn circuit_opens_for_the_failing_zone_alone_and_recovers() {
     for n in 0..5 {
         report.refused(format!("open {n}"), &world.present(token, NONE, "/x").await, OPEN);
     }
+    report.refused(
+        "open, before replay",
+        &world.present(&spent, NONE, "/x").await,
+        OPEN,
+    );
     report.equal("the STS is left alone", exchanges(), before);
     report.equal(
         "the mandate is not spent",
@@ -100,5 +113,38 @@ async fn circuit_opens_for_the_failing_zone_alone_and_recovers() {
         world.metric("caracal_gateway_sts_circuit_open").await,
         0.0,
     );
+    report.finish();
+}
+
+#[tokio::test]
+async fn circuit_without_a_free_permit_refuses_at_once_and_spends_nothing() {
+    // One zone may hold half of the permits: one.
+    let world = World::builder().env("STS_MAX_INFLIGHT", "2").start().await;
+    let mut report = Report::default();
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Step {
+        hold: Some(Arc::clone(&gate)),
+        ..Step::default()
+    };
+    world.stack.script().set(Scope::Exchange, held);
+    let mut first = JoinSet::new();
+    let (addr, token) = (world.addr(), world.token(NONE));
+    first.spawn(async move { present_to(addr, &token, NONE, "/x").await });
+    let waiting = world
+        .stack
+        .sts()
+        .wait_for(PATIENCE, |counts| counts.exchanges == 1)
+        .await;
+    report.holds("an exchange is under way", waiting.is_some());
+    let mandate = world.mint(NONE);
+    let token = mandate.token.expose();
+    report.refused("no permit", &world.present(token, NONE, "/x").await, OPEN);
+    report.equal("exchanges", world.stack.sts().counts().exchanges, 1);
+    report.equal("mark", world.replay_mark(&mandate.jti).await, None);
+    world.stack.script().clear(&Scope::Exchange);
+    gate.add_permits(1);
+    let first = first.join_next().await.expect("a request").expect("an answer");
+    report.status("the one before", &first, 200);
+    report.status("the same mandate", &world.present(token, NONE, "/x").await, 200);
     report.finish();
 }

@@ -7,41 +7,52 @@ use testkit::http::{self, Response};
 use testkit::proxy::{Fault, FaultProxy};
 use testkit::wait::until;
 
-/// Names that scrapers, dashboards and alerts of existing installations use.
-const COUNTERS: [&str; 21] = [
-    "requests_total",
-    "requests_allowed_total",
-    "requests_denied_total",
-    "denials_missing_auth_total",
-    "denials_bad_bearer_total",
-    "denials_expiring_total",
-    "denials_bad_routing_total",
-    "denials_path_traversal_total",
-    "denials_signature_total",
-    "denials_jti_replay_total",
-    "denials_revoked_total",
-    "denials_revocation_stale_total",
-    "denials_binding_total",
-    "sts_exchange_errors_total",
-    "sts_circuit_opened_total",
-    "sts_circuit_fast_fail_total",
-    "upstream_errors_total",
-    "audit_dropped_total",
-    "revocation_messages_total",
-    "revocation_invalid_signatures_total",
-    "revocation_reload_errors_total",
+/// Names that scrapers, dashboards and alerts of existing installations use, without `caracal_gateway_`; counters
+/// also without `_total`.
+const COUNTERS: [&str; 27] = [
+    "requests",
+    "requests_allowed",
+    "requests_denied",
+    "denials_missing_auth",
+    "denials_bad_bearer",
+    "denials_expiring",
+    "denials_bad_routing",
+    "denials_path_traversal",
+    "denials_signature",
+    "denials_jti_replay",
+    "denials_revoked",
+    "denials_revocation_stale",
+    "denials_binding",
+    "sts_exchange_errors",
+    "sts_circuit_opened",
+    "sts_circuit_fast_fail",
+    "upstream_errors",
+    "audit_dropped",
+    "audit_sink_errors",
+    "audit_persisted",
+    "audit_drained",
+    "revocation_messages",
+    "revocation_pending_replayed",
+    "revocation_dead_letters",
+    "revocation_invalid_signatures",
+    "revocation_reloads",
+    "revocation_reload_errors",
 ];
-const GAUGES: [&str; 9] = [
+const GAUGES: [&str; 12] = [
     "sts_exchange_latency_ms",
     "sts_circuit_open",
     "audit_replay_files",
     "audit_replay_bytes",
     "audit_replay_oldest_age_seconds",
+    "audit_queue_depth",
+    "audit_queue_capacity",
     "bindings_loaded",
     "revocations_active",
     "revocation_snapshot_age_seconds",
     "revocation_snapshot_fresh",
+    "revocation_propagation_seconds",
 ];
+const POOL: [&str; 3] = ["in_use_ratio", "max_conns", "acquired_conns"];
 
 #[tokio::test]
 async fn health_and_readiness_answer_without_a_bearer_and_yield_to_a_named_resource() {
@@ -149,15 +160,26 @@ async fn metrics_have_the_known_names_in_three_formats_and_count() {
     );
     let samples = parse_metrics(&text.text());
     let sample = |name: &str| samples.get(&format!("caracal_gateway_{name}")).copied();
-    for name in COUNTERS.iter().chain(&GAUGES) {
-        report.holds(format!("{name} exists"), sample(name).is_some());
+    let page = text.text();
+    for name in COUNTERS {
+        report.holds(
+            format!("{name} exists"),
+            sample(&format!("{name}_total")).is_some(),
+        );
+        let kind = format!("# TYPE caracal_gateway_{name}_total counter\n");
+        report.holds(format!("{name} is a counter"), page.contains(&kind));
     }
-    for name in [
-        "caracal_db_pool_in_use_ratio",
-        "caracal_db_pool_max_conns",
-        "caracal_db_pool_acquired_conns",
-    ] {
-        report.holds(format!("{name} exists"), samples.contains_key(name));
+    for name in GAUGES {
+        report.holds(format!("{name} exists"), sample(name).is_some());
+        let kind = format!("# TYPE caracal_gateway_{name} gauge\n");
+        report.holds(format!("{name} is a gauge"), page.contains(&kind));
+    }
+    for name in POOL {
+        let value = samples.get(&format!("caracal_db_pool_{name}"));
+        report.holds(
+            format!("pool's {name}: {value:?}"),
+            value.is_some_and(|value| *value > 0.0),
+        );
     }
     report.equal("requests_total", sample("requests_total"), Some(3.0));
     report.equal(

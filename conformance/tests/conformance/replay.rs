@@ -61,6 +61,9 @@ async fn replay_second_use_is_refused_and_leaves_evidence() {
         &world.present(token, MANDATE, "/x").await,
         REPLAYED,
     );
+    let unbound = world.present(token, "resource://unbound", "/x").await;
+    let not_bound = refusal(403, "access_denied", "resource not configured");
+    report.refused("binding before replay", &unbound, not_bound);
     report.equal("exchanges", world.stack.sts().counts().exchanges, 1);
     report.equal("dispatched", world.dispatched(), 1);
     report.equal(

@@ -5,6 +5,7 @@ mod secrets;
 mod values;
 
 use crate::report::{Found, Report};
+use crate::world::World;
 use tempfile::TempDir;
 use testkit::gateway::{Finished, Launch};
 use testkit::tls::{Ca, Files};
@@ -102,6 +103,9 @@ fn refuses(finished: &Finished, words: &[&str]) -> Found {
     Ok(())
 }
 
+/// Changes of a good environment, and a part of each line that the start then ends with.
+type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+
 const HALF_PAIR: &str = "gateway config: TLS_CERT_FILE and TLS_KEY_FILE must both be set";
 const NO_PAIR: &str =
     "gateway config: TLS_CERT_FILE/TLS_KEY_FILE required; set INSECURE_HTTP=true to run plaintext";
@@ -117,7 +121,7 @@ async fn start_in_production_with_a_violation_is_refused() {
     let expired = expired.each_ref().map(|(name, value)| (*name, value.as_str()));
     let foreign_key = path(&ground.other.key);
     let not_pem = ground.file("not.pem", "no certificate");
-    let cases: &[(&[(&str, &str)], &[&str])] = &[
+    let cases: &[Case<'_>] = &[
         (&[("INSECURE_HTTP", "true")], &["INSECURE_HTTP"]),
         (&[("INSECURE_STS", "true")], &["INSECURE_STS"]),
         (&[("JTI_FAIL_OPEN", "true")], &["JTI_FAIL_OPEN"]),
@@ -205,7 +209,7 @@ async fn start_in_dev_lifts_the_checks_but_not_the_certificate_pair() {
     let ground = Ground::new();
     let certificate = ground.good.certificate.display().to_string();
     let mut report = Report::default();
-    let cases: &[(&[(&str, &str)], &[&str])] = &[
+    let cases: &[Case<'_>] = &[
         (&[("INSECURE_HTTP", "")], &[NO_PAIR]),
         (&[("INSECURE_HTTP", "false")], &[NO_PAIR]),
         (
@@ -289,5 +293,41 @@ async fn start_with_many_violations_names_all_of_them_at_once() {
     report.note("an empty environment", refuses(&finished, &words));
     let finished = Launch::new().arg("serve").finish().await;
     report.note("the command spelt out", refuses(&finished, &words));
+    report.finish();
+}
+
+#[tokio::test]
+async fn start_in_dev_with_lax_flags_warns_of_each_and_shows_it_as_a_gauge() {
+    let world = World::start().await;
+    let flags = [
+        "INSECURE_HTTP",
+        "INSECURE_STS",
+        "JTI_FAIL_OPEN",
+        "ALLOW_PRIVATE_UPSTREAMS",
+    ];
+    let lax = world
+        .replica_with(&[("INSECURE_STS", "true"), ("JTI_FAIL_OPEN", "true")])
+        .await;
+    let mut report = Report::default();
+    for (gateway, on) in [
+        (&world.gateway, [true, false, false, true]),
+        (&lax, [true, true, true, true]),
+    ] {
+        let metrics = testkit::http::get(gateway.addr(), "/metrics", &[]).await.text();
+        for (flag, on) in flags.into_iter().zip(on) {
+            let warned = gateway.log().iter().any(|line| {
+                line["level"]
+                    .as_str()
+                    .is_some_and(|level| level.eq_ignore_ascii_case("warn"))
+                    && line.to_string().contains(flag)
+            });
+            report.equal(format!("{flag}: warning"), warned, on);
+            let gauge = metrics
+                .lines()
+                .find(|line| line.contains("lax") && line.contains(flag) && !line.starts_with('#'));
+            let shown = gauge.and_then(|line| line.rsplit(' ').next());
+            report.equal(format!("{flag}: gauge"), shown, Some(if on { "1" } else { "0" }));
+        }
+    }
     report.finish();
 }

@@ -254,24 +254,6 @@ async fn anchor_that_is_revoked_in_the_database_is_refused_after_a_reload() {
 }
 
 #[tokio::test]
-async fn revocation_snapshot_that_is_too_old_refuses_everything() {
-    let world = World::builder()
-        .env("REVOCATION_SNAPSHOT_MAX_AGE", "1s")
-        .without_waiting()
-        .start()
-        .await;
-    let stale = refusal(503, "authority_unavailable", "revocation state unavailable");
-    // The next snapshot comes half a minute after the first.
-    until("the snapshot to grow old", async || {
-        stale.found_in(&world.get(NONE, "/x").await).is_ok().then_some(())
-    })
-    .await;
-    let ready = http::get(world.addr(), "/ready", &[]).await;
-    assert_eq!(ready.status(), 503);
-    assert_eq!(ready.json()["reason"], "revocation_snapshot_stale");
-}
-
-#[tokio::test]
 async fn mandate_of_a_reusable_class_passes_again_and_others_do_not() {
     let world = World::builder()
         .stack(|stack| stack.accept_session_mandates = true)

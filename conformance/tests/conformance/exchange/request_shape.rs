@@ -96,7 +96,7 @@ async fn exchange_request_satisfies_both_generations_of_the_sts() {
     report.equal("line", seen.line.as_str(), "POST /oauth/2/token HTTP/1.1");
     let body = String::from_utf8(seen.body.clone()).expect("a form");
     let form = parse(&body);
-    report.equal("canonical form", body.clone(), canonical(&form));
+    report.equal("canonical form", body, canonical(&form));
 
     let header = |name: &str| seen.headers.get(name).unwrap_or_default().to_owned();
     let id = header("x-request-id");
