@@ -33,11 +33,14 @@ pub fn check(head: &Parts) -> Result<(), Denial> {
         (Some(authority), _) if authority.as_str().contains('@') => Err(Denial::BadTarget),
         (Some(authority), Some(host)) if !same(authority, host, default_port) => Err(Denial::BadTarget),
         (None, None) if head.version != Version::HTTP_10 => Err(Denial::BadTarget),
-        (None, Some(host)) if !host.is_empty() && host.parse::<Authority>().is_err() => {
-            Err(Denial::BadTarget)
-        }
+        (None, Some(host)) if !host.is_empty() && !is_host(host) => Err(Denial::BadTarget),
         _ => Ok(()),
     }
+}
+
+/// `uri-host [":" port]` (RFC 9110 §7.2): user information is no part of it.
+fn is_host(text: &str) -> bool {
+    !text.contains('@') && text.parse::<Authority>().is_ok()
 }
 
 fn same(authority: &Authority, host: &str, default_port: Option<u16>) -> bool {
@@ -89,6 +92,7 @@ mod tests {
             ("/x", Some("[::1]:8081"), true),
             ("/x", None, false),
             ("/x", Some("a b"), false),
+            ("/x", Some("user@gw"), false),
             ("http://gw/x", Some("gw"), true),
             ("http://gw/x", Some("GW:80"), true),
             ("https://gw/x", Some("gw:443"), true),
