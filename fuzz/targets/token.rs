@@ -1,0 +1,35 @@
+//! The preflight and the token parser, fed with any bearer.
+#![no_main]
+
+use std::time::Duration;
+
+use admission::limits::{Limits, ReusableUses};
+use admission::ports::Moment;
+use admission::{Received, preflight, token};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bearer: &str| {
+    let request = http::Request::get("/v1")
+        .header("x-caracal-resource", "resource://fuzz")
+        .header("authorization", format!("Bearer {bearer}"));
+    let Ok(request) = request.body(()) else { return };
+    let (head, ()) = request.into_parts();
+    let limits = Limits {
+        max_request_bytes: 1024,
+        preflight_window: Duration::from_secs(35),
+        reusable_uses: ReusableUses::new(["session".to_owned()]),
+    };
+    let now = Moment {
+        unix: Duration::from_secs(1_790_000_000),
+        monotonic: Duration::ZERO,
+    };
+    let received = Received {
+        head: &head,
+        exchange_id: "fuzz",
+        progress: &(),
+    };
+    let mut scratch = token::Scratch::default();
+    if let Ok(request) = preflight::check(received, &limits) {
+        let _verdict = token::parse(request, &mut scratch, &limits, now);
+    }
+});
