@@ -95,6 +95,10 @@ impl<R> Permit<R> {
 
     /// Takes the reserved room out, so that the intent can be recorded in it.
     pub fn take_room(self) -> (Permit<()>, R) {
+        self.swap_room(())
+    }
+
+    fn swap_room<C>(self, into: C) -> (Permit<C>, R) {
         let PermitParts {
             upstream,
             credential,
@@ -103,19 +107,15 @@ impl<R> Permit<R> {
             subject,
             directive,
         } = self.parts;
-        (
-            Permit {
-                parts: PermitParts {
-                    upstream,
-                    credential,
-                    watch,
-                    room: (),
-                    subject,
-                    directive,
-                },
-            },
-            room,
-        )
+        let parts = PermitParts {
+            upstream,
+            credential,
+            watch,
+            room: into,
+            subject,
+            directive,
+        };
+        (Permit { parts }, room)
     }
 
     /// Spends the permit.
@@ -128,23 +128,6 @@ impl Permit<()> {
     /// Puts the recorded intent into the room's place: the upstream client takes a permit only
     /// together with evidence that the spool made.
     pub fn hold<C>(self, evidence: C) -> Permit<C> {
-        let PermitParts {
-            upstream,
-            credential,
-            watch,
-            room: (),
-            subject,
-            directive,
-        } = self.parts;
-        Permit {
-            parts: PermitParts {
-                upstream,
-                credential,
-                watch,
-                room: evidence,
-                subject,
-                directive,
-            },
-        }
+        self.swap_room(evidence).0
     }
 }
