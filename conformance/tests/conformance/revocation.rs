@@ -1,5 +1,6 @@
 //! What is revoked ends at once: requests to come, streams and uploads under way.
 
+mod exchange;
 mod messages;
 mod snapshot;
 

@@ -47,7 +47,7 @@ impl Capacity {
     /// # Errors
     /// [`Full`].
     pub fn connection(self: &Arc<Self>, source: IpAddr) -> Result<ConnectionPlace, Full> {
-        let source = source.to_canonical();
+        let source = counted_as(source);
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         if self.connections.load(Ordering::Relaxed) >= self.limits.connections {
             return Err(Full);
@@ -88,6 +88,14 @@ impl Capacity {
             self.connections.load(Ordering::Relaxed),
             self.requests.load(Ordering::Relaxed),
         )
+    }
+}
+
+/// The address that a source is counted under. An IPv6 host owns its whole /64 (RFC 4291 §2.5.4).
+fn counted_as(source: IpAddr) -> IpAddr {
+    match source.to_canonical() {
+        IpAddr::V6(address) => IpAddr::from((u128::from(address) & !u128::from(u64::MAX)).to_be_bytes()),
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -146,6 +154,10 @@ mod tests {
         assert_eq!(capacity.connection(there).err(), Some(Full), "all together");
         drop(first);
         assert!(capacity.connection(here).is_ok());
+
+        let network = |last: &str| counted_as(format!("2001:db8:1:2::{last}").parse().unwrap());
+        assert_eq!(network("1"), network("ffff:1"), "one /64 is one source");
+        assert_ne!(network("1"), counted_as("2001:db8:1:3::1".parse().unwrap()));
 
         let request = capacity.request().unwrap();
         assert_eq!(capacity.request().err(), Some(Full));
