@@ -50,27 +50,12 @@ impl Stack {
             to_postgres,
             revocation,
         };
-        stack.settle("fresh", "clear").await;
+        stack.revocation.settle("fresh", "clear").await;
         stack
     }
 
     async fn redis(&self) -> MultiplexedConnection {
         self.server.connection().await
-    }
-
-    fn standing(&self, name: &str) -> &'static str {
-        standing(
-            &self.revocation.state,
-            &anchors(name),
-            self.revocation.clock.now(),
-        )
-    }
-
-    async fn settle(&self, name: &str, expect: &str) {
-        until(&format!("{name} to be {expect}"), async || {
-            (self.standing(name) == expect).then_some(())
-        })
-        .await;
     }
 
     async fn revoke(&self, id: &str) {
@@ -91,17 +76,17 @@ async fn messages_written_while_redis_is_unreachable_are_read_after_it() {
     for fault in [Fault::Refuse, Fault::Hang, Fault::CutAfter(1)] {
         let stack = Stack::start(ON_DEMAND).await;
         stack.revoke("sid-before").await;
-        stack.settle("before", "revoked").await;
+        stack.revocation.settle("before", "revoked").await;
         stack.to_redis.set(fault).await;
         stack.stream_error(0).await;
         stack.revoke("sid-during").await;
-        assert_eq!(stack.standing("during"), "clear", "nobody knows yet");
+        assert_eq!(stack.revocation.standing("during"), "clear", "nobody knows yet");
         stack.revocation.clock.advance(Duration::from_secs(71));
-        assert_eq!(stack.standing("during"), "stale", "{fault:?}");
-        assert_eq!(stack.standing("before"), "stale");
+        assert_eq!(stack.revocation.standing("during"), "stale", "{fault:?}");
+        assert_eq!(stack.revocation.standing("before"), "stale");
         stack.to_redis.set(Fault::None).await;
-        stack.settle("during", "revoked").await;
-        stack.settle("other", "clear").await;
+        stack.revocation.settle("during", "revoked").await;
+        stack.revocation.settle("other", "clear").await;
         assert_eq!(stack.revocation.state.counters().gaps, 0, "{fault:?}");
     }
 }
@@ -111,7 +96,7 @@ async fn messages_lost_to_trimming_or_a_flush_are_made_up_for_by_a_snapshot() {
     for lose in [&["XTRIM", REVOKE, "MAXLEN", "0"][..], &["FLUSHALL"]] {
         let stack = Stack::start(ON_DEMAND).await;
         stack.revoke("sid-known").await;
-        stack.settle("known", "revoked").await;
+        stack.revocation.settle("known", "revoked").await;
         stack.to_redis.set(Fault::Refuse).await;
         stack.stream_error(0).await;
 
@@ -126,10 +111,14 @@ async fn messages_lost_to_trimming_or_a_flush_are_made_up_for_by_a_snapshot() {
         stack.revoke("sid-later").await;
 
         stack.to_redis.set(Fault::None).await;
-        stack.settle("lost", "revoked").await;
-        stack.settle("later", "revoked").await;
-        stack.settle("other", "clear").await;
-        assert_eq!(stack.standing("known"), "revoked", "what was announced stays");
+        stack.revocation.settle("lost", "revoked").await;
+        stack.revocation.settle("later", "revoked").await;
+        stack.revocation.settle("other", "clear").await;
+        assert_eq!(
+            stack.revocation.standing("known"),
+            "revoked",
+            "what was announced stays"
+        );
         assert!(stack.revocation.state.counters().gaps >= 1);
     }
 }
@@ -138,16 +127,16 @@ async fn messages_lost_to_trimming_or_a_flush_are_made_up_for_by_a_snapshot() {
 async fn after_a_gap_nothing_passes_before_the_snapshot() {
     let stack = Stack::start(ON_DEMAND).await;
     stack.revoke("sid-known").await;
-    stack.settle("known", "revoked").await;
+    stack.revocation.settle("known", "revoked").await;
     stack.to_redis.set(Fault::Refuse).await;
     stack.stream_error(0).await;
     let flush = redis::cmd("FLUSHALL").to_owned();
     let () = flush.query_async(&mut stack.redis().await).await.unwrap();
     stack.to_postgres.set(Fault::Refuse).await;
     stack.to_redis.set(Fault::None).await;
-    stack.settle("other", "stale").await;
+    stack.revocation.settle("other", "stale").await;
     stack.to_postgres.set(Fault::None).await;
-    stack.settle("other", "clear").await;
+    stack.revocation.settle("other", "clear").await;
 }
 
 #[tokio::test]
@@ -160,9 +149,9 @@ async fn snapshot_outage_is_borne_for_five_minutes_and_recovered_from() {
         })
         .await;
         assert!(stack.revocation.state.reload().await.is_err(), "{fault:?}");
-        assert_eq!(stack.standing("a"), "clear");
+        assert_eq!(stack.revocation.standing("a"), "clear");
         stack.revoke("sid-b").await;
-        stack.settle("b", "revoked").await;
+        stack.revocation.settle("b", "revoked").await;
 
         stack.revocation.clock.advance(Duration::from_secs(301));
         // The streams go on answering, so only the snapshot is too old.
@@ -171,12 +160,12 @@ async fn snapshot_outage_is_borne_for_five_minutes_and_recovered_from() {
             (age < Duration::from_secs(70)).then_some(())
         })
         .await;
-        assert_eq!(stack.standing("a"), "stale", "{fault:?}");
+        assert_eq!(stack.revocation.standing("a"), "stale", "{fault:?}");
         let stale = stack.revocation.state.status().stale.unwrap().to_string();
         assert!(stale.contains("snapshot"), "{stale}");
 
         stack.to_postgres.set(Fault::None).await;
-        stack.settle("a", "clear").await;
+        stack.revocation.settle("a", "clear").await;
     }
 }
 

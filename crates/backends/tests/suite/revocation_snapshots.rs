@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use admission::ports::Clock;
 use testkit::postgres::{Database, Layout};
 use testkit::redis::PrivateRedis;
-use testkit::wait::until;
 
-use crate::contract::revocations::{anchors, standing};
 use crate::support::{ON_DEMAND, Revocation};
 
 struct Stack {
@@ -23,21 +20,6 @@ impl Stack {
             _server: server,
             revocation,
         }
-    }
-
-    fn standing(&self, name: &str) -> &'static str {
-        standing(
-            &self.revocation.state,
-            &anchors(name),
-            self.revocation.clock.now(),
-        )
-    }
-
-    async fn settle(&self, name: &str, expect: &str) {
-        until(&format!("{name} to be {expect}"), async || {
-            (self.standing(name) == expect).then_some(())
-        })
-        .await;
     }
 }
 
@@ -67,7 +49,7 @@ async fn snapshot_holds_what_each_layout_calls_revoked() {
             _ => database.gateway_url(),
         };
         let stack = Stack::start(&url, ON_DEMAND).await;
-        stack.settle("nobody", "clear").await;
+        stack.revocation.settle("nobody", "clear").await;
         for (name, expect) in [
             ("active", "clear"),
             ("revoked", "revoked"),
@@ -79,7 +61,7 @@ async fn snapshot_holds_what_each_layout_calls_revoked() {
             ("s-terminated", "revoked"),
             ("s-expired", "revoked"),
         ] {
-            assert_eq!(stack.standing(name), expect, "{layout:?} {name}");
+            assert_eq!(stack.revocation.standing(name), expect, "{layout:?} {name}");
         }
         // Three sessions, two records, one edge.
         assert_eq!(stack.revocation.state.reload().await.unwrap(), 6, "{layout:?}");
@@ -90,8 +72,8 @@ async fn snapshot_holds_what_each_layout_calls_revoked() {
             .await;
         database.set_edge("zone-1", "edge-active", "revoked").await;
         assert_eq!(stack.revocation.state.reload().await.unwrap(), 6);
-        assert_eq!(stack.standing("s-suspended"), "clear", "{layout:?}");
-        assert_eq!(stack.standing("active"), "revoked", "{layout:?}");
+        assert_eq!(stack.revocation.standing("s-suspended"), "clear", "{layout:?}");
+        assert_eq!(stack.revocation.standing("active"), "revoked", "{layout:?}");
     }
 }
 
@@ -109,7 +91,7 @@ async fn rows_older_than_any_mandate_are_left_out() {
         )
         .await;
     let stack = Stack::start(&database.gateway_url(), ON_DEMAND).await;
-    stack.settle("a", "clear").await;
+    stack.revocation.settle("a", "clear").await;
     assert_eq!(stack.revocation.state.reload().await.unwrap(), 0);
 }
 
@@ -117,9 +99,9 @@ async fn rows_older_than_any_mandate_are_left_out() {
 async fn snapshots_are_taken_at_intervals() {
     let database = Database::create(Layout::August).await;
     let stack = Stack::start(&database.gateway_url(), Duration::from_millis(50)).await;
-    stack.settle("a", "clear").await;
+    stack.revocation.settle("a", "clear").await;
     database.set_edge("zone-1", "edge-a", "revoked").await;
-    stack.settle("a", "revoked").await;
+    stack.revocation.settle("a", "revoked").await;
 }
 
 #[tokio::test]
@@ -159,7 +141,7 @@ async fn hidden_missing_and_forbidden_tables_are_errors_and_nothing_passes() {
         let stack = Stack::start(&url, ON_DEMAND).await;
         let cause = stack.revocation.state.reload().await.unwrap_err().to_string();
         assert!(cause.contains(expect), "{cause}");
-        assert_eq!(stack.standing("b"), "stale");
+        assert_eq!(stack.revocation.standing("b"), "stale");
         let status = stack.revocation.state.status();
         assert!(status.snapshot_error.is_some() && status.stale.is_some());
         assert!(stack.revocation.state.counters().reload_errors > 0);

@@ -33,27 +33,12 @@ impl Stack {
             database,
             revocation,
         };
-        stack.settle("fresh", "clear").await;
+        stack.revocation.settle("fresh", "clear").await;
         stack
     }
 
     async fn redis(&self) -> MultiplexedConnection {
         self.server.connection().await
-    }
-
-    fn standing(&self, name: &str) -> &'static str {
-        standing(
-            &self.revocation.state,
-            &anchors(name),
-            self.revocation.clock.now(),
-        )
-    }
-
-    async fn settle(&self, name: &str, expect: &str) {
-        until(&format!("{name} to be {expect}"), async || {
-            (self.standing(name) == expect).then_some(())
-        })
-        .await;
     }
 
     /// Returns when everything that stands in the streams now has been applied.
@@ -64,7 +49,7 @@ impl Stack {
             &[ZONE, ("session_id", "sid-marker")],
         )
         .await;
-        self.settle("marker", "revoked").await;
+        self.revocation.settle("marker", "revoked").await;
     }
 }
 
@@ -125,7 +110,7 @@ async fn every_stream_that_carries_revocations_is_read() {
         let watch = stack.revocation.state.watch(&of(&ids)).unwrap();
         publish(&mut redis, stream, fields).await;
         timeout(PATIENCE, watch.revoked()).await.expect(name);
-        assert_eq!(stack.standing(name), "revoked", "{name}");
+        assert_eq!(stack.revocation.standing(name), "revoked", "{name}");
     }
     assert_eq!(stack.revocation.state.counters().messages, 5);
 }
@@ -134,7 +119,7 @@ async fn every_stream_that_carries_revocations_is_read() {
 async fn edge_revocation_looks_for_the_edges_below_it() {
     let stack = Stack::start(Layout::August).await;
     stack.database.set_edge("zone-1", "edge-child", "revoked").await;
-    assert_eq!(stack.standing("child"), "clear");
+    assert_eq!(stack.revocation.standing("child"), "clear");
     let fields = [
         ZONE,
         ("event", "edge_revoke"),
@@ -142,8 +127,8 @@ async fn edge_revocation_looks_for_the_edges_below_it() {
         ("affected_edges", "2"),
     ];
     publish(&mut stack.redis().await, DELEGATIONS, &fields).await;
-    stack.settle("parent", "revoked").await;
-    stack.settle("child", "revoked").await;
+    stack.revocation.settle("parent", "revoked").await;
+    stack.revocation.settle("child", "revoked").await;
 }
 
 #[tokio::test]
@@ -178,7 +163,7 @@ async fn forged_unsigned_and_foreign_messages_are_dropped_and_counted() {
         .to_owned();
     let _: String = copy.query_async(&mut redis).await.unwrap();
     stack.caught_up().await;
-    assert_eq!(stack.standing("victim"), "clear");
+    assert_eq!(stack.revocation.standing("victim"), "clear");
     let counters = stack.revocation.state.counters();
     assert_eq!((counters.invalid_signatures, counters.messages), (3, 1));
 }
@@ -210,8 +195,8 @@ async fn ambiguous_message_is_not_applied_but_asks_the_database() {
         ("session_id", "sid-real"),
     ];
     publish(&mut stack.redis().await, REVOKE, &fields).await;
-    stack.settle("real", "revoked").await;
-    assert_eq!(stack.standing("claimed"), "clear");
+    stack.revocation.settle("real", "revoked").await;
+    assert_eq!(stack.revocation.standing("claimed"), "clear");
     let counters = stack.revocation.state.counters();
     assert_eq!((counters.ambiguous, counters.messages), (1, 0));
 }
@@ -235,12 +220,12 @@ async fn resumed_session_is_admitted_again_and_a_replayed_message_revokes_nothin
             .set_session("zone-1", "session-a", "suspended")
             .await;
         publish(&mut redis, AGENTS, &event("suspend")).await;
-        stack.settle("a", "revoked").await;
+        stack.revocation.settle("a", "revoked").await;
         stack.revocation.state.reload().await.unwrap();
-        assert_eq!(stack.standing("a"), "revoked");
+        assert_eq!(stack.revocation.standing("a"), "revoked");
         stack.database.set_session("zone-1", "session-a", "active").await;
         publish(&mut redis, AGENTS, &event("resume")).await;
-        stack.settle("a", "clear").await;
+        stack.revocation.settle("a", "clear").await;
     }
 }
 
@@ -249,9 +234,9 @@ async fn announced_record_stays_revoked_although_its_row_says_active() {
     let stack = Stack::start(Layout::August).await;
     stack.database.set_authority("zone-1", "sid-a", "active").await;
     publish(&mut stack.redis().await, REVOKE, &[ZONE, ("session_id", "sid-a")]).await;
-    stack.settle("a", "revoked").await;
+    stack.revocation.settle("a", "revoked").await;
     stack.revocation.state.reload().await.unwrap();
-    assert_eq!(stack.standing("a"), "revoked");
+    assert_eq!(stack.revocation.standing("a"), "revoked");
 }
 
 #[tokio::test]

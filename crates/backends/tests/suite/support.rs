@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use admission::ports::ReplayMarks;
+use admission::ports::{Clock, ReplayMarks};
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
 use backends::bindings::{BindingsConfig, PostgresBindings};
 use backends::pem::PemTls;
@@ -13,8 +13,11 @@ use backends::redis::{self, Link, RedisConfig};
 use backends::replay::{RedisReplay, ReplayConfig};
 use backends::revocation::{RevocationConfig, RevocationState, Snapshots, StreamReader, StreamsKey};
 use testkit::clock::FixedClock;
+use testkit::wait::until;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+use crate::contract::revocations::{anchors, standing};
 
 /// `REPLAY_TIMEOUT` in these tests.
 pub(crate) const REPLAY_TIMEOUT: Duration = Duration::from_millis(500);
@@ -107,6 +110,19 @@ pub(crate) struct Revocation {
 }
 
 impl Revocation {
+    /// How a request stands whose anchors have this name.
+    pub(crate) fn standing(&self, name: &str) -> &'static str {
+        standing(&self.state, &anchors(name), self.clock.now())
+    }
+
+    /// Waits until a request with these anchors stands so.
+    pub(crate) async fn settle(&self, name: &str, expect: &str) {
+        until(&format!("{name} to be {expect}"), async || {
+            (self.standing(name) == expect).then_some(())
+        })
+        .await;
+    }
+
     /// Snapshots come only on demand, unless `every` says otherwise.
     pub(crate) fn start(redis_url: &str, database_url: &str, every: Duration) -> Self {
         let clock = FixedClock::default();
