@@ -1,22 +1,26 @@
 //! The account of one request: what is counted, logged and kept as evidence, given exactly
 //! once, however the request ends.
 
+mod end;
+mod stages;
+
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use admission::denial::Stage;
 use admission::exchange::directive::DirectiveMetadata;
-use admission::received::Progress;
 use admission::{Denial, Permit, Refused, Subject};
-use evidence::{Fingerprint, Outcome, Refusal, Replay, Spool, SpoolError, Status, Uuid};
+use evidence::{Fingerprint, Outcome, Refusal, Replay, Spool, SpoolError, Uuid};
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, request};
 
 use crate::clock;
 use crate::telemetry::log::LineSink;
 use crate::telemetry::{Metrics, RequestLine};
+pub use end::End;
+use end::evidence_labels;
+pub use stages::Stages;
 
 /// What a caller may not choose: bound by the gateway's configuration, ignored, and counted.
 static CLIENT_ID: HeaderName = HeaderName::from_static("x-caracal-client-id");
@@ -29,96 +33,6 @@ pub struct Accounts {
     pub lines: Arc<LineSink>,
     /// The evidence.
     pub spool: Spool,
-}
-
-/// How a response ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// It was relayed completely.
-    Complete,
-    /// An anchor was revoked.
-    Revoked,
-    /// The upstream broke off.
-    UpstreamBroke,
-    /// The upstream was silent for too long.
-    UpstreamSilent,
-    /// A fixed-length response took too long.
-    TooSlow,
-    /// The caller was gone.
-    CallerLeft,
-    /// The gateway stopped and ended an event stream.
-    GatewayStopped,
-}
-
-impl End {
-    fn outcome_label(self) -> &'static str {
-        match self {
-            Self::Complete => "allowed",
-            Self::Revoked => "revoked",
-            Self::UpstreamBroke | Self::UpstreamSilent => "upstream_error",
-            Self::TooSlow => "too_slow",
-            Self::CallerLeft => "caller_left",
-            Self::GatewayStopped => "gateway_stopped",
-        }
-    }
-
-    fn status(self) -> Status {
-        match self {
-            Self::Complete | Self::Revoked => Status::Executed,
-            Self::UpstreamBroke | Self::UpstreamSilent | Self::TooSlow | Self::CallerLeft => {
-                Status::UpstreamError
-            }
-            Self::GatewayStopped => Status::Interrupted,
-        }
-    }
-
-    fn error_kind(self) -> Option<&'static str> {
-        match self {
-            Self::Complete | Self::Revoked => None,
-            Self::UpstreamBroke => Some("response_copy_failed"),
-            Self::UpstreamSilent => Some("upstream_silent"),
-            Self::TooSlow => Some("write_timeout"),
-            Self::CallerLeft => Some("client_cancelled"),
-            Self::GatewayStopped => Some("gateway_stopped"),
-        }
-    }
-}
-
-/// How long each stage took, written by the gates as they pass.
-#[derive(Debug)]
-pub struct Stages {
-    start: Instant,
-    /// Nanoseconds since `start` at which the stage was passed; 0 for not yet.
-    passed: [AtomicU64; 4],
-}
-
-const GATE_STAGES: [Stage; 4] = [Stage::Preflight, Stage::Token, Stage::Binding, Stage::Exchange];
-
-impl Progress for Stages {
-    fn passed(&self, stage: Stage) {
-        let position = GATE_STAGES.iter().position(|gate| *gate == stage);
-        if let Some(slot) = position.and_then(|position| self.passed.get(position)) {
-            let nanos = clock::instant().duration_since(self.start).as_nanos();
-            slot.store(u64::try_from(nanos).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
-        }
-    }
-}
-
-impl Stages {
-    /// The stages that were passed and what each took.
-    fn took(&self) -> impl Iterator<Item = (Stage, Duration)> {
-        let mut before = 0;
-        let passed = self.passed.iter().map(|nanos| nanos.load(Ordering::Relaxed));
-        GATE_STAGES
-            .into_iter()
-            .zip(passed)
-            .take_while(|(_, nanos)| *nanos > 0)
-            .map(move |(stage, nanos)| {
-                let took = Duration::from_nanos(nanos.saturating_sub(before));
-                before = nanos;
-                (stage, took)
-            })
-    }
 }
 
 /// The account of one request.
@@ -169,10 +83,7 @@ impl Accounts {
         });
         Account {
             accounts: Arc::clone(self),
-            stages: Stages {
-                start: clock::instant(),
-                passed: Default::default(),
-            },
+            stages: Stages::new(),
             occurred_at: clock::unix_micros(),
             own_id,
             request_id,
@@ -422,7 +333,7 @@ impl Account {
     }
 
     fn elapsed(&self) -> Duration {
-        clock::instant().duration_since(self.stages.start)
+        self.stages.elapsed()
     }
 }
 
@@ -430,19 +341,6 @@ impl Drop for Account {
     /// The caller left while its request was under way.
     fn drop(&mut self) {
         self.end(End::CallerLeft);
-    }
-}
-
-/// How the evidence names a refusal.
-fn evidence_labels(denial: Denial) -> (Status, &'static str) {
-    match denial {
-        Denial::UpstreamMismatch => (Status::UpstreamRejected, "upstream_mismatch"),
-        Denial::TokenHostNotAllowed => (Status::UpstreamRejected, "provider_host_not_allowed"),
-        Denial::UpstreamNotAddressable => (Status::UpstreamRejected, "upstream_not_addressable"),
-        Denial::DirectiveInvalid => (Status::BuildFailed, "request_build_failed"),
-        Denial::UpstreamTimeout | Denial::UpstreamUnreachable => (Status::UpstreamError, "transport_error"),
-        Denial::RequestTimeout | Denial::BodyTooLarge => (Status::UpstreamError, denial.label()),
-        other => (Status::Denied, other.label()),
     }
 }
 
