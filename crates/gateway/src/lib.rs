@@ -10,6 +10,8 @@ pub mod front;
 pub mod proxy;
 pub mod refusal;
 
+pub mod account;
+
 pub mod upstream;
 
 pub mod relay;

@@ -1,6 +1,5 @@
 //! The run of one proxied request: admit, rewrite, record the intent, dispatch, relay.
 
-pub mod account;
 mod credential;
 
 use std::net::IpAddr;
@@ -16,11 +15,11 @@ use http::{Request, Response, request};
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 
+use crate::account::{Account, Accounts};
 use crate::clock;
 use crate::ids;
 use crate::ingress::pace::InFlight;
 use crate::ingress::upload::{BodyTime, UploadBody};
-use crate::proxy::account::{Account, Accounts};
 use crate::refusal;
 use crate::relay::{Body, RelayLimits, Relayed};
 use crate::upstream::{Answer, Upstream};

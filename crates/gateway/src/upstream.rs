@@ -8,9 +8,9 @@ use admission::{Denial, Permit, PermitParts, Refused};
 use backends::http::{Client, PooledBody};
 use http::{Request, Response};
 
+use crate::account::Account;
 use crate::clock;
 use crate::ingress::upload::{Turn, Upload, UploadBody};
-use crate::proxy::account::Account;
 
 /// The body of an upstream's answer.
 pub type UpstreamBody = PooledBody<UploadBody>;

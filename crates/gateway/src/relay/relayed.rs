@@ -12,9 +12,9 @@ use http_body::{Body as _, Frame, SizeHint};
 use tokio_util::sync::CancellationToken;
 
 use super::body::Cut;
+use crate::account::{Account, End};
 use crate::clock;
 use crate::ingress::pace::Alarm;
-use crate::proxy::account::{Account, End};
 use crate::upstream::UpstreamBody;
 
 const REVOKED: HeaderName = HeaderName::from_static("x-caracal-revoked");
