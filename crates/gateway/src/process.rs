@@ -133,8 +133,9 @@ impl House {
             if code == OK {
                 tokio::time::sleep(times.drain_delay).await;
             }
-            closing.cancel();
+            // Before the listener closes: who sees it closed can rely on the drain having begun.
             endings.drain.cancel();
+            closing.cancel();
             connections.close();
             if tokio::time::timeout(times.grace, connections.wait())
                 .await

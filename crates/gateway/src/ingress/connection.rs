@@ -104,18 +104,20 @@ where
     let mut look_over = tokio::time::interval(LOOK_OVER);
     let mut draining = false;
     loop {
+        // In this order: a response that is written once the drain began says `Connection: close`.
         tokio::select! {
+            biased;
+            () = endings.cut.cancelled() => return,
+            () = endings.drain.cancelled(), if !draining => {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
             result = connection.as_mut() => {
                 if let Err(error) = result {
                     tracing::debug!(peer = %address, error = %error, "connection ended");
                 }
                 return;
             }
-            () = endings.drain.cancelled(), if !draining => {
-                draining = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            () = endings.cut.cancelled() => return,
             _ = look_over.tick(), if protocol != Protocol::Http1 => {
                 if pace.is_stalled() {
                     tracing::debug!(peer = %address, "connection closed: a response was not taken within WRITE_TIMEOUT");
