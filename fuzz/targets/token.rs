@@ -1,4 +1,4 @@
-//! The preflight and the token parser, fed with any bearer.
+//! The preflight and the token parser, fed with any header and any claims in the compact form.
 #![no_main]
 
 use std::time::Duration;
@@ -6,9 +6,15 @@ use std::time::Duration;
 use admission::limits::{Limits, ReusableUses};
 use admission::ports::Moment;
 use admission::{Received, preflight, token};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bearer: &str| {
+fuzz_target!(|parts: (&str, &str, &[u8])| {
+    let (header, claims, signature) = parts;
+    let bearer = [header.as_bytes(), claims.as_bytes(), signature]
+        .map(|part| URL_SAFE_NO_PAD.encode(part))
+        .join(".");
     let request = http::Request::get("/v1")
         .header("x-caracal-resource", "resource://fuzz")
         .header("authorization", format!("Bearer {bearer}"));

@@ -1,8 +1,8 @@
 //! Where requests may go.
 
+use admission::binding::upstream_url::normalise_listed;
 use admission::limits::{EgressPolicy, OwnEndpoint, PrivateUpstreams};
 use admission::mode::Mode;
-use url::Host;
 
 use crate::endpoints::Endpoints;
 use crate::keys::gates as keys;
@@ -59,7 +59,7 @@ fn allowlist(reader: &mut Reader<'_>) -> Read<Vec<String>> {
     let entries = reader.list(&keys::UPSTREAM_HOST_ALLOWLIST)?;
     let hosts = entries
         .iter()
-        .map(|entry| host(entry).ok_or_else(|| not_a_host(entry)));
+        .map(|entry| normalise_listed(entry).map_err(|_| not_a_host(entry)));
     reader.judge(hosts.collect())
 }
 
@@ -68,23 +68,6 @@ fn not_a_host(entry: &str) -> Violation {
         name: keys::UPSTREAM_HOST_ALLOWLIST.name,
         value: Quoted::new(entry),
         expected: "exact host names, without scheme, port, path or wildcard".to_owned(),
-    }
-}
-
-/// A host in the guard's normal form: lower case, no trailing dot, A-labels; IPv6 literals without brackets.
-fn host(entry: &str) -> Option<String> {
-    if let Ok(address) = entry.parse::<std::net::Ipv6Addr>() {
-        return Some(address.to_string());
-    }
-    match Host::parse(entry).ok()? {
-        Host::Ipv6(address) => Some(address.to_string()),
-        Host::Ipv4(address) => Some(address.to_string()),
-        Host::Domain(name) => {
-            let name = name.strip_suffix('.').unwrap_or(&name);
-            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-            (name.chars().all(plain) && name.split('.').all(|label| !label.is_empty()))
-                .then(|| name.to_owned())
-        }
     }
 }
 
@@ -109,8 +92,11 @@ mod tests {
             ("a..b", None),
             (".example", None),
             ("user@host", None),
+            ("%61pi.example", None),
+            ("127.1", None),
+            ("fe80::1%eth0", None),
         ] {
-            assert_eq!(host(entry).as_deref(), expect, "{entry:?}");
+            assert_eq!(normalise_listed(entry).ok().as_deref(), expect, "{entry:?}");
         }
     }
 }

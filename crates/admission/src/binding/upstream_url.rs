@@ -4,7 +4,7 @@ mod host;
 
 use std::net::IpAddr;
 
-pub use host::normalise;
+pub use host::{normalise, normalise_listed};
 
 use super::allowlist;
 use crate::limits::{EgressPolicy, OwnEndpoint};

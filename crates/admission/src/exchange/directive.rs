@@ -90,9 +90,11 @@ pub async fn judge<'r, R>(
             let upstream = judge_upstream(&bound, &directive.url, bindings, policy, resolver)
                 .await
                 .map_err(refuse)?;
-            let host = upstream.url().host();
             let hosts = &directive.allowed_token_hosts;
-            if !hosts.is_empty() && !hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host)) {
+            let this = |entry: &String| {
+                upstream_url::normalise_listed(entry).is_ok_and(|host| host == upstream.url().host())
+            };
+            if !hosts.is_empty() && !hosts.iter().any(this) {
                 return Err(refuse((Denial::TokenHostNotAllowed, None)));
             }
             let metadata = DirectiveMetadata {

@@ -70,6 +70,8 @@ fn directive_token_hosts_must_hold_the_upstreams_host() {
         (json!([]), true),
         (json!(["api.example"]), true),
         (json!(["other.example", "API.Example"]), true),
+        (json!(["api.example."]), true),
+        (json!(["ａｐｉ．example"]), true),
         (json!(["other.example"]), false),
         (json!([""]), false),
         (json!(["example"]), false),
@@ -89,6 +91,27 @@ fn directive_token_hosts_must_hold_the_upstreams_host() {
         row.description,
         "provider credential not allowed for upstream host"
     );
+}
+
+#[test]
+fn directive_token_hosts_and_the_upstreams_host_have_one_normal_form() {
+    for (url, entries) in [
+        (
+            "https://bücher.example/",
+            &["bücher.example", "BÜCHER.Example.", "xn--bcher-kva.example"][..],
+        ),
+        (
+            "https://[2606:4700::1111]/",
+            &["2606:4700::1111", "[2606:4700:0::1111]"],
+        ),
+    ] {
+        for entry in entries {
+            let walked = walk(&json!({ "url": url, "allowed_token_hosts": [entry] }), |scene| {
+                scene.script.bound = Some(binding(url));
+            });
+            assert_eq!(walked.denial(), None, "{entry} is {url}");
+        }
+    }
 }
 
 #[test]

@@ -7,9 +7,10 @@ use crate::ports::Cause;
 
 /// The normal form of a host: lower case, no trailing dot, A-labels.
 ///
-/// An IPv4 address must be spelled in its canonical form: decimal, octal, hex and short
-/// spellings mean different things to different resolvers. An IPv6 literal has brackets and
-/// no zone id.
+/// A name is of letters, digits, `-` and `_`: what else a URL may hold there, each of its readers
+/// takes for something different. An IPv4 address must be spelled in its canonical form: decimal,
+/// octal, hex and short spellings mean different things to different resolvers. An IPv6 literal
+/// has brackets and no zone id.
 ///
 /// # Errors
 /// The cause.
@@ -28,10 +29,9 @@ pub fn normalise(host: &str) -> Result<(String, Option<IpAddr>), Cause> {
     let ascii = idna::domain_to_ascii_cow(host.as_bytes(), idna::AsciiDenyList::URL)
         .map_err(|_| Cause::new("malformed upstream host"))?;
     let name = ascii.strip_suffix('.').unwrap_or(&ascii);
-    if name.is_empty()
-        || name.len() > 253
-        || name.split('.').any(|label| label.is_empty() || label.len() > 63)
-    {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(plain);
+    if name.len() > 253 || !name.split('.').all(label) {
         return refuse("malformed upstream host");
     }
     if let Ok(address) = host.parse::<Ipv4Addr>() {
@@ -47,5 +47,17 @@ pub fn normalise(host: &str) -> Result<(String, Option<IpAddr>), Cause> {
         refuse("upstream host is a non-canonical IPv4 spelling")
     } else {
         Ok((name.to_owned(), None))
+    }
+}
+
+/// The normal form of a host in a list of permitted hosts, where an IPv6 address may do without
+/// its brackets.
+///
+/// # Errors
+/// The cause: the entry has a port, a wildcard or anything else beside a host.
+pub fn normalise_listed(entry: &str) -> Result<String, Cause> {
+    match entry.parse::<Ipv6Addr>() {
+        Ok(address) => Ok(address.to_string()),
+        Err(_) => normalise(entry).map(|(host, _)| host),
     }
 }
