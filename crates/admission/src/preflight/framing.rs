@@ -13,17 +13,16 @@ pub const RESOURCE: &str = "x-caracal-resource";
 const CLIENT_ID: &str = "x-caracal-client-id";
 /// Names that another hop may read although they were written with `_`
 /// (CGI-style servers map `-` to `_`; CVE-2025-64484).
-const RESERVED: [&str; 8] = [
+const RESERVED: [&str; 7] = [
     "content-length",
+    "http2-settings",
     "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
     "transfer-encoding",
+    "x-forwarded",
     "x-real-ip",
     "x-request-id",
 ];
-const RESERVED_PREFIXES: [&str; 2] = ["x-caracal-", "x-forwarded-"];
+const RESERVED_PREFIXES: [&str; 3] = ["proxy-", "x-caracal-", "x-forwarded-"];
 
 /// A head without ambiguity.
 pub struct Framed<'r> {

@@ -11,5 +11,6 @@ mod gates;
 mod order;
 mod permit;
 mod ports;
+mod reserved;
 mod scene;
 mod spent;

@@ -7,7 +7,7 @@ use super::wire::{Directive, authorization_or};
 use crate::ports::Cause;
 
 /// Names that carry the message or the gateway's own word, never a credential.
-const RESERVED: [&str; 18] = [
+const RESERVED: [&str; 21] = [
     "baggage",
     "connection",
     "content-encoding",
@@ -16,7 +16,9 @@ const RESERVED: [&str; 18] = [
     "expect",
     "forwarded",
     "host",
+    "http2-settings",
     "keep-alive",
+    "proxy",
     "te",
     "traceparent",
     "tracestate",
@@ -24,6 +26,7 @@ const RESERVED: [&str; 18] = [
     "transfer-encoding",
     "upgrade",
     "via",
+    "x-forwarded",
     "x-real-ip",
     "x-request-id",
 ];
@@ -160,7 +163,11 @@ fn scheme(text: String) -> Result<Option<String>, Cause> {
     }
 }
 
+/// Whether a name is reserved in any spelling: some servers read every character of a name that is
+/// no letter and no digit as the same one.
 fn is_reserved(name: &HeaderName) -> bool {
-    let name = name.as_str().replace('_', "-");
+    let name = name
+        .as_str()
+        .replace(|letter: char| !letter.is_ascii_alphanumeric(), "-");
     RESERVED.contains(&name.as_str()) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
