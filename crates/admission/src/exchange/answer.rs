@@ -13,6 +13,13 @@ use crate::refused::StsRefusal;
 
 /// Longest `error` and `error_description` that are passed on, in bytes.
 const MAX_WORDS: usize = 1024;
+/// What an STS that is well itself says with a server error: its policy or a provider failed. Any
+/// other word may be that of whatever answers in its place.
+const NOT_THE_STS: [&str; 3] = [
+    "http_request_failed",
+    "policy_eval_failed",
+    "provider_rate_limited",
+];
 /// How an STS says that the gateway's own signature is at fault.
 const GATEWAY_SIGNATURE: &str = "invalid gateway exchange signature";
 
@@ -96,11 +103,10 @@ fn read_failure(answer: &StsAnswer) -> NoGrant {
             )),
         };
     }
-    // A server error that names a policy or provider reason is an answer; one that does not is an outage.
     let available = answer.status < 500
         || words
             .as_ref()
-            .is_some_and(|words| !matches!(words.error.as_str(), "sts_unavailable" | "internal_error"));
+            .is_some_and(|words| NOT_THE_STS.contains(&words.error.as_str()));
     let sts = match words {
         Some(Failure {
             error,

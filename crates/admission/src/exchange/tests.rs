@@ -170,6 +170,10 @@ fn answer_refusals_pass_on_status_error_and_description_and_nothing_else() {
         (503, "sts_unavailable", "trusted time unavailable", ZoneFault),
         (500, "internal_error", "token issuance failed", ZoneFault),
         (599, "internal_error", "", ZoneFault),
+        // Of a standard STS, and of a proxy before it.
+        (500, "server_error", "", ZoneFault),
+        (503, "temporarily_unavailable", "", ZoneFault),
+        (502, "Bad Gateway", "no healthy upstream", ZoneFault),
     ] {
         let body = serde_json::json!({
             "error": error, "error_description": description, "requestId": "sts-1",
