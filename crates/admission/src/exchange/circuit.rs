@@ -98,7 +98,7 @@ impl Circuit {
         if state.zones.len() > state.forget_above.max(IDLE_ZONES) {
             state
                 .zones
-                .retain(|_, zone| zone.inflight > 0 || !zone.breaker.is_pristine());
+                .retain(|_, zone| zone.inflight > 0 || !zone.breaker.is_pristine(now.monotonic));
             state.forget_above = state.zones.len() * 2;
         }
         if !state.zones.contains_key(zone) {

@@ -113,9 +113,9 @@ impl Breaker {
         }
     }
 
-    /// Closed, and nothing counted that could matter.
-    pub(super) fn is_pristine(&self) -> bool {
-        matches!(self.state, State::Closed) && self.consecutive == 0
+    /// Closed, and no failure counted that could still matter.
+    pub(super) fn is_pristine(&self, now: Duration) -> bool {
+        matches!(self.state, State::Closed) && self.consecutive == 0 && self.recent(now).1 == 0
     }
 
     fn open(&mut self, now: Duration, jitter: Duration) -> bool {

@@ -144,6 +144,26 @@ fn circuit_forgets_idle_zones() {
     assert!(circuit.lock().zones.len() <= IDLE_ZONES + 1);
 }
 
+#[test]
+fn circuit_remembers_a_failing_zone_among_many_good_ones() {
+    let circuit = circuit(512);
+    let mut opened = 0;
+    for round in 0..20 {
+        for outcome in [Outcome::ZoneFault, Outcome::ZoneFault, Outcome::Success] {
+            match circuit.enter("a", at(round * 400)) {
+                Ok(slot) => slot.settle(outcome, at(round * 400)),
+                Err(_) => opened += 1,
+            }
+        }
+        // A last success says nothing about the failures before it.
+        for zone in 0..2 * IDLE_ZONES {
+            run(&circuit, &zone.to_string(), Outcome::Success, round * 400);
+        }
+    }
+    assert!(opened > 0, "two calls of three failed");
+    assert!(circuit.lock().zones.len() <= IDLE_ZONES + 2);
+}
+
 proptest! {
     /// Whatever the order of events, nothing stays in flight and a circuit that is left alone
     /// for 12 s lets a call through.
