@@ -139,7 +139,11 @@ fn classify_v6(address: Ipv6Addr) -> Reach {
     let outer = match address.segments() {
         // Unspecified; the deprecated compatible form is judged by what it embeds.
         [0, 0, 0, 0, 0, 0, 0, 0] => Reach::Never,
-        [0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x254] => Reach::Never,
+        // Metadata and credentials over IPv6: of Amazon (instances, pods), Google and Oracle.
+        [0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x254 | 0x23] | [0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x254] => {
+            Reach::Never
+        }
+        [0xfd00, 0x00c1, 0, 0, 0, 0, 0xa9fe, 0xa9fe] => Reach::Never,
         // Discard-only and dummy, documentation, benchmarking and ORCHID prefixes.
         [0x0100, 0, 0, 0 | 1, ..] | [0x2001, 0x0db8, ..] | [0x2001, 0x0002, 0, ..] => Reach::Never,
         [0x2001, 0x0010..=0x002f, ..] | [0x3fff, 0x0000..=0x0fff, ..] | [0x5f00, ..] => Reach::Never,
