@@ -1,5 +1,5 @@
 //! Gate 6, second half: the claims, parsed once and strictly (RFC 7519 §4).
-//!
+
 mod read;
 
 use std::borrow::Cow;

@@ -8,17 +8,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::VerifyingKey;
 
-/// Largest document in bytes.
-pub const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
 /// Most keys that are kept of one document; a zone publishes one or two.
 const MAX_KEYS: usize = 16;
 
 /// Why a document is no key set. The keys that are already there stay in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JwksError {
-    /// Longer than [`MAX_DOCUMENT_BYTES`].
-    #[error("JWKS document larger than 256 KiB")]
-    Oversized,
     /// Not a JSON object with an array `keys`.
     #[error("JWKS document is not a JSON key set")]
     Malformed,
@@ -55,14 +50,11 @@ struct Jwk {
     d: Option<serde::de::IgnoredAny>,
 }
 
-/// Parses a document. Keys of other kinds are skipped.
+/// Parses a document, whose length is that of an answer of the STS. Keys of other kinds are skipped.
 ///
 /// # Errors
 /// [`JwksError`]; a document without a single usable key is an error.
 pub fn parse(document: &[u8]) -> Result<HashMap<String, Arc<VerifyingKey>>, JwksError> {
-    if document.len() > MAX_DOCUMENT_BYTES {
-        return Err(JwksError::Oversized);
-    }
     // A JSON array would fill the members by position, here and in each key.
     if !document.trim_ascii_start().starts_with(b"{") {
         return Err(JwksError::Malformed);
@@ -164,11 +156,5 @@ mod tests {
                 "{document}"
             );
         }
-        let oversized = format!(
-            r#"{{"keys":[{}],"pad":"{}"}}"#,
-            key(""),
-            "x".repeat(MAX_DOCUMENT_BYTES)
-        );
-        assert!(matches!(parse(oversized.as_bytes()), Err(JwksError::Oversized)));
     }
 }
