@@ -162,6 +162,10 @@ fn secret_files_that_cannot_be_used_are_violations() {
             "AUDIT_HMAC_KEY_FILE: the file it names cannot be read: file too large",
         ),
         (
+            files.write("x", "").with_file_name(""),
+            "AUDIT_HMAC_KEY_FILE: the file it names cannot be read: is a directory",
+        ),
+        (
             files.write("x", "").with_file_name("missing"),
             "AUDIT_HMAC_KEY_FILE: the file it names cannot be read: entity not found",
         ),
