@@ -9,14 +9,15 @@ pub use address::JudgedAddress;
 pub use lookup::{Bound, resolve};
 pub use upstream_url::UpstreamUrl;
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::limits::{EgressPolicy, OwnEndpoint};
 use crate::ports::{Cause, Resolver};
 
 /// One binding: in its zone, this resource is served by this upstream and exchanged under
-/// this application.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// this application. Its URL may hold a key, so `Debug` leaves it out.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Binding {
     /// The zone.
     pub zone_id: String,
@@ -26,6 +27,16 @@ pub struct Binding {
     pub application: Application,
     /// The upstream URL as it stands in the database, not judged yet.
     pub upstream_url: String,
+}
+
+impl fmt::Debug for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Binding")
+            .field("zone_id", &self.zone_id)
+            .field("resource", &self.resource)
+            .field("application", &self.application)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The application id of an exchange.

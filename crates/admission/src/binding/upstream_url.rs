@@ -2,6 +2,7 @@
 
 mod host;
 
+use std::fmt;
 use std::net::IpAddr;
 
 pub use host::{normalise, normalise_listed};
@@ -45,14 +46,21 @@ pub struct Origin {
     pub port: u16,
 }
 
-/// A URL that the guard let pass. Only [`judge`] makes one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A URL that the guard let pass. Only [`judge`] makes one. Its path and query may hold a key, so
+/// `Debug` shows the origin alone.
+#[derive(Clone, PartialEq, Eq)]
 pub struct UpstreamUrl {
     origin: Origin,
     literal: Option<IpAddr>,
     raw: String,
     /// Set where the host as written is not ASCII.
     ascii: Option<String>,
+}
+
+impl fmt::Debug for UpstreamUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("UpstreamUrl").field(&self.origin).finish()
+    }
 }
 
 impl UpstreamUrl {

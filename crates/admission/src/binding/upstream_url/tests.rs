@@ -280,3 +280,18 @@ fn upstream_url_with_an_international_host_is_dialled_in_ascii() {
     );
     assert!(judge("https://api.example/ü", &policy).is_err());
 }
+
+#[test]
+fn upstream_url_with_a_key_in_it_is_never_printed() {
+    let raw = "https://bücher.example/hooks/s3cret?key=s3cret";
+    let url = judge(raw, &policy(&[])).unwrap();
+    let binding = crate::binding::Binding {
+        zone_id: "zone-1".to_owned(),
+        resource: "resource://r".to_owned(),
+        application: crate::binding::Application::FromToken,
+        upstream_url: raw.to_owned(),
+    };
+    let printed = format!("{url:?} {binding:?}");
+    assert!(printed.contains("xn--bcher-kva.example") && printed.contains("resource://r"));
+    assert!(!printed.contains("s3cret"), "{printed}");
+}
