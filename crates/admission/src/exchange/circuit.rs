@@ -101,12 +101,7 @@ impl Circuit {
                 .retain(|_, zone| zone.inflight > 0 || !zone.breaker.is_pristine(now.monotonic));
             state.forget_above = state.zones.len() * 2;
         }
-        if !state.zones.contains_key(zone) {
-            state.zones.insert(zone.to_owned(), Zone::default());
-        }
-        let Some(entry) = state.zones.get_mut(zone) else {
-            return Err(Denial::ExchangesFull);
-        };
+        let entry = state.zones.entry(zone.to_owned()).or_default();
         if entry.inflight >= self.limits.max_inflight.div_ceil(2) {
             return Err(Denial::ExchangesFull);
         }
