@@ -8,6 +8,7 @@ pub use server::PrivatePostgres;
 
 use crate::environment;
 use crate::random;
+use crate::wait::PATIENCE;
 use tokio::task::JoinSet;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls, Row};
@@ -251,11 +252,7 @@ impl Drop for Database {
                 .enable_all()
                 .build()
                 .ok()?;
-            runtime.block_on(async {
-                tokio::time::timeout(std::time::Duration::from_secs(5), drop_all)
-                    .await
-                    .ok()
-            })
+            runtime.block_on(async { tokio::time::timeout(PATIENCE, drop_all).await.ok() })
         });
         let _ = thread.join();
     }

@@ -5,7 +5,8 @@ use crate::ports::{self, Reserved};
 use crate::process::Process;
 use crate::random;
 use crate::tls::{Ca, Identity};
-use crate::wait::until;
+use crate::wait::{PATIENCE, until};
+use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 use rustix::process::Signal;
 use std::fmt::Write as _;
@@ -198,8 +199,12 @@ impl SharedRedis {
 
 async fn connect(url: &str) -> MultiplexedConnection {
     let client = redis::Client::open(url).expect("the URL of a Redis server");
+    // The library's own limits, half a second for an answer, are for a server that is not busy.
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(PATIENCE))
+        .set_response_timeout(Some(PATIENCE));
     client
-        .get_multiplexed_async_connection()
+        .get_multiplexed_async_connection_with_config(&config)
         .await
         .expect("a connection to Redis")
 }

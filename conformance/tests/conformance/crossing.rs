@@ -3,5 +3,7 @@
 mod answer;
 mod body;
 mod request;
+mod unread;
+mod untaken;
 
 pub(crate) use request::resource_at;

@@ -21,7 +21,7 @@ async fn world(upstream: &HandUpstream) -> World {
             stack.accept_session_mandates = true;
             stack.resources.push(resource_at(HAND, place));
         })
-        .env("UPSTREAM_TIMEOUT", "1s")
+        .env("UPSTREAM_TIMEOUT", "4s")
         .start()
         .await
 }

@@ -46,7 +46,6 @@ async fn leaks_no_sink_holds_a_planted_secret_after_good_and_bad_requests() {
             stack.resources.push(hand);
         })
         .env("METRICS_BEARER", metrics_bearer)
-        .env("UPSTREAM_TIMEOUT", "1s")
         .start()
         .await;
     planted.push(("provider", "planted-provider".into()));
@@ -225,7 +224,10 @@ fn files_below(directory: &Path, sinks: &mut Vec<(String, String)>) {
         if path.is_dir() {
             files_below(&path, sinks);
         } else {
-            let bytes = std::fs::read(&path).expect("a file");
+            // The spool drops what has been delivered.
+            let Ok(bytes) = std::fs::read(&path) else {
+                continue;
+            };
             sinks.push((
                 path.display().to_string(),
                 String::from_utf8_lossy(&bytes).into_owned(),

@@ -17,8 +17,8 @@ async fn lifecycle_sigterm_drains_requests_streams_and_evidence_then_exits_0() {
     let place = Target::Url(upstream.url());
     let mut world = World::builder()
         .stack(|stack| stack.resources.push(resource_at(HAND, place)))
-        .env("DRAIN_DELAY", "2s")
-        .env("SHUTDOWN_GRACE", "5s")
+        .env("DRAIN_DELAY", "5s")
+        .env("SHUTDOWN_GRACE", "8s")
         .start()
         .await;
     let mut report = Report::default();

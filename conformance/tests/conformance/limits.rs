@@ -5,7 +5,6 @@ use crate::report::{Report, refusal};
 use crate::wire::{ask, head, head_with};
 use crate::world::{NONE, World};
 use std::net::SocketAddr;
-use std::time::Duration;
 use testkit::http::{self, Connection, Rest};
 use testkit::wait::{PATIENCE, until};
 use tokio::net::TcpStream;
@@ -38,10 +37,7 @@ async fn limits_of_a_head_are_refused_with_431_and_nothing_is_dispatched() {
         report.equal(case, response.header("connection"), Some("close"));
         report.holds(
             case,
-            matches!(
-                client.rest(Duration::from_secs(5)).await,
-                Rest::Closed | Rest::Reset
-            ),
+            matches!(client.rest(PATIENCE).await, Rest::Closed | Rest::Reset),
         );
     }
     let long = format!("/{}", "x".repeat(17 * 1024));

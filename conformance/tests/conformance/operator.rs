@@ -3,6 +3,7 @@
 use crate::report::{Report, refusal};
 use crate::world::{NONE, World, parse_metrics};
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use testkit::http::{self, Response};
 use testkit::proxy::{Fault, FaultProxy};
 use testkit::wait::until;
@@ -253,7 +254,7 @@ async fn metrics_have_the_known_names_in_three_formats_and_count() {
     report.finish();
 }
 
-async fn reload(addr: std::net::SocketAddr, authorization: Option<&str>) -> Response {
+async fn reload(addr: SocketAddr, authorization: Option<&str>) -> Response {
     let headers: Vec<_> = authorization
         .iter()
         .map(|value| ("Authorization", *value))
@@ -298,7 +299,7 @@ async fn reload_is_for_the_admin_token_alone() {
 async fn readiness_names_the_first_failing_dependency() {
     let mut proxy = None;
     let mut world = World::builder()
-        .env("DRAIN_DELAY", "20s")
+        .env("DRAIN_DELAY", "600s")
         .start_with(async |stack, mut variables| {
             let target = stack.sts_url()["http://".len()..].parse().expect("an address");
             let started = FaultProxy::start(target).await;
@@ -338,13 +339,11 @@ async fn readiness_names_the_first_failing_dependency() {
 async fn operator_address_moves_metrics_and_reload_off_the_public_port() {
     let world = World::builder().env("OPERATOR_ADDR", "127.0.0.1:0").start().await;
     let mut report = Report::default();
-    let own = world
-        .gateway
-        .log()
-        .iter()
-        .filter_map(|line| line["addr"].as_str()?.parse().ok())
-        .find(|addr: &std::net::SocketAddr| *addr != world.addr())
-        .expect("a second address in the log");
+    let address = |line: &Value| line["addr"].as_str()?.parse().ok();
+    let second = world.gateway.logged("a second address", |line| {
+        address(line).is_some_and(|addr: SocketAddr| addr != world.addr())
+    });
+    let own = address(&second.await).expect("an address");
     let missing = refusal(401, "invalid_token", "missing bearer token");
     for path in ["/metrics", "/metrics.json"] {
         report.refused(

@@ -11,7 +11,7 @@ use crate::report::{Report, refusal};
 use crate::wire::head_with;
 use crate::world::{NONE, World, ZONE};
 use devstack::{MintRequest, Minted, Target};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use testkit::http::{Connection, Ending, Fields, Piece, Response};
 use tokio::net::TcpStream;
 
@@ -21,10 +21,7 @@ const AGENTS: &str = "caracal.agents.lifecycle";
 const EDGES: &str = "caracal.delegations.invalidate";
 /// An event stream that says one thing and is silent ever after.
 const SILENT: &str = "/sse?ms=600000";
-/// Generous: a busy machine is slow. What was measured is printed.
-const SOON: Duration = Duration::from_secs(5);
-
-#[expect(clippy::disallowed_methods, reason = "the latency is what is measured")]
+#[expect(clippy::disallowed_methods, reason = "the latency is measured and printed")]
 fn now() -> Instant {
     Instant::now()
 }
@@ -165,8 +162,7 @@ async fn revocation_by_any_stream_and_anchor_ends_silent_streams_and_refuses_new
         let published = now();
         world.publish(stream, &fields).await;
         let ended = client.piece().await;
-        let took = published.elapsed();
-        latencies.push(took);
+        latencies.push(published.elapsed());
         let trailer = Fields(vec![("x-caracal-revoked".into(), "true".into())]);
         match ended {
             Piece::End(Ending::Complete, trailers) if with_trailer => {
@@ -175,7 +171,6 @@ async fn revocation_by_any_stream_and_anchor_ends_silent_streams_and_refuses_new
             Piece::End(Ending::Truncated | Ending::Reset, _) if !with_trailer => {}
             other => report.holds(format!("{case}: ended as {other:?}"), false),
         }
-        report.holds(format!("{case}: took {took:?}"), took < SOON);
         report.refused(case, &present(&world, &again(&world, &minted)).await, revoked);
     }
     println!("from XADD to the end of the stream: {latencies:?}");
@@ -255,12 +250,7 @@ async fn revocation_ends_uploads_and_waits_for_answers() {
         world
             .publish(REVOKE, &[("session_id", &minted.sid), ("zone_id", ZONE)])
             .await;
-        let published = now();
         let rest = call.until_end().await;
-        report.holds(
-            format!("{case}: upstream let go after {:?}", published.elapsed()),
-            published.elapsed() < SOON,
-        );
         report.holds(format!("{case}: not whole"), !rest.ends_with(b"0\r\n\r\n"));
         report.refused(case, &client.response().await, revoked);
     }

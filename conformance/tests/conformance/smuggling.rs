@@ -6,11 +6,8 @@ mod names;
 use crate::report::Report;
 use crate::wire::{ask, head, head_with};
 use crate::world::{NONE, World};
-use std::time::Duration;
 use testkit::http::{Connection, Rest};
-
-/// How long a second answer, if there is one, may take.
-const MOMENT: Duration = Duration::from_secs(5);
+use testkit::wait::PATIENCE;
 
 /// The request that must never be seen, in an ambiguous message's body.
 fn smuggled(world: &World) -> String {
@@ -191,7 +188,7 @@ async fn refused(world: &World, report: &mut Report, case: &str, text: String) {
             while let testkit::http::Piece::Data(_) = client.piece().await {}
             // A method that is not proxied leaves a message whose end is known.
             if head.status != 405 {
-                let rest = client.rest(MOMENT).await;
+                let rest = client.rest(PATIENCE).await;
                 report.holds(
                     format!("{case}: {rest:?} after the refusal"),
                     matches!(rest, Rest::Closed | Rest::Reset),
@@ -236,7 +233,7 @@ async fn smuggling_length_beside_chunks_is_one_request_and_the_last_of_its_conne
             format!("{case}: {}", response.status()),
             matches!(response.status(), 200 | 400),
         );
-        let rest = client.rest(MOMENT).await;
+        let rest = client.rest(PATIENCE).await;
         report.holds(
             format!("{case}: {rest:?}"),
             matches!(rest, Rest::Closed | Rest::Reset),

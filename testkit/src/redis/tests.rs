@@ -1,11 +1,18 @@
 use super::{PrivateRedis, SharedRedis};
 use crate::tls::Ca;
+use crate::wait::PATIENCE;
 use std::time::Duration;
 
 async fn ping(url: &str, within: Duration) -> Option<String> {
     let client = redis::Client::open(url).unwrap();
+    let config = redis::AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(within))
+        .set_response_timeout(Some(within));
     let ask = async {
-        let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+        let mut connection = client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
+            .ok()?;
         redis::cmd("PING")
             .query_async::<String>(&mut connection)
             .await
@@ -26,7 +33,7 @@ async fn private_server_is_empty_again_after_a_restart_on_the_same_port() {
         .unwrap();
     let port = server.port();
     server.kill().await;
-    assert_eq!(ping(&server.url(), Duration::from_secs(5)).await, None);
+    assert_eq!(ping(&server.url(), PATIENCE).await, None);
     server.restart().await;
     assert_eq!(server.port(), port);
     let kept: Option<i64> = redis::cmd("GET")
@@ -43,10 +50,7 @@ async fn paused_server_does_not_answer_until_it_is_resumed() {
     server.pause();
     assert_eq!(ping(&server.url(), Duration::from_millis(200)).await, None);
     server.resume();
-    assert_eq!(
-        ping(&server.url(), Duration::from_secs(10)).await.as_deref(),
-        Some("PONG")
-    );
+    assert_eq!(ping(&server.url(), PATIENCE).await.as_deref(), Some("PONG"));
 }
 
 #[tokio::test]
@@ -54,7 +58,7 @@ async fn tls_server_refuses_plain_text_and_answers_through_tls() {
     let ca = Ca::new();
     let server = PrivateRedis::start_tls(&ca, false).await;
     let plain = server.url().replace("rediss:", "redis:");
-    assert_eq!(ping(&plain, Duration::from_secs(5)).await, None);
+    assert_eq!(ping(&plain, PATIENCE).await, None);
     let mut stream = ca
         .connect(([127, 0, 0, 1], server.port()).into(), "localhost")
         .await;

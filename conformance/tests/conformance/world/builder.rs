@@ -14,6 +14,15 @@ use testkit::postgres::{Database, Layout};
 use testkit::redis::PrivateRedis;
 use testkit::wait::until;
 
+/// Time limits that a busy machine does not cross, shorter than a test's own patience, so that what hangs is refused
+/// by the gateway. A test of a limit sets that limit itself.
+const UNHURRIED: [(&str, &str); 4] = [
+    ("READ_HEADER_TIMEOUT", "15s"),
+    ("REDIS_DIAL_TIMEOUT", "15s"),
+    ("REPLAY_TIMEOUT", "15s"),
+    ("STS_TIMEOUT", "15s"),
+];
+
 /// The environment of a gateway, from which further ones can be started.
 pub(super) struct Recipe {
     variables: BTreeMap<String, String>,
@@ -129,6 +138,7 @@ impl Builder {
         publish_beside(&stack, &rogue).await;
         let mut variables = surroundings(&stack, &database, &redis);
         variables.extend(posture(self.production));
+        variables.extend(UNHURRIED.map(|(name, value)| (name.to_owned(), value.to_owned())));
         variables = arrange(&stack, variables).await;
         variables.extend(self.environment);
         let recipe = Recipe {

@@ -4,6 +4,7 @@ use super::World;
 use super::signing::hmac_sha256_hex;
 use redis::streams::StreamRangeReply;
 use serde_json::Value;
+use std::collections::HashSet;
 use testkit::wait::until;
 
 /// An event whose signature holds.
@@ -35,7 +36,8 @@ impl Event {
 }
 
 impl World {
-    /// Every audit event in the stream so far, oldest first.
+    /// Every audit event in the stream so far, oldest first. Delivery is at least once: a copy, which has the same
+    /// bytes, is left out.
     ///
     /// # Panics
     /// When one does not have the three fields `id`, `data`, `sig`, or its signature does not hold.
@@ -65,7 +67,10 @@ impl World {
                 json,
             }
         };
-        entries.ids.into_iter().map(event).collect()
+        let mut seen = HashSet::new();
+        let mut events: Vec<_> = entries.ids.into_iter().map(event).collect();
+        events.retain(|event: &Event| seen.insert(event.data.clone()));
+        events
     }
 
     /// The events of one request, once there are `count` of them.
