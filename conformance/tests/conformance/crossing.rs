@@ -3,7 +3,5 @@
 mod answer;
 mod body;
 mod request;
-mod unread;
-mod untaken;
 
 pub(crate) use request::resource_at;
