@@ -16,8 +16,8 @@ use tokio::time::timeout;
 
 use crate::commands::request::{self, Answer, Ended};
 
-/// How long any answer may take. Far more than any does, far less than the demo may.
-pub(super) const WITHIN: Duration = Duration::from_secs(2);
+/// How long any answer may take: far more than any does, on a busy machine too.
+pub(super) const WITHIN: Duration = Duration::from_secs(10);
 /// The longest answer that is read, in bytes.
 const LONGEST: usize = 256 * 1024;
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
+use testkit::wait::PATIENCE;
 
 use super::{ask, configured, operator, readiness, text};
 use crate::operator::Operator;
@@ -82,7 +83,14 @@ async fn ready_names_the_first_failing_reason() {
 
 #[tokio::test]
 async fn a_dependency_that_does_not_answer_costs_no_more_than_its_budget() {
-    let stuck = || -> Probe { Box::new(|| Box::pin(std::future::pending())) };
+    let asked = Arc::new(AtomicU64::new(0));
+    let stuck = || -> Probe {
+        let asked = Arc::clone(&asked);
+        Box::new(move || {
+            asked.fetch_add(1, Ordering::Relaxed);
+            Box::pin(std::future::pending())
+        })
+    };
     let operator = Operator {
         readiness: Readiness {
             redis: stuck(),
@@ -91,10 +99,10 @@ async fn a_dependency_that_does_not_answer_costs_no_more_than_its_budget() {
         },
         ..operator(configured(&[]))
     };
-    let response = ask(&operator, "GET", "/ready", &[]);
-    let response = tokio::time::timeout(Duration::from_secs(2), response)
-        .await
-        .unwrap();
+    let mut response = std::pin::pin!(ask(&operator, "GET", "/ready", &[]));
+    assert!(futures_util::poll!(response.as_mut()).is_pending());
+    assert_eq!(asked.load(Ordering::Relaxed), 2, "one budget for both");
+    let response = tokio::time::timeout(PATIENCE, response).await.unwrap();
     let json: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
     assert_eq!(json["reason"], "redis_unreachable");
     assert_eq!(
