@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use admission::Denial;
-use http::{Request, Response};
+use http::header::{CONNECTION, HeaderValue};
+use http::request::Parts;
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 
 use crate::ids;
-use crate::ingress::capacity::Capacity;
+use crate::ingress::capacity::{Capacity, RequestPlace};
 use crate::ingress::connection::Peer;
+use crate::ingress::pace::InFlight;
 use crate::ingress::target;
+use crate::ingress::upload::Upload;
 use crate::operator::{Door, Operator};
 use crate::proxy::{Arrival, Proxy};
 use crate::refusal;
@@ -31,16 +35,35 @@ impl Front {
     /// Answers one request. The request stays in flight until its answer is written.
     pub async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
         let in_flight = peer.pace.request(request.version());
-        let own_id = ids::fresh();
-        let request_id = ids::request_id(request.headers(), &own_id);
+        let version = request.version();
         let (head, body) = request.into_parts();
+        let upload = Upload::new(&head, body);
+        let (mut response, place) = self.answer_head(head, &upload, &peer, &in_flight).await;
+        if version <= Version::HTTP_11 && response.body().is_decided() && !upload.settle().await {
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
+            in_flight.leaves_unread();
+        }
+        response.map(|body| body.holding(in_flight, place))
+    }
+
+    async fn answer_head(
+        &self,
+        head: Parts,
+        upload: &Arc<Upload>,
+        peer: &Peer,
+        in_flight: &InFlight,
+    ) -> (Response<Body>, Option<RequestPlace>) {
+        let own_id = ids::fresh();
+        let request_id = ids::request_id(&head.headers, &own_id);
         if let Some(endpoint) = self.operator.route(self.door, &head) {
             let response = self.operator.answer(endpoint, &head, &request_id).await;
-            return response.map(|bytes| Body::full(bytes).holding(in_flight, None));
+            return (response.map(Body::full), None);
         }
         let Some(proxy) = &self.proxy else {
             let answer = refusal::answer(Denial::BadTarget, None, &request_id, head.version);
-            return answer.map(|body| body.holding(in_flight, None));
+            return (answer, None);
         };
         let place = self.capacity.request();
         let refusal = match &place {
@@ -52,12 +75,13 @@ impl Front {
             scheme: peer.scheme,
             request_id: &request_id,
             own_id,
-            in_flight: &in_flight,
+            in_flight,
+            upload,
         };
         let response = match refusal {
             Some(denial) => proxy.refuse(&head, &arrival, denial),
-            None => proxy.run(head, body, arrival).await,
+            None => proxy.run(head, arrival).await,
         };
-        response.map(|body| body.holding(in_flight, place.ok()))
+        (response, place.ok())
     }
 }

@@ -4,6 +4,7 @@ pub mod capacity;
 pub mod connection;
 pub mod listener;
 pub mod pace;
+mod streams;
 pub mod target;
 pub mod tls;
 pub mod upload;

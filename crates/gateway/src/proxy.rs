@@ -12,14 +12,13 @@ use admission::{Admission, Denial, Permit, Received, Refused};
 use forwarding::{Base, Crossing, Outbound, Scheme, TrustedProxies};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Request, Response, request};
-use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 
 use crate::account::{Account, Accounts};
 use crate::clock;
 use crate::ids;
 use crate::ingress::pace::InFlight;
-use crate::ingress::upload::{BodyTime, UploadBody};
+use crate::ingress::upload::{BodyTime, Upload, UploadBody};
 use crate::refusal;
 use crate::relay::{Body, RelayLimits, Relayed};
 use crate::upstream::{Answer, Upstream};
@@ -76,14 +75,16 @@ pub struct Arrival<'a> {
     pub own_id: evidence::Uuid,
     /// The request on its connection.
     pub in_flight: &'a InFlight,
+    /// The request's body.
+    pub upload: &'a Arc<Upload>,
 }
 
 impl Proxy {
     /// Runs one request.
-    pub async fn run(&self, head: request::Parts, body: Incoming, arrival: Arrival<'_>) -> Response<Body> {
+    pub async fn run(&self, head: request::Parts, arrival: Arrival<'_>) -> Response<Body> {
         let version = head.version;
         let mut account = self.open(&head, &arrival);
-        match self.cross(head, body, &arrival, &mut account).await {
+        match self.cross(head, &arrival, &mut account).await {
             Ok((answer, crossed)) => self.relay(answer, crossed, &arrival, account),
             Err(refused) => {
                 account.refused(&refused);
@@ -114,7 +115,6 @@ impl Proxy {
     async fn cross(
         &self,
         head: request::Parts,
-        body: Incoming,
         arrival: &Arrival<'_>,
         account: &mut Account,
     ) -> Result<(Answer, Crossed), Refused> {
@@ -149,10 +149,10 @@ impl Proxy {
         };
         let limit = self.admission.limits.max_request_bytes;
         let watch = Arc::clone(&permit.parts().watch);
-        let (body, upload) = UploadBody::new(body, limit, time, watch, trailers);
+        let body = UploadBody::new(Arc::clone(arrival.upload), limit, time, watch, trailers);
         let answer = self
             .upstream
-            .send(permit, Request::from_parts(head, body), &upload, account)
+            .send(permit, Request::from_parts(head, body), arrival.upload, account)
             .await?;
         Ok((
             answer,
@@ -225,6 +225,7 @@ impl Proxy {
         };
         let relayed = Relayed::new(
             body,
+            Arc::clone(arrival.upload),
             watch,
             limits,
             inbound.carries_trailers,

@@ -67,12 +67,9 @@ pub fn answer(
         }
         _ => {}
     }
-    // What follows an unread or untrustworthy message on the same connection is not a request.
-    let unread = matches!(
-        denial,
-        Denial::BodyTooLarge | Denial::RequestTimeout | Denial::BadTarget | Denial::AmbiguousHeaders
-    );
-    if unread && version <= Version::HTTP_11 {
+    // What follows an untrustworthy message on the same connection is not a request.
+    let untrustworthy = matches!(denial, Denial::BadTarget | Denial::AmbiguousHeaders);
+    if untrustworthy && version <= Version::HTTP_11 {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response

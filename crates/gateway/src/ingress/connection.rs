@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::pace::{Pace, PaceLimits, Paced};
+use super::streams::Streams;
 use crate::front::Front;
 
 /// Most bytes of a request head, and of an HTTP/2 header list.
@@ -23,6 +24,8 @@ pub const MAX_HEAD_BYTES: usize = 16 * 1024;
 const H2_STREAMS: u32 = 100;
 const H2_STREAM_WINDOW: u32 = 64 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Most bytes of a response that wait in the library for a client that does not take them.
+const H2_SEND_BUFFER: usize = 64 * 1024;
 /// Bounds on streams that were reset before anything was done for them (CVE-2023-44487, CVE-2025-8671).
 const H2_PENDING_RESETS: usize = 20;
 const H2_LOCAL_RESETS: usize = 128;
@@ -43,7 +46,7 @@ pub enum Protocol {
 }
 
 /// What is known of a connection.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Peer {
     /// The other end.
     pub address: SocketAddr,
@@ -128,16 +131,6 @@ where
     }
 }
 
-/// Runs the streams of HTTP/2 connections under the supervisor's eye.
-#[derive(Clone)]
-struct Streams(TaskTracker);
-
-impl<F: Future<Output: Send + 'static> + Send + 'static> hyper::rt::Executor<F> for Streams {
-    fn execute(&self, stream: F) {
-        self.0.spawn(stream);
-    }
-}
-
 fn builder(protocol: Protocol, streams: TaskTracker) -> auto::Builder<Streams> {
     let mut builder = auto::Builder::new(Streams(streams));
     builder
@@ -153,6 +146,7 @@ fn builder(protocol: Protocol, streams: TaskTracker) -> auto::Builder<Streams> {
         .max_concurrent_streams(H2_STREAMS)
         .initial_stream_window_size(H2_STREAM_WINDOW)
         .initial_connection_window_size(H2_CONNECTION_WINDOW)
+        .max_send_buf_size(H2_SEND_BUFFER)
         .max_header_list_size(MAX_HEAD_BYTES as u32)
         .max_pending_accept_reset_streams(H2_PENDING_RESETS)
         .max_local_error_reset_streams(H2_LOCAL_RESETS)

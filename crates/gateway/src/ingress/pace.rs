@@ -6,17 +6,19 @@
 //! write that makes no progress and for a fixed-length response as a whole. Alarms are armed
 //! lazily: a connection that keeps the pace sets no timer per request.
 
-use std::io;
-use std::pin::Pin;
+mod alarm;
+mod paced;
+
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
+use admission::ports::{BoxFuture, Watch};
 
+use super::streams;
 use crate::clock;
+pub use alarm::Alarm;
+pub use paced::Paced;
 
 /// The limits, from the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +37,6 @@ const HEAD: u8 = 1;
 const BUSY: u8 = 2;
 
 /// The state of a connection's pace, shared by its stream and its requests.
-#[derive(Debug)]
 pub struct Pace {
     limits: PaceLimits,
     start: Instant,
@@ -49,15 +50,20 @@ pub struct Pace {
     multiplexed: AtomicBool,
     /// The responses under way on a multiplexed connection.
     deliveries: Mutex<Vec<Arc<Delivery>>>,
+    /// What the response on any other connection rests on.
+    authority: Mutex<Option<Arc<dyn Watch>>>,
+    /// A request is left that nobody reads to its end.
+    unread: AtomicBool,
 }
 
 /// How far a response on a multiplexed connection is taken. A stream whose window is closed
 /// stalls without the connection's writes stalling, and without its body being polled.
 #[derive(Debug, Default)]
 struct Delivery {
-    /// When the last piece was handed over, in nanoseconds since the start; 0 while the next
-    /// one is waited for.
-    handed_over: AtomicU64,
+    /// How many pieces were handed over and are not taken.
+    pieces: AtomicUsize,
+    /// When this last changed, in nanoseconds since the start.
+    moved: AtomicU64,
     /// When a fixed-length response must have been taken; 0 for none.
     take_by: AtomicU64,
 }
@@ -75,6 +81,8 @@ impl Pace {
             write_by: AtomicU64::new(0),
             multiplexed: AtomicBool::new(multiplexed),
             deliveries: Mutex::default(),
+            authority: Mutex::default(),
+            unread: AtomicBool::new(false),
         })
     }
 
@@ -82,6 +90,7 @@ impl Pace {
     #[must_use]
     pub fn request(self: &Arc<Self>, version: http::Version) -> InFlight {
         self.requests.fetch_add(1, Ordering::AcqRel);
+        self.unread.store(false, Ordering::Release);
         let head = match self.phase.swap(BUSY, Ordering::AcqRel) {
             HEAD => self
                 .elapsed()
@@ -107,10 +116,20 @@ impl Pace {
         let now = nanos(self.elapsed());
         let limit = nanos(self.limits.write);
         self.deliveries().iter().any(|delivery| {
-            let handed_over = delivery.handed_over.load(Ordering::Acquire);
+            let waits = delivery.pieces.load(Ordering::Acquire) > 0;
+            let moved = delivery.moved.load(Ordering::Acquire);
             let take_by = delivery.take_by.load(Ordering::Acquire);
-            (handed_over != 0 && now.saturating_sub(handed_over) > limit) || (take_by != 0 && now > take_by)
+            (waits && now.saturating_sub(moved) > limit) || (take_by != 0 && now > take_by)
         })
+    }
+
+    /// Completes when the authority of the response under way is revoked.
+    fn revoked(&self) -> Option<BoxFuture<'static, ()>> {
+        self.authority().as_ref().map(|watch| watch.revoked())
+    }
+
+    fn authority(&self) -> MutexGuard<'_, Option<Arc<dyn Watch>>> {
+        self.authority.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn deliveries(&self) -> MutexGuard<'_, Vec<Arc<Delivery>>> {
@@ -149,7 +168,6 @@ impl Pace {
 }
 
 /// One request in flight on a connection.
-#[derive(Debug)]
 pub struct InFlight {
     pace: Arc<Pace>,
     head: Duration,
@@ -172,19 +190,46 @@ impl InFlight {
         }
     }
 
+    /// Whether the connection carries other requests at the same time.
+    #[must_use]
+    pub fn is_multiplexed(&self) -> bool {
+        self.delivery.is_some()
+    }
+
     /// A piece of the response is handed over; it is the client's turn to take it.
     pub fn handed_over(&self) {
         if let Some(delivery) = &self.delivery {
             delivery
-                .handed_over
-                .store(nanos(self.pace.elapsed()).max(1), Ordering::Release);
+                .moved
+                .store(nanos(self.pace.elapsed()), Ordering::Release);
+            delivery.pieces.fetch_add(1, Ordering::AcqRel);
         }
     }
 
-    /// The next piece is asked for: the client took what it was given.
+    /// The client took a piece, or will never be given it.
     pub fn taken(&self) {
         if let Some(delivery) = &self.delivery {
-            delivery.handed_over.store(0, Ordering::Release);
+            delivery
+                .moved
+                .store(nanos(self.pace.elapsed()), Ordering::Release);
+            delivery.pieces.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// The response rests on this: a client that does not take it keeps its body from being
+    /// polled, and so from learning of a revocation.
+    pub fn rests_on(&self, watch: &Arc<dyn Watch>) {
+        if self.is_multiplexed() {
+            streams::rests_on(watch);
+        } else {
+            *self.pace.authority() = Some(Arc::clone(watch));
+        }
+    }
+
+    /// The response ends before its request was read to the end.
+    pub fn leaves_unread(&self) {
+        if !self.is_multiplexed() {
+            self.pace.unread.store(true, Ordering::Release);
         }
     }
 }
@@ -196,7 +241,10 @@ impl Drop for InFlight {
                 .pace
                 .deliveries()
                 .retain(|other| !Arc::ptr_eq(other, delivery)),
-            None => self.pace.write_by.store(0, Ordering::Release),
+            None => {
+                self.pace.write_by.store(0, Ordering::Release);
+                *self.pace.authority() = None;
+            }
         }
         if self.pace.requests.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.pace.mark(IDLE);
@@ -206,140 +254,6 @@ impl Drop for InFlight {
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// An alarm whose timer is armed when somebody has to wait, and moved only when it must ring earlier.
-#[derive(Default)]
-pub struct Alarm {
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl Alarm {
-    /// Completes once `deadline` has passed.
-    pub fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        let deadline = tokio::time::Instant::from_std(deadline);
-        let sleep = self
-            .sleep
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        loop {
-            if sleep.deadline() > deadline {
-                sleep.as_mut().reset(deadline);
-            }
-            ready!(sleep.as_mut().poll(cx));
-            if sleep.deadline() >= deadline {
-                return Poll::Ready(());
-            }
-            sleep.as_mut().reset(deadline);
-        }
-    }
-}
-
-/// A stream that ends when its client does not keep the pace.
-pub struct Paced<S> {
-    stream: S,
-    pace: Arc<Pace>,
-    read: Alarm,
-    write: Alarm,
-    /// Since when a write has made no progress.
-    stalled: Option<Instant>,
-}
-
-impl<S> Paced<S> {
-    /// Watches over a stream.
-    pub fn new(stream: S, pace: Arc<Pace>) -> Self {
-        Self {
-            stream,
-            pace,
-            read: Alarm::default(),
-            write: Alarm::default(),
-            stalled: None,
-        }
-    }
-
-    fn poll_stalled<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        let since = *self.stalled.get_or_insert_with(clock::instant);
-        let mut deadline = since + self.pace.limits.write;
-        let write_by = self.pace.write_by.load(Ordering::Acquire);
-        if write_by != 0 {
-            deadline = deadline.min(self.pace.start + Duration::from_nanos(write_by));
-        }
-        ready!(self.write.poll(cx, deadline));
-        Poll::Ready(Err(timed_out(
-            "client did not take the response within WRITE_TIMEOUT",
-        )))
-    }
-
-    fn wrote<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        match result {
-            Poll::Ready(result) => {
-                self.stalled = None;
-                Poll::Ready(result)
-            }
-            Poll::Pending => self.poll_stalled(cx),
-        }
-    }
-}
-
-fn timed_out(what: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, what)
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buf.filled().len();
-        match Pin::new(&mut this.stream).poll_read(cx, buf) {
-            Poll::Ready(result) => {
-                if buf.filled().len() > before {
-                    this.pace.bytes_arrived();
-                }
-                Poll::Ready(result)
-            }
-            Poll::Pending => {
-                let Some(deadline) = this.pace.read_deadline() else {
-                    return Poll::Pending;
-                };
-                ready!(this.read.poll(cx, deadline));
-                Poll::Ready(Err(timed_out(
-                    "client kept the connection longer than READ_HEADER_TIMEOUT or IDLE_TIMEOUT",
-                )))
-            }
-        }
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let result = Pin::new(&mut this.stream).poll_write(cx, bytes);
-        this.wrote(cx, result)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let result = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
-        this.wrote(cx, result)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let result = Pin::new(&mut this.stream).poll_flush(cx);
-        this.wrote(cx, result)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let result = Pin::new(&mut this.stream).poll_shutdown(cx);
-        this.wrote(cx, result)
-    }
 }
 
 #[cfg(test)]

@@ -1,46 +1,60 @@
-//! The caller's body on its way to the upstream.
+//! The caller's body: how far it came, and what becomes of the rest of it.
 //!
-//! It is bounded in size by `MAX_REQUEST_BYTES` and in the caller's own time by `READ_TIMEOUT`:
-//! only time spent waiting for the caller counts, not what the STS or a slow upstream takes.
-//! It breaks off the moment the authority is revoked.
+//! No part of a request outlives its answer. Over HTTP/1.1 an unread body lies in front of the
+//! next request: a short one that is there, or about to be, is read and dropped, and the
+//! connection lives; any other ends the connection (RFC 9112 §9.3, §9.6).
+
+mod body;
 
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use admission::Denial;
-use admission::ports::{BoxFuture, Watch, WatchState};
 use bytes::Bytes;
-use forwarding::RequestTrailers;
-use http_body::{Body, Frame, SizeHint};
+use http::header::EXPECT;
+use http::request::Parts;
+use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 
-use super::pace::Alarm;
 use crate::clock;
+pub use body::{BodyTime, UploadBody};
 
-/// How long a caller may take for its body.
-#[derive(Clone, Copy, Debug)]
-pub enum BodyTime {
-    /// This much of its own time in all (`READ_TIMEOUT`, less what the head took).
-    Total(Duration),
-    /// A stream in both directions (gRPC): this long without a byte; `None` for no bound.
-    Silence(Option<Duration>),
-}
+/// Most bytes of a body that are read for nothing.
+const MOST_FOR_NOTHING: u64 = 64 * 1024;
+/// How long an answer waits for them.
+const WAIT_FOR_NOTHING: Duration = Duration::from_millis(500);
 
-/// The state of an upload, seen by whoever waits for the upstream's answer.
-#[derive(Debug)]
+/// The caller's body, shared by who reads it and who waits for the upstream's answer.
 pub struct Upload {
     start: Instant,
-    fault: AtomicU8,
+    source: Mutex<Source>,
+    /// Reading would ask the caller for a body that nobody may want (RFC 9110 §10.1.1).
+    is_held_back: bool,
+    state: AtomicU8,
     /// Nanoseconds since `start` of the last step that was the gateway's or the upstream's turn;
     /// [`CALLERS_TURN`] while the caller is waited for.
     turn_since: AtomicU64,
 }
 
 const CALLERS_TURN: u64 = u64::MAX;
+/// Nobody reads it yet.
+const UNREAD: u8 = 0;
+/// It is being sent upstream.
+const UNDER_WAY: u8 = 1;
+/// It was read to its end. Above this lie the faults.
+const WHOLE: u8 = 2;
+
+struct Source {
+    /// What is left; taken when nobody is to read on.
+    body: Option<Incoming>,
+    /// Who waits for the caller.
+    waiting: Option<Waker>,
+}
 
 /// Whose turn it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,10 +66,18 @@ pub enum Turn {
 }
 
 impl Upload {
-    fn new() -> Arc<Self> {
+    /// The body of the request with this head.
+    #[must_use]
+    pub fn new(head: &Parts, body: Incoming) -> Arc<Self> {
+        let state = if body.is_end_stream() { WHOLE } else { UNREAD };
         Arc::new(Self {
             start: clock::instant(),
-            fault: AtomicU8::new(0),
+            source: Mutex::new(Source {
+                body: Some(body),
+                waiting: None,
+            }),
+            is_held_back: head.headers.contains_key(EXPECT),
+            state: AtomicU8::new(state),
             turn_since: AtomicU64::new(0),
         })
     }
@@ -63,13 +85,78 @@ impl Upload {
     /// Why the body broke off, if it did.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
-        match self.fault.load(Ordering::Acquire) {
-            1 => Some(Fault::TooLarge),
-            2 => Some(Fault::TooSlow),
-            3 => Some(Fault::Revoked),
-            4 => Some(Fault::Broken),
-            _ => None,
+        let state = self.state.load(Ordering::Acquire);
+        Fault::ALL.into_iter().find(|fault| fault.state() == state)
+    }
+
+    /// Whether the body was read to its end.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.state.load(Ordering::Acquire) == WHOLE
+    }
+
+    /// The answer is over. What the caller has not sent by now is not wanted any more, and the
+    /// upstream, which answered without it, gets no more of it (RFC 9112 §7.5, RFC 9113 §8.1).
+    pub fn answer_is_over(&self) {
+        if self.is_whole() {
+            return;
         }
+        let (body, waiting) = {
+            let mut source = self.source();
+            (source.body.take(), source.waiting.take())
+        };
+        drop(body);
+        if let Some(waiting) = waiting {
+            waiting.wake();
+        }
+    }
+
+    /// The answer is decided, and whatever is left of the body was not needed for it. Whether it
+    /// is read to its end, so that the connection can carry another request.
+    pub async fn settle(&self) -> bool {
+        if self.state.load(Ordering::Acquire) == UNREAD && !self.is_held_back {
+            let _late = tokio::time::timeout(WAIT_FOR_NOTHING, self.drain()).await;
+        }
+        self.answer_is_over();
+        self.is_whole()
+    }
+
+    async fn drain(&self) {
+        let mut left = MOST_FOR_NOTHING;
+        let expected = self.source().body.as_ref().map(|body| body.size_hint().lower());
+        if expected.is_none_or(|expected| expected > left) {
+            return;
+        }
+        while let Some(Ok(frame)) = poll_fn(|cx| self.poll_source(cx)).await {
+            let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+            match left.checked_sub(length) {
+                Some(less) if !self.is_whole() => left = less,
+                _ => return,
+            }
+        }
+    }
+
+    fn poll_source(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let mut source = self.source();
+        let Some(body) = &mut source.body else {
+            return Poll::Ready(Some(Err(Fault::Answered)));
+        };
+        let polled = Pin::new(&mut *body).poll_frame(cx);
+        match &polled {
+            Poll::Pending => source.waiting = Some(cx.waker().clone()),
+            Poll::Ready(Some(Err(_))) => {}
+            Poll::Ready(None) => self.state.store(WHOLE, Ordering::Release),
+            Poll::Ready(Some(Ok(frame))) => {
+                if frame.is_trailers() || body.is_end_stream() {
+                    self.state.store(WHOLE, Ordering::Release);
+                }
+            }
+        }
+        polled.map_err(|_| Fault::Broken)
+    }
+
+    fn source(&self) -> MutexGuard<'_, Source> {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whose turn it is.
@@ -99,15 +186,29 @@ pub enum Fault {
     Revoked,
     /// The caller's connection failed.
     Broken,
+    /// The answer was over first.
+    Answered,
 }
 
 impl Fault {
+    const ALL: [Self; 5] = [
+        Self::TooLarge,
+        Self::TooSlow,
+        Self::Revoked,
+        Self::Broken,
+        Self::Answered,
+    ];
+
+    fn state(self) -> u8 {
+        self as u8 + 1 + WHOLE
+    }
+
     /// The refusal that the caller sees, if it is still there to see one.
     #[must_use]
     pub fn denial(self) -> Denial {
         match self {
             Self::TooLarge => Denial::BodyTooLarge,
-            Self::TooSlow | Self::Broken => Denial::RequestTimeout,
+            Self::TooSlow | Self::Broken | Self::Answered => Denial::RequestTimeout,
             Self::Revoked => Denial::Revoked,
         }
     }
@@ -120,157 +221,9 @@ impl fmt::Display for Fault {
             Self::TooSlow => "request body slower than READ_TIMEOUT",
             Self::Revoked => "authority revoked during the upload",
             Self::Broken => "caller broke off its request body",
+            Self::Answered => "the answer was over before the request body",
         })
     }
 }
 
 impl std::error::Error for Fault {}
-
-/// The body that goes upstream.
-pub enum UploadBody {
-    /// There is none.
-    Empty,
-    /// It streams.
-    Streaming(Box<Streaming>),
-}
-
-/// A streaming upload.
-pub struct Streaming {
-    inner: Incoming,
-    upload: Arc<Upload>,
-    remaining: u64,
-    time: BodyTime,
-    waiting_since: Option<Instant>,
-    alarm: Alarm,
-    watch: Arc<dyn Watch>,
-    revoked: Option<BoxFuture<'static, ()>>,
-    trailers: RequestTrailers,
-}
-
-impl UploadBody {
-    /// Wraps the caller's body.
-    pub fn new(
-        inner: Incoming,
-        max_bytes: u64,
-        time: BodyTime,
-        watch: Arc<dyn Watch>,
-        trailers: RequestTrailers,
-    ) -> (Self, Arc<Upload>) {
-        let upload = Upload::new();
-        if inner.is_end_stream() {
-            return (Self::Empty, upload);
-        }
-        let streaming = Streaming {
-            inner,
-            upload: Arc::clone(&upload),
-            remaining: max_bytes,
-            time,
-            waiting_since: None,
-            alarm: Alarm::default(),
-            watch,
-            revoked: None,
-            trailers,
-        };
-        (Self::Streaming(Box::new(streaming)), upload)
-    }
-}
-
-impl Streaming {
-    fn fail(&self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        self.upload.fault.store(fault as u8 + 1, Ordering::Release);
-        self.upload.upstreams_turn();
-        Poll::Ready(Some(Err(fault)))
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        if self.watch.poll_now() == WatchState::Revoked {
-            return self.fail(Fault::Revoked);
-        }
-        match Pin::new(&mut self.inner).poll_frame(cx) {
-            Poll::Pending => self.poll_waiting(cx),
-            Poll::Ready(frame) => {
-                self.account();
-                self.upload.upstreams_turn();
-                match frame {
-                    None => Poll::Ready(None),
-                    Some(Err(_)) => self.fail(Fault::Broken),
-                    Some(Ok(frame)) => self.pass(frame),
-                }
-            }
-        }
-    }
-
-    fn pass(&mut self, frame: Frame<Bytes>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        match frame.into_data() {
-            Ok(data) => match self.remaining.checked_sub(data.len() as u64) {
-                None => self.fail(Fault::TooLarge),
-                Some(remaining) => {
-                    self.remaining = remaining;
-                    Poll::Ready(Some(Ok(Frame::data(data))))
-                }
-            },
-            Err(frame) => match frame.into_trailers() {
-                Ok(mut trailers) => {
-                    self.trailers.filter(&mut trailers);
-                    Poll::Ready(Some(Ok(Frame::trailers(trailers))))
-                }
-                Err(_) => self.fail(Fault::Broken),
-            },
-        }
-    }
-
-    /// It is the caller's turn: its time runs, and a revocation ends the wait.
-    fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        let since = *self.waiting_since.get_or_insert_with(clock::instant);
-        self.upload.turn_since.store(CALLERS_TURN, Ordering::Release);
-        let limit = match self.time {
-            BodyTime::Total(left) => Some(left),
-            BodyTime::Silence(limit) => limit,
-        };
-        if let Some(limit) = limit
-            && self.alarm.poll(cx, since + limit).is_ready()
-        {
-            return self.fail(Fault::TooSlow);
-        }
-        let watch = &self.watch;
-        let revoked = self.revoked.get_or_insert_with(|| watch.revoked());
-        match revoked.as_mut().poll(cx) {
-            Poll::Ready(()) => self.fail(Fault::Revoked),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-
-    fn account(&mut self) {
-        if let Some(since) = self.waiting_since.take()
-            && let BodyTime::Total(left) = &mut self.time
-        {
-            *left = left.saturating_sub(clock::instant().duration_since(since));
-        }
-    }
-}
-
-impl Body for UploadBody {
-    type Data = Bytes;
-    type Error = Fault;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        match self.get_mut() {
-            Self::Empty => Poll::Ready(None),
-            Self::Streaming(streaming) => streaming.poll(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Empty => true,
-            Self::Streaming(streaming) => streaming.inner.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Empty => SizeHint::with_exact(0),
-            Self::Streaming(streaming) => streaming.inner.size_hint(),
-        }
-    }
-}

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -14,8 +15,20 @@ use crate::ingress::pace::InFlight;
 /// A body of the gateway's own, or one that is relayed from an upstream.
 pub struct Body {
     kind: Kind,
-    /// Held until the answer is written.
-    held: Option<(InFlight, Option<RequestPlace>)>,
+    held: Option<Arc<Held>>,
+}
+
+/// The request, held in flight until its answer is written.
+struct Held {
+    in_flight: InFlight,
+    _place: Option<RequestPlace>,
+}
+
+/// A piece of an answer on a multiplexed connection. It lies in the library's hands until the
+/// stream's window lets it through, and keeps the request in flight as long.
+struct Piece {
+    bytes: Bytes,
+    held: Arc<Held>,
 }
 
 enum Kind {
@@ -72,11 +85,23 @@ impl Body {
     /// Keeps the request in flight until this body is written or dropped.
     #[must_use]
     pub fn holding(mut self, in_flight: InFlight, place: Option<RequestPlace>) -> Self {
-        if matches!(self.kind, Kind::Own(_)) || self.has_fixed_length() {
+        if self.has_fixed_length() {
             in_flight.fixed_length_response();
         }
-        self.held = Some((in_flight, place));
+        if let Kind::Relayed(relayed) = &self.kind {
+            in_flight.rests_on(relayed.watch());
+        }
+        self.held = Some(Arc::new(Held {
+            in_flight,
+            _place: place,
+        }));
         self
+    }
+
+    /// Whether no more of the request can have a part in it.
+    #[must_use]
+    pub fn is_decided(&self) -> bool {
+        matches!(self.kind, Kind::Own(_)) || http_body::Body::is_end_stream(self)
     }
 
     fn has_fixed_length(&self) -> bool {
@@ -93,17 +118,16 @@ impl http_body::Body for Body {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let this = self.get_mut();
-        if let Some((in_flight, _)) = &this.held {
-            in_flight.taken();
-        }
         let polled = match &mut this.kind {
             Kind::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Kind::Relayed(relayed) => relayed.poll_frame(cx),
         };
-        if let (Poll::Ready(Some(Ok(_))), Some((in_flight, _))) = (&polled, &this.held) {
-            in_flight.handed_over();
+        match &this.held {
+            Some(held) if held.in_flight.is_multiplexed() => {
+                polled.map_ok(|frame| frame.map_data(|bytes| Piece::hand_over(bytes, held)))
+            }
+            _ => polled,
         }
-        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -118,5 +142,37 @@ impl http_body::Body for Body {
             Kind::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Kind::Relayed(relayed) => relayed.size_hint(),
         }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let (Kind::Relayed(relayed), Some(held)) = (&self.kind, &self.held)
+            && !relayed.upload().is_whole()
+        {
+            held.in_flight.leaves_unread();
+        }
+    }
+}
+
+impl Piece {
+    fn hand_over(bytes: Bytes, held: &Arc<Held>) -> Bytes {
+        held.in_flight.handed_over();
+        Bytes::from_owner(Self {
+            bytes,
+            held: Arc::clone(held),
+        })
+    }
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.held.in_flight.taken();
     }
 }

@@ -15,6 +15,7 @@ use super::body::Cut;
 use crate::account::{Account, End};
 use crate::clock;
 use crate::ingress::pace::Alarm;
+use crate::ingress::upload::Upload;
 use crate::upstream::UpstreamBody;
 
 const REVOKED: HeaderName = HeaderName::from_static("x-caracal-revoked");
@@ -38,6 +39,7 @@ pub struct RelayLimits {
 /// the account and the evidence when it ends, however it ends.
 pub struct Relayed {
     inner: UpstreamBody,
+    upload: Arc<Upload>,
     watch: Arc<dyn Watch>,
     revoked: Option<BoxFuture<'static, ()>>,
     closed: Option<BoxFuture<'static, ()>>,
@@ -55,6 +57,7 @@ impl Relayed {
     /// Takes over a response whose head was just rewritten.
     pub fn new(
         inner: UpstreamBody,
+        upload: Arc<Upload>,
         watch: Arc<dyn Watch>,
         limits: RelayLimits,
         carries_trailers: bool,
@@ -71,6 +74,7 @@ impl Relayed {
         });
         let mut relayed = Self {
             inner,
+            upload,
             watch,
             revoked: None,
             closed: None,
@@ -86,6 +90,16 @@ impl Relayed {
             relayed.end(End::Complete);
         }
         relayed
+    }
+
+    /// What it rests on.
+    pub(super) fn watch(&self) -> &Arc<dyn Watch> {
+        &self.watch
+    }
+
+    /// The caller's body, which ends with it.
+    pub(super) fn upload(&self) -> &Upload {
+        &self.upload
     }
 
     pub(super) fn has_fixed_length(&self) -> bool {
@@ -193,5 +207,18 @@ impl Relayed {
     fn end(&mut self, end: End) {
         self.over = true;
         self.account.end(end);
+        self.upload.answer_is_over();
+    }
+}
+
+impl Drop for Relayed {
+    /// The caller left, or did not take what it was given until its authority was revoked.
+    fn drop(&mut self) {
+        if !self.over {
+            self.end(match self.watch.poll_now() {
+                WatchState::Revoked => End::Revoked,
+                WatchState::Quiet => End::CallerLeft,
+            });
+        }
     }
 }

@@ -1,4 +1,6 @@
 use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
 use std::time::Duration;
 
 use testkit::wait::PATIENCE;

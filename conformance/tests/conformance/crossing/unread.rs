@@ -1,0 +1,149 @@
+//! Request bodies that nobody reads to the end: what becomes of the rest, and of the connection.
+
+use super::request::resource_at;
+use crate::frames::{self, Frame, Frames};
+use crate::hand::HandUpstream;
+use crate::report::{Report, refusal};
+use crate::wire::{head, head_with};
+use crate::world::{NONE, World};
+use devstack::Target;
+use testkit::http::{Connection, Ending, Rest};
+use testkit::wait::PATIENCE;
+use tokio::net::TcpStream;
+
+const HAND: &str = "resource://hand";
+/// No mandate: refused at the first gates.
+const BAD: &str = "nonsense";
+
+async fn scene() -> (World, HandUpstream) {
+    let upstream = HandUpstream::start().await;
+    let place = Target::Url(upstream.url());
+    let world = World::builder()
+        .stack(|stack| stack.resources.push(resource_at(HAND, place)))
+        .start()
+        .await;
+    (world, upstream)
+}
+
+#[tokio::test]
+async fn crossing_unread_body_of_a_refusal_is_dropped_or_the_connection_says_close() {
+    let (world, _upstream) = scene().await;
+    let mut report = Report::default();
+    let refused = refusal(401, "invalid_token", "malformed bearer token");
+    let post = |lines: &str| head_with(BAD, "POST", NONE, "/", lines);
+
+    let (length, chunks) = ("x".repeat(50_000), "5\r\nhello\r\n0\r\n\r\n");
+    for (case, lines, body) in [
+        ("a length", "Content-Length: 50000\r\n", length.as_str()),
+        ("chunks", "Transfer-Encoding: chunked\r\n", chunks),
+    ] {
+        let mut client = Connection::open(world.addr()).await;
+        let response = client.exchange(post(lines) + body).await;
+        report.refused(case, &response, refused);
+        report.equal(case, response.header("connection"), None);
+        let next = client.exchange(head(&world, "GET", NONE, "/", "")).await;
+        report.status(format!("{case}: the next request"), &next, 200);
+    }
+
+    for (case, lines) in [
+        (
+            "a body held back",
+            "Content-Length: 5\r\nExpect: 100-continue\r\n",
+        ),
+        ("a body that never comes", "Content-Length: 5\r\n"),
+    ] {
+        let mut client = Connection::open(world.addr()).await;
+        let response = client.exchange(post(lines)).await;
+        report.refused(case, &response, refused);
+        report.equal(case, response.header("connection"), Some("close"));
+        report.equal(format!("{case}: not asked for"), response.interim.len(), 0);
+        report.equal(
+            format!("{case}: closed"),
+            client.rest(PATIENCE).await,
+            Rest::Closed,
+        );
+    }
+
+    // A caller that sends all before it reads must not lose the answer to a reset.
+    let mut client = Connection::open(world.addr()).await;
+    let large = [
+        post("Content-Length: 5000000\r\n").into_bytes(),
+        vec![b'x'; 5_000_000],
+    ]
+    .concat();
+    report.holds("a large body can be sent", client.send(large).await.is_ok());
+    let response = client.response().await;
+    report.refused("a large body", &response, refused);
+    report.equal("a large body", response.header("connection"), Some("close"));
+    report.equal("a large body: closed", client.rest(PATIENCE).await, Rest::Closed);
+    report.finish();
+}
+
+#[tokio::test]
+async fn crossing_upload_ends_with_its_answer() {
+    let (world, mut upstream) = scene().await;
+    let mut report = Report::default();
+    let early = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly";
+
+    let mut client = Connection::open(world.addr()).await;
+    let request = head(&world, "POST", HAND, "/", "Content-Length: 1000\r\n") + "part";
+    client.send(request).await.expect("an open connection");
+    let mut call = upstream.call().await;
+    call.head().await;
+    call.exactly(4).await;
+    call.send(early).await;
+    let response = client.response().await;
+    report.equal(
+        "HTTP/1.1: the answer",
+        (response.text(), response.ending),
+        ("early".to_owned(), Ending::Complete),
+    );
+    // It may be gone by now.
+    let _ = client.send("rest").await;
+    report.equal(
+        "HTTP/1.1: the upstream gets no more",
+        String::from_utf8_lossy(&call.until_end().await).into_owned(),
+        "",
+    );
+    report.holds(
+        "HTTP/1.1: the connection is closed",
+        matches!(client.rest(PATIENCE).await, Rest::Closed | Rest::Reset),
+    );
+
+    let stream = TcpStream::connect(world.addr()).await.expect("a connection");
+    let mut client = Frames::over(Box::new(stream)).await;
+    let bearer = format!("Bearer {}", world.token(HAND));
+    let fields = frames::block(&[
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":authority", "gateway.example"),
+        (":path", "/"),
+        ("authorization", &bearer),
+        ("x-caracal-resource", HAND),
+    ]);
+    let request = [
+        Frame::new(frames::HEADERS, frames::END_HEADERS, 1, fields),
+        Frame::new(frames::DATA, 0, 1, *b"part"),
+    ];
+    client.send(&request).await.expect("an open connection");
+    let mut call = upstream.call().await;
+    call.head().await;
+    call.through(b"part").await;
+    call.send(early).await;
+    let last = client
+        .find(|frame| frame.stream == 1 && frame.flags & frames::END_STREAM != 0)
+        .await;
+    report.holds("HTTP/2: the answer is whole", last.is_some());
+    let reset = client.find(|frame| frame.kind == frames::RST_STREAM).await;
+    report.equal(
+        "HTTP/2: RST_STREAM(NO_ERROR)",
+        reset.map(|frame| (frame.stream, frame.code())),
+        Some((1, 0)),
+    );
+    let arrived = call.until_end().await;
+    report.holds(
+        "HTTP/2: the upstream does not take it for whole",
+        !arrived.ends_with(b"0\r\n\r\n"),
+    );
+    report.finish();
+}
