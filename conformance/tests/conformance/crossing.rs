@@ -2,6 +2,9 @@
 
 mod answer;
 mod body;
+mod codings;
 mod request;
+mod unread;
+mod untaken;
 
 pub(crate) use request::resource_at;

@@ -1,16 +1,22 @@
-//! One meaning for the length of a message before it is framed anew (RFC 9112 §6.3).
+//! One meaning for the length of a message before it is framed anew (RFC 9112 §6).
 
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 
-/// The lines of `Content-Length` disagree or are no number.
+/// The lines of `Content-Length` disagree or are no number, or there is a transfer coding besides `chunked`: nobody
+/// undoes it here, and it would be gone from the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AmbiguousLength;
 
 /// Leaves at most one valid `Content-Length`, and none beside `Transfer-Encoding`, which overrides it.
 /// Says whether a length is left. Must run before `Transfer-Encoding` is removed.
 pub(crate) fn settle_length(headers: &mut HeaderMap) -> Result<bool, AmbiguousLength> {
-    if headers.contains_key(TRANSFER_ENCODING) {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
+        let is_chunked = coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+        if !is_chunked || codings.next().is_some() {
+            return Err(AmbiguousLength);
+        }
         headers.remove(CONTENT_LENGTH);
         return Ok(false);
     }
@@ -95,6 +101,25 @@ mod tests {
             &["18446744073709551616"],
         ] {
             check(lengths, false, Err(AmbiguousLength));
+        }
+    }
+
+    #[test]
+    fn transfer_coding_other_than_chunked_is_refused() {
+        for (codings, is_plain) in [
+            (&["chunked"][..], true),
+            (&[" Chunked\t"], true),
+            (&["gzip, chunked"], false),
+            (&["gzip"], false),
+            (&["chunked, chunked"], false),
+            (&["chunked", "chunked"], false),
+            (&[""], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for coding in codings {
+                headers.append(TRANSFER_ENCODING, HeaderValue::from_static(coding));
+            }
+            assert_eq!(settle_length(&mut headers).is_ok(), is_plain, "{codings:?}");
         }
     }
 

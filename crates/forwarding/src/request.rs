@@ -61,8 +61,8 @@ pub enum RewriteError {
     /// The joined target is longer than 64 KiB.
     #[error("the joined request target is too long")]
     JoinedTarget,
-    /// `Content-Length` lines that disagree or are no number.
-    #[error("the content length is ambiguous")]
+    /// `Content-Length` lines that disagree or are no number, or a transfer coding besides `chunked`.
+    #[error("the framing is ambiguous")]
     AmbiguousLength,
 }
 

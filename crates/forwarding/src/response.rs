@@ -70,8 +70,8 @@ pub enum ResponseError {
     /// A status of 1xx as the answer. Nobody asked the upstream to switch protocols.
     #[error("the upstream answered with an informational status")]
     Informational,
-    /// `Content-Length` lines that disagree or are no number.
-    #[error("the upstream's content length is ambiguous")]
+    /// `Content-Length` lines that disagree or are no number, or a transfer coding besides `chunked`.
+    #[error("the upstream's framing is ambiguous")]
     AmbiguousLength,
 }
 
@@ -84,7 +84,7 @@ impl From<AmbiguousLength> for ResponseError {
 /// Turns the upstream's head into the caller's, in place.
 ///
 /// # Errors
-/// When the status is 1xx or the length is ambiguous. The answer is then the upstream's fault.
+/// When the status is 1xx or the framing is ambiguous. The answer is then the upstream's fault.
 pub fn response_head(mut head: Parts, context: &ResponseContext<'_>) -> Result<Inbound, ResponseError> {
     if head.status.is_informational() {
         return Err(ResponseError::Informational);

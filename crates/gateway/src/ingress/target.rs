@@ -1,15 +1,16 @@
-//! What a request may be aimed at (RFC 9112 §3.2, RFC 9113 §8.3.1).
+//! What a request may be aimed at, and how it may be coded (RFC 9112 §3.2, §6.1, RFC 9113 §8.3.1).
 
 use admission::Denial;
-use http::header::HOST;
+use http::header::{HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, Version};
 
-/// Refuses methods that are never proxied, and targets whose authority contradicts `Host`.
+/// Refuses methods that are never proxied, targets whose authority contradicts `Host`, and
+/// transfer codings that nobody here undoes: the upstream would take the coded body for the body.
 ///
 /// # Errors
-/// [`Denial::MethodNotAllowed`], [`Denial::BadTarget`].
+/// [`Denial::MethodNotAllowed`], [`Denial::BadTarget`], [`Denial::AmbiguousHeaders`].
 pub fn check(head: &Parts) -> Result<(), Denial> {
     if matches!(head.method, Method::CONNECT | Method::TRACE) {
         return Err(Denial::MethodNotAllowed);
@@ -18,6 +19,10 @@ pub fn check(head: &Parts) -> Result<(), Denial> {
         "*" if head.method == Method::OPTIONS => return Err(Denial::MethodNotAllowed),
         path if path.starts_with('/') => {}
         _ => return Err(Denial::BadTarget),
+    }
+    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter().enumerate();
+    if codings.any(|(at, coding)| at > 0 || !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        return Err(Denial::AmbiguousHeaders);
     }
     // More than one `Host` is refused by the framing gate, with the other ambiguous heads.
     let host = match head.headers.get(HOST).map(|host| host.to_str()) {
@@ -82,6 +87,22 @@ mod tests {
         assert_eq!(check("GET", "*", Some("gw")), Err(Denial::BadTarget));
         for method in ["GET", "POST", "OPTIONS", "PROPFIND", "DELETE"] {
             assert_eq!(check(method, "/x", Some("gw")), Ok(()), "{method}");
+        }
+    }
+
+    #[test]
+    fn target_of_a_body_in_another_coding_than_chunked_is_refused() {
+        for (coding, expect) in [
+            ("chunked", Ok(())),
+            ("Chunked", Ok(())),
+            ("gzip, chunked", Err(Denial::AmbiguousHeaders)),
+            ("chunked, chunked", Err(Denial::AmbiguousHeaders)),
+        ] {
+            let request = http::Request::post("/x")
+                .header(HOST, "gw")
+                .header(TRANSFER_ENCODING, coding);
+            let head = request.body(()).unwrap().into_parts().0;
+            assert_eq!(super::check(&head), expect, "{coding}");
         }
     }
 
