@@ -247,7 +247,8 @@ async fn mirrored(world: &World, length: usize) -> usize {
         }
         count
     };
-    let (sent, count) = timeout(PATIENCE, async { tokio::join!(up, down) })
+    // A hundred megabytes take their time where nothing is quick.
+    let (sent, count) = timeout(PATIENCE * 4, async { tokio::join!(up, down) })
         .await
         .expect("a mirrored body in time");
     sent.expect("an upload that is taken");
