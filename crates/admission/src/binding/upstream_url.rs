@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 pub use host::{normalise, normalise_listed};
+use http::uri::PathAndQuery;
 
 use super::allowlist;
 use crate::limits::{EgressPolicy, OwnEndpoint};
@@ -127,7 +128,9 @@ pub fn judge(raw: &str, policy: &EgressPolicy) -> Result<UpstreamUrl, Cause> {
     if authority.contains('@') {
         return refuse("upstream url must not include userinfo");
     }
-    if !path_and_query.is_ascii() {
+    let sendable = path_and_query.is_ascii()
+        && (path_and_query.is_empty() || PathAndQuery::try_from(path_and_query).is_ok());
+    if !sendable {
         return refuse("upstream url path and query must be percent-encoded");
     }
     let path = path_and_query.split('?').next().unwrap_or_default();

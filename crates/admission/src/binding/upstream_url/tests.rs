@@ -179,6 +179,12 @@ fn upstream_url_tricks_are_refused() {
         "https://api.example/a/..;x/b",
         "https://api.example/a/%252e%252e/b?x",
         "https://api.example/.",
+        // What no request line can hold.
+        "https://api.example/a<b",
+        "https://api.example/a>b",
+        "https://api.example/a`b",
+        "https://api.example?a<b",
+        "https://api.example/?a=ü",
         // Metadata services by name.
         "http://metadata/",
         "http://METADATA./",
