@@ -9,7 +9,8 @@ use crate::keys::gates as keys;
 use crate::keys::limits::MAX_REQUEST_BYTES;
 use crate::reader::{Read, Reader};
 use crate::rules;
-use crate::warning::LaxFlag;
+use crate::violation::Quoted;
+use crate::warning::{LaxFlag, Warning};
 
 /// Numbers and policies of the gates.
 #[derive(Clone, Debug)]
@@ -31,6 +32,9 @@ impl Gates {
         let uses = reader.list(&keys::REUSABLE_MANDATE_USES);
         let uses =
             uses.and_then(|uses| reader.judge(rules::reusable_uses(keys::REUSABLE_MANDATE_USES.name, uses)));
+        for class in uses.iter().flatten().filter(|class| rules::is_replayable(class)) {
+            reader.warn(Warning::Replayable(Quoted::new(class)));
+        }
         let on_replay_outage = Self::on_replay_outage(reader, mode);
         let snapshot_max_age = reader.duration(&keys::REVOCATION_SNAPSHOT_MAX_AGE);
         Ok(Self {

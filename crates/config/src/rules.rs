@@ -95,6 +95,11 @@ pub(crate) fn reusable_uses(name: &'static str, uses: Vec<String>) -> Result<Vec
     }
 }
 
+/// Whether making this class reusable takes the protection against replay from mandates that rely on it.
+pub(crate) fn is_replayable(class: &str) -> bool {
+    !matches!(class, "none" | "session" | "ambient")
+}
+
 /// A size is not below what can work.
 pub(crate) fn at_least(name: &'static str, value: u64, least: u64) -> Result<u64, Violation> {
     if value >= least {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::violation::Quoted;
+
 /// An option that trades safety for convenience. Each one that is on is a warning at start and a gauge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LaxFlag {
@@ -59,6 +61,8 @@ pub enum Warning {
     TrustProxyIgnored,
     /// A network in `TRUSTED_PROXIES` holds every address of its family.
     TrustsEveryPeer,
+    /// `REUSABLE_MANDATE_USES` lists a class that an STS mints for one use.
+    Replayable(Quoted),
     /// A key shorter than production demands.
     ShortKey(&'static str),
     /// A certificate outside its period of validity, in development.
@@ -89,6 +93,9 @@ impl fmt::Display for Warning {
             }
             Self::TrustsEveryPeer => {
                 f.write_str("TRUSTED_PROXIES trusts every peer; any client can forge its source address")
+            }
+            Self::Replayable(class) => {
+                write!(f, "REUSABLE_MANDATE_USES: mandates of the class {class} can be replayed")
             }
             Self::ShortKey(name) => {
                 write!(f, "{name} is shorter than 32 bytes; production refuses it")

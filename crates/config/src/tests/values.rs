@@ -277,6 +277,28 @@ fn each_lax_flag_is_a_warning() {
 }
 
 #[test]
+fn a_single_use_class_made_reusable_is_a_warning() {
+    for (classes, expect) in [
+        ("", &[][..]),
+        ("none", &[]),
+        ("session,ambient", &[]),
+        ("Session", &[]),
+        ("session,gateway,resource", &["gateway", "resource"]),
+    ] {
+        let (_, warnings) = load(&dev().with("REUSABLE_MANDATE_USES", classes)).unwrap();
+        let lines: Vec<_> = warnings
+            .iter()
+            .filter(|warning| matches!(warning, Warning::Replayable(_)))
+            .map(ToString::to_string)
+            .collect();
+        let expect = expect
+            .iter()
+            .map(|class| format!("REUSABLE_MANDATE_USES: mandates of the class \"{class}\" can be replayed"));
+        assert_eq!(lines, expect.collect::<Vec<_>>(), "{classes}");
+    }
+}
+
+#[test]
 fn trusted_proxies_are_named_or_taken_from_the_alias() {
     let private = "127.0.0.0/8 ::1/128 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 fc00::/7";
     let lax = Warning::Lax(LaxFlag::InsecureHttp);
