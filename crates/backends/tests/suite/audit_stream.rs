@@ -26,7 +26,7 @@ impl Bench {
         let mut background = Background::default();
         background.run(Arc::clone(&link).run(CancellationToken::new()));
         Self {
-            sink: RedisAuditStream::new(link, Duration::from_secs(1)),
+            sink: RedisAuditStream::new(link, Duration::from_secs(15)),
             _background: background,
         }
     }

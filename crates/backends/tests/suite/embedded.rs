@@ -9,6 +9,7 @@ use backends::embedded::{MemoryBindings, MemoryReplay, MemoryRevocations, Memory
 use backends::revocation::{Kind, RevocationConfig};
 use evidence::{Shipment, StreamSink as _};
 use testkit::clock::FixedClock;
+use testkit::wait::PATIENCE;
 use tokio::time::timeout;
 
 use crate::authority::dev;
@@ -108,7 +109,7 @@ async fn embedded_audit_stream_keeps_the_last_events_in_order() {
     for batch in shipments.chunks(256) {
         assert_eq!(stream.append(batch).await.unwrap(), batch.len());
     }
-    let reached = timeout(Duration::from_secs(1), stream.reached(10_005));
+    let reached = timeout(PATIENCE, stream.reached(10_005));
     reached.await.expect("all were appended");
     let kept = stream.events();
     assert_eq!(kept.len(), 10_000);

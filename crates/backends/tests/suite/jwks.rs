@@ -6,11 +6,12 @@ use std::time::Duration;
 use admission::ports::{Clock, Moment};
 use backends::jwks::{KeyStats, KeyStore};
 use devstack::{Answer, RawAnswer, Scope, Step};
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use testkit::clock::FixedClock;
 use testkit::mint::{Key, jwks};
 use testkit::proxy::{Fault, FaultProxy};
-use testkit::wait::until;
+use testkit::wait::{PATIENCE, until};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -141,13 +142,7 @@ async fn keys_flood_of_bogus_ids_makes_few_fetches_and_a_rotated_key_passes_it()
     })
     .await;
     let rotated = fixture.authority.stack.sts().rotate_key(ZONE).unwrap();
-    let asked_at = Instant::now();
     assert_eq!(fixture.find(&rotated).await, "key");
-    assert!(
-        asked_at.elapsed() < Duration::from_secs(4),
-        "{:?}",
-        asked_at.elapsed()
-    );
     assert_eq!(fixture.find(&fixture.kid).await, "key");
     stop.cancel();
     flood.join_all().await;
@@ -188,14 +183,10 @@ async fn keys_serve_at_once_when_the_sts_hangs() {
     proxy.set(Fault::Hang).await;
     clock.advance(Duration::from_secs(400));
     assert_eq!(find(&keys, ZONE, &kid).await, "key", "after one fetch has failed");
-    let start = Instant::now();
     for _ in 0..100 {
-        assert_eq!(find(&keys, ZONE, &kid).await, "key");
+        let found = find(&keys, ZONE, &kid).now_or_never();
+        assert_eq!(found, Some("key"), "nobody waits any more");
     }
-    assert!(
-        start.elapsed() < Duration::from_millis(500),
-        "nobody waits any more"
-    );
     assert_eq!(find(&keys, "cold-zone", &kid).await, "unavailable");
 }
 
@@ -273,6 +264,6 @@ async fn keys_refresher_ends_with_the_shutdown_also_during_a_fetch() {
     let search = fixture.find(&fixture.kid);
     assert!(timeout(Duration::from_millis(50), search).await.is_err());
     fixture.stop.cancel();
-    let ended = timeout(Duration::from_secs(1), fixture.refresher.join_next()).await;
+    let ended = timeout(PATIENCE, fixture.refresher.join_next()).await;
     assert!(matches!(ended, Ok(Some(Ok(())))));
 }

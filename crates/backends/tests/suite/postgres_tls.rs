@@ -9,7 +9,7 @@ use std::time::Duration;
 use testkit::clock::FixedClock;
 use testkit::postgres::{Database, Layout, through};
 use testkit::tls::{Ca, TlsFront};
-use testkit::wait::until;
+use testkit::wait::{PATIENCE, until};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::Background;
@@ -22,8 +22,8 @@ async fn loads(url: &str, authorities: Option<&Ca>) -> Result<(), String> {
             authorities: authorities.map(|ca| ca.pem().as_bytes().to_vec()),
             identity: None,
         },
-        connect_timeout: Duration::from_secs(5),
-        read_timeout: Duration::from_secs(5),
+        connect_timeout: PATIENCE,
+        read_timeout: PATIENCE,
         max_lifetime: Duration::from_secs(60),
     };
     let connector = Connector::new(&config).map_err(|cause| cause.to_string())?;

@@ -1,7 +1,6 @@
 //! What the streams say, from `XADD` to the watch.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use admission::ports::{Clock, Moment, Revocations};
 use redis::aio::MultiplexedConnection;
@@ -274,19 +273,17 @@ async fn key_invalidation_names_its_zone() {
 }
 
 #[tokio::test]
-#[expect(clippy::disallowed_methods, reason = "the time is what is tested")]
-async fn watch_wakes_within_fifty_milliseconds_of_xadd() {
+async fn watch_is_woken_by_the_message_and_not_by_the_next_look() {
     let stack = Stack::start(Layout::August).await;
     let mut redis = stack.redis().await;
-    let mut waits = Vec::new();
-    for number in 0..100 {
-        let ids = anchors(&number.to_string());
-        let watch = stack.revocation.state.watch(&of(&ids)).unwrap();
-        let before = Instant::now();
-        publish(&mut redis, REVOKE, &[ZONE, ("delegation_edge_id", &ids[3])]).await;
-        timeout(PATIENCE, watch.revoked()).await.unwrap();
-        waits.push(before.elapsed());
-    }
-    waits.sort_unstable();
-    assert!(waits[98] < Duration::from_millis(50), "p99 {:?}", waits[98]);
+    let wakes = async {
+        for number in 0..100 {
+            let ids = anchors(&number.to_string());
+            let watch = stack.revocation.state.watch(&of(&ids)).unwrap();
+            publish(&mut redis, REVOKE, &[ZONE, ("delegation_edge_id", &ids[3])]).await;
+            watch.revoked().await;
+        }
+    };
+    // A reader that looked every second would need minutes. How soon each comes is for the benchmark to tell.
+    timeout(PATIENCE, wakes).await.expect("a hundred wakes");
 }

@@ -64,6 +64,11 @@ impl Server {
         })
     }
 
+    /// What was seen next, if it has been.
+    pub(super) fn seen(&self) -> Option<Seen> {
+        self.seen.try_recv().ok()
+    }
+
     pub(super) fn next(&self) -> Seen {
         self.seen.recv_timeout(testkit::wait::PATIENCE).unwrap()
     }

@@ -1,15 +1,15 @@
 //! The contract of [`Sts`].
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use admission::ports::Sts;
 use bytes::Bytes;
 use devstack::{Answer, RawAnswer, Scope, Step};
+use testkit::wait::PATIENCE;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::authority::{Authority, STS_TIMEOUT, send, word};
+use crate::authority::{Authority, send, word};
 
 /// `sts` leads to the authority's STS, below `prefix`.
 pub(crate) async fn sts_contract(authority: &Authority, sts: &dyn Sts, prefix: &str) {
@@ -87,8 +87,8 @@ async fn ends_within_its_time(authority: &Authority, sts: &dyn Sts, prefix: &str
     };
     authority.stack.script().set(Scope::Exchange, held);
     let call = authority.exchange(prefix);
-    let waited = timeout(STS_TIMEOUT + Duration::from_secs(2), send(sts, &call));
-    let (outcome, left) = waited.await.expect("an end within STS_TIMEOUT");
+    let waited = timeout(PATIENCE, send(sts, &call));
+    let (outcome, left) = waited.await.expect("an end although the STS says nothing");
     assert_eq!((word(&outcome).as_str(), left), ("timeout", true));
     authority.stack.script().clear(&Scope::Exchange);
     gate.add_permits(1);
