@@ -41,6 +41,16 @@ fn path_separators_and_dots_are_seen_in_every_overlong_length() {
         assert_eq!(judge(path.as_bytes()), Err(Traversal), "{path}");
     }
     assert_eq!(judge(b"/a/%c0%80b"), Err(Traversal), "overlong NUL");
+    assert_eq!(
+        judge(b"/\xc0\xae\xc0\xae/b"),
+        Err(Traversal),
+        "not escaped at all"
+    );
+    assert_eq!(
+        judge(b"/\xc0\xa5252e/b"),
+        Err(Traversal),
+        "an overlong percent sign"
+    );
 }
 
 #[test]

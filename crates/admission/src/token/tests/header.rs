@@ -124,6 +124,19 @@ fn header_is_one_object_without_duplicates() {
 }
 
 #[test]
+fn header_is_text_in_members_that_are_skipped_too() {
+    let world = World::new();
+    let sealed = |odd: &[u8]| {
+        let header = [br#"{"alg":"ES256","kid":"key-1","x":""#, odd, br#""}"#].concat();
+        let signed = format!("{}.{}", base64url(&header), base64url(claims().as_bytes()));
+        let signature = base64url(&world.key.sign(signed.as_bytes()));
+        world.judge(&format!("{signed}.{signature}")).map(drop)
+    };
+    assert_eq!(sealed("é".as_bytes()), Ok(()));
+    assert_eq!(sealed(b"\xe9"), Err(Denial::MalformedToken));
+}
+
+#[test]
 fn header_strange_kids_are_unknown_and_asked_for_verbatim() {
     let world = World::new();
     let long = "k".repeat(1024);
