@@ -38,12 +38,15 @@ impl Front {
         let version = request.version();
         let (head, body) = request.into_parts();
         let upload = Upload::new(&head, body);
-        let (mut response, place) = self.answer_head(head, &upload, &peer, &in_flight).await;
-        if version <= Version::HTTP_11 && response.body().is_decided() && !upload.settle().await {
-            response
-                .headers_mut()
-                .insert(CONNECTION, HeaderValue::from_static("close"));
-            in_flight.leaves_unread();
+        let (mut response, mut place) = self.answer_head(head, &upload, &peer, &in_flight).await;
+        if version <= Version::HTTP_11 && response.body().is_decided() {
+            // Those who are served lose no place to those whose body is waited for.
+            drop(place.take());
+            if !upload.settle().await {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+                in_flight.leaves_unread();
+            }
         }
         response.map(|body| body.holding(in_flight, place))
     }

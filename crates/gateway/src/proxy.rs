@@ -14,11 +14,11 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Request, Response, request};
 use tokio_util::sync::CancellationToken;
 
-use crate::account::{Account, Accounts};
+use crate::account::{Account, Accounts, End};
 use crate::clock;
 use crate::ids;
 use crate::ingress::pace::InFlight;
-use crate::ingress::upload::{BodyTime, Upload, UploadBody};
+use crate::ingress::upload::{BodyTime, Fault, Upload, UploadBody};
 use crate::refusal;
 use crate::relay::{Body, RelayLimits, Relayed};
 use crate::upstream::{Answer, Upstream};
@@ -87,7 +87,11 @@ impl Proxy {
         match self.cross(head, &arrival, &mut account).await {
             Ok((answer, crossed)) => self.relay(answer, crossed, &arrival, account),
             Err(refused) => {
-                account.refused(&refused);
+                match arrival.upload.fault() {
+                    // Whether or not anybody is there to see the refusal, nobody refused anything.
+                    Some(Fault::Broken) => account.end(End::CallerLeft),
+                    _ => account.refused(&refused),
+                }
                 refusal::answer(refused.denial, refused.sts.as_ref(), arrival.request_id, version)
             }
         }

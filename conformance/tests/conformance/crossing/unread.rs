@@ -8,7 +8,7 @@ use crate::wire::{head, head_with};
 use crate::world::{NONE, World};
 use devstack::Target;
 use testkit::http::{Connection, Ending, Rest};
-use testkit::wait::PATIENCE;
+use testkit::wait::{PATIENCE, until};
 use tokio::net::TcpStream;
 
 const HAND: &str = "resource://hand";
@@ -77,6 +77,39 @@ async fn crossing_unread_body_of_a_refusal_is_dropped_or_the_connection_says_clo
     report.equal("a large body", response.header("connection"), Some("close"));
     report.equal("a large body: closed", client.rest(PATIENCE).await, Rest::Closed);
     report.finish();
+}
+
+#[tokio::test]
+async fn crossing_unread_body_of_a_refusal_takes_no_place_from_others() {
+    let world = World::builder().env("MAX_INFLIGHT_REQUESTS", "1").start().await;
+    let mut waiting = Connection::open(world.addr()).await;
+    // The body never comes.
+    let request = head_with(BAD, "POST", NONE, "/", "Content-Length: 5\r\n");
+    waiting.send(request).await.expect("an open connection");
+    until("the refusal", async || {
+        let refused = world
+            .metric(r#"caracal_gateway_denials_total{reason="malformed_token"}"#)
+            .await;
+        (refused > 0.0).then_some(())
+    })
+    .await;
+    assert_eq!(world.get(NONE, "/").await.status(), 200);
+}
+
+#[tokio::test]
+async fn crossing_caller_that_leaves_during_its_upload_has_left() {
+    let (world, mut upstream) = scene().await;
+    let mut client = Connection::open(world.addr()).await;
+    let lines = "Content-Length: 1000\r\nX-Request-Id: left\r\n";
+    let request = head(&world, "POST", HAND, "/", lines) + "part";
+    client.send(request).await.expect("an open connection");
+    let mut call = upstream.call().await;
+    call.head().await;
+    call.exactly(4).await;
+    drop(client);
+    call.until_end().await;
+    let events = world.events_of("left", 1).await;
+    assert_eq!(events[0].metadata("error_kind"), "client_cancelled");
 }
 
 #[tokio::test]
