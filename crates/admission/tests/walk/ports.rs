@@ -60,6 +60,8 @@ pub(crate) enum Exchange {
     Timeout,
     Broken,
     Oversized,
+    /// An endless answer of a transport that forgot to note the departure.
+    OversizedUnnoticed,
     /// Nothing has left, and nothing happens any more.
     HangsBefore,
     /// Everything has left, and nothing happens any more.
@@ -316,6 +318,7 @@ impl Sts for World {
             Exchange::Timeout => departed(Err(ExchangeFailure::Timeout(cause()))),
             Exchange::Broken => departed(Err(ExchangeFailure::Transport(cause()))),
             Exchange::Oversized => departed(Err(ExchangeFailure::Oversized)),
+            Exchange::OversizedUnnoticed => Err(ExchangeFailure::Oversized),
             Exchange::HangsBefore => return Box::pin(std::future::pending()),
             Exchange::HangsAfter => {
                 departure.mark();

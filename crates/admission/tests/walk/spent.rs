@@ -117,6 +117,7 @@ fn replay_mark_stays_once_bytes_may_have_left() {
         Exchange::Timeout,
         Exchange::Broken,
         Exchange::Oversized,
+        Exchange::OversizedUnnoticed,
         Exchange::Answers(403, refusal.clone()),
         Exchange::Answers(503, String::new()),
         Exchange::Answers(302, String::new()),

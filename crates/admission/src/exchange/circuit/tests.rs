@@ -91,6 +91,69 @@ fn circuit_more_than_half_of_twenty_calls_opens_it() {
     assert_eq!(circuit.enter("a", at(2001)).err(), Some(Denial::CircuitOpen));
 }
 
+/// Two failures and a success, again and again: two thirds fail, never five in a row.
+fn run_two_thirds(circuit: &Arc<Circuit>, calls: usize, millis: u64) {
+    for outcome in [Outcome::ZoneFault, Outcome::ZoneFault, Outcome::Success]
+        .into_iter()
+        .cycle()
+        .take(calls)
+    {
+        run(circuit, "a", outcome, millis);
+    }
+}
+
+#[test]
+fn circuit_ratio_counts_from_the_twentieth_call() {
+    let circuit = circuit(512);
+    run_two_thirds(&circuit, 19, 0);
+    run(&circuit, "a", Outcome::ZoneFault, 0);
+    assert_eq!(circuit.enter("a", at(0)).err(), Some(Denial::CircuitOpen));
+}
+
+#[test]
+fn circuit_ratio_forgets_what_lies_ten_seconds_back() {
+    for (millis, opens) in [
+        (0, true),
+        (9_999, true),
+        (10_000, false),
+        (11_000, false),
+        (25_000, false),
+    ] {
+        let circuit = circuit(512);
+        run_two_thirds(&circuit, 18, 0);
+        run_two_thirds(&circuit, 2, millis);
+        assert_eq!(
+            circuit.enter("a", at(millis)).is_err(),
+            opens,
+            "{millis} ms later"
+        );
+    }
+}
+
+#[test]
+fn circuit_late_failures_of_calls_under_way_change_nothing() {
+    let circuit = circuit(512);
+    let under_way = || -> Vec<_> { (0..20).map(|_| circuit.enter("a", at(0)).unwrap()).collect() };
+    let (mut early, late) = (under_way(), under_way());
+    let latest = early.split_off(10);
+    let fail = |slots: Vec<Slot>, millis| {
+        for slot in slots {
+            slot.settle(Outcome::ZoneFault, at(millis));
+        }
+    };
+    fail(early, 0);
+    fail(late, 8_000);
+    assert_eq!(
+        circuit.figures(at(8_000)).opened,
+        1,
+        "it was open when they came back"
+    );
+    let probe = circuit.enter("a", at(9_000)).unwrap();
+    fail(latest, 9_000);
+    probe.settle(Outcome::Success, at(9_000));
+    assert_eq!(circuit.figures(at(9_000)).open, 0, "the probe alone decides");
+}
+
 #[test]
 fn circuit_half_open_lets_one_probe_through() {
     let circuit = circuit(512);
@@ -117,6 +180,28 @@ fn circuit_half_open_lets_one_probe_through() {
         .settle(Outcome::Answered, at(22_000));
     let _one = circuit.enter("a", at(22_000)).unwrap();
     assert!(circuit.enter("a", at(22_000)).is_ok(), "closed");
+}
+
+#[test]
+fn circuit_of_replicas_that_saw_the_same_outage_returns_at_different_instants() {
+    for (subsecond, returns) in [(0, 9_000), (500, 10_000), (999, 10_998)] {
+        let circuit = circuit(512);
+        let failed = Moment {
+            unix: Duration::from_millis(1_790_000_000_000 + subsecond),
+            monotonic: Duration::ZERO,
+        };
+        for _ in 0..5 {
+            circuit
+                .enter("a", failed)
+                .unwrap()
+                .settle(Outcome::ZoneFault, failed);
+        }
+        assert_eq!(
+            circuit.enter("a", at(returns - 1)).err(),
+            Some(Denial::CircuitOpen)
+        );
+        assert!(circuit.enter("a", at(returns)).is_ok(), "{returns}");
+    }
 }
 
 #[test]
