@@ -13,6 +13,8 @@ use rustix::fs::{FlockOperation, flock};
 
 /// How many names are tried for a new subdirectory.
 const TRIES: u32 = 10_000;
+/// How many subdirectories are adopted in one go: each costs a file descriptor until it is shipped.
+const AT_ONCE: usize = 64;
 
 /// A subdirectory of the spool that this process owns until the value is dropped.
 #[derive(Debug)]
@@ -43,8 +45,11 @@ impl Claim {
         Err(io::Error::from(io::ErrorKind::AlreadyExists))
     }
 
-    /// Takes every subdirectory that no living process owns.
-    pub(crate) fn orphans(root: &Path) -> io::Result<Vec<Self>> {
+    /// Takes the subdirectories of this user that no living process owns, but not too many at once. One that
+    /// cannot be taken does not keep the others from it.
+    ///
+    /// Whoever else may write to the root could leave events there, to be signed in our name.
+    pub(crate) fn orphans(root: &Path, user: u32) -> io::Result<Vec<Self>> {
         let mut orphans = Vec::new();
         for entry in fs::read_dir(root)? {
             let entry = entry?;
@@ -52,8 +57,18 @@ impl Claim {
                 .file_name()
                 .to_str()
                 .is_some_and(|name| name.starts_with(PREFIX));
-            if ours && entry.file_type()?.is_dir() {
-                orphans.extend(Self::take(entry.path())?);
+            if !ours || !entry.file_type()?.is_dir() {
+                continue;
+            }
+            match Self::take(entry.path()).and_then(|claim| claim.map(|claim| claim.of(user)).transpose()) {
+                Ok(claim) => orphans.extend(claim),
+                Err(error) => {
+                    let path = entry.path().display().to_string();
+                    tracing::error!(path, %error, "an abandoned evidence spool cannot be adopted");
+                }
+            }
+            if orphans.len() == AT_ONCE {
+                break;
             }
         }
         orphans.sort_by(|a, b| a.path.cmp(&b.path));
@@ -77,6 +92,19 @@ impl Claim {
         Ok(current.unwrap_or(false).then_some(Self { path, dir }))
     }
 
+    fn of(self, user: u32) -> io::Result<Self> {
+        if self.user()? == user {
+            Ok(self)
+        } else {
+            Err(io::Error::other("it belongs to another user"))
+        }
+    }
+
+    /// The user that made it.
+    pub(crate) fn user(&self) -> io::Result<u32> {
+        Ok(self.dir.metadata()?.uid())
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -96,9 +124,15 @@ const PREFIX: &str = "spool-";
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    use std::path::Path;
 
     use super::Claim;
+
+    fn orphans(root: &Path) -> Vec<Claim> {
+        Claim::orphans(root, root.metadata().unwrap().uid()).unwrap()
+    }
 
     #[test]
     fn a_directory_has_one_owner_at_a_time() {
@@ -106,13 +140,13 @@ mod tests {
         let first = Claim::create(root.path()).unwrap();
         let second = Claim::create(root.path()).unwrap();
         assert_ne!(first.path(), second.path());
-        assert!(Claim::orphans(root.path()).unwrap().is_empty());
+        assert!(orphans(root.path()).is_empty());
 
         let path = first.path().to_owned();
         drop(first);
-        let adopted = Claim::orphans(root.path()).unwrap();
+        let adopted = orphans(root.path());
         assert_eq!(adopted.iter().map(Claim::path).collect::<Vec<_>>(), [path]);
-        assert!(Claim::orphans(root.path()).unwrap().is_empty());
+        assert!(orphans(root.path()).is_empty());
     }
 
     #[test]
@@ -121,8 +155,33 @@ mod tests {
         let first = Claim::create(root.path()).unwrap();
         let path = first.path().to_owned();
         first.remove().unwrap();
-        assert!(Claim::orphans(root.path()).unwrap().is_empty());
+        assert!(orphans(root.path()).is_empty());
         assert_eq!(Claim::create(root.path()).unwrap().path(), path);
+    }
+
+    #[test]
+    fn what_another_user_left_is_not_adopted_and_keeps_nothing_else_from_it() {
+        let root = tempfile::tempdir().unwrap();
+        let foreign = root.path().join("spool-0-0");
+        fs::create_dir(&foreign).unwrap();
+        // Only root can give something away; to anyone else a directory that does not open looks the same.
+        if chown(&foreign, Some(65_534), None).is_err() {
+            fs::set_permissions(&foreign, Permissions::from_mode(0o000)).unwrap();
+        }
+        let path = Claim::create(root.path()).unwrap().path().to_owned();
+        let adopted = orphans(root.path());
+        assert_eq!(adopted.iter().map(Claim::path).collect::<Vec<_>>(), [path]);
+    }
+
+    #[test]
+    fn adoption_holds_a_bounded_number_of_directories() {
+        let root = tempfile::tempdir().unwrap();
+        for n in 0..100 {
+            fs::create_dir(root.path().join(format!("spool-1-{n}"))).unwrap();
+        }
+        let first = orphans(root.path());
+        let second = orphans(root.path());
+        assert_eq!((first.len(), second.len()), (64, 36));
     }
 
     #[test]

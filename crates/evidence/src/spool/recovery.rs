@@ -80,7 +80,8 @@ impl Orphan {
 pub(crate) fn adopt(inner: &Inner) -> io::Result<Vec<Orphan>> {
     let counters = &inner.counters;
     let mut found = Vec::new();
-    for claim in Claim::orphans(&inner.root)? {
+    let user = inner.with_log(|log| log.claim().user())?;
+    for claim in Claim::orphans(&inner.root, user)? {
         let path = claim.path().display().to_string();
         match recover(claim) {
             Ok(orphan) => {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
@@ -18,7 +19,7 @@ use crate::testing::{DONE, Memory, cross, event, execute, interrupted, open, shi
 /// Events that the next process would ship, without shipping them.
 fn recovered(root: &Path) -> Vec<(Uuid, Vec<u8>)> {
     let mut events = Vec::new();
-    for claim in Claim::orphans(root).unwrap() {
+    for claim in Claim::orphans(root, root.metadata().unwrap().uid()).unwrap() {
         let orphan = recover(claim).unwrap();
         for segment in &orphan.segments {
             let bytes = fs::read(segment::path(orphan.claim.path(), segment.base)).unwrap();
