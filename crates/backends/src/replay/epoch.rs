@@ -11,6 +11,7 @@
 //! names, marks may be gone, and a new epoch is born at that moment. Mandates issued before the birth
 //! of the epoch are refused until they have expired.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,12 +96,13 @@ enum Verdict {
     Lost,
 }
 
-/// Judges the stored epoch against the server that answered and the id last seen.
+/// Judges the stored epoch against the server that answered and the id last seen. A server that may not
+/// be asked for its run id is empty here, and tells nothing.
 fn judge(stored: Option<&Value>, primary: &str, remembered: Option<&str>) -> Verdict {
     match (stored, remembered) {
         (None, None) => Verdict::First,
         (None, Some(_)) => Verdict::Lost,
-        (Some(value), _) if value.primary != primary => Verdict::Lost,
+        (Some(value), _) if !primary.is_empty() && value.primary != primary => Verdict::Lost,
         // Another gateway, which remembered nothing, took a forgetful store for a new one.
         (Some(value), Some(id)) if value.id != id && value.birth == 0 => Verdict::Lost,
         (Some(_), _) => Verdict::Keep,
@@ -150,31 +152,40 @@ impl Epoch {
         generation: u64,
         deadline: Instant,
     ) -> Result<Option<Loss>, Fault> {
-        let loss = match &*self.known.load() {
-            Some(known) if known.generation == generation && Some(known.text.as_str()) == seen => {
-                known.loss()
-            }
-            _ => self.settle(deadline).await?,
+        let loss = match self.settled(seen, generation) {
+            Some(known) => known.loss(),
+            None => self.settle(seen, generation, deadline).await?,
         };
         Ok(loss.filter(|loss| loss.matters(self.clock.now().unix)))
     }
 
+    /// What is known, if this is what the store holds.
+    fn settled(&self, stored: Option<&str>, generation: u64) -> Option<Arc<Known>> {
+        let known = self.known.load_full()?;
+        (known.generation == generation && Some(known.text.as_str()) == stored).then_some(known)
+    }
+
     /// Agrees with the store, and through it with every other gateway, on one epoch.
-    async fn settle(&self, deadline: Instant) -> Result<Option<Loss>, Fault> {
+    async fn settle(
+        &self,
+        seen: Option<&str>,
+        generation: u64,
+        deadline: Instant,
+    ) -> Result<Option<Loss>, Fault> {
         let late = |what| Fault::Late(Cause::new(format!("replay epoch: {what}")));
         let Ok(Ok(_turn)) = timeout_at(deadline, self.one_at_a_time.acquire()).await else {
             return Err(late("not judged before the deadline"));
         };
+        // Whoever had the turn before may have settled it for us.
+        if let Some(known) = self.settled(seen, generation) {
+            return Ok(known.loss());
+        }
         for _ in 0..ROUNDS {
             let (stored, primary, generation) = self.read(deadline).await?;
-            let known = self.known.load_full();
-            if let Some(known) = &known
-                && known.generation == generation
-                && Some(&known.text) == stored.as_ref()
-            {
+            if let Some(known) = self.settled(stored.as_deref(), generation) {
                 return Ok(known.loss());
             }
-            let remembered = match &known {
+            let remembered = match &*self.known.load() {
                 Some(known) => Some(known.value.id.clone()),
                 None => self.recall().await,
             };
@@ -263,11 +274,18 @@ impl Epoch {
         loss
     }
 
+    /// The id last seen, by an earlier process. Where something was remembered and does not read back, it
+    /// is none that the store could hold.
     async fn recall(&self) -> Option<String> {
         let path = self.memory.as_ref()?;
-        let id = tokio::fs::read_to_string(path).await.ok()?;
-        let id = id.trim();
-        (!id.is_empty()).then(|| id.to_owned())
+        match tokio::fs::read_to_string(path).await {
+            Ok(id) => Some(id.trim().to_owned()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                tracing::warn!(%error, path = %path.display(), "the replay epoch of before cannot be read");
+                Some(String::new())
+            }
+        }
     }
 
     async fn remember(&self, id: &str) {
@@ -278,10 +296,11 @@ impl Epoch {
     }
 }
 
-/// A reader sees the old content or the new one, never half of it.
-async fn replace(path: &Path, content: &str) -> std::io::Result<()> {
+/// A reader sees the old content or the new one, never half of it, after a power cut too.
+async fn replace(path: &Path, content: &str) -> io::Result<()> {
     let draft = path.with_extension(format!("{}.new", std::process::id()));
     tokio::fs::write(&draft, content).await?;
+    tokio::fs::File::open(&draft).await?.sync_all().await?;
     tokio::fs::rename(&draft, path).await
 }
 
@@ -318,6 +337,9 @@ mod tests {
             (Some("a:0:p1"), "p1", Some("a"), Verdict::Keep),
             (Some("a:0:p1"), "p2", Some("a"), Verdict::Lost),
             (Some("a:0:p1"), "p2", None, Verdict::Lost),
+            (Some("a:0:p1"), "", Some("a"), Verdict::Keep),
+            (Some("a:0:"), "p1", Some("a"), Verdict::Lost),
+            (Some("b:0:p1"), "p1", Some(""), Verdict::Lost),
             (Some("b:0:p1"), "p1", Some("a"), Verdict::Lost),
             (Some("b:77:p1"), "p1", Some("a"), Verdict::Keep),
         ] {

@@ -151,3 +151,61 @@ async fn gateway_without_memory_does_not_hide_the_loss_from_one_with_it() {
         "it has learnt of the loss"
     );
 }
+
+#[tokio::test]
+async fn memory_that_does_not_read_back_is_no_first_use() {
+    let clock = FixedClock::default();
+    let directory = tempfile::tempdir().unwrap();
+    let (empty, unreadable) = (
+        directory.path().join("empty"),
+        directory.path().join("unreadable"),
+    );
+    std::fs::write(&empty, "").unwrap();
+    std::fs::create_dir(&unreadable).unwrap();
+    for memory in [empty, unreadable] {
+        let server = PrivateRedis::start().await;
+        let replay = Replay::remembering(&server.url(), Some(memory), &clock);
+        assert_eq!(set(replay.port(), &issued("a", START)).await, "seen");
+        assert_eq!(set(replay.port(), &issued("b", START + 1)).await, "set");
+    }
+}
+
+#[tokio::test]
+async fn gateway_that_may_not_ask_for_the_run_id_takes_no_other_primary_for_granted() {
+    let server = PrivateRedis::start().await;
+    let () = redis::cmd("ACL")
+        .arg(&["SETUSER", "limited", "on", ">secret", "~*", "+@all", "-info"])
+        .query_async(&mut server.connection().await)
+        .await
+        .unwrap();
+    let (open, limited) = (
+        Replay::start(&server.url()),
+        Replay::start(&format!("redis://limited:secret@127.0.0.1:{}/0", server.port())),
+    );
+    for (number, replica) in [&open, &limited, &open, &limited].into_iter().enumerate() {
+        let mark = issued(&format!("jti-{number}"), START - 10);
+        assert_eq!(set(replica.port(), &mark).await, "set", "{number}");
+        assert_eq!(replica.marks.loss(), None, "{number}");
+    }
+}
+
+#[tokio::test]
+async fn epoch_is_judged_once_for_all_who_wait_for_it() {
+    let server = PrivateRedis::start().await;
+    assert_eq!(
+        set(Replay::start(&server.url()).port(), &issued("first", START)).await,
+        "set"
+    );
+    let replay = Replay::start(&server.url());
+    let marks: Vec<_> = (0..100).map(|n| issued(&format!("jti-{n}"), START)).collect();
+    let outcomes = futures_util::future::join_all(marks.iter().map(|mark| set(replay.port(), mark)));
+    assert!(outcomes.await.iter().all(|outcome| *outcome == "set"));
+    let info: String = redis::cmd("INFO")
+        .arg("commandstats")
+        .query_async(&mut server.connection().await)
+        .await
+        .unwrap();
+    let calls = info.split_once("cmdstat_info:calls=").unwrap().1;
+    let calls: u64 = calls.split_once(',').unwrap().0.parse().unwrap();
+    assert!(calls < 20, "INFO was asked for {calls} times");
+}
