@@ -172,14 +172,18 @@ impl Keeper {
         Ok(())
     }
 
-    /// Answers questions, each binding read once.
+    /// Answers questions, each binding read once, and none for which nobody waits any more: behind a slow
+    /// database those would be all that is read.
     async fn answer(&mut self, waiting: &mut Vec<Lookup>) {
         let mut asked: HashMap<(String, String), Vec<Lookup>> = HashMap::new();
-        for lookup in waiting.drain(..).filter(|lookup| !lookup.answer.is_closed()) {
+        for lookup in waiting.drain(..) {
             let key = (lookup.zone.clone(), lookup.resource.clone());
             asked.entry(key).or_default().push(lookup);
         }
         for ((zone, resource), lookups) in asked {
+            if lookups.iter().all(|lookup| lookup.answer.is_closed()) {
+                continue;
+            }
             let read = self
                 .reader
                 .read(async |client| load::one(client, &zone, &resource).await);

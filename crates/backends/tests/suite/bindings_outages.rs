@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use admission::ports::{Bindings, ZoneStanding};
-use testkit::postgres::{Database, Layout, PrivatePostgres};
+use futures_util::future::join_all;
+use testkit::postgres::{Database, Layout, PrivatePostgres, through};
+use testkit::proxy::{Fault, FaultProxy};
 use testkit::wait::{PATIENCE, until};
 use tokio::time::timeout;
 
 use crate::contract::bindings::found;
-use crate::support::BindingsUnderTest;
+use crate::support::{BindingsUnderTest, ON_DEMAND};
 
 const EVERY: Duration = Duration::from_millis(50);
 
@@ -89,4 +91,41 @@ async fn lookups_of_a_hanging_database_end_in_time() {
         bindings.reread("zone-0", "resource://0").await.ok()
     })
     .await;
+}
+
+#[tokio::test]
+async fn lookups_that_nobody_waits_for_any_more_are_not_made() {
+    let server = PrivatePostgres::start().await;
+    let database = Database::create_on(&server, Layout::August).await;
+    database
+        .bind("zone-0", "resource://0", "https://zero.example", "app-0")
+        .await;
+    let proxy = FaultProxy::start(([127, 0, 0, 1], server.port()).into()).await;
+    let url = through(&database.gateway_url(), proxy.port());
+    let before = transactions(&database).await;
+    let under_test = BindingsUnderTest::start(&url, ON_DEMAND);
+    let bindings = &*under_test.bindings;
+    until("the first load", async || bindings.status().age).await;
+    // A tenth of a second and more for each: only a few of them end within the second they may take.
+    proxy.set(Fault::Delay(Duration::from_millis(25))).await;
+    let resources: Vec<_> = (1..60).map(|n| format!("resource://{n}")).collect();
+    join_all(resources.iter().map(|resource| bindings.find("zone-0", resource))).await;
+    proxy.set(Fault::None).await;
+    until("an answer after them", async || {
+        bindings.reread("zone-0", "resource://0").await.ok()
+    })
+    .await;
+    drop(under_test);
+    let made = transactions(&database).await - before;
+    assert!(made < 40, "{made}");
+}
+
+/// How many transactions the database has seen. A connection tells its own when it ends.
+async fn transactions(database: &Database) -> i64 {
+    until("the gateway's connections to be closed", async || {
+        let sql = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database() AND NOT EXISTS \
+                   (SELECT 1 FROM pg_stat_activity WHERE application_name = 'caracal-gateway')";
+        database.query(sql, &[]).await.first().map(|row| row.get(0))
+    })
+    .await
 }
