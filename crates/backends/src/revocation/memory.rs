@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::anchor::Kind;
-use super::snapshot::Snapshot;
+use super::snapshot::{Asked, Snapshot};
 use super::state::{CONTACT_MAX_AGE, RevocationConfig, RevocationState};
 
 /// Feeds a revocation state from this process alone. The state's own rules are the real ones.
@@ -57,7 +57,7 @@ impl MemoryRevocations {
         let inner = &self.state.inner;
         let (ticket, now) = (inner.ticket(), inner.clock.now());
         inner.touch();
-        let anchors = inner.take_over(Snapshot::default(), &[], now).await;
+        let anchors = inner.take_over(Snapshot::default(), &Asked::default(), now).await;
         inner.answer(ticket, Ok(anchors));
     }
 }

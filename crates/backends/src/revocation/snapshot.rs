@@ -15,8 +15,30 @@ pub(super) struct Snapshot {
     pub(super) records: Vec<String>,
     pub(super) sessions: Vec<String>,
     pub(super) edges: Vec<String>,
-    /// Those of the sessions asked about that are active.
-    pub(super) active_sessions: HashSet<String>,
+    /// Those of the anchors asked about that are active.
+    pub(super) active: Active,
+}
+
+/// Anchors that the database shows active.
+#[derive(Default)]
+pub(super) struct Active {
+    pub(super) records: HashSet<String>,
+    pub(super) sessions: HashSet<String>,
+    pub(super) edges: HashSet<String>,
+}
+
+/// An announced anchor, and the number of its announcement.
+pub(super) type Announced = (Arc<str>, u64);
+
+/// Announced anchors of which it matters whether they are active.
+#[derive(Default)]
+pub(super) struct Asked {
+    /// Those whose announcement has run out.
+    pub(super) records: Vec<Announced>,
+    /// All of them.
+    pub(super) sessions: Vec<Announced>,
+    /// Those whose announcement has run out.
+    pub(super) edges: Vec<Announced>,
 }
 
 /// What the two generations of the stack call their tables.
@@ -35,16 +57,22 @@ const JUNE: Names = Names {
 };
 const EDGES: &str = "public.delegation_edges";
 
-/// Reads the snapshot. `asked` are sessions of which it matters whether they are active; more than
-/// `limit` rows of one kind are an error.
-pub(super) async fn read(
-    client: &Client,
-    asked: &[(Arc<str>, u64)],
-    limit: usize,
-) -> Result<Snapshot, Cause> {
+/// Reads the snapshot; more than `limit` rows of one kind are an error.
+pub(super) async fn read(client: &Client, asked: &Asked, limit: usize) -> Result<Snapshot, Cause> {
     let names = names(client).await?;
     expect_visible(client, &[names.records, names.sessions, EDGES]).await?;
     let Names { records, sessions } = names;
+    let alive = format!("{records} WHERE status = 'active' AND expires_at > now()");
+    let active = Active {
+        records: those(client, &alive, &asked.records).await?,
+        sessions: those(
+            client,
+            &format!("{sessions} WHERE status = 'active'"),
+            &asked.sessions,
+        )
+        .await?,
+        edges: those(client, &format!("{EDGES} WHERE status = 'active'"), &asked.edges).await?,
+    };
     let records = format!("{records} WHERE status = 'revoked' AND expires_at > now() - interval '24 hours'");
     let inactive = format!(
         "{sessions} WHERE status IN ('suspended', 'terminated', 'expired') \
@@ -55,7 +83,7 @@ pub(super) async fn read(
         records: ids(client, &records, limit).await?,
         sessions: ids(client, &inactive, limit).await?,
         edges: ids(client, &edges, limit).await?,
-        active_sessions: active(client, sessions, asked).await?,
+        active,
     })
 }
 
@@ -85,16 +113,12 @@ async fn ids(client: &Client, from: &str, limit: usize) -> Result<Vec<String>, C
     first_column(&found)
 }
 
-async fn active(
-    client: &Client,
-    sessions: &str,
-    asked: &[(Arc<str>, u64)],
-) -> Result<HashSet<String>, Cause> {
+async fn those(client: &Client, from: &str, asked: &[Announced]) -> Result<HashSet<String>, Cause> {
     if asked.is_empty() {
         return Ok(HashSet::new());
     }
     let asked: Vec<&str> = asked.iter().map(|(id, _)| &**id).collect();
-    let sql = format!("SELECT id FROM {sessions} WHERE id = ANY($1) AND status = 'active'");
+    let sql = format!("SELECT id FROM {from} AND id = ANY($1)");
     let found = rows(client, &sql, &[(&asked, Type::TEXT_ARRAY)]).await?;
     Ok(first_column(&found)?.into_iter().collect())
 }

@@ -66,7 +66,8 @@ impl Snapshots {
 
     async fn take(&mut self) -> Result<usize, Cause> {
         let state = &self.state;
-        let (began, asked) = (state.clock.now(), state.announced_sessions());
+        let began = state.clock.now();
+        let asked = state.asked(began);
         let limit = state.config.max_anchors;
         let read = self
             .reader

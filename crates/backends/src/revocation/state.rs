@@ -1,5 +1,6 @@
 //! What the gates see of the revocation state, and how fresh it is.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,13 +13,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::anchor::{Kind, named};
 use super::counters::{Counters, RevocationCounters};
-use super::snapshot::Snapshot;
+use super::snapshot::{Announced, Asked, Snapshot};
 use super::table::{Announcement, Table};
 use super::watch::AnchorWatch;
 
 /// The longest silence of the streams with which the state still counts as fresh.
 pub(super) const CONTACT_MAX_AGE: Duration = Duration::from_secs(70);
-/// How long an announcement holds: as long as a mandate from before it can be valid, and a margin.
+/// How long an announcement holds: as long as a single-use mandate from before it can be valid, and a
+/// margin. That of an authority record or an edge holds longer where the database still shows the anchor
+/// active, because then mandates that rest on it are still being issued.
 const ANNOUNCEMENT_LIFE: Duration = Limits::MAX_SINGLE_USE_LIFE.saturating_add(Duration::from_secs(300));
 /// The longest that [`RevocationState::reload`] waits.
 const RELOAD_LIMIT: Duration = Duration::from_secs(5);
@@ -308,24 +311,28 @@ impl Inner {
         self.wake.notified().await;
     }
 
-    /// The sessions that a stream announced, which a snapshot may show active again.
-    pub(super) fn announced_sessions(&self) -> Vec<(Arc<str>, u64)> {
-        self.sessions.announced()
+    /// The announced anchors that a snapshot beginning now must look for: active, a session is admitted
+    /// again, and a record or an edge is not.
+    pub(super) fn asked(&self, now: Moment) -> Asked {
+        Asked {
+            records: self.records.announced(now.monotonic),
+            sessions: self.sessions.announced(Duration::MAX),
+            edges: self.edges.announced(now.monotonic),
+        }
     }
 
-    /// Takes over a snapshot that began at `began`. `asked` are the sessions announced before that.
-    pub(super) async fn take_over(
-        &self,
-        snapshot: Snapshot,
-        asked: &[(Arc<str>, u64)],
-        began: Moment,
-    ) -> usize {
-        for (id, number) in asked {
-            if snapshot.active_sessions.contains(&**id) {
-                self.sessions.withdraw(id, *number);
-            }
+    /// Takes over a snapshot that began at `began` and looked for what was asked then.
+    pub(super) async fn take_over(&self, snapshot: Snapshot, asked: &Asked, began: Moment) -> usize {
+        let (now, active) = (began.monotonic, &snapshot.active);
+        for (id, number) in among(&asked.sessions, &active.sessions) {
+            self.sessions.withdraw(id, *number);
         }
-        let now = began.monotonic;
+        for (id, number) in among(&asked.records, &active.records) {
+            self.records.renew(id, *number, now + ANNOUNCEMENT_LIFE);
+        }
+        for (id, number) in among(&asked.edges, &active.edges) {
+            self.edges.renew(id, *number, now + ANNOUNCEMENT_LIFE);
+        }
         let total = self.records.record(snapshot.records, now).await
             + self.sessions.record(snapshot.sessions, now).await
             + self.edges.record(snapshot.edges, now).await;
@@ -348,6 +355,10 @@ impl Inner {
         }
         self.outcome.send_replace(Outcome { ticket, result });
     }
+}
+
+fn among<'a>(asked: &'a [Announced], active: &'a HashSet<String>) -> impl Iterator<Item = &'a Announced> {
+    asked.iter().filter(|(id, _)| active.contains(&**id))
 }
 
 fn milliseconds(moment: Moment) -> u64 {

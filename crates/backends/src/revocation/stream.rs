@@ -85,13 +85,13 @@ impl StreamReader {
     ) -> Result<std::convert::Infallible, Cause> {
         let mut connection = self.redis.connect().await?;
         let newest = self.locate(cursors, &mut connection).await?;
+        // What stood there may have been deleted meanwhile, and then there is nothing more to read.
         while cursors
             .iter()
             .zip(newest)
             .any(|(cursor, newest)| cursor.at() < newest)
-        {
-            self.step(cursors, &mut connection, None).await?;
-        }
+            && self.step(cursors, &mut connection, None).await? > 0
+        {}
         if cursors.iter().any(|cursor| cursor.incomplete) {
             self.state.complete_from_here();
             for cursor in cursors.iter_mut() {
@@ -147,13 +147,16 @@ impl StreamReader {
         Ok(newest)
     }
 
-    /// One `XREAD`, and what it brings.
+    /// One `XREAD`; applies the messages that it brings, and returns how many.
+    ///
+    /// A process that was stopped for longer than an answer may take finds the answer waiting for it, but
+    /// not what was trimmed before it could ask again: it must look where the streams begin now.
     async fn step(
         &self,
         cursors: &mut [Cursor; 4],
         connection: &mut MultiplexedConnection,
         block: Option<Duration>,
-    ) -> Result<(), Cause> {
+    ) -> Result<usize, Cause> {
         let mut command = Cmd::new();
         command.arg("XREAD").arg("COUNT").arg(COUNT);
         if let Some(block) = block {
@@ -167,7 +170,13 @@ impl StreamReader {
             command.arg(cursor.at().to_string());
         }
         let limit = block.unwrap_or_default() + self.redis.answer_timeout();
+        let asked = self.state.clock.now().monotonic;
         let batch: Option<Batch> = answer(command.query_async(connection), limit).await?;
+        let took = self.state.clock.now().monotonic.saturating_sub(asked);
+        if took > limit {
+            return Err(Cause::new(format!("this process stood still for {took:?}")));
+        }
+        let mut read = 0;
         for (name, messages) in batch.unwrap_or_default() {
             let Some(cursor) = cursors.iter_mut().find(|cursor| cursor.stream.name() == name) else {
                 continue;
@@ -177,9 +186,10 @@ impl StreamReader {
                 self.apply(cursor.stream, id, fields);
                 cursor.advance(id);
             }
+            read += messages.len();
         }
         self.state.touch();
-        Ok(())
+        Ok(read)
     }
 
     fn apply(&self, stream: Stream, id: Id, fields: &[(Vec<u8>, Vec<u8>)]) {

@@ -35,7 +35,7 @@ struct Revoked {
 struct Announced {
     /// Tells one announcement from a later one of the same anchor.
     number: u64,
-    /// When every mandate from before has expired, in monotonic time.
+    /// When it runs out, in monotonic time.
     until: Duration,
 }
 
@@ -117,13 +117,15 @@ impl Table {
         outcome
     }
 
-    /// The anchors that a stream announced, with the number of the announcement.
-    pub(super) fn announced(&self) -> Vec<(Arc<str>, u64)> {
+    /// The anchors whose announcement runs out by then, with its number.
+    pub(super) fn announced(&self, by: Duration) -> Vec<(Arc<str>, u64)> {
         let of = |shard: &Mutex<Shard>| -> Vec<_> {
             let shard = lock(shard);
             let announced = shard.revoked.iter();
             announced
-                .filter_map(|(id, revoked)| Some((Arc::clone(id), revoked.announced?.number)))
+                .filter_map(|(id, revoked)| Some((id, revoked.announced?)))
+                .filter(|(_, announced)| announced.until <= by)
+                .map(|(id, announced)| (Arc::clone(id), announced.number))
                 .collect()
         };
         self.shards.iter().flat_map(of).collect()
@@ -138,6 +140,16 @@ impl Table {
                 .is_some_and(|announced| announced.number == number)
         {
             revoked.announced = None;
+        }
+    }
+
+    /// The announcement that was known when the database was asked, and no later one, holds until then.
+    pub(super) fn renew(&self, id: &str, number: u64, until: Duration) {
+        if let Some(revoked) = self.shard(id).revoked.get_mut(id)
+            && let Some(announced) = &mut revoked.announced
+            && announced.number == number
+        {
+            announced.until = until;
         }
     }
 
@@ -277,11 +289,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn table_renewal_is_of_one_announcement() {
+        let table = Table::new();
+        table.announce("a", 1, NOW, true);
+        table.announce("b", 2, NOW, true);
+        table.announce("later", 3, LATER, true);
+        let mut known = table.announced(NOW);
+        known.sort();
+        assert_eq!(known, [("a".into(), 1), ("b".into(), 2)]);
+        table.renew("a", 1, LATER);
+        table.renew("b", 1, LATER);
+        assert_eq!(table.record(Vec::new(), NOW).await, 2);
+        assert!(table.is_revoked("a") && !table.is_revoked("b"));
+    }
+
+    #[tokio::test]
     async fn table_withdrawal_spares_a_later_announcement() {
         let table = Table::new();
         table.announce("a", 1, LATER, true);
         table.announce("b", 2, LATER, true);
-        let mut known = table.announced();
+        let mut known = table.announced(LATER);
         known.sort();
         assert_eq!(known.len(), 2);
         table.announce("b", 3, LATER, true);

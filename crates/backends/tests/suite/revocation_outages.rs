@@ -124,6 +124,69 @@ async fn messages_lost_to_trimming_or_a_flush_are_made_up_for_by_a_snapshot() {
 }
 
 #[tokio::test]
+async fn messages_trimmed_while_the_gateway_stood_still_are_made_up_for_by_a_snapshot() {
+    let stack = Stack::start(ON_DEMAND).await;
+    stack.revoke("sid-known").await;
+    stack.revocation.settle("known", "revoked").await;
+    let mut redis = stack.redis().await;
+    // The question under way is answered, the answer held back, and the next question not yet asked.
+    stack.to_redis.set(Fault::BlackHole).await;
+    until("the reader's question to be over", async || {
+        let info: String = redis::cmd("INFO")
+            .arg("clients")
+            .query_async(&mut redis)
+            .await
+            .unwrap();
+        info.contains("blocked_clients:0\r").then_some(())
+    })
+    .await;
+    stack.revoke("sid-lost").await;
+    stack
+        .database
+        .set_authority("zone-1", "sid-lost", "revoked")
+        .await;
+    let trim = redis::cmd("XTRIM").arg(REVOKE).arg("MAXLEN").arg(0).to_owned();
+    let _: u64 = trim.query_async(&mut redis).await.unwrap();
+    stack.revoke("sid-later").await;
+    stack.revocation.clock.advance(Duration::from_secs(60));
+
+    stack.to_redis.set(Fault::None).await;
+    stack.revocation.settle("later", "revoked").await;
+    stack.revocation.settle("lost", "revoked").await;
+}
+
+#[tokio::test]
+async fn stream_that_vanishes_while_it_is_caught_up_with_is_not_waited_for() {
+    let (server, database) = (
+        PrivateRedis::start().await,
+        Database::create(Layout::August).await,
+    );
+    let mut redis = server.connection().await;
+    publish(&mut redis, REVOKE, &[("session_id", "sid-a")]).await;
+    let proxy = FaultProxy::start(([127, 0, 0, 1], server.port()).into()).await;
+    // Time to delete the stream between the look at its end and the reading up to there.
+    proxy.set(Fault::Delay(Duration::from_millis(300))).await;
+    let url = server.url_through(proxy.port());
+    let revocation = Revocation::start(&url, &database.gateway_url(), ON_DEMAND);
+    until("the look at the ends of the streams", async || {
+        let info: String = redis::cmd("INFO")
+            .arg("commandstats")
+            .query_async(&mut redis)
+            .await
+            .unwrap();
+        info.contains("cmdstat_xrevrange:calls=4,").then_some(())
+    })
+    .await;
+    let () = redis::cmd("DEL")
+        .arg(REVOKE)
+        .query_async(&mut redis)
+        .await
+        .unwrap();
+    proxy.set(Fault::None).await;
+    revocation.settle("fresh", "clear").await;
+}
+
+#[tokio::test]
 async fn after_a_gap_nothing_passes_before_the_snapshot() {
     let stack = Stack::start(ON_DEMAND).await;
     stack.revoke("sid-known").await;

@@ -1,6 +1,7 @@
 //! What the streams say, from `XADD` to the watch.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use admission::ports::{Clock, Moment, Revocations};
 use redis::aio::MultiplexedConnection;
@@ -236,6 +237,51 @@ async fn announced_record_stays_revoked_although_its_row_says_active() {
     stack.revocation.settle("a", "revoked").await;
     stack.revocation.state.reload().await.unwrap();
     assert_eq!(stack.revocation.standing("a"), "revoked");
+}
+
+#[tokio::test]
+async fn announcement_outlives_its_day_while_the_database_takes_new_mandates_for_good() {
+    for layout in [Layout::June, Layout::August] {
+        let stack = Stack::start(layout).await;
+        let (database, mut redis) = (&stack.database, stack.redis().await);
+        for (name, status) in [("active", "active"), ("expired", "expired")] {
+            database
+                .set_authority("zone-1", &format!("sid-r-{name}"), status)
+                .await;
+            database
+                .set_edge("zone-1", &format!("edge-e-{name}"), status)
+                .await;
+        }
+        let names = ["r-active", "e-active", "r-expired", "e-expired", "r-gone"];
+        for name in names {
+            let (field, kind) = match name.split_at(2).0 {
+                "r-" => ("session_id", "sid"),
+                _ => ("delegation_edge_id", "edge"),
+            };
+            let id = format!("{kind}-{name}");
+            publish(&mut redis, REVOKE, &[ZONE, (field, &id)]).await;
+            stack.revocation.settle(name, "revoked").await;
+        }
+        stack.revocation.state.reload().await.unwrap();
+        for _ in 0..2 {
+            stack
+                .revocation
+                .clock
+                .advance(Duration::from_secs(24 * 3600 + 301));
+            stack.revocation.state.reload().await.unwrap();
+            stack.revocation.settle("other", "clear").await;
+            let standings = names.map(|name| stack.revocation.standing(name));
+            let expect = ["revoked", "revoked", "clear", "clear", "clear"];
+            assert_eq!(standings, expect, "{layout:?}");
+        }
+        database.set_authority("zone-1", "sid-r-active", "expired").await;
+        stack
+            .revocation
+            .clock
+            .advance(Duration::from_secs(24 * 3600 + 301));
+        stack.revocation.state.reload().await.unwrap();
+        stack.revocation.settle("r-active", "clear").await;
+    }
 }
 
 #[tokio::test]

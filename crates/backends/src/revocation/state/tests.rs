@@ -7,7 +7,7 @@ use testkit::clock::FixedClock;
 
 use super::{RevocationConfig, RevocationState};
 use crate::revocation::anchor::Kind;
-use crate::revocation::snapshot::Snapshot;
+use crate::revocation::snapshot::{Active, Snapshot};
 
 const SESSION: Anchors<'static> = Anchors {
     sid: Some("record"),
@@ -39,7 +39,8 @@ impl Bench {
 
     async fn snapshot(&self, snapshot: Snapshot) {
         let inner = &self.state.inner;
-        let (ticket, asked, began) = (inner.ticket(), inner.announced_sessions(), self.clock.now());
+        let (ticket, began) = (inner.ticket(), self.clock.now());
+        let asked = inner.asked(began);
         let total = inner.take_over(snapshot, &asked, began).await;
         inner.answer(ticket, Ok(total));
     }
@@ -55,7 +56,10 @@ impl Bench {
 
 fn active(id: &str) -> Snapshot {
     Snapshot {
-        active_sessions: [id.to_owned()].into(),
+        active: Active {
+            sessions: [id.to_owned()].into(),
+            ..Active::default()
+        },
         ..Snapshot::default()
     }
 }
@@ -203,7 +207,8 @@ async fn session_announced_while_a_snapshot_is_read_stays_revoked() {
     let bench = Bench::fresh(RevocationConfig::default()).await;
     let inner = &bench.state.inner;
     inner.announce(Kind::Session, "session");
-    let (asked, began) = (inner.announced_sessions(), bench.clock.now());
+    let began = bench.clock.now();
+    let asked = inner.asked(began);
     inner.announce(Kind::Session, "session");
     inner.take_over(active("session"), &asked, began).await;
     assert_eq!(bench.standing(), "revoked");
