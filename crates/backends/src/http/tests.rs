@@ -1,4 +1,5 @@
 mod server;
+mod unasked;
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
