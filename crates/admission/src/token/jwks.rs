@@ -149,6 +149,12 @@ mod tests {
         let positional = format!(r#"["EC","P-256","ES256","k","{X}","{Y}",null,null,null]"#);
         assert_eq!(parse_keys(&positional), Err(JwksError::NoUsableKey));
         assert_eq!(parse_keys(""), Err(JwksError::NoUsableKey));
+        let many = |count: usize| {
+            let keys = (0..count).map(|n| key("").replace("\"k\"", &format!("\"k{n}\"")));
+            parse_keys(&keys.collect::<Vec<_>>().join(","))
+        };
+        assert_eq!(many(MAX_KEYS), Ok(MAX_KEYS));
+        assert_eq!(many(MAX_KEYS + 1), Err(JwksError::TooMany));
         let positional = format!("[[{}]]", key(""));
         for document in ["", "<html>", "[]", "{}", r#"{"keys":{}}"#, &positional] {
             assert!(

@@ -178,3 +178,14 @@ fn order_the_revocation_state_is_judged_at_the_time_it_is_read() {
     let read_at = walked.world.journal.standing_read_at.lock().unwrap().unwrap();
     assert_eq!(read_at.unix.as_secs(), START + 4);
 }
+
+#[test]
+fn order_the_circuit_is_entered_at_the_time_it_is_reached() {
+    // It was open at the start of the walk, and lets a probe through by the time the key is there.
+    let walked = Scene::with(|scene| {
+        scene.circuit_faults = 5;
+        scene.script.keys_take = std::time::Duration::from_secs(10);
+    })
+    .walk();
+    assert_eq!(walked.denial(), None);
+}
