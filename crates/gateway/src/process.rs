@@ -20,7 +20,7 @@ pub const INTERNAL: i32 = 70;
 /// The configuration is at fault (`EX_CONFIG`).
 pub const CONFIG: i32 = 78;
 /// How long event streams may take to end cleanly, and cut connections to put their ends on record.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long the background tasks may take to flush what they hold.
 const FLUSH: Duration = Duration::from_secs(6);
 
