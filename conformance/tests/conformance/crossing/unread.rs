@@ -113,6 +113,39 @@ async fn crossing_caller_that_leaves_during_its_upload_has_left() {
 }
 
 #[tokio::test]
+async fn crossing_upload_that_breaks_its_answer_off_is_not_the_upstreams_fault() {
+    let mut upstream = HandUpstream::start().await;
+    let place = Target::Url(upstream.url());
+    let world = World::builder()
+        .stack(|stack| stack.resources.push(resource_at(HAND, place)))
+        .env("MAX_REQUEST_BYTES", "10")
+        .env("READ_TIMEOUT", "1s")
+        .start()
+        .await;
+    let mut report = Report::default();
+    for (kind, rest) in [
+        ("body_too_large", "b\r\nhello world\r\n"),
+        ("request_timeout", ""),
+    ] {
+        let mut client = Connection::open(world.addr()).await;
+        let lines = format!("Transfer-Encoding: chunked\r\nX-Request-Id: {kind}\r\n");
+        client
+            .send(head(&world, "POST", HAND, "/", &lines))
+            .await
+            .expect("an open connection");
+        let mut call = upstream.call().await;
+        call.head().await;
+        call.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            .await;
+        report.equal(kind, client.head().await.status, 200);
+        client.send(rest).await.expect("an open connection");
+        let events = world.events_of(kind, 1).await;
+        report.equal(kind, events[0].metadata("error_kind").as_str(), Some(kind));
+    }
+    report.finish();
+}
+
+#[tokio::test]
 async fn crossing_upload_ends_with_its_answer() {
     let (world, mut upstream) = scene().await;
     let mut report = Report::default();

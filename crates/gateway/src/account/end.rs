@@ -16,6 +16,10 @@ pub enum End {
     UpstreamSilent,
     /// A fixed-length response took too long.
     TooSlow,
+    /// The request's body was longer than it may be; the answer had begun.
+    RequestTooLarge,
+    /// The caller took too long for the request's body; the answer had begun.
+    RequestTooSlow,
     /// The caller was gone.
     CallerLeft,
     /// The gateway stopped and ended an event stream.
@@ -28,7 +32,8 @@ impl End {
             Self::Complete => "allowed",
             Self::Revoked => "revoked",
             Self::UpstreamBroke | Self::UpstreamSilent => "upstream_error",
-            Self::TooSlow => "too_slow",
+            Self::TooSlow | Self::RequestTooSlow => "too_slow",
+            Self::RequestTooLarge => "too_large",
             Self::CallerLeft => "caller_left",
             Self::GatewayStopped => "gateway_stopped",
         }
@@ -37,9 +42,12 @@ impl End {
     pub(super) fn status(self) -> Status {
         match self {
             Self::Complete | Self::Revoked => Status::Executed,
-            Self::UpstreamBroke | Self::UpstreamSilent | Self::TooSlow | Self::CallerLeft => {
-                Status::UpstreamError
-            }
+            Self::UpstreamBroke
+            | Self::UpstreamSilent
+            | Self::TooSlow
+            | Self::RequestTooLarge
+            | Self::RequestTooSlow
+            | Self::CallerLeft => Status::UpstreamError,
             Self::GatewayStopped => Status::Interrupted,
         }
     }
@@ -50,6 +58,8 @@ impl End {
             Self::UpstreamBroke => Some("response_copy_failed"),
             Self::UpstreamSilent => Some("upstream_silent"),
             Self::TooSlow => Some("write_timeout"),
+            Self::RequestTooLarge => Some(Denial::BodyTooLarge.label()),
+            Self::RequestTooSlow => Some(Denial::RequestTimeout.label()),
             Self::CallerLeft => Some("client_cancelled"),
             Self::GatewayStopped => Some("gateway_stopped"),
         }

@@ -15,7 +15,7 @@ use super::body::Cut;
 use crate::account::{Account, End};
 use crate::clock;
 use crate::ingress::pace::Alarm;
-use crate::ingress::upload::Upload;
+use crate::ingress::upload::{Fault, Upload};
 use crate::upstream::UpstreamBody;
 
 const REVOKED: HeaderName = HeaderName::from_static("x-caracal-revoked");
@@ -127,11 +127,22 @@ impl Relayed {
                 self.end(End::Complete);
                 Poll::Ready(None)
             }
-            Poll::Ready(Some(Err(_))) => self.cut(Cut::Upstream, End::UpstreamBroke),
+            Poll::Ready(Some(Err(_))) => self.cut(Cut::Upstream, self.why_it_broke()),
             Poll::Ready(Some(Ok(frame))) => {
                 self.silent_since = None;
                 Poll::Ready(Some(Ok(self.pass(frame))))
             }
+        }
+    }
+
+    /// An upload that breaks off takes the upstream's connection with it.
+    fn why_it_broke(&self) -> End {
+        match self.upload.fault() {
+            Some(Fault::TooLarge) => End::RequestTooLarge,
+            Some(Fault::TooSlow) => End::RequestTooSlow,
+            Some(Fault::Revoked) => End::Revoked,
+            Some(Fault::Broken | Fault::Answered) => End::CallerLeft,
+            None => End::UpstreamBroke,
         }
     }
 
