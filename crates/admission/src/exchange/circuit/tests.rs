@@ -104,10 +104,12 @@ fn run_two_thirds(circuit: &Arc<Circuit>, calls: usize, millis: u64) {
 
 #[test]
 fn circuit_ratio_counts_from_the_twentieth_call() {
-    let circuit = circuit(512);
-    run_two_thirds(&circuit, 19, 0);
-    run(&circuit, "a", Outcome::ZoneFault, 0);
-    assert_eq!(circuit.enter("a", at(0)).err(), Some(Denial::CircuitOpen));
+    for millis in [0, 25_000] {
+        let circuit = circuit(512);
+        run_two_thirds(&circuit, 19, millis);
+        run(&circuit, "a", Outcome::ZoneFault, millis);
+        assert_eq!(circuit.enter("a", at(millis)).err(), Some(Denial::CircuitOpen));
+    }
 }
 
 #[test]
