@@ -44,7 +44,7 @@ pub use operator::{Evidence, Fsync, LifeCycle, LogLevel, MetricsAccess, Operator
 pub use secret::{HmacKey, Secret};
 pub use signing::SigningKeys;
 pub use stores::{Database, External, Redis, Stores};
-pub use sts::{Dialect, Sts, StsTransport};
+pub use sts::{Sts, StsTransport};
 pub use tls::{Authorities, ClientTls, Identity, IdentityError};
 pub use violation::{PREFIX, Quoted, Violation, Violations};
 pub use warning::{LaxFlag, Warning};

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
+use admission::exchange::Dialect;
 use admission::limits::OwnEndpoint;
 use admission::mode::{DevOnly, Mode};
 use ipnet::IpNet;
@@ -43,15 +44,6 @@ pub enum StsTransport {
     PlainAnywhere(DevOnly),
 }
 
-/// `STS_DIALECT`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
-    /// The answer must carry an upstream directive.
-    Caracal,
-    /// Any standard STS (RFC 8693): without a directive, the token goes to the bound upstream as a bearer.
-    Rfc8693,
-}
-
 impl Sts {
     /// The base address without a trailing slash, ready for `/oauth/2/token`.
     #[must_use]
@@ -69,7 +61,7 @@ impl Sts {
     }
 
     pub(crate) fn read(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Self> {
-        let dialect = reader.required(&keys::STS_DIALECT, "caracal or rfc8693", Dialect::parse);
+        let dialect = reader.required(&keys::STS_DIALECT, "caracal or rfc8693", dialect);
         let max_inflight = reader.count(&keys::STS_MAX_INFLIGHT);
         let insecure = Self::insecure(reader, mode);
         let url = Self::url(reader);
@@ -120,12 +112,10 @@ impl Sts {
     }
 }
 
-impl Dialect {
-    fn parse(text: &str) -> Option<Self> {
-        match text {
-            "caracal" => Some(Self::Caracal),
-            "rfc8693" => Some(Self::Rfc8693),
-            _ => None,
-        }
+fn dialect(text: &str) -> Option<Dialect> {
+    match text {
+        "caracal" => Some(Dialect::Caracal),
+        "rfc8693" => Some(Dialect::Rfc8693),
+        _ => None,
     }
 }

@@ -1,13 +1,12 @@
 //! From a value's text to the configuration: what is refused, what is meant, and what holds by default.
 
+use admission::exchange::Dialect;
 use admission::limits::{OnReplayOutage, PrivateUpstreams};
 use admission::mode::Mode;
 
 use super::fixture::{Changes, Files, check, dev, load, now, production, violations, with};
 use crate::endpoints::tests::show;
-use crate::{
-    Config, Dialect, Fsync, LaxFlag, LogLevel, MetricsAccess, Stores, StsTransport, Transport, Warning,
-};
+use crate::{Config, Fsync, LaxFlag, LogLevel, MetricsAccess, Stores, StsTransport, Transport, Warning};
 
 #[test]
 fn malformed_values_name_the_variable_the_value_and_the_fix() {

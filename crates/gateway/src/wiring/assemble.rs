@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use admission::Admission;
-use admission::exchange::{Circuit, CircuitLimits, Dialect, ExchangeSigner};
+use admission::exchange::{Circuit, CircuitLimits, ExchangeSigner};
 use admission::ports::{Cause, Clock};
 use backends::http::{Client, ClientConfig};
 use backends::tls::ClientTls;
@@ -64,10 +64,7 @@ pub(super) async fn assemble(ground: Ground, world: World) -> Result<House, Star
     let admission = Admission {
         limits: ground.config.gates.limits.clone(),
         egress,
-        dialect: match ground.config.sts.dialect {
-            config::Dialect::Caracal => Dialect::Caracal,
-            config::Dialect::Rfc8693 => Dialect::Rfc8693,
-        },
+        dialect: ground.config.sts.dialect,
         on_replay_outage: ground.config.gates.on_replay_outage,
         signer: ExchangeSigner::new(ground.config.signing.exchange.as_bytes(), ground.sts.prefix()),
         clock: Arc::clone(&ground.clock),
