@@ -4,7 +4,7 @@
 //! kernel drops the lock with the process, however it ends; from then on whoever takes the lock owns what
 //! is left.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, DirEntry, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -13,8 +13,6 @@ use rustix::fs::{FlockOperation, flock};
 
 /// How many names are tried for a new subdirectory.
 const TRIES: u32 = 10_000;
-/// How many subdirectories are adopted in one go: each costs a file descriptor until it is shipped.
-const AT_ONCE: usize = 64;
 
 /// A subdirectory of the spool that this process owns until the value is dropped.
 #[derive(Debug)]
@@ -45,34 +43,34 @@ impl Claim {
         Err(io::Error::from(io::ErrorKind::AlreadyExists))
     }
 
-    /// Takes the subdirectories of this user that no living process owns, but not too many at once. One that
-    /// cannot be taken does not keep the others from it.
+    /// Takes, one after the other, the subdirectories of this user that no living process owns. One that cannot
+    /// be taken does not keep the others from it.
     ///
     /// Whoever else may write to the root could leave events there, to be signed in our name.
-    pub(crate) fn orphans(root: &Path, user: u32) -> io::Result<Vec<Self>> {
-        let mut orphans = Vec::new();
-        for entry in fs::read_dir(root)? {
-            let entry = entry?;
-            let ours = entry
-                .file_name()
-                .to_str()
-                .is_some_and(|name| name.starts_with(PREFIX));
-            if !ours || !entry.file_type()?.is_dir() {
-                continue;
-            }
-            match Self::take(entry.path()).and_then(|claim| claim.map(|claim| claim.of(user)).transpose()) {
-                Ok(claim) => orphans.extend(claim),
-                Err(error) => {
-                    let path = entry.path().display().to_string();
-                    tracing::error!(path, %error, "an abandoned evidence spool cannot be adopted");
-                }
-            }
-            if orphans.len() == AT_ONCE {
-                break;
-            }
+    pub(crate) fn orphans(root: &Path, user: u32) -> io::Result<impl Iterator<Item = Self> + use<>> {
+        Ok(fs::read_dir(root)?.filter_map(move |entry| {
+            let path = entry.as_ref().map_or_else(|_| PathBuf::new(), DirEntry::path);
+            Self::orphan(entry, user).unwrap_or_else(|error| {
+                let path = path.display().to_string();
+                tracing::error!(path, %error, "an abandoned evidence spool cannot be adopted");
+                None
+            })
+        }))
+    }
+
+    fn orphan(entry: io::Result<DirEntry>, user: u32) -> io::Result<Option<Self>> {
+        let entry = entry?;
+        let ours = entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.starts_with(PREFIX));
+        if !ours || !entry.file_type()?.is_dir() {
+            return Ok(None);
         }
-        orphans.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(orphans)
+        match Self::take(entry.path())? {
+            Some(claim) if claim.user()? != user => Err(io::Error::other("it belongs to another user")),
+            claim => Ok(claim),
+        }
     }
 
     /// Locks a directory. `None` when it is owned, or gone.
@@ -90,14 +88,6 @@ impl Claim {
         // The owner before us may have removed the directory between our opening and our locking it.
         let current = fs::metadata(&path).and_then(|there| Ok(there.ino() == dir.metadata()?.ino()));
         Ok(current.unwrap_or(false).then_some(Self { path, dir }))
-    }
-
-    fn of(self, user: u32) -> io::Result<Self> {
-        if self.user()? == user {
-            Ok(self)
-        } else {
-            Err(io::Error::other("it belongs to another user"))
-        }
     }
 
     /// The user that made it.
@@ -131,7 +121,9 @@ mod tests {
     use super::Claim;
 
     fn orphans(root: &Path) -> Vec<Claim> {
-        Claim::orphans(root, root.metadata().unwrap().uid()).unwrap()
+        Claim::orphans(root, root.metadata().unwrap().uid())
+            .unwrap()
+            .collect()
     }
 
     #[test]
@@ -171,17 +163,6 @@ mod tests {
         let path = Claim::create(root.path()).unwrap().path().to_owned();
         let adopted = orphans(root.path());
         assert_eq!(adopted.iter().map(Claim::path).collect::<Vec<_>>(), [path]);
-    }
-
-    #[test]
-    fn adoption_holds_a_bounded_number_of_directories() {
-        let root = tempfile::tempdir().unwrap();
-        for n in 0..100 {
-            fs::create_dir(root.path().join(format!("spool-1-{n}"))).unwrap();
-        }
-        let first = orphans(root.path());
-        let second = orphans(root.path());
-        assert_eq!((first.len(), second.len()), (64, 36));
     }
 
     #[test]

@@ -13,6 +13,9 @@ use super::record::{self, Kind, Record};
 use super::segment::{self, PREFACE, Records, Segment};
 use super::stats::{Counters, add, subtract};
 
+/// How many spools are adopted in one go: each costs a file descriptor until it is shipped.
+const AT_ONCE: usize = 64;
+
 /// The spool of a process that is gone. Every event in it is finished and durable.
 #[derive(Debug)]
 pub(crate) struct Orphan {
@@ -75,8 +78,9 @@ impl Orphan {
     }
 }
 
-/// Adopts every spool that no living process owns. One that cannot be read is left for a later try, and does
-/// not keep the others from being adopted.
+/// Adopts the spools that no living process owns, but not too many at once. One that cannot be read is left for
+/// a later try; neither it nor one in which only files that were kept aside are left counts as one of them, or
+/// such would in the end be all that is adopted.
 pub(crate) fn adopt(inner: &Inner) -> io::Result<Vec<Orphan>> {
     let counters = &inner.counters;
     let mut found = Vec::new();
@@ -84,7 +88,7 @@ pub(crate) fn adopt(inner: &Inner) -> io::Result<Vec<Orphan>> {
     for claim in Claim::orphans(&inner.root, user)? {
         let path = claim.path().display().to_string();
         match recover(claim) {
-            Ok(orphan) => {
+            Ok(mut orphan) => {
                 let (interrupted, torn) = (orphan.interrupted, orphan.torn);
                 let damaged = orphan.segments.iter().filter(|segment| segment.damaged).count();
                 if orphan.unshipped().is_some() {
@@ -103,11 +107,18 @@ pub(crate) fn adopt(inner: &Inner) -> io::Result<Vec<Orphan>> {
                     &counters.adopted_bytes,
                     orphan.segments.iter().map(|segment| segment.len).sum(),
                 );
+                if orphan.segments.is_empty() && orphan.remove(counters).is_ok() {
+                    continue;
+                }
                 found.push(orphan);
             }
             Err(error) => tracing::error!(path, %error, "an abandoned evidence spool cannot be adopted"),
         }
+        if found.len() == AT_ONCE {
+            break;
+        }
     }
+    found.sort_by(|a, b| a.claim.path().cmp(b.claim.path()));
     Ok(found)
 }
 

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::event::Outcome;
 use crate::spool::claim::Claim;
 use crate::spool::record::{self, Kind};
-use crate::spool::recovery::recover;
+use crate::spool::recovery::{adopt, recover};
 use crate::spool::segment::{self, PREFACE, Records};
 use crate::spool::{Spool, flush};
 use crate::testing::{DONE, Memory, cross, event, execute, interrupted, open, ship, ship_until};
@@ -209,6 +209,31 @@ async fn damage_in_an_abandoned_spool_is_counted_and_kept() {
     assert!(sink.data().len() > 60);
     assert_eq!(next.stats().dropped, 1);
     assert!(path.with_extension("damaged").exists());
+}
+
+#[test]
+fn adoption_is_bounded_and_what_holds_no_evidence_takes_no_place_in_it() {
+    let root = tempfile::tempdir().unwrap();
+    let spool = open(root.path());
+    for n in 0..100 {
+        let left = |kind: &str| {
+            let dir = root.path().join(format!("spool-{kind}-{n}"));
+            fs::create_dir(&dir).unwrap();
+            dir
+        };
+        segment::create(&left("evidence"), 0).unwrap();
+        fs::write(left("aside").join("0000000000000000.damaged"), "").unwrap();
+        fs::create_dir(segment::path(&left("unreadable"), 0)).unwrap();
+    }
+    let first = adopt(&spool.inner).unwrap();
+    let second = adopt(&spool.inner).unwrap();
+    assert_eq!((first.len(), second.len()), (64, 36));
+    let found = first.iter().chain(&second);
+    assert!(
+        found
+            .map(|orphan| &orphan.segments)
+            .all(|segments| segments.len() == 1)
+    );
 }
 
 /// What a test does to a crossing.
