@@ -39,7 +39,9 @@ impl Front {
         let (head, body) = request.into_parts();
         let upload = Upload::new(&head, body);
         let (mut response, mut place) = self.answer_head(head, &upload, &peer, &in_flight).await;
-        if version <= Version::HTTP_11 && response.body().is_decided() {
+        if response.body().is_decided() && version > Version::HTTP_11 {
+            upload.answer_is_over();
+        } else if response.body().is_decided() {
             // Those who are served lose no place to those whose body is waited for.
             drop(place.take());
             if !upload.settle().await {

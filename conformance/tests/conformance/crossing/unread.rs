@@ -79,6 +79,50 @@ async fn crossing_unread_body_of_a_refusal_is_dropped_or_the_connection_says_clo
     report.finish();
 }
 
+/// An upload over HTTP/2 of which only the first bytes are sent.
+async fn upload_over_http2(world: &World) -> Frames {
+    let stream = TcpStream::connect(world.addr()).await.expect("a connection");
+    let mut client = Frames::over(Box::new(stream)).await;
+    let bearer = format!("Bearer {}", world.token(HAND));
+    let fields = frames::block(&[
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":authority", "gateway.example"),
+        (":path", "/"),
+        ("authorization", &bearer),
+        ("x-caracal-resource", HAND),
+    ]);
+    let request = [
+        Frame::new(frames::HEADERS, frames::END_HEADERS, 1, fields),
+        Frame::new(frames::DATA, 0, 1, *b"part"),
+    ];
+    client.send(&request).await.expect("an open connection");
+    client
+}
+
+#[tokio::test]
+async fn crossing_upload_over_http2_ends_with_the_refusal_of_its_answer() {
+    let (world, mut upstream) = scene().await;
+    let mut client = upload_over_http2(&world).await;
+    let mut call = upstream.call().await;
+    call.head().await;
+    call.through(b"part").await;
+    // No answer that could be passed on.
+    call.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n")
+        .await;
+    let last = client
+        .find(|frame| frame.stream == 1 && frame.flags & frames::END_STREAM != 0)
+        .await;
+    assert!(last.is_some(), "it is refused");
+    let rest = Frame::new(frames::DATA, 0, 1, *b"the rest");
+    client.send(&[rest]).await.expect("an open connection");
+    let arrived = call.until_end().await;
+    assert!(
+        !String::from_utf8_lossy(&arrived).contains("the rest"),
+        "the upstream gets no more"
+    );
+}
+
 #[tokio::test]
 async fn crossing_unread_body_of_a_refusal_takes_no_place_from_others() {
     let world = World::builder().env("MAX_INFLIGHT_REQUESTS", "1").start().await;
@@ -176,22 +220,7 @@ async fn crossing_upload_ends_with_its_answer() {
         matches!(client.rest(PATIENCE).await, Rest::Closed | Rest::Reset),
     );
 
-    let stream = TcpStream::connect(world.addr()).await.expect("a connection");
-    let mut client = Frames::over(Box::new(stream)).await;
-    let bearer = format!("Bearer {}", world.token(HAND));
-    let fields = frames::block(&[
-        (":method", "POST"),
-        (":scheme", "http"),
-        (":authority", "gateway.example"),
-        (":path", "/"),
-        ("authorization", &bearer),
-        ("x-caracal-resource", HAND),
-    ]);
-    let request = [
-        Frame::new(frames::HEADERS, frames::END_HEADERS, 1, fields),
-        Frame::new(frames::DATA, 0, 1, *b"part"),
-    ];
-    client.send(&request).await.expect("an open connection");
+    let mut client = upload_over_http2(&world).await;
     let mut call = upstream.call().await;
     call.head().await;
     call.through(b"part").await;
