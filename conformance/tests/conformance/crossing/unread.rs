@@ -12,6 +12,8 @@ use testkit::wait::{PATIENCE, until};
 use tokio::net::TcpStream;
 
 const HAND: &str = "resource://hand";
+/// Nobody listens there.
+const DOWN: &str = "resource://down";
 /// No mandate: refused at the first gates.
 const BAD: &str = "nonsense";
 
@@ -19,7 +21,11 @@ async fn scene() -> (World, HandUpstream) {
     let upstream = HandUpstream::start().await;
     let place = Target::Url(upstream.url());
     let world = World::builder()
-        .stack(|stack| stack.resources.push(resource_at(HAND, place)))
+        .stack(|stack| {
+            stack.resources.push(resource_at(HAND, place));
+            let nobody = Target::Url("http://127.0.0.1:1".to_owned());
+            stack.resources.push(resource_at(DOWN, nobody));
+        })
         .start()
         .await;
     (world, upstream)
@@ -63,6 +69,14 @@ async fn crossing_unread_body_of_a_refusal_is_dropped_or_the_connection_says_clo
             Rest::Closed,
         );
     }
+
+    let mut client = Connection::open(world.addr()).await;
+    let down = head(&world, "POST", DOWN, "/", "Content-Length: 5\r\n") + "hello";
+    let response = client.exchange(down).await;
+    report.status("no upstream", &response, 502);
+    report.equal("no upstream", response.header("connection"), None);
+    let next = client.exchange(head(&world, "GET", NONE, "/", "")).await;
+    report.status("no upstream: the next request", &next, 200);
 
     // A caller that sends all before it reads must not lose the answer to a reset.
     let mut client = Connection::open(world.addr()).await;

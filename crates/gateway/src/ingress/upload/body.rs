@@ -16,7 +16,7 @@ use forwarding::RequestTrailers;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{CALLERS_TURN, Fault, UNDER_WAY, Upload};
+use super::{CALLERS_TURN, Fault, UNDER_WAY, UNREAD, Upload};
 use crate::clock;
 use crate::ingress::pace::Alarm;
 
@@ -40,6 +40,8 @@ pub enum UploadBody {
 /// A streaming upload.
 pub struct Streaming {
     upload: Arc<Upload>,
+    /// Whether anybody asked for a piece of it.
+    begun: bool,
     remaining: u64,
     time: BodyTime,
     waiting_since: Option<Instant>,
@@ -66,6 +68,7 @@ impl UploadBody {
         upload.state.store(UNDER_WAY, Ordering::Release);
         Self::Streaming(Box::new(Streaming {
             upload,
+            begun: false,
             remaining: max_bytes,
             time,
             waiting_since: None,
@@ -85,6 +88,7 @@ impl Streaming {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        self.begun = true;
         if self.watch.poll_now() == WatchState::Revoked {
             return self.fail(Fault::Revoked);
         }
@@ -147,6 +151,15 @@ impl Streaming {
             && let BodyTime::Total(left) = &mut self.time
         {
             *left = left.saturating_sub(clock::instant().duration_since(since));
+        }
+    }
+}
+
+impl Drop for Streaming {
+    /// Where no upstream could be reached, the body is as unread as it was.
+    fn drop(&mut self) {
+        if !self.begun {
+            self.upload.state.store(UNREAD, Ordering::Release);
         }
     }
 }
