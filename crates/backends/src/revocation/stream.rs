@@ -85,13 +85,15 @@ impl StreamReader {
     ) -> Result<std::convert::Infallible, Cause> {
         let mut connection = self.redis.connect().await?;
         let newest = self.locate(cursors, &mut connection).await?;
-        // What stood there may have been deleted meanwhile, and then there is nothing more to read.
         while cursors
             .iter()
             .zip(newest)
             .any(|(cursor, newest)| cursor.at() < newest)
-            && self.step(cursors, &mut connection, None).await? > 0
-        {}
+        {
+            if self.step(cursors, &mut connection, None).await? == 0 {
+                return Err(Cause::new("messages were deleted before they were read"));
+            }
+        }
         if cursors.iter().any(|cursor| cursor.incomplete) {
             self.state.complete_from_here();
             for cursor in cursors.iter_mut() {

@@ -183,6 +183,11 @@ async fn stream_that_vanishes_while_it_is_caught_up_with_is_not_waited_for() {
         .await
         .unwrap();
     proxy.set(Fault::None).await;
+    // What was deleted is made up for by a snapshot, like every other gap.
+    until("the gap to be noticed", async || {
+        (revocation.state.counters().gaps > 0).then_some(())
+    })
+    .await;
     revocation.settle("fresh", "clear").await;
 }
 
