@@ -45,6 +45,11 @@ fn a_name() -> impl Strategy<Value = String> {
     })
 }
 
+/// Names whose value must make sense: a head in which it does not has no other form.
+fn is_framing(name: &str) -> bool {
+    ["content-length", "transfer-encoding"].contains(&name.to_ascii_lowercase().as_str())
+}
+
 proptest! {
     #[test]
     fn no_reserved_name_of_the_caller_survives_whatever_its_spelling(
@@ -52,7 +57,7 @@ proptest! {
     ) {
         let connection = listed.join(", ");
         let mut headers: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "spoofed value")).collect();
-        headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-length"));
+        headers.retain(|(name, _)| !is_framing(name));
         headers.push(("connection", &connection));
         let outbound = cross(head(&headers), api_key()).unwrap();
         for (name, value) in &outbound.head.headers {
@@ -74,6 +79,7 @@ proptest! {
     #[test]
     fn crossing_twice_leaves_the_headers_of_crossing_once(names in prop::collection::vec(a_name(), 0..12)) {
         let mut headers: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
+        headers.retain(|(name, _)| !is_framing(name));
         headers.extend([("te", "trailers"), ("baggage", "caracal.a=1,b=2"), ("trailer", "x-checksum")]);
         let once = cross(head(&headers), bearer()).unwrap().head;
         let mut again = once.clone();
