@@ -46,8 +46,9 @@ impl<S> Paced<S> {
     }
 
     fn poll_stalled<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        if self.stalled.is_none() {
-            self.revoked = self.pace.revoked();
+        // A pipelined response may begin behind one that is still being taken.
+        if let Some(revoked) = self.pace.revoked() {
+            self.revoked = Some(revoked);
         }
         let since = *self.stalled.get_or_insert_with(clock::instant);
         if let Some(revoked) = &mut self.revoked

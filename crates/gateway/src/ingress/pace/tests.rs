@@ -1,10 +1,13 @@
 use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use admission::ports::WatchState;
 use testkit::wait::PATIENCE;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite as _, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 
@@ -83,6 +86,46 @@ async fn pace_stalled_write_ends_the_connection() {
     let (mut stream, _pace, _client) = paced();
     let error = stream.write_all(&[0; 1024]).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+}
+
+/// An authority that ends with the token.
+struct Authority(CancellationToken);
+
+impl Watch for Authority {
+    fn poll_now(&self) -> WatchState {
+        match self.0.is_cancelled() {
+            true => WatchState::Revoked,
+            false => WatchState::Quiet,
+        }
+    }
+
+    fn revoked(&self) -> BoxFuture<'static, ()> {
+        Box::pin(self.0.clone().cancelled_owned())
+    }
+}
+
+#[tokio::test]
+async fn pace_revocation_ends_a_response_that_began_behind_a_stalled_one() {
+    let (mut stream, pace, _client) = paced_by(PaceLimits {
+        write: Duration::from_secs(3600),
+        ..LIMITS
+    });
+    let mut write = async || {
+        let write = poll_fn(|cx| Poll::Ready(Pin::new(&mut stream).poll_write(cx, &[0; 1024])));
+        match write.await {
+            Poll::Ready(Ok(_)) => "taken",
+            Poll::Ready(Err(_)) => "ended",
+            Poll::Pending => "stalled",
+        }
+    };
+    assert_eq!([write().await, write().await], ["taken", "stalled"]);
+    let revoked = CancellationToken::new();
+    let authority: Arc<dyn Watch> = Arc::new(Authority(revoked.clone()));
+    let response = pace.request(http::Version::HTTP_11);
+    response.rests_on(&authority);
+    assert_eq!(write().await, "stalled");
+    revoked.cancel();
+    assert_eq!(write().await, "ended");
 }
 
 #[tokio::test]
