@@ -2,25 +2,19 @@
 
 mod durable;
 
-use crate::crossing::resource_at;
-use crate::hand::HandUpstream;
+use crate::hand::{HAND, HandUpstream};
 use crate::report::Report;
 use crate::wire::{ask, head_with};
-use crate::world::{APP, MANDATE, NONE, World, ZONE};
-use devstack::{MintRequest, RawAnswer, Scope, Target};
+use crate::world::{APP, Event, MANDATE, NONE, World, ZONE};
+use devstack::{MintRequest, RawAnswer, Scope};
 use serde_json::Value;
 use testkit::http::{Connection, Piece};
 use testkit::wait::until;
 
-const HAND: &str = "resource://hand";
-
 async fn world(upstream: &HandUpstream) -> World {
-    let place = Target::Url(upstream.url());
     World::builder()
-        .stack(|stack| {
-            stack.accept_session_mandates = true;
-            stack.resources.push(resource_at(HAND, place));
-        })
+        .stack(|stack| stack.accept_session_mandates = true)
+        .hand(upstream)
         .env("UPSTREAM_TIMEOUT", "4s")
         .start()
         .await
@@ -215,15 +209,20 @@ async fn evidence_of_every_crossing_is_one_signed_event() {
     report.finish();
 }
 
-/// No request has two events. A last crossing stands behind all others, so what was under way has arrived.
-async fn once_each(world: &World, report: &mut Report) {
+/// All events. A last crossing stands behind all others, so what was under way has arrived.
+async fn events_so_far(world: &World) -> Vec<Event> {
     ask(
         world.addr(),
         head_with(&world.token(NONE), "GET", NONE, "/", &named("last")),
     )
     .await;
     world.events_of("last", 1).await;
-    let events = world.events().await;
+    world.events().await
+}
+
+/// No request has two events.
+async fn once_each(world: &World, report: &mut Report) {
+    let events = events_so_far(world).await;
     let mut ids: Vec<_> = events.iter().map(|event| event.text("request_id")).collect();
     let mut event_ids: Vec<_> = events.iter().map(|event| event.text("id")).collect();
     let count = ids.len();
@@ -313,13 +312,7 @@ async fn evidence_of_refusals_begins_with_a_verified_signature() {
 }
 
 async fn once_each_but_probes(world: &World, report: &mut Report, never: &[&str]) {
-    ask(
-        world.addr(),
-        head_with(&world.token(NONE), "GET", NONE, "/", &named("last")),
-    )
-    .await;
-    world.events_of("last", 1).await;
-    let events = world.events().await;
+    let events = events_so_far(world).await;
     for id in never {
         let found = events
             .iter()

@@ -1,8 +1,11 @@
 //! HTTP/2 frame by frame (RFC 9113), for what no client library would send.
 
+use crate::world::NONE;
+use std::net::SocketAddr;
 use testkit::http::Stream;
 use testkit::wait::PATIENCE;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// Frame types (RFC 9113 §6).
@@ -71,6 +74,33 @@ pub(crate) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     bytes
 }
 
+/// The header block of a request with this mandate, and with these further fields.
+pub(crate) fn request(
+    method: &str,
+    token: &str,
+    resource: &str,
+    path: &str,
+    further: &[(&str, &str)],
+) -> Vec<u8> {
+    let bearer = format!("Bearer {token}");
+    let mut fields = vec![
+        (":method", method),
+        (":scheme", "http"),
+        (":authority", "gateway.example"),
+        (":path", path),
+        ("authorization", &bearer),
+        ("x-caracal-resource", resource),
+    ];
+    fields.extend_from_slice(further);
+    block(&fields)
+}
+
+/// A whole request without a body.
+pub(crate) fn get(token: &str, stream: u32, path: &str, further: &[(&str, &str)]) -> Frame {
+    let block = request("GET", token, NONE, path, further);
+    Frame::new(HEADERS, END_STREAM | END_HEADERS, stream, block)
+}
+
 /// A string length: an integer with a prefix of seven bits (RFC 7541 §5.1).
 fn length(bytes: &mut Vec<u8>, length: usize) {
     if length < 127 {
@@ -92,6 +122,11 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
+    /// A connection over plain TCP.
+    pub(crate) async fn open(addr: SocketAddr) -> Self {
+        Self::over(Box::new(TcpStream::connect(addr).await.expect("a connection"))).await
+    }
+
     /// Sends the preface and empty settings.
     pub(crate) async fn over(stream: Box<dyn Stream>) -> Self {
         let mut frames = Self { stream };

@@ -8,6 +8,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+/// The resource that it serves, where a world knows it ([`Builder::hand`](crate::world::Builder::hand)).
+pub(crate) const HAND: &str = "resource://hand";
 /// The most connections that wait for the test.
 const WAITING: usize = 64;
 

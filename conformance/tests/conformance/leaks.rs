@@ -1,14 +1,13 @@
 //! Secrets stay where they are: no sink shows one, whatever goes wrong.
 
 use crate::crossing::resource_at;
-use crate::hand::HandUpstream;
+use crate::hand::{HAND, HandUpstream};
 use crate::wire::{ask, head_with};
 use crate::world::{MANDATE, NONE, World};
 use devstack::{Credential, RawAnswer, Scope, Secret, Target};
 use std::path::Path;
 use testkit::http::{self, Connection};
 
-const HAND: &str = "resource://hand";
 const KEY_QUERY: &str = "resource://key-query";
 
 #[tokio::test]

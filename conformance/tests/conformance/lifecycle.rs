@@ -1,22 +1,17 @@
 //! How the process ends.
 
-use crate::crossing::resource_at;
-use crate::hand::HandUpstream;
+use crate::hand::{HAND, HandUpstream};
 use crate::report::Report;
 use crate::wire::{ask, head};
 use crate::world::{NONE, World};
-use devstack::Target;
 use testkit::http::{self, Connection, Ending, Piece, Rest};
 use testkit::wait::{PATIENCE, until};
-
-const HAND: &str = "resource://hand";
 
 #[tokio::test]
 async fn lifecycle_sigterm_drains_requests_streams_and_evidence_then_exits_0() {
     let mut upstream = HandUpstream::start().await;
-    let place = Target::Url(upstream.url());
     let mut world = World::builder()
-        .stack(|stack| stack.resources.push(resource_at(HAND, place)))
+        .hand(&upstream)
         .env("DRAIN_DELAY", "5s")
         .env("SHUTDOWN_GRACE", "8s")
         .start()

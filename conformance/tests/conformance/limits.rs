@@ -7,7 +7,6 @@ use crate::world::{NONE, World};
 use std::net::SocketAddr;
 use testkit::http::{self, Connection, Rest};
 use testkit::wait::{PATIENCE, until};
-use tokio::net::TcpStream;
 
 /// RFC 9113 §7.
 const ENHANCE_YOUR_CALM: u32 = 11;
@@ -121,35 +120,12 @@ async fn world_get(addr: SocketAddr, world: &World) -> u16 {
         .status()
 }
 
-async fn h2(world: &World) -> Frames {
-    let stream = TcpStream::connect(world.addr()).await.expect("a connection");
-    Frames::over(Box::new(stream)).await
-}
-
-fn request(token: &str, stream: u32, path: &str) -> Frame {
-    let bearer = format!("Bearer {token}");
-    let block = frames::block(&[
-        (":method", "GET"),
-        (":scheme", "http"),
-        (":authority", "gateway.example"),
-        (":path", path),
-        ("authorization", &bearer),
-        ("x-caracal-resource", NONE),
-    ]);
-    Frame::new(
-        frames::HEADERS,
-        frames::END_STREAM | frames::END_HEADERS,
-        stream,
-        block,
-    )
-}
-
 #[tokio::test]
 async fn limits_of_http2_are_announced_and_floods_end_the_connection() {
     let world = World::start().await;
     let mut report = Report::default();
 
-    let mut client = h2(&world).await;
+    let mut client = Frames::open(world.addr()).await;
     let settings = client
         .find(|frame| frame.kind == frames::SETTINGS && frame.flags & frames::ACK == 0)
         .await
@@ -180,7 +156,7 @@ async fn limits_of_http2_are_announced_and_floods_end_the_connection() {
     let mut flood = Vec::new();
     for at in 0..2000 {
         let stream = 2 * at + 1;
-        flood.push(request(&token, stream, "/hang"));
+        flood.push(frames::get(&token, stream, "/hang", &[]));
         flood.push(Frame::new(frames::RST_STREAM, 0, stream, [0, 0, 0, 8]));
     }
     let _ = client.send(&flood).await;
@@ -197,11 +173,11 @@ async fn limits_of_http2_are_announced_and_floods_end_the_connection() {
     );
 
     // Resets that the peer provokes (CVE-2025-8671): a window update of zero on a stream makes the server reset it.
-    let mut client = h2(&world).await;
+    let mut client = Frames::open(world.addr()).await;
     let mut flood = Vec::new();
     for at in 0..2000 {
         let stream = 2 * at + 1;
-        flood.push(request("no.token.here", stream, "/"));
+        flood.push(frames::get("no.token.here", stream, "/", &[]));
         flood.push(Frame::new(8, 0, stream, [0, 0, 0, 0]));
     }
     let _ = client.send(&flood).await;
@@ -212,7 +188,7 @@ async fn limits_of_http2_are_announced_and_floods_end_the_connection() {
     );
 
     // CONTINUATION without end (CVE-2024-27316), and a header list that is too large (RFC 9113 §10.5.1).
-    let mut client = h2(&world).await;
+    let mut client = Frames::open(world.addr()).await;
     let mut flood = vec![Frame::new(
         frames::HEADERS,
         frames::END_STREAM,
@@ -229,8 +205,8 @@ async fn limits_of_http2_are_announced_and_floods_end_the_connection() {
     );
 
     let dispatched = world.dispatched();
-    let mut client = h2(&world).await;
-    let mut large = request(&world.token(NONE), 1, "/");
+    let mut client = Frames::open(world.addr()).await;
+    let mut large = frames::get(&world.token(NONE), 1, "/", &[]);
     large
         .payload
         .extend(frames::block(&[("x-big", &"x".repeat(15_000))]));

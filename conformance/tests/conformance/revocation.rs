@@ -4,18 +4,15 @@ mod exchange;
 mod messages;
 mod snapshot;
 
-use crate::crossing::resource_at;
-use crate::frames::{self, Frame, Frames};
-use crate::hand::HandUpstream;
+use crate::frames::{self, Frames};
+use crate::hand::{HAND, HandUpstream};
 use crate::report::{Report, refusal};
 use crate::wire::head_with;
 use crate::world::{NONE, World, ZONE};
-use devstack::{MintRequest, Minted, Target};
+use devstack::{MintRequest, Minted};
 use std::time::Instant;
 use testkit::http::{Connection, Ending, Fields, Piece, Response};
-use tokio::net::TcpStream;
 
-const HAND: &str = "resource://hand";
 const REVOKE: &str = "caracal.sessions.revoke";
 const AGENTS: &str = "caracal.agents.lifecycle";
 const EDGES: &str = "caracal.delegations.invalidate";
@@ -27,11 +24,7 @@ fn now() -> Instant {
 }
 
 async fn world(upstream: &HandUpstream) -> World {
-    let place = Target::Url(upstream.url());
-    World::builder()
-        .stack(|stack| stack.resources.push(resource_at(HAND, place)))
-        .start()
-        .await
+    World::builder().hand(upstream).start().await
 }
 
 /// The anchor of a mandate that a message names.
@@ -176,28 +169,11 @@ async fn revocation_by_any_stream_and_anchor_ends_silent_streams_and_refuses_new
     println!("from XADD to the end of the stream: {latencies:?}");
 
     // HTTP/2: RST_STREAM without trailers, the trailer with them; the connection lives on.
-    let mut client = Frames::over(Box::new(
-        TcpStream::connect(world.addr()).await.expect("a connection"),
-    ))
-    .await;
+    let mut client = Frames::open(world.addr()).await;
     for (stream, trailers) in [(1, false), (3, true)] {
         let minted = world.mint(NONE);
-        let bearer = format!("Bearer {}", minted.token.expose());
-        let mut fields = vec![
-            (":method", "GET"),
-            (":scheme", "http"),
-            (":authority", "gateway.example"),
-            (":path", SILENT),
-            ("authorization", bearer.as_str()),
-            ("x-caracal-resource", NONE),
-        ];
-        fields.extend(trailers.then_some(("te", "trailers")));
-        let request = Frame::new(
-            frames::HEADERS,
-            frames::END_STREAM | frames::END_HEADERS,
-            stream,
-            frames::block(&fields),
-        );
+        let further: &[_] = if trailers { &[("te", "trailers")] } else { &[] };
+        let request = frames::get(minted.token.expose(), stream, SILENT, further);
         client.send(&[request]).await.expect("an open connection");
         let first = client
             .find(|frame| frame.kind == frames::DATA && frame.stream == stream)

@@ -1,27 +1,22 @@
 //! Streams, and the time limits of either side.
 
-use crate::crossing::resource_at;
 use crate::frames::{self, Frame, Frames};
-use crate::hand::HandUpstream;
+use crate::hand::{HAND, HandUpstream};
 use crate::report::{Report, refusal};
 use crate::wire::head;
 use crate::world::{NONE, World};
-use devstack::Target;
 use std::time::{Duration, Instant};
 use testkit::http::{Connection, Ending, Piece, Rest};
 use testkit::wait::PATIENCE;
-use tokio::net::TcpStream;
 
-const HAND: &str = "resource://hand";
 /// The short limits of the world.
 const LIMIT: Duration = Duration::from_secs(3);
 /// `IDLE_TIMEOUT` of the world: longer than the others, so that they can be told apart.
 const IDLE: Duration = Duration::from_secs(9);
 
 async fn world(upstream: &HandUpstream) -> World {
-    let place = Target::Url(upstream.url());
     World::builder()
-        .stack(|stack| stack.resources.push(resource_at(HAND, place)))
+        .hand(upstream)
         .env("STREAM_IDLE_TIMEOUT", "3s")
         .env("UPSTREAM_TIMEOUT", "3s")
         .env("READ_TIMEOUT", "3s")
@@ -200,26 +195,11 @@ async fn stalled(world: &World, id: &str, target: &str) -> Result<(), String> {
 
 /// A stream whose window never opens.
 async fn closed_window(world: &World) -> Result<(), String> {
-    let stream = TcpStream::connect(world.addr()).await.expect("a connection");
-    let mut client = Frames::over(Box::new(stream)).await;
+    let mut client = Frames::open(world.addr()).await;
     // SETTINGS_INITIAL_WINDOW_SIZE = 0
     let closed = Frame::new(frames::SETTINGS, 0, 0, [0, 4, 0, 0, 0, 0]);
-    let bearer = format!("Bearer {}", world.token(NONE));
-    let block = frames::block(&[
-        (":method", "GET"),
-        (":scheme", "http"),
-        (":authority", "gateway.example"),
-        (":path", "/bytes?n=1000000"),
-        ("authorization", &bearer),
-        ("x-caracal-resource", NONE),
-        ("x-request-id", "closed-window"),
-    ]);
-    let request = Frame::new(
-        frames::HEADERS,
-        frames::END_STREAM | frames::END_HEADERS,
-        1,
-        block,
-    );
+    let named = [("x-request-id", "closed-window")];
+    let request = frames::get(&world.token(NONE), 1, "/bytes?n=1000000", &named);
     client.send(&[closed, request]).await.expect("an open connection");
     given_up(world, "closed-window").await
 }

@@ -1,14 +1,12 @@
 //! The upstream's answer as the caller sees it.
 
 use super::request::resource_at;
-use crate::hand::HandUpstream;
+use crate::hand::{HAND, HandUpstream};
 use crate::report::{Report, refusal};
 use crate::wire::{ask, head};
 use crate::world::World;
 use devstack::Target;
 use testkit::http::{Ending, Response};
-
-const HAND: &str = "resource://hand";
 
 struct Scene {
     world: World,

@@ -1,11 +1,9 @@
 //! Bodies in both directions: their framing, their limits, and how much of them the gateway holds.
 
-use super::request::resource_at;
-use crate::hand::{HandUpstream, values};
+use crate::hand::{HAND, HandUpstream, values};
 use crate::report::{Report, refusal};
 use crate::wire::{ask, head, head_with};
 use crate::world::{NONE, World};
-use devstack::Target;
 use std::time::Duration;
 use testkit::http::{Connection, Ending, Piece, Rest};
 use testkit::wait::PATIENCE;
@@ -13,15 +11,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-const HAND: &str = "resource://hand";
 /// The limit of the small world.
 const LIMIT: usize = 100_000;
 
 async fn scene() -> (World, HandUpstream) {
     let upstream = HandUpstream::start().await;
-    let place = Target::Url(upstream.url());
     let world = World::builder()
-        .stack(|stack| stack.resources.push(resource_at(HAND, place)))
+        .hand(&upstream)
         .env("MAX_REQUEST_BYTES", LIMIT.to_string())
         .start()
         .await;
@@ -172,9 +168,8 @@ async fn crossing_large_bodies_stream_in_bounded_memory() {
     const MEGABYTES: usize = 200;
     const SLACK: u64 = 48 * 1024 * 1024;
     let mut upstream = HandUpstream::start().await;
-    let place = Target::Url(upstream.url());
     let world = World::builder()
-        .stack(|stack| stack.resources.push(resource_at(HAND, place)))
+        .hand(&upstream)
         .env("MAX_REQUEST_BYTES", "1000000000")
         .start()
         .await;

@@ -1,22 +1,14 @@
 //! Transfer codings that the gateway does not undo: it takes the field away, so nobody behind it could either.
 
-use super::request::resource_at;
-use crate::hand::HandUpstream;
+use crate::hand::{HAND, HandUpstream};
 use crate::report::{Report, refusal};
 use crate::wire::{ask, head};
 use crate::world::World;
-use devstack::Target;
-
-const HAND: &str = "resource://hand";
 
 #[tokio::test]
 async fn crossing_body_in_another_coding_than_chunked_is_refused() {
     let mut upstream = HandUpstream::start().await;
-    let place = Target::Url(upstream.url());
-    let world = World::builder()
-        .stack(|stack| stack.resources.push(resource_at(HAND, place)))
-        .start()
-        .await;
+    let world = World::builder().hand(&upstream).start().await;
     let mut report = Report::default();
     let body = "5\r\nhello\r\n0\r\n\r\n";
 

@@ -1,6 +1,6 @@
 //! The request as the upstream sees it.
 
-use crate::hand::{HandUpstream, names, values};
+use crate::hand::{HAND, HandUpstream, names, values};
 use crate::report::Report;
 use crate::wire::{ask, head};
 use crate::world::{APP, MANDATE, NONE, World, ZONE};
@@ -8,7 +8,6 @@ use devstack::{Credential, Recorded, Resource, Secret, StackConfig, Target};
 use serde_json::Value;
 
 const BASED: &str = "resource://based";
-const HAND: &str = "resource://hand";
 
 /// A resource without a credential at this place.
 pub(crate) fn resource_at(identifier: &str, target: Target) -> Resource {
@@ -144,11 +143,7 @@ async fn crossing_target_and_credential_reach_the_upstream_as_decided() {
 #[tokio::test]
 async fn crossing_request_headers_are_stated_by_the_gateway_alone() {
     let mut upstream = HandUpstream::start().await;
-    let place = Target::Url(upstream.url());
-    let world = World::builder()
-        .stack(|stack| stack.resources.push(resource_at(HAND, place)))
-        .start()
-        .await;
+    let world = World::builder().hand(&upstream).start().await;
     let mut report = Report::default();
     let authority = upstream.url()["http://".len()..].to_owned();
 

@@ -2,16 +2,14 @@
 
 use super::request::resource_at;
 use crate::frames::{self, Frame, Frames};
-use crate::hand::HandUpstream;
+use crate::hand::{HAND, HandUpstream};
 use crate::report::{Report, refusal};
 use crate::wire::{head, head_with};
 use crate::world::{NONE, World};
 use devstack::Target;
 use testkit::http::{Connection, Ending, Rest};
 use testkit::wait::{PATIENCE, until};
-use tokio::net::TcpStream;
 
-const HAND: &str = "resource://hand";
 /// Nobody listens there.
 const DOWN: &str = "resource://down";
 /// No mandate: refused at the first gates.
@@ -19,10 +17,9 @@ const BAD: &str = "nonsense";
 
 async fn scene() -> (World, HandUpstream) {
     let upstream = HandUpstream::start().await;
-    let place = Target::Url(upstream.url());
     let world = World::builder()
+        .hand(&upstream)
         .stack(|stack| {
-            stack.resources.push(resource_at(HAND, place));
             let nobody = Target::Url("http://127.0.0.1:1".to_owned());
             stack.resources.push(resource_at(DOWN, nobody));
         })
@@ -95,17 +92,8 @@ async fn crossing_unread_body_of_a_refusal_is_dropped_or_the_connection_says_clo
 
 /// An upload over HTTP/2 of which only the first bytes are sent.
 async fn upload_over_http2(world: &World) -> Frames {
-    let stream = TcpStream::connect(world.addr()).await.expect("a connection");
-    let mut client = Frames::over(Box::new(stream)).await;
-    let bearer = format!("Bearer {}", world.token(HAND));
-    let fields = frames::block(&[
-        (":method", "POST"),
-        (":scheme", "http"),
-        (":authority", "gateway.example"),
-        (":path", "/"),
-        ("authorization", &bearer),
-        ("x-caracal-resource", HAND),
-    ]);
+    let mut client = Frames::open(world.addr()).await;
+    let fields = frames::request("POST", &world.token(HAND), HAND, "/", &[]);
     let request = [
         Frame::new(frames::HEADERS, frames::END_HEADERS, 1, fields),
         Frame::new(frames::DATA, 0, 1, *b"part"),
@@ -173,9 +161,8 @@ async fn crossing_caller_that_leaves_during_its_upload_has_left() {
 #[tokio::test]
 async fn crossing_upload_that_breaks_its_answer_off_is_not_the_upstreams_fault() {
     let mut upstream = HandUpstream::start().await;
-    let place = Target::Url(upstream.url());
     let world = World::builder()
-        .stack(|stack| stack.resources.push(resource_at(HAND, place)))
+        .hand(&upstream)
         .env("MAX_REQUEST_BYTES", "10")
         .env("READ_TIMEOUT", "1s")
         .start()

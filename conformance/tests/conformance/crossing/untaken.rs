@@ -1,40 +1,25 @@
 //! Responses that the caller does not take: their time limit and their authority hold all the same.
 
-use super::request::resource_at;
 use crate::frames::{self, Frame, Frames};
-use crate::hand::HandUpstream;
+use crate::hand::{HAND, HandUpstream};
 use crate::report::Report;
 use crate::wire::head_with;
 use crate::world::{NONE, World};
-use devstack::{Minted, Target};
+use devstack::Minted;
 use std::time::Duration;
 use testkit::http::Connection;
 use testkit::wait::PATIENCE;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-const HAND: &str = "resource://hand";
 /// Bytes that nobody has taken by then are not taken.
 const STUCK: Duration = Duration::from_millis(500);
 
 /// A request over HTTP/2 on a stream whose window lets ten bytes through.
 async fn narrow(world: &World, token: &str, id: &str, path: &str) -> Frames {
-    let stream = TcpStream::connect(world.addr()).await.expect("a connection");
-    let mut client = Frames::over(Box::new(stream)).await;
+    let mut client = Frames::open(world.addr()).await;
     // SETTINGS_INITIAL_WINDOW_SIZE = 10
     let narrow = Frame::new(frames::SETTINGS, 0, 0, [0, 4, 0, 0, 0, 10]);
-    let bearer = format!("Bearer {token}");
-    let block = frames::block(&[
-        (":method", "GET"),
-        (":scheme", "http"),
-        (":authority", "gateway.example"),
-        (":path", path),
-        ("authorization", &bearer),
-        ("x-caracal-resource", NONE),
-        ("x-request-id", id),
-    ]);
-    let flags = frames::END_STREAM | frames::END_HEADERS;
-    let request = Frame::new(frames::HEADERS, flags, 1, block);
+    let request = frames::get(token, 1, path, &[("x-request-id", id)]);
     client.send(&[narrow, request]).await.expect("an open connection");
     let first = client.find(|frame| frame.kind == frames::DATA).await;
     assert_eq!(first.map(|frame| frame.payload.len()), Some(10));
@@ -53,10 +38,9 @@ async fn crossing_last_piece_of_a_response_must_be_taken_within_write_timeout() 
 #[tokio::test]
 async fn crossing_revocation_ends_a_response_that_is_not_taken() {
     let mut upstream = HandUpstream::start().await;
-    let place = Target::Url(upstream.url());
     // `WRITE_TIMEOUT` would end it too, much later.
     let world = World::builder()
-        .stack(|stack| stack.resources.push(resource_at(HAND, place)))
+        .hand(&upstream)
         .env("WRITE_TIMEOUT", "10m")
         .start()
         .await;

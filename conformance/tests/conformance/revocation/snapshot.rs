@@ -4,6 +4,7 @@ use super::{AGENTS, REVOKE, again, edge, present, session, silent_stream, world}
 use crate::hand::HandUpstream;
 use crate::report::{Report, refusal};
 use crate::world::{NONE, World, ZONE};
+use devstack::Minted;
 use testkit::http::{self, Piece, Response};
 use testkit::proxy::{Fault, FaultProxy};
 use testkit::wait::until;
@@ -20,31 +21,13 @@ async fn revocation_is_lifted_and_reloaded_by_a_snapshot_alone() {
         .database
         .set_session(ZONE, session(&minted), "suspended")
         .await;
-    world
-        .publish(
-            AGENTS,
-            &[
-                ("event", "suspend"),
-                ("zone_id", ZONE),
-                ("agent_session_id", session(&minted)),
-            ],
-        )
-        .await;
+    announce(&world, "suspend", &minted).await;
     until("the suspension", async || {
         (present(&world, &again(&world, &minted)).await.status() == 401).then_some(())
     })
     .await;
     world.database.set_session(ZONE, session(&minted), "active").await;
-    world
-        .publish(
-            AGENTS,
-            &[
-                ("event", "resume"),
-                ("zone_id", ZONE),
-                ("agent_session_id", session(&minted)),
-            ],
-        )
-        .await;
+    announce(&world, "resume", &minted).await;
     until("the resumption", async || {
         (present(&world, &again(&world, &minted)).await.status() == 200).then_some(())
     })
@@ -56,27 +39,9 @@ async fn revocation_is_lifted_and_reloaded_by_a_snapshot_alone() {
         .database
         .set_session(ZONE, session(&minted), "terminated")
         .await;
-    world
-        .publish(
-            AGENTS,
-            &[
-                ("event", "terminate"),
-                ("zone_id", ZONE),
-                ("agent_session_id", session(&minted)),
-            ],
-        )
-        .await;
+    announce(&world, "terminate", &minted).await;
     let reloads = world.metric("caracal_gateway_revocation_reloads_total").await;
-    world
-        .publish(
-            AGENTS,
-            &[
-                ("event", "resume"),
-                ("zone_id", ZONE),
-                ("agent_session_id", session(&minted)),
-            ],
-        )
-        .await;
+    announce(&world, "resume", &minted).await;
     until("the snapshot after a resume", async || {
         (world.metric("caracal_gateway_revocation_reloads_total").await > reloads).then_some(())
     })
@@ -118,6 +83,16 @@ async fn revocation_is_lifted_and_reloaded_by_a_snapshot_alone() {
     );
     report.holds("its stream", matches!(stream.piece().await, Piece::End(_, _)));
     report.finish();
+}
+
+/// What becomes of the mandate's session, as the stack's other services are told.
+async fn announce(world: &World, event: &str, minted: &Minted) {
+    let fields = [
+        ("event", event),
+        ("zone_id", ZONE),
+        ("agent_session_id", session(minted)),
+    ];
+    world.publish(AGENTS, &fields).await;
 }
 
 async fn reload(world: &World, token: &str) -> Response {

@@ -4,7 +4,6 @@ use crate::frames::{self, Frame, Frames};
 use crate::report::Report;
 use crate::world::{NONE, World};
 use testkit::wait::PATIENCE;
-use tokio::net::TcpStream;
 
 /// What is refused before anything is dispatched.
 const REFUSED: &str = "/refused";
@@ -16,20 +15,8 @@ async fn smuggling_over_http2_cannot_change_the_framing_of_http1() {
     let world = World::start().await;
     let mut report = Report::default();
     let token = world.token(NONE);
-    let bearer = format!("Bearer {token}");
-    let fields_at = |path: &'static str, extra: &[(&'static str, &'static str)]| {
-        let mut fields = vec![
-            (":method", "POST"),
-            (":scheme", "http"),
-            (":authority", "gateway.example"),
-            (":path", path),
-            ("authorization", bearer.as_str()),
-            ("x-caracal-resource", NONE),
-        ];
-        fields.extend_from_slice(extra);
-        frames::block(&fields)
-    };
-    let fields = |extra: &[(&'static str, &'static str)]| fields_at(REFUSED, extra);
+    let fields_at = |path, extra: &[_]| frames::request("POST", &token, NONE, path, extra);
+    let fields = |extra: &[_]| fields_at(REFUSED, extra);
     let data = Frame::new(frames::DATA, frames::END_STREAM, 1, "hello");
     let open = |block: Vec<u8>| Frame::new(frames::HEADERS, frames::END_HEADERS, 1, block);
     let mut without_path = fields(&[]);
@@ -91,8 +78,7 @@ async fn smuggling_over_http2_cannot_change_the_framing_of_http1() {
         ),
         ("no path", vec![open(without_path), data.clone()]),
     ] {
-        let stream = TcpStream::connect(world.addr()).await.expect("a connection");
-        let mut client = Frames::over(Box::new(stream)).await;
+        let mut client = Frames::open(world.addr()).await;
         let _ = client.send(&sent).await;
         let answer = client
             .find(|frame| {

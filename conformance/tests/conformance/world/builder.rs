@@ -2,8 +2,10 @@
 
 use super::World;
 use super::signing::hex;
+use crate::crossing::resource_at;
+use crate::hand::{HAND, HandUpstream};
 use admission::mode::Mode;
-use devstack::{Devstack, RawAnswer, Scope, StackConfig};
+use devstack::{Devstack, RawAnswer, Scope, StackConfig, Target};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -84,6 +86,13 @@ impl Builder {
     pub(crate) fn stack(mut self, change: impl FnOnce(&mut StackConfig)) -> Self {
         change(&mut self.stack);
         self
+    }
+
+    /// Binds [`HAND`] to an upstream that the test plays, without a credential.
+    #[must_use]
+    pub(crate) fn hand(self, upstream: &HandUpstream) -> Self {
+        let place = Target::Url(upstream.url());
+        self.stack(|stack| stack.resources.push(resource_at(HAND, place)))
     }
 
     /// Sets a variable of the gateway, in place of the world's own. An empty value counts as unset.
