@@ -5,7 +5,7 @@ use std::sync::Arc;
 use admission::Denial;
 use http::header::{CONNECTION, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, Version};
+use http::{Request, Response};
 use hyper::body::Incoming;
 
 use crate::ids;
@@ -35,13 +35,13 @@ impl Front {
     /// Answers one request. The request stays in flight until its answer is written.
     pub async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
         let in_flight = peer.pace.request(request.version());
-        let version = request.version();
         let (head, body) = request.into_parts();
         let upload = Upload::new(&head, body);
         let (mut response, mut place) = self.answer_head(head, &upload, &peer, &in_flight).await;
-        if response.body().is_decided() && version > Version::HTTP_11 {
+        let decided = response.body().is_decided();
+        if decided && in_flight.is_multiplexed() {
             upload.answer_is_over();
-        } else if response.body().is_decided() {
+        } else if decided {
             // Those who are served lose no place to those whose body is waited for.
             drop(place.take());
             if !upload.settle().await {
