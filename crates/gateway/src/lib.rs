@@ -12,6 +12,8 @@ pub mod refusal;
 
 pub mod account;
 
+pub mod authority;
+
 pub mod upstream;
 
 pub mod relay;
