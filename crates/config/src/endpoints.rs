@@ -1,14 +1,10 @@
 //! Which hosts and ports a backend's address names, so that none of them can be an upstream.
 
-mod postgres;
-
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use admission::limits::OwnEndpoint;
 use ipnet::IpNet;
-
-pub(crate) use postgres::postgres;
 
 const REDIS_PORT: u16 = 6379;
 
@@ -42,14 +38,14 @@ pub(crate) fn redis(address: &str) -> Option<(bool, Vec<OwnEndpoint>)> {
 }
 
 /// The part of a URL between `//` and the path, without user and password.
-fn authority(rest: &str) -> &str {
+pub(crate) fn authority(rest: &str) -> &str {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, _) = rest.split_at(end);
     authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts)
 }
 
 /// `host[:port],…`; `None` when one of them is malformed.
-fn hosts(authority: &str) -> Option<Vec<(&str, Option<u16>)>> {
+pub(crate) fn hosts(authority: &str) -> Option<Vec<(&str, Option<u16>)>> {
     authority.split(',').map(host_and_port).collect()
 }
 

@@ -9,8 +9,8 @@ use admission::mode::{DevOnly, Mode};
 use crate::endpoints::{self, Endpoints};
 use crate::keys::Key;
 use crate::keys::backends as keys;
+use crate::postgres;
 use crate::reader::{Read, Reader};
-use crate::rules;
 use crate::secret::Secret;
 use crate::tls::{ClientTls, ClientTlsKeys};
 use crate::violation::Violation;
@@ -44,12 +44,6 @@ pub struct Redis {
     pub dial_timeout: Duration,
     /// Time for an answer outside the request path.
     pub read_timeout: Duration,
-    /// Time to hand a command to the network.
-    pub write_timeout: Duration,
-    /// Upper bound of connections.
-    pub pool_size: NonZeroU32,
-    /// Longest wait for a usable connection outside the request path.
-    pub pool_timeout: Duration,
     own_endpoints: Endpoints,
 }
 
@@ -60,16 +54,10 @@ pub struct Database {
     pub url: Secret,
     /// Authorities and client certificate. Whether TLS is used is the URL's `sslmode`.
     pub tls: ClientTls,
-    /// Upper bound of connections.
+    /// `DB_MAX_CONNS`, shown in metrics. The gateway opens fewer: one connection for each purpose.
     pub max_connections: NonZeroU32,
-    /// Connections kept open; at most `max_connections`.
-    pub min_connections: NonZeroU32,
     /// A connection older than this is replaced.
     pub max_lifetime: Duration,
-    /// A connection idle for longer is closed.
-    pub max_idle: Duration,
-    /// How often an idle connection is tried.
-    pub health_check_period: Duration,
     /// Time to connect, TLS and login included.
     pub connect_timeout: Duration,
     own_endpoints: Endpoints,
@@ -114,21 +102,19 @@ impl Redis {
         );
         let dial_timeout = reader.duration(&keys::REDIS_DIAL_TIMEOUT);
         let read_timeout = reader.duration(&keys::REDIS_READ_TIMEOUT);
-        let write_timeout = reader.duration(&keys::REDIS_WRITE_TIMEOUT);
-        let pool_size = reader.count(&keys::REDIS_POOL_SIZE);
-        // Read for its spelling only: the shared connection is always open.
-        let min_idle = reader.count(&keys::REDIS_MIN_IDLE_CONNS);
-        let pool_timeout = reader.duration(&keys::REDIS_POOL_TIMEOUT);
+        let ignored = reader.ignored(&[
+            &keys::REDIS_WRITE_TIMEOUT,
+            &keys::REDIS_POOL_SIZE,
+            &keys::REDIS_MIN_IDLE_CONNS,
+            &keys::REDIS_POOL_TIMEOUT,
+        ]);
         let (url, (_, own_endpoints)) = url?;
-        min_idle?;
+        ignored?;
         Ok(Self {
             url,
             tls: tls?,
             dial_timeout: dial_timeout?,
             read_timeout: read_timeout?,
-            write_timeout: write_timeout?,
-            pool_size: pool_size?,
-            pool_timeout: pool_timeout?,
             own_endpoints: Endpoints(own_endpoints),
         })
     }
@@ -140,7 +126,7 @@ impl Database {
             reader,
             &keys::DATABASE_URL,
             "postgres://user@host:5432/database",
-            endpoints::postgres,
+            postgres::postgres,
         );
         let tls = ClientTls::read(
             reader,
@@ -155,27 +141,25 @@ impl Database {
         );
         let max = reader.count(&keys::DB_MAX_CONNS);
         let min = reader.count(&keys::DB_MIN_CONNS);
-        let bounds = match (min, max) {
-            (Ok(min), Ok(max)) => reader.judge(rules::ordered(
-                (keys::DB_MIN_CONNS.name, min),
-                (keys::DB_MAX_CONNS.name, max),
-            )),
-            (Err(reported), _) | (_, Err(reported)) => Err(reported),
+        // The lower bound has no effect, but one above the upper is a mistake in either.
+        let max_connections = match (min, max) {
+            (Ok(min), Ok(max)) if min > max => Err(reader.report(Violation::Bounds {
+                low: keys::DB_MIN_CONNS.name,
+                high: keys::DB_MAX_CONNS.name,
+            })),
+            (Err(reported), _) => Err(reported),
+            (Ok(_), max) => max,
         };
         let max_lifetime = reader.duration(&keys::DB_MAX_CONN_LIFETIME);
-        let max_idle = reader.duration(&keys::DB_MAX_CONN_IDLE);
-        let health_check_period = reader.duration(&keys::DB_HEALTH_CHECK_PERIOD);
+        let ignored = reader.ignored(&[&keys::DB_MAX_CONN_IDLE, &keys::DB_HEALTH_CHECK_PERIOD]);
         let connect_timeout = reader.duration(&keys::DB_CONNECT_TIMEOUT);
         let (url, own_endpoints) = url?;
-        let (min_connections, max_connections) = bounds?;
+        ignored?;
         Ok(Self {
             url,
             tls: tls?,
-            max_connections,
-            min_connections,
+            max_connections: max_connections?,
             max_lifetime: max_lifetime?,
-            max_idle: max_idle?,
-            health_check_period: health_check_period?,
             connect_timeout: connect_timeout?,
             own_endpoints: Endpoints(own_endpoints),
         })

@@ -4,8 +4,8 @@ use std::fmt;
 
 use admission::mode::UnknownMode;
 
+use crate::identity::IdentityError;
 use crate::secret::HmacKey;
-use crate::tls::IdentityError;
 
 /// Written before every line when violations are printed.
 pub const PREFIX: &str = "gateway config: ";
@@ -137,7 +137,7 @@ pub enum Violation {
     CertificatePeriod {
         /// The certificate's variable.
         name: &'static str,
-        /// `expired on …` or `is not valid before …`.
+        /// `expired … days ago` or `is not valid for another … days`.
         state: String,
     },
     /// Certificate authorities for a connection that the URL makes in plain text.

@@ -6,7 +6,7 @@ use std::str::Chars;
 
 use admission::limits::OwnEndpoint;
 
-use super::{authority, endpoint, hosts};
+use crate::endpoints::{authority, endpoint, hosts};
 
 const POSTGRES_PORT: u16 = 5432;
 
@@ -132,8 +132,8 @@ impl Named {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::show;
     use super::*;
+    use crate::endpoints::tests::show;
 
     #[test]
     fn both_spellings_name_their_endpoints() {
@@ -179,7 +179,7 @@ mod tests {
         fn no_address_panics(text in "\\PC*") {
             let _ = postgres(&text);
             let _ = postgres(&format!("postgres://{text}"));
-            let _ = super::super::redis(&format!("redis://{text}"));
+            let _ = crate::endpoints::redis(&format!("redis://{text}"));
         }
     }
 }
