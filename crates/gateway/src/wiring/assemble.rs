@@ -136,7 +136,8 @@ pub(super) async fn assemble(ground: Ground, world: World) -> Result<Server, Sta
     Ok(Server {
         listener,
         acceptor: acceptor(Some(proxy), ListenerRole::Public, speaks),
-        operator: operator_acceptor,
+        operator_listener: operator_acceptor,
+        operator,
         supervisor: ground.supervisor,
         shutdown,
         draining: ground.draining,
@@ -144,7 +145,6 @@ pub(super) async fn assemble(ground: Ground, world: World) -> Result<Server, Sta
             drain_delay: ground.config.life_cycle.drain_delay,
             grace: ground.config.life_cycle.shutdown_grace,
         },
-        lines: ground.lines,
     })
 }
 
