@@ -41,10 +41,10 @@ impl Ground {
     /// Lays the ground and starts what runs on it.
     pub(super) fn lay(config: Config, warnings: &[Warning]) -> Result<Self, StartError> {
         let about = About::this_process(config.mode);
-        let lines = LineSink::stderr(&about, config.operator.log_level);
+        let lines = LineSink::stderr(&about, config.operator.log_level).map_err(StartError::Log)?;
         // A command that runs two gateways in one process keeps the first one's subscriber.
         let _installed = log::install(Arc::clone(&lines), config.operator.log_level);
-        log::report_panics(Arc::clone(&lines));
+        log::report_panics();
         for warning in warnings {
             tracing::warn!("{warning}");
         }
@@ -55,11 +55,6 @@ impl Ground {
         let metrics = Metrics::new(about, lax.collect());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let supervisor = Supervisor::new();
-        let flusher = Arc::clone(&lines);
-        supervisor.foundation(
-            "log",
-            |stop| async move { flusher.run(stop.cancelled_owned()).await },
-        );
 
         let resolver = Arc::new(DnsResolver::system(Arc::clone(&clock)));
         if let Some(cause) = resolver.without_servers() {

@@ -1,26 +1,30 @@
-//! Events of `tracing` as log lines.
+//! Events of `tracing`, and panics, as log lines.
 
-use std::error::Error;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use config::LogLevel;
 use serde::Serialize;
 use tracing::field::{Field, Visit};
 use tracing::subscriber::SetGlobalDefaultError;
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
 use super::request::clip;
 use super::sink::LineSink;
+use super::writer::flush;
 
 /// Most bytes of one text.
 const MAX_TEXT: usize = 2048;
 
 /// Most bytes of all fields together.
 const MAX_FIELDS: usize = 8192;
+
+/// How long the end of the main thread by a panic may wait for its line to be written.
+const PANIC_FLUSH_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Libraries whose events below a warning are about themselves.
 const QUIET: [&str; 10] = [
@@ -65,23 +69,32 @@ pub fn subscriber(sink: Arc<LineSink>, least: LogLevel) -> impl Subscriber + Sen
     tracing_subscriber::registry().with(Lines(sink).with_filter(filter))
 }
 
+/// Lets every panic of the process be one event: where it happened, and in which thread.
+///
+/// Not its message: that of a failed slice or conversion repeats the text it failed on.
+pub fn report_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let location = info.location().map(ToString::to_string).unwrap_or_default();
+        let current = std::thread::current();
+        let thread = current.name().unwrap_or("unnamed");
+        tracing::error!(location, thread, "panic");
+        if thread == "main" {
+            // The process ends with this thread; any other goes on, and does not wait for a reader of the log.
+            let _ = flush(PANIC_FLUSH_TIMEOUT);
+        }
+    }));
+}
+
 struct Lines(Arc<LineSink>);
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let metadata = event.metadata();
-        let level = match *metadata.level() {
-            Level::TRACE => LogLevel::Trace,
-            Level::DEBUG => LogLevel::Debug,
-            Level::INFO => LogLevel::Info,
-            Level::WARN => LogLevel::Warn,
-            Level::ERROR => LogLevel::Error,
-        };
         // Formatting a field runs its own code, so it is done before the sink is touched.
         let mut fields = Fields::default();
         fields.member("target", metadata.target());
         event.record(&mut fields);
-        self.0.event(level, &fields.message, &fields.json);
+        self.0.event(*metadata.level(), &fields.message, &fields.json);
     }
 }
 
@@ -93,14 +106,6 @@ struct Fields {
 }
 
 impl Fields {
-    fn text(&mut self, field: &Field, text: &str) {
-        let text = clip(text, MAX_TEXT);
-        match field.name() {
-            "message" => self.message.push_str(text),
-            _ => self.field(field, text),
-        }
-    }
-
     fn field<T: Serialize + ?Sized>(&mut self, field: &Field, value: &T) {
         match field.name() {
             taken if TAKEN.contains(&taken) => self.member(&format!("{taken}_"), value),
@@ -139,21 +144,14 @@ impl Visit for Fields {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.text(field, value);
-    }
-
-    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        let mut text = value.to_string();
-        let mut source = value.source();
-        while let Some(cause) = source {
-            // Writing to a `String` cannot fail.
-            let _ = write!(text, ": {cause}");
-            source = cause.source();
+        let text = clip(value, MAX_TEXT);
+        match field.name() {
+            "message" => self.message.push_str(text),
+            _ => self.field(field, text),
         }
-        self.text(field, &text);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.text(field, &format!("{value:?}"));
+        self.record_str(field, &format!("{value:?}"));
     }
 }
