@@ -18,8 +18,10 @@ pub enum Scope {
     Exchange,
     /// Exchanges for one resource identifier.
     Resource(String),
-    /// The key sets.
+    /// Every key set that no [`Scope::ZoneJwks`] covers.
     Jwks,
+    /// The key set of one zone.
+    ZoneJwks(String),
     /// The health answer.
     Health,
 }
@@ -133,8 +135,13 @@ impl Script {
             if steps.is_empty() {
                 return None;
             }
-            let fallback = matches!(scope, Scope::Resource(_)).then(|| steps.get(&Scope::Exchange));
-            steps.get(scope).or(fallback.flatten()).cloned()?
+            let wider = match scope {
+                Scope::Resource(_) => Some(Scope::Exchange),
+                Scope::ZoneJwks(_) => Some(Scope::Jwks),
+                _ => None,
+            };
+            let wider = wider.and_then(|wider| steps.get(&wider));
+            steps.get(scope).or(wider).cloned()?
         };
         if !step.delay.is_zero() {
             tokio::time::sleep(step.delay.min(LONGEST)).await;
@@ -145,14 +152,6 @@ impl Script {
             permit.forget();
         }
         step.answer
-    }
-
-    /// Whether no fault is in force.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .is_empty()
     }
 }
 

@@ -74,21 +74,16 @@ async fn token(sts: &Sts, parts: &Parts, body: Incoming) -> Result<Result<Respon
         return Ok(sts.mint_form(&form).map(ok_json));
     }
     sts.count(|counts| counts.exchanges += 1);
-    let mut directive = None;
-    if !sts.script().is_empty() {
-        let scope = Scope::Resource(form.get("resource").unwrap_or_default().to_owned());
-        match sts.script().play(&scope).await {
-            None => {}
-            Some(Answer::Raw(raw)) => return Ok(Ok(literal(&raw))),
-            Some(Answer::Drop) => return Err(Dropped),
-            Some(Answer::Directive(json)) => {
-                directive = match RawValue::from_string(json) {
-                    Ok(json) => Some(json),
-                    Err(_) => return Ok(Err(Refusal::internal())),
-                }
-            }
-        }
-    }
+    let scope = Scope::Resource(form.get("resource").unwrap_or_default().to_owned());
+    let directive = match sts.script().play(&scope).await {
+        None => None,
+        Some(Answer::Raw(raw)) => return Ok(Ok(literal(&raw))),
+        Some(Answer::Drop) => return Err(Dropped),
+        Some(Answer::Directive(json)) => match RawValue::from_string(json) {
+            Ok(json) => Some(json),
+            Err(_) => return Ok(Err(Refusal::internal())),
+        },
+    };
     let (method, path) = (&parts.method, parts.uri.path());
     let signed = Signed {
         headers: &parts.headers,
@@ -176,17 +171,17 @@ struct KeySet<'a> {
 
 async fn jwks(sts: &Sts, parts: &Parts) -> Handled {
     sts.count(|counts| counts.jwks += 1);
-    match sts.script().play(&Scope::Jwks).await {
-        Some(Answer::Raw(raw)) => return Ok(literal(&raw)),
-        Some(Answer::Drop) => return Err(Dropped),
-        Some(Answer::Directive(_)) | None => {}
-    }
     let query = Form::parse(parts.uri.query().unwrap_or_default().as_bytes());
     let zone_id = query
         .as_ref()
         .ok()
         .and_then(|query| query.get("zone_id"))
         .unwrap_or_default();
+    match sts.script().play(&Scope::ZoneJwks(zone_id.to_owned())).await {
+        Some(Answer::Raw(raw)) => return Ok(literal(&raw)),
+        Some(Answer::Drop) => return Err(Dropped),
+        Some(Answer::Directive(_)) | None => {}
+    }
     let answered = match sts.0.zones.get(zone_id) {
         _ if zone_id.is_empty() => Err(Refusal::form("zone_id required")),
         None => Err(Refusal::new(
