@@ -10,10 +10,13 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::exchange::Signed;
+use super::keys::Jwk;
 use super::refusal::Refusal;
-use super::{Sts, signature};
+use super::signature;
+use super::state::Sts;
 use crate::form::Form;
 use crate::ids::uuid_v7;
 use crate::revoke::{AnchorKind, Revocation};
@@ -21,17 +24,24 @@ use crate::script::{Answer, RawAnswer, Scope};
 use crate::server::{self, Body, Dropped, Handled, full};
 
 /// The longest request body, in bytes.
-const LONGEST_BODY: usize = 64 * 1024;
+const MAX_BODY: usize = 64 * 1024;
 /// How long a request body may take.
-const BODY_WITHIN: Duration = Duration::from_secs(5);
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
+impl Sts {
+    /// Serves one connection over any stream, for instance one that TLS was taken off.
+    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
+        server::serve(stream, |request| handle(self.clone(), request)).await;
+    }
+}
+
 /// Routes by the end of the path, so that the STS may stand below any prefix.
-pub(super) async fn handle(sts: Sts, request: Request<Incoming>) -> Handled {
+async fn handle(sts: Sts, request: Request<Incoming>) -> Handled {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path();
     let rotated = path
@@ -119,7 +129,7 @@ async fn read_form(parts: &Parts, body: Incoming) -> Result<Bytes, Refusal> {
 }
 
 async fn read(body: Incoming) -> Result<Bytes, Refusal> {
-    match tokio::time::timeout(BODY_WITHIN, Limited::new(body, LONGEST_BODY).collect()).await {
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -166,7 +176,7 @@ fn check_form(body: &[u8]) -> Result<Form<'_>, Refusal> {
 
 #[derive(Serialize)]
 struct KeySet<'a> {
-    keys: Vec<super::keys::Jwk<'a>>,
+    keys: Vec<Jwk<'a>>,
 }
 
 async fn jwks(sts: &Sts, parts: &Parts) -> Handled {
