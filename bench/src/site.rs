@@ -2,6 +2,7 @@
 
 use admission::mode::Mode;
 use aws_lc_rs::rand;
+use data_encoding::HEXLOWER;
 use devstack::{Devstack, StackConfig};
 use testkit::postgres::{Database, Layout, PrivatePostgres};
 use testkit::redis::PrivateRedis;
@@ -79,5 +80,5 @@ impl Site {
 fn random_key() -> Result<String> {
     let mut bytes = [0; 32];
     rand::fill(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(HEXLOWER.encode(&bytes))
 }

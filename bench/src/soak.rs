@@ -1,7 +1,7 @@
 //! The long run: no error, no lost evidence, flat memory.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::path::Path;
 
 use clap::Args;
 
@@ -11,7 +11,6 @@ use crate::load::Loop;
 use crate::memory::Resident;
 use crate::requests::Requests;
 use crate::site::Site;
-use crate::subject::Subject;
 
 /// The run is cut into this many stretches; memory is read after each.
 const STRETCHES: usize = 5;
@@ -32,13 +31,8 @@ pub(crate) struct Plan {
 }
 
 /// Runs it and renders what was found; the second value tells whether all was well.
-pub(crate) async fn run(program: &Path, site: &Site, plan: &Plan) -> Result<(String, bool)> {
-    let (child, address) = gateway::start(program, site).await?;
-    let mut subject = Subject {
-        child,
-        address,
-        audit: Some(site.audit_stream().await),
-    };
+pub(crate) async fn run(command: &[OsString], site: &Site, plan: &Plan) -> Result<(String, bool)> {
+    let mut subject = gateway::start(command, site).await?;
     let mut text = String::from(
         "| requests | answered | failed | CPU per request (µs) | resident (MiB) |\n|---:|---:|---:|---:|---:|\n",
     );
