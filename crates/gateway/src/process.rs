@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::ingress::connection::Endings;
+use crate::front::Front;
+use crate::ingress::connection::Shutdown;
 use crate::ingress::listener::{Door, Listener};
 use crate::supervisor::Supervisor;
 use crate::telemetry::log::LineSink;
@@ -81,11 +82,11 @@ pub struct EndTimes {
 /// A gateway that is wired and bound, and not running yet.
 pub struct House {
     pub(crate) listener: Listener,
-    pub(crate) door: Door,
+    pub(crate) door: Door<Front>,
     /// The operator's own listener, when `OPERATOR_ADDR` is set.
-    pub(crate) operator: Option<(Listener, Door)>,
+    pub(crate) operator: Option<(Listener, Door<Front>)>,
     pub(crate) supervisor: Supervisor,
-    pub(crate) endings: Endings,
+    pub(crate) endings: Shutdown,
     /// Turns `/ready` to `draining`.
     pub(crate) draining: CancellationToken,
     pub(crate) times: EndTimes,

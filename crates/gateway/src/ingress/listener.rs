@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::capacity::Capacity;
-use super::connection::{self, House, Protocol};
+use super::connection::{self, ConnectionContext, Handler, Peer, Protocol};
 use super::tls::ALPN_H2;
 
 /// Connections that the system keeps for us until they are accepted.
@@ -70,7 +70,7 @@ impl Listener {
     }
 
     /// Accepts until the process stops accepting; every connection is a task of the tracker.
-    pub async fn run(self, door: Door, closing: CancellationToken) {
+    pub async fn run<H: Handler>(self, door: Door<H>, closing: CancellationToken) {
         loop {
             let accepted = tokio::select! {
                 () = closing.cancelled() => return,
@@ -94,16 +94,16 @@ impl Listener {
 }
 
 /// What stands behind a listener.
-pub struct Door {
+pub struct Door<H> {
     /// What it speaks.
     pub speaks: Speaks,
     /// How much it takes on.
     pub capacity: Arc<Capacity>,
     /// What its connections need.
-    pub house: House,
+    pub context: ConnectionContext<H>,
 }
 
-impl Door {
+impl<H: Handler> Door<H> {
     fn welcome(&self, stream: TcpStream, address: SocketAddr) {
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         let Ok(place) = self.capacity.connection(address.ip()) else {
@@ -116,12 +116,13 @@ impl Door {
         if stream.set_nodelay(true).is_err() {
             return;
         }
-        let (speaks, house) = (self.speaks.clone(), self.house.clone());
-        self.house.connections.spawn(async move {
+        let (speaks, context) = (self.speaks.clone(), self.context.clone());
+        self.context.connections.spawn(async move {
             let _place = place;
             match speaks {
                 Speaks::Plain => {
-                    connection::serve(stream, address, Scheme::Http, Protocol::Either, house).await;
+                    let scheme = Scheme::Http;
+                    connection::serve(stream, Peer { address, scheme }, Protocol::Either, context).await;
                 }
                 Speaks::Tls(acceptor) => {
                     let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
@@ -137,7 +138,8 @@ impl Door {
                         Some(ALPN_H2) => Protocol::Http2,
                         Some(_) | None => Protocol::Http1,
                     };
-                    connection::serve(stream, address, Scheme::Https, protocol, house).await;
+                    let scheme = Scheme::Https;
+                    connection::serve(stream, Peer { address, scheme }, protocol, context).await;
                 }
             }
         });

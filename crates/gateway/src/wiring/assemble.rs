@@ -22,9 +22,8 @@ use crate::account::Accounts;
 use crate::clock;
 use crate::front::Front;
 use crate::ingress::capacity::{Capacity, CapacityLimits};
-use crate::ingress::connection::{Endings, House as ConnectionHouse};
+use crate::ingress::connection::{ConnectionContext, Shutdown, TimeLimits};
 use crate::ingress::listener::{Door, Listener, Speaks};
-use crate::ingress::pace::PaceLimits;
 use crate::ingress::tls;
 use crate::operator::probe::{self, Health, Probe, State};
 use crate::operator::ready::Readiness;
@@ -105,7 +104,7 @@ pub(super) async fn assemble(ground: Ground, world: World) -> Result<House, Star
         operator_listener.is_some(),
     ));
 
-    let endings = Endings {
+    let endings = Shutdown {
         drain: CancellationToken::new(),
         streams,
         cut: CancellationToken::new(),
@@ -117,15 +116,15 @@ pub(super) async fn assemble(ground: Ground, world: World) -> Result<House, Star
     let door = |proxy: Option<Arc<Proxy>>, door: OperatorDoor, speaks: Speaks| Door {
         speaks,
         capacity: Arc::clone(&capacity),
-        house: ConnectionHouse {
-            front: Arc::new(Front {
+        context: ConnectionContext {
+            handler: Arc::new(Front {
                 proxy,
                 operator: Arc::clone(&operator),
                 door,
                 capacity: Arc::clone(&capacity),
             }),
-            pace: pace_limits(&ground.config),
-            endings: endings.clone(),
+            limits: time_limits(&ground.config),
+            shutdown: endings.clone(),
             connections: ground.supervisor.inbound().clone(),
         },
     };
@@ -309,8 +308,8 @@ fn capacity_limits(config: &Config) -> CapacityLimits {
     }
 }
 
-fn pace_limits(config: &Config) -> PaceLimits {
-    PaceLimits {
+fn time_limits(config: &Config) -> TimeLimits {
+    TimeLimits {
         head: config.timeouts.read_header,
         idle: config.timeouts.idle,
         write: config.timeouts.write,
