@@ -5,19 +5,21 @@ use std::sync::Arc;
 use admission::Denial;
 use http::header::{CONNECTION, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Request, Response, Version};
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::ids;
 use crate::ingress::capacity::{Capacity, RequestPlace};
-use crate::ingress::connection::Peer;
-use crate::ingress::pace::InFlight;
+use crate::ingress::connection::{Handler, InFlight, Peer};
 use crate::ingress::target;
 use crate::ingress::upload::Upload;
 use crate::operator::{ListenerRole, Operator};
 use crate::proxy::{Arrival, Proxy};
 use crate::refusal;
 use crate::relay::Body;
+
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// Answers requests.
 pub struct Front {
@@ -31,28 +33,35 @@ pub struct Front {
     pub capacity: Arc<Capacity>,
 }
 
-impl Front {
+impl Handler for Front {
+    type Body = Body;
+
     /// Answers one request. The request stays in flight until its answer is written.
-    pub async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
-        let in_flight = peer.pace.request(request.version());
+    async fn answer(&self, request: Request<Incoming>, peer: Peer, in_flight: InFlight) -> Response<Body> {
+        let version = request.version();
         let (head, body) = request.into_parts();
         let upload = Upload::new(&head, body);
         let (mut response, mut place) = self.answer_head(head, &upload, &peer, &in_flight).await;
-        let decided = response.body().is_decided();
-        if decided && in_flight.is_multiplexed() {
-            upload.answer_is_over();
-        } else if decided {
-            // Those who are served lose no place to those whose body is waited for.
+        if response.body().is_decided() {
+            // What is left of the request takes no place from those who are served.
             drop(place.take());
-            if !upload.settle().await {
-                let close = HeaderValue::from_static("close");
-                response.headers_mut().insert(CONNECTION, close);
+            if in_flight.is_multiplexed() {
+                if let Some(rest) = upload.answer_is_over() {
+                    in_flight.discard(rest);
+                }
+            } else if !upload.drop_arrived().await {
+                response.headers_mut().insert(CONNECTION, CLOSE);
                 in_flight.leaves_unread();
             }
+        } else if version <= Version::HTTP_10 && response.body().size_hint().exact().is_none() {
+            // Only the end of the connection ends such a body (RFC 9112 §6.3, §9.3).
+            response.headers_mut().insert(CONNECTION, CLOSE);
         }
         response.map(|body| body.holding(in_flight, place))
     }
+}
 
+impl Front {
     async fn answer_head(
         &self,
         head: Parts,
@@ -63,6 +72,9 @@ impl Front {
         let own_id = ids::fresh();
         let request_id = ids::request_id(&head.headers, &own_id);
         if let Some(endpoint) = self.operator.route(self.role, &head) {
+            if let Err(denial) = target::check_operator(&head) {
+                return (refusal::answer(denial, None, &request_id, head.version), None);
+            }
             let response = self.operator.answer(endpoint, &head, &request_id).await;
             return (response.map(Body::full), None);
         }

@@ -15,9 +15,10 @@ use http::{Request, Response, request};
 use tokio_util::sync::CancellationToken;
 
 use crate::account::{Account, Accounts, End};
+use crate::authority::Authority;
 use crate::clock;
 use crate::ids;
-use crate::ingress::pace::InFlight;
+use crate::ingress::connection::InFlight;
 use crate::ingress::upload::{BodyTime, Fault, Upload, UploadBody};
 use crate::refusal;
 use crate::relay::{Body, RelayLimits, Relayed};
@@ -152,8 +153,8 @@ impl Proxy {
             false => BodyTime::Total(self.times.read.saturating_sub(arrival.in_flight.head_took())),
         };
         let limit = self.admission.limits.max_request_bytes;
-        let watch = Arc::clone(&permit.parts().watch);
-        let body = UploadBody::new(Arc::clone(arrival.upload), limit, time, watch, trailers);
+        let authority = Authority::new(Arc::clone(&permit.parts().watch));
+        let body = UploadBody::new(Arc::clone(arrival.upload), limit, time, authority, trailers);
         let answer = self
             .upstream
             .send(permit, Request::from_parts(head, body), arrival.upload, account)

@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::body::Cut;
 use crate::account::{Account, End};
+use crate::authority::Authority;
 use crate::clock;
-use crate::ingress::pace::Alarm;
+use crate::ingress::alarm::Alarm;
 use crate::ingress::upload::{Fault, Upload};
 use crate::upstream::UpstreamBody;
 
@@ -93,8 +94,8 @@ impl Relayed {
     }
 
     /// What it rests on.
-    pub(super) fn watch(&self) -> &Arc<dyn Watch> {
-        &self.watch
+    pub(super) fn authority(&self) -> Authority {
+        Authority::new(Arc::clone(&self.watch))
     }
 
     /// The caller's body, which ends with it.
@@ -141,7 +142,7 @@ impl Relayed {
             Some(Fault::TooLarge) => End::RequestTooLarge,
             Some(Fault::TooSlow) => End::RequestTooSlow,
             Some(Fault::Revoked) => End::Revoked,
-            Some(Fault::Broken | Fault::Answered) => End::CallerLeft,
+            Some(Fault::Malformed | Fault::Broken | Fault::Answered) => End::CallerLeft,
             None => End::UpstreamBroke,
         }
     }
@@ -218,7 +219,7 @@ impl Relayed {
     fn end(&mut self, end: End) {
         self.over = true;
         self.account.end(end);
-        self.upload.answer_is_over();
+        drop(self.upload.answer_is_over());
     }
 }
 

@@ -22,9 +22,8 @@ use crate::account::Accounts;
 use crate::clock;
 use crate::front::Front;
 use crate::ingress::capacity::{Capacity, CapacityLimits};
-use crate::ingress::connection::{Context, Shutdown};
+use crate::ingress::connection::{ConnectionContext, Shutdown, TimeLimits};
 use crate::ingress::listener::{Acceptor, Listener, Speaks};
-use crate::ingress::pace::PaceLimits;
 use crate::ingress::tls;
 use crate::operator::probe::{self, Health, Probe, State};
 use crate::operator::ready::Readiness;
@@ -117,14 +116,14 @@ pub(super) async fn assemble(ground: Ground, world: World) -> Result<Server, Sta
     let acceptor = |proxy: Option<Arc<Proxy>>, role: ListenerRole, speaks: Speaks| Acceptor {
         speaks,
         capacity: Arc::clone(&capacity),
-        context: Context {
-            front: Arc::new(Front {
+        context: ConnectionContext {
+            handler: Arc::new(Front {
                 proxy,
                 operator: Arc::clone(&operator),
                 role,
                 capacity: Arc::clone(&capacity),
             }),
-            pace: pace_limits(&ground.config),
+            limits: time_limits(&ground.config),
             shutdown: shutdown.clone(),
             connections: ground.supervisor.inbound().clone(),
         },
@@ -309,8 +308,8 @@ fn capacity_limits(config: &Config) -> CapacityLimits {
     }
 }
 
-fn pace_limits(config: &Config) -> PaceLimits {
-    PaceLimits {
+fn time_limits(config: &Config) -> TimeLimits {
+    TimeLimits {
         head: config.timeouts.read_header,
         idle: config.timeouts.idle,
         write: config.timeouts.write,

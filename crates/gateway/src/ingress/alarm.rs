@@ -31,3 +31,27 @@ impl Alarm {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock;
+
+    #[tokio::test]
+    async fn alarm_rings_at_the_latest_deadline_it_was_given() {
+        let mut alarm = Alarm::default();
+        let start = clock::instant();
+        let late = start + Duration::from_millis(80);
+        let early = start + Duration::from_millis(20);
+        // Armed late, moved earlier, moved late again: it never rings early, and at last it rings.
+        for deadline in [late, early, late] {
+            let rings = poll_fn(|cx| Poll::Ready(alarm.poll(cx, deadline).is_ready())).await;
+            assert!(!rings || clock::instant() >= deadline);
+        }
+        poll_fn(|cx| alarm.poll(cx, late)).await;
+        assert!(clock::instant() >= late);
+    }
+}
