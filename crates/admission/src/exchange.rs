@@ -10,7 +10,7 @@ pub mod room;
 pub mod sign;
 
 pub use circuit::{Circuit, CircuitLimits, Slotted};
-pub use directive::{Credential, Directed, Placement};
+pub use directive::Directed;
 pub use perform::{Granted, perform};
 pub use replay::Marked;
 pub use room::Roomed;

@@ -18,7 +18,6 @@ use super::ground::{Ground, POOL};
 use super::own;
 use super::timed::TimedSts;
 use super::world::World;
-use crate::account::Accounts;
 use crate::clock;
 use crate::front::Front;
 use crate::ingress::capacity::{Capacity, CapacityLimits};
@@ -29,7 +28,8 @@ use crate::operator::probe::{self, Health, Probe, State};
 use crate::operator::ready::Readiness;
 use crate::operator::{ListenerRole, Operator};
 use crate::process::{EndTimes, Server};
-use crate::proxy::{CrossingTimes, Proxy, SpoolRooms};
+use crate::proxy::{CrossingTimes, Proxy};
+use crate::record::Recorder;
 use crate::telemetry::Figures;
 use crate::telemetry::figures::{CapacityFigures, FigureSource, KeyFigures};
 use crate::upstream::Upstream;
@@ -77,15 +77,15 @@ pub(super) async fn assemble(ground: Ground, world: World) -> Result<Server, Sta
             sts: ground.sts.clone(),
             metrics: Arc::clone(&ground.metrics),
         }),
-        evidence: Arc::new(SpoolRooms(spool.clone())),
     };
     let proxy = Arc::new(Proxy {
         admission,
         upstream: upstream(&ground)?,
-        accounts: Arc::new(Accounts {
+        recorder: Arc::new(Recorder {
             metrics: Arc::clone(&ground.metrics),
             lines: Arc::clone(&ground.lines),
             spool: spool.clone(),
+            capacity: Arc::clone(&capacity),
         }),
         trusted_proxies: forwarding::TrustedProxies::new(ground.config.listener.trusted_proxies.clone()),
         times: CrossingTimes {
@@ -121,7 +121,6 @@ pub(super) async fn assemble(ground: Ground, world: World) -> Result<Server, Sta
                 proxy,
                 operator: Arc::clone(&operator),
                 role,
-                capacity: Arc::clone(&capacity),
             }),
             limits: time_limits(&ground.config),
             shutdown: shutdown.clone(),

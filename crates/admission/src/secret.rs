@@ -5,17 +5,15 @@ use std::fmt;
 use serde::{Deserialize, Deserializer};
 
 /// A token on its way to the upstream. It is never printed; it is read where it is sent.
-#[derive(Clone)]
-pub struct Secret(String);
+pub(crate) struct Secret(String);
 
 impl Secret {
-    pub(super) fn new(text: String) -> Self {
+    pub(crate) fn new(text: String) -> Self {
         Self(text)
     }
 
     /// The secret itself.
-    #[must_use]
-    pub fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 }

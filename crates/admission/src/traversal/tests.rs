@@ -11,7 +11,7 @@ struct Vectors {
 #[test]
 fn path_vectors_are_judged_as_written() {
     let vectors: Vectors =
-        serde_json::from_str(include_str!("../../../../../testkit/vectors/paths.json")).unwrap();
+        serde_json::from_str(include_str!("../../../../testkit/vectors/paths.json")).unwrap();
     for path in &vectors.forwarded_unchanged {
         assert_eq!(judge(path.as_bytes()), Ok(()), "{path}");
     }
@@ -76,7 +76,7 @@ proptest! {
     #[test]
     fn path_judgement_is_total(path in prop::collection::vec(any::<u8>(), 0..256)) {
         let _verdict = judge(&path);
-        prop_assert!(decode(&path).len() <= path.len());
+        prop_assert!(percent_decode(&path).count() <= path.len());
         prop_assert!(fold_overlong(&path).len() <= path.len());
     }
 
@@ -85,7 +85,7 @@ proptest! {
     fn path_of_ordinary_parts_passes(parts in prop::collection::vec("[A-Za-z0-9~_-]([A-Za-z0-9~_.-]|%2F|%20|%41){0,12}", 1..8)) {
         // `x.` before an encoded slash leaves `..`-free parts as long as no part is only dots.
         let path = format!("/{}", parts.join("/"));
-        let has_dot_part = String::from_utf8(decode(path.as_bytes())).unwrap().split('/').any(|part| matches!(part, "." | ".."));
+        let has_dot_part = String::from_utf8(percent_decode(path.as_bytes()).collect()).unwrap().split('/').any(|part| matches!(part, "." | ".."));
         prop_assert_eq!(judge(path.as_bytes()).is_err(), has_dot_part);
     }
 }
