@@ -10,7 +10,7 @@ use clap::{Args, value_parser};
 use crate::failure::Result;
 use crate::load::Loop;
 use crate::requests::Requests;
-use crate::site::Site;
+use crate::servers::Servers;
 use crate::spread::Spread;
 use crate::subject::Measured;
 use crate::{cpu, gateway};
@@ -67,12 +67,12 @@ impl Round {
 }
 
 /// Runs the rounds and renders what was found. A request that is not answered as it should be ends the run.
-pub(crate) async fn run(this: &[OsString], site: &Site, plan: &Plan) -> Result<String> {
+pub(crate) async fn run(this: &[OsString], servers: &Servers, plan: &Plan) -> Result<String> {
     let other = gateway::command(&plan.against)?;
     let mut rounds = Vec::with_capacity(plan.rounds.into());
     for _ in 0..plan.rounds {
-        let measured = turn(this, site, plan).await?;
-        rounds.push(Round::new(&measured, &turn(&other, site, plan).await?));
+        let measured = turn(this, servers, plan).await?;
+        rounds.push(Round::new(&measured, &turn(&other, servers, plan).await?));
     }
     let mut text = String::new();
     write(&mut text, plan, &rounds)?;
@@ -80,12 +80,12 @@ pub(crate) async fn run(this: &[OsString], site: &Site, plan: &Plan) -> Result<S
 }
 
 /// One load on a new process, so that neither build keeps the luck of one start.
-async fn turn(command: &[OsString], site: &Site, plan: &Plan) -> Result<Measured> {
+async fn turn(command: &[OsString], servers: &Servers, plan: &Plan) -> Result<Measured> {
     let turn = async {
-        let mut subject = gateway::start(command, site).await?;
+        let mut subject = gateway::start(command, servers).await?;
         let mut last = None;
         for count in [plan.warm_up, plan.requests] {
-            let requests = Requests::mint(site.stack(), usize::try_from(count)?)?;
+            let requests = Requests::mint(servers.stack(), usize::try_from(count)?)?;
             let measured = subject
                 .load(&requests, plan.connections.into(), Loop::Closed)
                 .await?;

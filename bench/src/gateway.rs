@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::child::Child;
 use crate::connection::Connection;
 use crate::failure::Result;
-use crate::site::Site;
+use crate::servers::Servers;
 use crate::subject::Subject;
 
 /// A program and its arguments, split at white space. A path counts from where this program was started.
@@ -23,7 +23,7 @@ pub(crate) fn command(text: &str) -> Result<Vec<OsString>> {
 }
 
 /// Starts it and waits until it is ready.
-pub(crate) async fn start(command: &[OsString], site: &Site) -> Result<Subject> {
+pub(crate) async fn start(command: &[OsString], servers: &Servers) -> Result<Subject> {
     let directory = tempfile::tempdir()?;
     let spool = directory.path().join("spool");
     std::fs::create_dir(&spool)?;
@@ -35,7 +35,7 @@ pub(crate) async fn start(command: &[OsString], site: &Site) -> Result<Subject> 
         ("ALLOW_PRIVATE_UPSTREAMS", "true".to_owned()),
         ("AUDIT_REPLAY_DIR", spool.display().to_string()),
     ];
-    environment.extend(site.environment()?);
+    environment.extend(servers.environment()?);
     let (program, arguments) = command.split_first().ok_or("no command")?;
     let arguments = [arguments, &["serve".into()]].concat();
     let mut child = Child::start(Path::new(program), &arguments, &environment, directory)?;
@@ -46,7 +46,7 @@ pub(crate) async fn start(command: &[OsString], site: &Site) -> Result<Subject> 
     Ok(Subject {
         child,
         address,
-        audit: Some(site.audit_stream().await),
+        audit: Some(servers.audit_stream().await),
     })
 }
 

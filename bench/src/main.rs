@@ -25,7 +25,7 @@ mod perf;
 mod report;
 mod requests;
 mod schedule;
-mod site;
+mod servers;
 mod soak;
 mod spread;
 mod subject;
@@ -40,7 +40,7 @@ use clap::{Parser, Subcommand};
 use tokio::runtime::Builder;
 
 use crate::failure::Result;
-use crate::site::Site;
+use crate::servers::Servers;
 
 #[derive(Parser)]
 #[command(about, long_about = None)]
@@ -88,14 +88,14 @@ fn run(cli: Cli) -> Result<(String, bool)> {
         .thread_name("devstack")
         .enable_all()
         .build()?;
-    let stack = servers.block_on(site::stack())?;
+    let stack = servers.block_on(servers::stack())?;
     let generator = Builder::new_current_thread().enable_all().build()?;
     generator.block_on(async {
-        let site = Site::start(stack).await;
+        let servers = Servers::start(stack).await;
         match cli.command {
-            Command::Report(plan) => report::run(&gateway, &site, &plan).await,
-            Command::Compare(plan) => Ok((compare::run(&gateway, &site, &plan).await?, true)),
-            Command::Soak(plan) => soak::run(&gateway, &site, &plan).await,
+            Command::Report(plan) => report::run(&gateway, &servers, &plan).await,
+            Command::Compare(plan) => Ok((compare::run(&gateway, &servers, &plan).await?, true)),
+            Command::Soak(plan) => soak::run(&gateway, &servers, &plan).await,
         }
     })
 }

@@ -10,7 +10,7 @@ use crate::failure::Result;
 use crate::load::Loop;
 use crate::perf::Profiler;
 use crate::requests::Requests;
-use crate::site::Site;
+use crate::servers::Servers;
 use crate::subject::Subject;
 use crate::table::{Column, Findings};
 use crate::verification::Verification;
@@ -43,20 +43,20 @@ pub(crate) struct Plan {
 }
 
 /// Runs it all and renders the report; the second value tells whether every request was answered as it should.
-pub(crate) async fn run(command: &[OsString], site: &Site, plan: &Plan) -> Result<(String, bool)> {
+pub(crate) async fn run(command: &[OsString], servers: &Servers, plan: &Plan) -> Result<(String, bool)> {
     let mut verification = Verification::default();
-    let probe = Requests::mint(site.stack(), plan.warm_up.max(1000))?;
+    let probe = Requests::mint(servers.stack(), plan.warm_up.max(1000))?;
     verification.measure(probe.mandates())?;
 
-    let subject = gateway::start(command, site).await?;
+    let subject = gateway::start(command, servers).await?;
     let (name, perf) = ("caracal-gateway".into(), plan.perf.as_ref());
-    let (column, rate, profile) = measure(name, subject, site, plan, plan.rate, perf).await?;
+    let (column, rate, profile) = measure(name, subject, servers, plan, plan.rate, perf).await?;
     let mut columns = vec![column];
     verification.measure(probe.mandates())?;
 
     if !plan.no_nginx {
-        let subject = nginx::start(site.stack().upstream_url()).await?;
-        let (column, _, _) = measure(nginx::version()?, subject, site, plan, Some(rate), None).await?;
+        let subject = nginx::start(servers.stack().upstream_url()).await?;
+        let (column, _, _) = measure(nginx::version()?, subject, servers, plan, Some(rate), None).await?;
         columns.push(column);
         verification.measure(probe.mandates())?;
     }
@@ -78,7 +78,7 @@ pub(crate) async fn run(command: &[OsString], site: &Site, plan: &Plan) -> Resul
 async fn measure(
     name: String,
     mut subject: Subject,
-    site: &Site,
+    servers: &Servers,
     plan: &Plan,
     rate: Option<u32>,
     perf: Option<&PathBuf>,
@@ -86,7 +86,7 @@ async fn measure(
     // What start-up has left to do, and the memory it gives back, settle first.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let idle = subject.resident()?;
-    let mint = |count| Requests::mint(site.stack(), count);
+    let mint = |count| Requests::mint(servers.stack(), count);
     subject
         .load(&mint(plan.warm_up)?, plan.connections, Loop::Closed)
         .await?;

@@ -11,7 +11,7 @@ use crate::audit::AuditStream;
 use crate::failure::Result;
 
 /// All of it; ends when dropped.
-pub(crate) struct Site {
+pub(crate) struct Servers {
     stack: Devstack,
     redis: PrivateRedis,
     database: Database,
@@ -31,7 +31,7 @@ pub(crate) async fn stack() -> Result<Devstack> {
     Ok(Devstack::start(proof, config).await?)
 }
 
-impl Site {
+impl Servers {
     /// Starts the servers beside a stack, and writes the stack's bindings into the database.
     pub(crate) async fn start(stack: Devstack) -> Self {
         let redis = PrivateRedis::start().await;
