@@ -98,6 +98,9 @@ pub enum Violation {
         /// A well-formed value.
         example: &'static str,
     },
+    /// `sslmode` has a value that libpq does not know either. It is not shown: it is a piece of a secret.
+    #[error("{0}: sslmode must be disable, allow, prefer, require, verify-ca or verify-full")]
+    SslMode(&'static str),
     /// A key is not hexadecimal.
     #[error(
         "{0} must be hex-encoded with at least {min} bytes; make one with `openssl rand -hex {min}`",
