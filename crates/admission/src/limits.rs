@@ -18,7 +18,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Longest bearer in bytes (spec: "token size is bounded"; decisions §2 gate 3).
+    /// Longest bearer in bytes (decisions §2 gate 3).
     pub const MAX_BEARER_BYTES: usize = 4096;
     /// Longest resource identifier in bytes (decisions §2 gate 4).
     pub const MAX_RESOURCE_BYTES: usize = 256;

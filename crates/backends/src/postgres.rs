@@ -6,11 +6,11 @@ mod connector;
 mod read;
 mod session;
 mod tls;
-mod url;
 
 pub use connector::{Connector, PostgresConfig};
 pub(crate) use read::{Reader, expect_visible, rows};
 pub(crate) use session::Session;
+pub use tls::SslMode;
 
 use std::error::Error as _;
 

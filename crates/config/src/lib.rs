@@ -44,6 +44,7 @@ pub use limits::{Capacity, Timeouts};
 pub use listener::{Listener, Transport};
 pub use load::Config;
 pub use operator::{Evidence, Fsync, LifeCycle, LogLevel, MetricsAccess, Operator};
+pub use postgres::{DatabaseUrl, SslMode};
 pub use secret::{HmacKey, Secret};
 pub use signing::SigningKeys;
 pub use stores::{Database, External, Redis, Stores};

@@ -130,7 +130,7 @@ impl Config {
         own.extend(self.operator.address.into_iter().flat_map(endpoints::of_listener));
         own.extend(self.sts.own_endpoint());
         if let Stores::External(external) = &self.stores {
-            own.extend(external.own_endpoints().cloned());
+            own.extend(external.own_endpoints());
         }
         own
     }

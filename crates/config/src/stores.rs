@@ -9,10 +9,10 @@ use admission::mode::{DevOnly, Mode};
 use crate::endpoints::{self, Endpoints};
 use crate::keys::Key;
 use crate::keys::backends as keys;
-use crate::postgres;
+use crate::postgres::{self, DatabaseUrl};
 use crate::reader::{Read, Reader};
 use crate::secret::Secret;
-use crate::tls::{ClientTls, ClientTlsKeys};
+use crate::tls::{Authorities, ClientTls, ClientTlsKeys};
 use crate::violation::Violation;
 
 /// Which stores are used. The environment alone never leads to the embedded ones.
@@ -50,9 +50,9 @@ pub struct Redis {
 /// How PostgreSQL is reached.
 #[derive(Clone, Debug)]
 pub struct Database {
-    /// `DATABASE_URL`: a URL or libpq keywords.
-    pub url: Secret,
-    /// Authorities and client certificate. Whether TLS is used is the URL's `sslmode`.
+    /// `DATABASE_URL`: hosts, login, database and `sslmode`.
+    pub url: DatabaseUrl,
+    /// Authorities (`DATABASE_CA_FILE`, else the URL's `sslrootcert`) and client certificate.
     pub tls: ClientTls,
     /// `DB_MAX_CONNS`, shown in metrics. The gateway opens fewer: one connection for each purpose.
     pub max_connections: NonZeroU32,
@@ -60,7 +60,6 @@ pub struct Database {
     pub max_lifetime: Duration,
     /// Time to connect, TLS and login included.
     pub connect_timeout: Duration,
-    own_endpoints: Endpoints,
 }
 
 impl External {
@@ -73,18 +72,22 @@ impl External {
         })
     }
 
-    pub(crate) fn own_endpoints(&self) -> impl Iterator<Item = &OwnEndpoint> {
-        self.redis
-            .own_endpoints
-            .0
-            .iter()
-            .chain(&self.database.own_endpoints.0)
+    pub(crate) fn own_endpoints(&self) -> impl Iterator<Item = OwnEndpoint> {
+        let redis = self.redis.own_endpoints.0.iter().cloned();
+        redis.chain(self.database.url.endpoints())
     }
 }
 
 impl Redis {
     fn read(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Self> {
-        let url = address(reader, &keys::REDIS_URL, "redis://host:6379", endpoints::redis);
+        let example = "redis://host:6379";
+        let url = address(reader, &keys::REDIS_URL, example).and_then(|url| {
+            let parsed = endpoints::redis(url.expose()).ok_or(Violation::MalformedSecret {
+                name: keys::REDIS_URL.name,
+                example,
+            });
+            Ok((url, reader.judge(parsed)?))
+        });
         let in_use = url
             .as_ref()
             .map(|(_, (tls, _))| *tls)
@@ -122,12 +125,8 @@ impl Redis {
 
 impl Database {
     fn read(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Self> {
-        let url = address(
-            reader,
-            &keys::DATABASE_URL,
-            "postgres://user@host:5432/database",
-            postgres::postgres,
-        );
+        let url = address(reader, &keys::DATABASE_URL, postgres::EXAMPLE)
+            .and_then(|url| reader.judge(DatabaseUrl::parse(url.expose())));
         let tls = ClientTls::read(
             reader,
             mode,
@@ -153,36 +152,28 @@ impl Database {
         let max_lifetime = reader.duration(&keys::DB_MAX_CONN_LIFETIME);
         let ignored = reader.ignored(&[&keys::DB_MAX_CONN_IDLE, &keys::DB_HEALTH_CHECK_PERIOD]);
         let connect_timeout = reader.duration(&keys::DB_CONNECT_TIMEOUT);
-        let (url, own_endpoints) = url?;
+        let (url, mut tls) = (url?, tls?);
+        if let (None, Some(path)) = (&tls.authorities, &url.authorities) {
+            let authorities = Authorities::load("sslrootcert in DATABASE_URL", path);
+            tls.authorities = Some(reader.judge(authorities)?);
+        }
         ignored?;
         Ok(Self {
             url,
-            tls: tls?,
+            tls,
             max_connections: max_connections?,
             max_lifetime: max_lifetime?,
             connect_timeout: connect_timeout?,
-            own_endpoints: Endpoints(own_endpoints),
         })
     }
 }
 
-/// A backend's address and what `parse` reads from it. It may hold a password, so it is never shown.
-fn address<T>(
-    reader: &mut Reader<'_>,
-    key: &Key,
-    example: &'static str,
-    parse: impl FnOnce(&str) -> Option<T>,
-) -> Read<(Secret, T)> {
+/// A backend's address. It may hold a password, so it is never shown.
+fn address(reader: &mut Reader<'_>, key: &Key, example: &'static str) -> Read<Secret> {
     let url = reader.secret(key)?;
     let fix = format!(
         "set it, or {}_FILE, to {example} (`caracal-gateway dev` needs none)",
         key.name
     );
-    let url = reader.present(key, url, &fix)?;
-    let parsed = parse(url.expose());
-    let parsed = reader.judge(parsed.ok_or(Violation::MalformedSecret {
-        name: key.name,
-        example,
-    }))?;
-    Ok((url, parsed))
+    reader.present(key, url, &fix)
 }

@@ -42,7 +42,7 @@ impl std::fmt::Debug for Authorities {
 }
 
 impl Authorities {
-    fn load(name: &'static str, path: &Path) -> Result<Self, Violation> {
+    pub(crate) fn load(name: &'static str, path: &Path) -> Result<Self, Violation> {
         let pem = identity::read(name, path)?;
         let certificates = identity::certificates(name, &pem)?;
         Ok(Self { pem, certificates })

@@ -10,8 +10,22 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootC
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
-use super::url::SslMode;
 use crate::pem::PemTls;
+
+/// libpq's `sslmode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SslMode {
+    /// Never TLS.
+    Disable,
+    /// TLS when the server offers it, its certificate unseen.
+    Prefer,
+    /// TLS or nothing; the certificate is judged when authorities are configured for it.
+    Require,
+    /// A certificate of a trusted authority, for whatever name.
+    VerifyCa,
+    /// A certificate of a trusted authority for this host name.
+    VerifyFull,
+}
 
 /// The client side of TLS; none when the mode never uses it.
 ///
