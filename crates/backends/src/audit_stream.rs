@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use ::redis::RedisResult;
 use evidence::{BoxFuture, Shipment, SinkError, StreamSink};
-use tokio::time::Instant;
 
 use crate::redis::Link;
 
@@ -38,7 +37,7 @@ impl RedisAuditStream {
                 add.arg("sig").arg(sig);
             }
         }
-        let deadline = Instant::now() + self.limit;
+        let deadline = self.link.deadline(self.limit);
         let (answers, _) = self
             .link
             .ask::<Vec<RedisResult<String>>>(&commands, deadline)

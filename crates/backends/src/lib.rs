@@ -15,5 +15,9 @@ pub mod revocation;
 
 pub mod embedded;
 
+mod last_seen;
+mod local;
 mod pause;
 pub mod pem;
+mod single_flight;
+mod token_bucket;

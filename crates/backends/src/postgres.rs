@@ -12,19 +12,18 @@ pub use connector::{Connector, PostgresConfig};
 pub(crate) use read::{Reader, expect_visible, rows};
 pub(crate) use session::Session;
 
-use std::error::Error as _;
-
 use admission::ports::Cause;
+
+use crate::http::in_words;
 
 /// What went wrong, in words. `tokio_postgres::Error` alone says "db error".
 fn cause(doing: &str, error: &tokio_postgres::Error) -> Cause {
-    match (error.as_db_error(), error.source()) {
-        (Some(db), _) => Cause::new(format!(
+    match error.as_db_error() {
+        Some(db) => Cause::new(format!(
             "postgres: {doing}: {} ({})",
             db.message(),
             db.code().code()
         )),
-        (None, Some(source)) => Cause::new(format!("postgres: {doing}: {error}: {source}")),
-        (None, None) => Cause::new(format!("postgres: {doing}: {error}")),
+        None => in_words(&format!("postgres: {doing}"), error),
     }
 }

@@ -15,13 +15,13 @@ mod anchor;
 mod counters;
 mod memory;
 mod message;
+mod registry;
 mod signature;
 mod snapshot;
 mod snapshots;
 mod state;
 mod stream;
 mod table;
-mod watch;
 
 pub use anchor::Kind;
 pub use counters::RevocationCounters;

@@ -6,32 +6,38 @@ use admission::ports::Cause;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 use super::url::SslMode;
 use crate::pem::PemTls;
+use crate::tls;
 
 /// The client side of TLS; none when the mode never uses it.
 ///
 /// # Errors
 /// When a certificate cannot be used, or the mode needs authorities and there are none.
-pub(super) fn client(mode: SslMode, tls: &PemTls) -> Result<Option<ClientConfig>, Cause> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+pub(super) fn client(mode: SslMode, pem: &PemTls) -> Result<Option<ClientConfig>, Cause> {
+    let provider = tls::provider();
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| wrong(&error))?;
+    let authorities = pem
+        .authorities
+        .as_ref()
+        .map(|pem| certificates(pem))
+        .transpose()?;
+    let roots = || tls::roots(authorities.as_deref()).map_err(|error| wrong(&error));
     // With authorities at hand, `require` judges the chain too, as libpq does.
-    let builder = match (mode, &tls.authorities) {
+    let builder = match (mode, &authorities) {
         (SslMode::Disable, _) => return Ok(None),
         (SslMode::Prefer, _) | (SslMode::Require, None) => builder
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Unjudged(provider))),
-        (SslMode::VerifyFull, authorities) => builder.with_root_certificates(roots(authorities.as_deref())?),
-        (SslMode::Require | SslMode::VerifyCa, authorities) => {
-            let roots = Arc::new(roots(authorities.as_deref())?);
-            let judge = WebPkiServerVerifier::builder_with_provider(roots, provider)
+        (SslMode::VerifyFull, _) => builder.with_root_certificates(roots()?),
+        (SslMode::Require | SslMode::VerifyCa, _) => {
+            let judge = WebPkiServerVerifier::builder_with_provider(Arc::new(roots()?), provider)
                 .build()
                 .map_err(|error| wrong(&error))?;
             builder
@@ -39,36 +45,21 @@ pub(super) fn client(mode: SslMode, tls: &PemTls) -> Result<Option<ClientConfig>
                 .with_custom_certificate_verifier(Arc::new(AnyName(judge)))
         }
     };
-    let config = match &tls.identity {
+    let config = match &pem.identity {
         None => builder.with_no_client_auth(),
         Some(identity) => {
-            let chain = CertificateDer::pem_slice_iter(&identity.certificate).collect::<Result<Vec<_>, _>>();
-            let key = PrivateKeyDer::from_pem_slice(&identity.key);
+            let key = PrivateKeyDer::from_pem_slice(&identity.key).map_err(|error| wrong(&error))?;
             builder
-                .with_client_auth_cert(chain.map_err(|e| wrong(&e))?, key.map_err(|e| wrong(&e))?)
+                .with_client_auth_cert(certificates(&identity.certificate)?, key)
                 .map_err(|error| wrong(&error))?
         }
     };
     Ok(Some(config))
 }
 
-fn roots(authorities: Option<&[u8]>) -> Result<RootCertStore, Cause> {
-    let mut roots = RootCertStore::empty();
-    match authorities {
-        Some(pem) => {
-            for certificate in CertificateDer::pem_slice_iter(pem) {
-                let certificate = certificate.map_err(|error| wrong(&error))?;
-                roots.add(certificate).map_err(|error| wrong(&error))?;
-            }
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    if roots.is_empty() {
-        return Err(Cause::new("postgres tls: no certificate authority to trust"));
-    }
-    Ok(roots)
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Cause> {
+    let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>();
+    certificates.map_err(|error| wrong(&error))
 }
 
 fn wrong(error: &dyn std::error::Error) -> Cause {
