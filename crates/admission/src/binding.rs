@@ -12,6 +12,7 @@ pub use upstream_url::UpstreamUrl;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::denial::Denial;
 use crate::limits::{EgressPolicy, OwnEndpoint};
 use crate::ports::{Cause, Resolver};
 
@@ -105,6 +106,16 @@ async fn refuse_own(
         }
     }
     Ok(())
+}
+
+/// What an upstream that cannot be judged means for the request: the fault is the upstream's, unless this process
+/// could not even look its name up.
+pub(crate) fn not_addressable(cause: &Cause) -> Denial {
+    if cause.is_local() {
+        Denial::Overloaded
+    } else {
+        Denial::UpstreamNotAddressable
+    }
 }
 
 /// The egress guard: judges the raw URL, then every address of its host.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use admission::ports::{Cause, Watch};
 use admission::{Denial, Permit, PermitParts, Refused};
-use backends::http::{Client, PooledBody};
+use backends::http::{Client, PooledBody, SendFailure};
 use http::{Request, Response};
 
 use crate::account::Account;
@@ -44,8 +44,8 @@ impl Upstream {
     /// `UPSTREAM_TIMEOUT`. Time in which the caller has more to send does not count.
     ///
     /// # Errors
-    /// [`Denial::UpstreamTimeout`], [`Denial::UpstreamUnreachable`], [`Denial::Revoked`], and
-    /// the refusals of a broken upload.
+    /// [`Denial::UpstreamTimeout`], [`Denial::UpstreamUnreachable`], [`Denial::Revoked`],
+    /// [`Denial::Overloaded`] where this process could not dial, and the refusals of a broken upload.
     pub async fn send(
         &self,
         permit: Permit<evidence::Crossing>,
@@ -84,6 +84,7 @@ impl Upstream {
                 }
                 sent = &mut sending => return match sent {
                     Ok(response) => Ok(Answer { response, watch }),
+                    Err(failure @ SendFailure::Local(_)) => Err(refuse(Denial::Overloaded, failure.cause().clone())),
                     Err(failure) => Err(refuse(Denial::UpstreamUnreachable, failure.cause().clone())),
                 },
                 () = &mut alarm => {

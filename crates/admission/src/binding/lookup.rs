@@ -61,7 +61,7 @@ pub async fn resolve<'r>(
     if application_id(&binding, verified).is_none() {
         return Err(verified.refuse(Denial::MissingClient));
     }
-    let refused = |cause: Cause| verified.refuse(Denial::UpstreamNotAddressable).because(cause);
+    let refused = |cause: Cause| verified.refuse(super::not_addressable(&cause)).because(cause);
     let upstream = super::judge(&binding.upstream_url, policy, resolver)
         .await
         .map_err(refused)?;

@@ -60,6 +60,8 @@ pub enum Outcome {
     ZoneFault,
     /// No connection to the STS.
     StsFault,
+    /// It was never asked.
+    Unused,
 }
 
 /// Figures for the metrics.
@@ -172,7 +174,7 @@ impl Drop for Slot {
         let state = &mut *guard;
         state.inflight = state.inflight.saturating_sub(1);
         let (sts, zone) = match self.outcome {
-            None => (Verdict::Unused, Verdict::Unused),
+            None | Some((Outcome::Unused, _)) => (Verdict::Unused, Verdict::Unused),
             Some((Outcome::Success, _)) => (Verdict::Success, Verdict::Success),
             Some((Outcome::Answered, _)) => (Verdict::Answered, Verdict::Answered),
             Some((Outcome::ZoneFault, _)) => (Verdict::Answered, Verdict::Failure),

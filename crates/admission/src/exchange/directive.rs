@@ -145,7 +145,7 @@ async fn judge_upstream(
         .map_err(|NotBound(cause)| mismatch(cause))?;
     let fresh = binding::judge(&fresh.upstream_url, policy, resolver)
         .await
-        .map_err(|cause| (Denial::UpstreamNotAddressable, Some(cause)))?;
+        .map_err(|cause| (binding::not_addressable(&cause), Some(cause)))?;
     if url.origin() == fresh.url().origin() {
         return Ok(fresh.with_url(url));
     }

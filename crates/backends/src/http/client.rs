@@ -141,7 +141,7 @@ where
                 }
             }
         }
-        let fresh = self.dial(target).await.map_err(SendFailure::Connect)?;
+        let fresh = self.dial(target).await.map_err(SendFailure::to_connect)?;
         match self.try_send(fresh, request, leaving).await {
             Ok(response) => Ok(response),
             Err(Unsent::Whole(_, cause)) => Err(SendFailure::NotSent(cause)),
