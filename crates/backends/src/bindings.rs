@@ -4,6 +4,7 @@
 //! read of the database: at intervals, when the database notifies, and for the few lookups that must
 //! see the database itself.
 
+mod component;
 mod load;
 mod lookup;
 mod reader;
@@ -30,7 +31,7 @@ pub struct PostgresBindings {
 }
 
 /// How the bindings stand, for readiness and metrics.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct BindingsStatus {
     /// Time since the snapshot was last known to be current; none before the first.
     pub age: Option<Duration>,
@@ -40,7 +41,7 @@ pub struct BindingsStatus {
     pub loaded: usize,
     /// Whether the database tells of changes at once.
     pub notified: bool,
-    /// Full reads that succeeded, and reads that failed.
+    /// Full reads that succeeded.
     pub reloads: u64,
     /// Reads that failed.
     pub reload_errors: u64,

@@ -8,6 +8,7 @@
 //! All fetches are made by the one [`Refresher`]; requests only wait for it, and only where the
 //! kept keys do not answer.
 
+mod component;
 mod refresher;
 mod unknown;
 mod zone;
@@ -65,7 +66,7 @@ struct Counts {
 }
 
 /// What the store did so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyStats {
     /// Zones whose keys are kept.
     pub zones: usize,

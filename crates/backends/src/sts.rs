@@ -1,6 +1,7 @@
 //! The security token service over HTTP: exchanges, key sets, health.
 
 mod call;
+mod component;
 mod endpoint;
 mod health;
 
@@ -22,6 +23,7 @@ use call::Phase;
 use endpoint::Endpoint;
 use health::Health;
 
+pub use component::samples;
 pub use endpoint::Transport;
 
 /// Largest answer in bytes.
@@ -117,7 +119,7 @@ impl StsClient {
     /// # Errors
     /// The cause.
     pub async fn health(&self) -> Result<(), Cause> {
-        self.0.health.check(self).await
+        self.0.health.check(self).await.0
     }
 
     /// Closes connections that are idle for too long, until `shutdown` resolves.

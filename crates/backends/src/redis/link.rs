@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Connector;
+use crate::component::Component;
 use crate::pause::{Backoff, spread};
 
 /// How often an idle connection is tried.
@@ -93,6 +94,17 @@ impl Link {
             suspicion: Notify::new(),
             contact: AtomicU64::new(u64::MAX),
         })
+    }
+
+    /// The link, with the task that runs it.
+    pub fn component(
+        name: &'static str,
+        connector: Connector,
+        clock: Arc<dyn Clock>,
+    ) -> Component<Arc<Self>> {
+        let link = Self::new(name, connector, clock);
+        let running = Arc::clone(&link);
+        Component::new(link).foundation(name, |stop| running.run(stop))
     }
 
     /// Makes the connection, watches it and makes it again, until shutdown.

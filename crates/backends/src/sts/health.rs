@@ -12,7 +12,8 @@ use super::StsClient;
 /// How long one answer holds.
 const HOLDS: Duration = Duration::from_secs(3);
 
-type Verdict = Result<(), Cause>;
+/// What the STS said, and when.
+type Verdict = (Result<(), Cause>, Duration);
 type Probe = BoxFuture<'static, Verdict>;
 
 #[derive(Default)]
@@ -20,7 +21,7 @@ pub(super) struct Health(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    known: Option<(Verdict, Duration)>,
+    known: Option<Verdict>,
     /// The probe under way, driven by those who wait for it.
     probe: Option<WeakShared<Probe>>,
 }
@@ -31,7 +32,7 @@ impl Health {
             let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let now = sts.0.clock.now().monotonic;
             match &state.known {
-                Some((verdict, at)) if now.saturating_sub(*at) < HOLDS => return verdict.clone(),
+                Some(known) if now.saturating_sub(known.1) < HOLDS => return known.clone(),
                 _ => {}
             }
             if let Some(probe) = state.probe.as_ref().and_then(WeakShared::upgrade) {
@@ -47,7 +48,7 @@ impl Health {
 }
 
 async fn ask(sts: StsClient) -> Verdict {
-    let verdict = match sts.get("/health").await {
+    let said = match sts.get("/health").await {
         Ok(answer) if (200..300).contains(&answer.status) => Ok(()),
         Ok(answer) => Err(Cause::new(format!("sts health: status {}", answer.status))),
         Err(ExchangeFailure::Oversized) => Err(Cause::new("sts health: answer larger than 256 KiB")),
@@ -57,8 +58,9 @@ async fn ask(sts: StsClient) -> Verdict {
             | ExchangeFailure::Transport(cause),
         ) => Err(cause),
     };
+    let verdict = (said, sts.0.clock.now().monotonic);
     let mut state = sts.0.health.0.lock().unwrap_or_else(PoisonError::into_inner);
-    state.known = Some((verdict.clone(), sts.0.clock.now().monotonic));
+    state.known = Some(verdict.clone());
     state.probe = None;
     drop(state);
     verdict
