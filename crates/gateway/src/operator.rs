@@ -36,7 +36,7 @@ const RELOAD_BUDGET: Duration = Duration::from_secs(5);
 
 /// Which listener a request came through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum ListenerRole {
     /// The public one, which also proxies.
     Public,
     /// The operator's own (`OPERATOR_ADDR`).
@@ -80,8 +80,8 @@ impl Operator {
     /// The endpoint that a request is for; `None` when it is not the operator's. Another method on the same path
     /// is not the operator's either.
     #[must_use]
-    pub fn route(&self, door: Door, head: &request::Parts) -> Option<Endpoint> {
-        if door == Door::Public && head.headers.contains_key(RESOURCE) {
+    pub fn route(&self, role: ListenerRole, head: &request::Parts) -> Option<Endpoint> {
+        if role == ListenerRole::Public && head.headers.contains_key(RESOURCE) {
             return None;
         }
         let reads = head.method == Method::GET || head.method == Method::HEAD;
@@ -97,7 +97,7 @@ impl Operator {
             endpoint,
             Endpoint::Metrics | Endpoint::MetricsJson | Endpoint::Reload
         );
-        let moved = guarded && self.own_listener && door == Door::Public;
+        let moved = guarded && self.own_listener && role == ListenerRole::Public;
         (!moved).then_some(endpoint)
     }
 

@@ -15,7 +15,7 @@ pub(super) async fn run() -> i32 {
         }
     };
     match wiring::real(config, &warnings).await {
-        Ok(house) => serve_until_signalled(house).await,
+        Ok(server) => serve_until_signalled(server).await,
         Err(error) => {
             complain(format_args!("gateway: {error}"));
             INTERNAL

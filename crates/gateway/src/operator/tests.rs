@@ -11,7 +11,7 @@ use http::header::{HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, request};
 
 use super::probe::{self, Health, State};
-use super::{Door, Endpoint, Operator, Readiness};
+use super::{Endpoint, ListenerRole, Operator, Readiness};
 use crate::telemetry::metrics::tests::{figures, metrics};
 
 const ID: HeaderValue = HeaderValue::from_static("req-1");
@@ -83,7 +83,7 @@ async fn ask(
     headers: &[(&'static str, &str)],
 ) -> Response<Bytes> {
     let head = head(method, target, headers);
-    let endpoint = operator.route(Door::Operator, &head).unwrap();
+    let endpoint = operator.route(ListenerRole::Operator, &head).unwrap();
     operator.answer(endpoint, &head, &ID).await
 }
 
@@ -116,11 +116,11 @@ fn only_the_exact_path_and_method_are_the_operators() {
         ("GET", "/", None),
         ("GET", "/healthz", None),
     ] {
-        for door in [Door::Public, Door::Operator] {
+        for role in [ListenerRole::Public, ListenerRole::Operator] {
             assert_eq!(
-                operator.route(door, &head(method, target, &[])),
+                operator.route(role, &head(method, target, &[])),
                 expect,
-                "{method} {target} {door:?}"
+                "{method} {target} {role:?}"
             );
         }
     }
@@ -136,9 +136,9 @@ fn a_request_that_names_a_resource_is_proxied() {
             ("POST", "/internal/revocations/reload"),
         ] {
             let head = head(method, target, &[("x-caracal-resource", resource)]);
-            assert_eq!(operator.route(Door::Public, &head), None, "{target}");
+            assert_eq!(operator.route(ListenerRole::Public, &head), None, "{target}");
             assert!(
-                operator.route(Door::Operator, &head).is_some(),
+                operator.route(ListenerRole::Operator, &head).is_some(),
                 "{target}: there is nothing to proxy to"
             );
         }
@@ -156,8 +156,15 @@ fn a_listener_of_its_own_takes_metrics_and_reload_off_the_public_port() {
         ("POST", "/internal/revocations/reload", false),
     ] {
         let head = head(method, target, &[]);
-        assert_eq!(operator.route(Door::Public, &head).is_some(), public, "{target}");
-        assert!(operator.route(Door::Operator, &head).is_some(), "{target}");
+        assert_eq!(
+            operator.route(ListenerRole::Public, &head).is_some(),
+            public,
+            "{target}"
+        );
+        assert!(
+            operator.route(ListenerRole::Operator, &head).is_some(),
+            "{target}"
+        );
     }
 }
 

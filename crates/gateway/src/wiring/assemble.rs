@@ -1,4 +1,4 @@
-//! From the ground and a world to a house.
+//! From the runtime and the stores to a server.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,14 +22,14 @@ use crate::account::Accounts;
 use crate::clock;
 use crate::front::Front;
 use crate::ingress::capacity::{Capacity, CapacityLimits};
-use crate::ingress::connection::{Endings, House as ConnectionHouse};
-use crate::ingress::listener::{Door, Listener, Speaks};
+use crate::ingress::connection::{Context, Shutdown};
+use crate::ingress::listener::{Acceptor, Listener, Speaks};
 use crate::ingress::pace::PaceLimits;
 use crate::ingress::tls;
 use crate::operator::probe::{self, Health, Probe, State};
 use crate::operator::ready::Readiness;
-use crate::operator::{Door as OperatorDoor, Operator};
-use crate::process::{EndTimes, House};
+use crate::operator::{ListenerRole, Operator};
+use crate::process::{EndTimes, Server};
 use crate::proxy::{CrossingTimes, Proxy, SpoolRooms};
 use crate::telemetry::Figures;
 use crate::telemetry::figures::{CapacityFigures, FigureSource, KeyFigures};
@@ -40,8 +40,8 @@ const GROUP_COMMIT: Duration = Duration::from_millis(50);
 /// How often the STS is asked for its health at most.
 const STS_HEALTH_LIFE: Duration = Duration::from_secs(5);
 
-/// Binds the listeners and builds the house.
-pub(super) async fn assemble(ground: Ground, world: World) -> Result<House, StartError> {
+/// Binds the listeners and builds the server.
+pub(super) async fn assemble(ground: Ground, world: World) -> Result<Server, StartError> {
     let listener = bind(ground.config.listener.address)?;
     let operator_listener = ground.config.operator.address.map(bind).transpose()?;
     let spool = open_spool(&ground, &world)?;
@@ -105,7 +105,7 @@ pub(super) async fn assemble(ground: Ground, world: World) -> Result<House, Star
         operator_listener.is_some(),
     ));
 
-    let endings = Endings {
+    let shutdown = Shutdown {
         drain: CancellationToken::new(),
         streams,
         cut: CancellationToken::new(),
@@ -114,31 +114,31 @@ pub(super) async fn assemble(ground: Ground, world: World) -> Result<House, Star
         Transport::Tls(identity) => Speaks::Tls(tls::acceptor(Arc::clone(identity.certified_key()))?),
         Transport::Plain(_dev_only) => Speaks::Plain,
     };
-    let door = |proxy: Option<Arc<Proxy>>, door: OperatorDoor, speaks: Speaks| Door {
+    let acceptor = |proxy: Option<Arc<Proxy>>, role: ListenerRole, speaks: Speaks| Acceptor {
         speaks,
         capacity: Arc::clone(&capacity),
-        house: ConnectionHouse {
+        context: Context {
             front: Arc::new(Front {
                 proxy,
                 operator: Arc::clone(&operator),
-                door,
+                role,
                 capacity: Arc::clone(&capacity),
             }),
             pace: pace_limits(&ground.config),
-            endings: endings.clone(),
+            shutdown: shutdown.clone(),
             connections: ground.supervisor.inbound().clone(),
         },
     };
-    let operator_door = operator_listener.map(|listener| {
+    let operator_acceptor = operator_listener.map(|listener| {
         // The operator's own listener faces the inside: it is plain, like every metrics endpoint.
-        (listener, door(None, OperatorDoor::Operator, Speaks::Plain))
+        (listener, acceptor(None, ListenerRole::Operator, Speaks::Plain))
     });
-    Ok(House {
+    Ok(Server {
         listener,
-        door: door(Some(proxy), OperatorDoor::Public, speaks),
-        operator: operator_door,
+        acceptor: acceptor(Some(proxy), ListenerRole::Public, speaks),
+        operator: operator_acceptor,
         supervisor: ground.supervisor,
-        endings,
+        shutdown,
         draining: ground.draining,
         times: EndTimes {
             drain_delay: ground.config.life_cycle.drain_delay,

@@ -17,7 +17,7 @@ use super::assemble::assemble;
 use super::ground::Ground;
 use super::world::{StoreFigures, World};
 use crate::operator::probe::{self, Health, State};
-use crate::process::House;
+use crate::process::Server;
 use crate::telemetry::figures::{BindingFigures, RevocationFigures};
 
 /// A gateway on stores in memory, against a dev stack, and the audit stream that it ships to.
@@ -28,7 +28,7 @@ pub async fn embedded(
     config: Config,
     warnings: &[Warning],
     stack: &Devstack,
-) -> Result<(House, Arc<MemoryStream>), StartError> {
+) -> Result<(Server, Arc<MemoryStream>), StartError> {
     let Stores::Embedded(proof) = config.stores else {
         return Err(StartError::Stores);
     };

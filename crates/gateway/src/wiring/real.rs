@@ -19,7 +19,7 @@ use super::assemble::{assemble, come_up};
 use super::ground::Ground;
 use super::world::{StoreFigures, World};
 use crate::operator::probe::{self, Health, State};
-use crate::process::House;
+use crate::process::Server;
 use crate::telemetry::figures::{BindingFigures, DatabaseFigures, ReplayFigures, RevocationFigures};
 
 /// How long the stores may take to come up at start.
@@ -35,7 +35,7 @@ const REDIS_CONTACT: Duration = Duration::from_secs(15);
 ///
 /// # Errors
 /// [`StartError`]; also when a store does not come up, because then every request would be refused.
-pub async fn real(config: Config, warnings: &[Warning]) -> Result<House, StartError> {
+pub async fn real(config: Config, warnings: &[Warning]) -> Result<Server, StartError> {
     let Stores::External(external) = config.stores.clone() else {
         return Err(StartError::Stores);
     };
