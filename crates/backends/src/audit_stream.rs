@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use admission::ports::Clock;
 use ::redis::RedisResult;
+use admission::ports::Clock;
 use evidence::{BoxFuture, Shipment, SinkError, StreamSink};
 use tokio::time::Instant;
 

@@ -14,10 +14,7 @@ use crate::replay::ReplayStats;
 
 impl MemoryBindings {
     /// These bindings.
-    pub fn component(
-        proof: DevOnly,
-        bindings: impl IntoIterator<Item = Binding>,
-    ) -> Component<Arc<Self>> {
+    pub fn component(proof: DevOnly, bindings: impl IntoIterator<Item = Binding>) -> Component<Arc<Self>> {
         let bindings = Self::new(proof, bindings);
         let measured = Arc::clone(&bindings);
         let well = || Health::well(None);

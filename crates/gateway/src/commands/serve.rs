@@ -14,7 +14,7 @@ pub(super) async fn run() -> i32 {
             return CONFIG;
         }
     };
-    match wiring::real(config, &warnings).await {
+    match wiring::external(config, &warnings).await {
         Ok(server) => serve_until_signalled(server).await,
         Err(error) => {
             complain(format_args!("gateway: {error}"));
