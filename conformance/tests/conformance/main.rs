@@ -23,6 +23,7 @@ mod circuit;
 mod egress;
 mod exchange;
 mod main_path;
+mod metrics_page;
 mod operator;
 mod preflight;
 mod replay;

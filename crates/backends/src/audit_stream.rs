@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::RedisResult;
+use admission::ports::Clock;
 use evidence::{BoxFuture, Shipment, SinkError, StreamSink};
 
-use crate::redis::Link;
+use crate::component::Component;
+use crate::redis::{Connector, Link};
 
 /// The stream that the audit service reads. It is never trimmed here: that would drop evidence.
 const STREAM: &str = "caracal.audit.events";
@@ -24,6 +26,14 @@ impl RedisAuditStream {
     #[must_use]
     pub fn new(link: Arc<Link>, limit: Duration) -> Self {
         Self { link, limit }
+    }
+
+    /// The sink, on a connection of its own.
+    pub fn component(redis: Connector, limit: Duration, clock: Arc<dyn Clock>) -> Component<Arc<Self>> {
+        let link = Link::component("redis: audit stream", redis, clock);
+        let mut component = Component::new(Arc::new(Self::new(Arc::clone(&link.port), limit)));
+        component.add(link);
+        component
     }
 
     async fn send(&self, batch: &[Shipment]) -> Result<usize, SinkError> {

@@ -4,6 +4,7 @@
 //! read of the database: at intervals, when the database notifies, and for the few lookups that must
 //! see the database itself.
 
+mod component;
 mod config;
 mod load;
 mod lookup;
@@ -33,7 +34,7 @@ pub struct PostgresBindings {
 }
 
 /// How the bindings stand, for readiness and metrics.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct BindingsStatus {
     /// Time since the snapshot was last known to be current; none before the first.
     pub age: Option<Duration>,

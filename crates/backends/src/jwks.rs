@@ -9,6 +9,7 @@
 //! kept keys do not answer. Those that wait are bounded, because nobody vouches for them yet: the
 //! rest is refused at once, and whoever shows a kept key neither waits nor takes a lock.
 
+mod component;
 mod refresher;
 mod unknown;
 mod zone;
@@ -74,7 +75,7 @@ struct Counts {
 }
 
 /// What the store did so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyStats {
     /// Zones whose keys are kept.
     pub zones: usize,

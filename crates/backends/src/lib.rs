@@ -8,6 +8,7 @@ pub mod tls;
 
 pub mod audit_stream;
 pub mod bindings;
+pub mod component;
 pub mod postgres;
 pub mod redis;
 pub mod replay;

@@ -2,12 +2,14 @@
 //!
 //! There is no pool: each reader owns one connection and drives it itself.
 
+mod component;
 mod connector;
 mod read;
 mod session;
 mod tls;
 mod url;
 
+pub use component::ConnectionStats;
 pub use connector::{Connector, PostgresConfig};
 pub(crate) use read::{Reader, expect_visible, rows};
 pub(crate) use session::Session;

@@ -4,6 +4,7 @@
 //! the same round trip the memory of the store is checked (see the `epoch` module): a store that forgot its
 //! marks cannot vouch for mandates from before that.
 
+mod component;
 mod epoch;
 mod epoch_file;
 mod release;
@@ -18,6 +19,7 @@ use admission::ports::{BoxFuture, Cause, Clock, Mark, MarkRefusal, ReplayMarks};
 use tokio::sync::mpsc;
 
 use crate::redis::{Fault, Link};
+pub use component::ReplayStats;
 pub use epoch::Loss;
 use epoch::{EPOCH_KEY, Epoch};
 pub use release::Releases;

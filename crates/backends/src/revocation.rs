@@ -12,6 +12,7 @@
 //! snapshot that began after the announcement shows it active.
 
 mod anchor;
+mod component;
 mod counters;
 mod memory;
 mod message;
@@ -24,6 +25,7 @@ mod stream;
 mod table;
 
 pub use anchor::Kind;
+pub use component::{RevocationSources, samples};
 pub use counters::RevocationCounters;
 pub use memory::MemoryRevocations;
 pub use signature::StreamsKey;

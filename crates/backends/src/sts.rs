@@ -1,6 +1,7 @@
 //! The security token service over HTTP: exchanges, key sets, health.
 
 mod call;
+mod component;
 mod endpoint;
 mod health;
 
@@ -22,6 +23,7 @@ use call::Phase;
 use endpoint::Endpoint;
 use health::Health;
 
+pub use component::samples;
 pub use endpoint::Transport;
 
 /// Largest answer in bytes.

@@ -1,4 +1,4 @@
-//! The door that clients come through.
+//! The public listener: where clients connect.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -17,6 +17,9 @@ use crate::warning::LaxFlag;
 pub struct Listener {
     /// The public address. Port 0 (development) takes a free port.
     pub address: SocketAddr,
+    /// Whether `BIND_ADDR` is unset or empty. Only then may the listener fall back to `0.0.0.0` where the kernel has
+    /// no IPv6; an address that was asked for is taken or refused.
+    pub address_is_default: bool,
     /// TLS or plain HTTP.
     pub transport: Transport,
     /// Peers whose `X-Forwarded-*` headers are honoured, right to left.
@@ -45,6 +48,7 @@ impl Listener {
         let trusted_proxies = trusted_proxies(reader);
         Ok(Self {
             address: SocketAddr::new(ip?, port?),
+            address_is_default: !reader.is_set(&keys::BIND_ADDR),
             transport: transport?,
             trusted_proxies: trusted_proxies?,
         })

@@ -83,6 +83,11 @@ impl<'e> Reader<'e> {
         }))
     }
 
+    /// Whether the environment itself has a value, rather than the default.
+    pub(crate) fn is_set(&self, key: &Key) -> bool {
+        self.raw(key.name).is_some()
+    }
+
     fn raw(&self, name: &str) -> Option<OsString> {
         self.env.get(name).filter(|value| !value.is_empty())
     }

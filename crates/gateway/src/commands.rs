@@ -14,7 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::cli::{Cli, Command, TokenCommand};
 use crate::clock;
-use crate::process::{House, INTERNAL, Stop};
+use crate::process::{INTERNAL, Server, Stop};
 
 /// The command did its work and the result is not what it should be.
 const UNEXPECTED: i32 = 1;
@@ -37,9 +37,9 @@ fn now() -> SystemTime {
 
 /// Serves until SIGTERM or SIGINT. Before that, a signal ends the process as signals do: nothing is
 /// in flight.
-async fn serve_until_signalled(house: House) -> i32 {
+async fn serve_until_signalled(server: Server) -> i32 {
     match Stop::signals() {
-        Ok(stop) => house.run(stop).await,
+        Ok(stop) => server.run(stop).await,
         Err(error) => {
             complain(format_args!("gateway: no signal handlers: {error}"));
             INTERNAL

@@ -14,7 +14,7 @@ use crate::ingress::connection::Peer;
 use crate::ingress::pace::InFlight;
 use crate::ingress::target;
 use crate::ingress::upload::Upload;
-use crate::operator::{Door, Operator};
+use crate::operator::{ListenerRole, Operator};
 use crate::proxy::{Arrival, Proxy};
 use crate::refusal;
 use crate::relay::Body;
@@ -26,7 +26,7 @@ pub struct Front {
     /// The operator's endpoints.
     pub operator: Arc<Operator>,
     /// Which of them this listener shows.
-    pub door: Door,
+    pub role: ListenerRole,
     /// How many requests are taken on at a time.
     pub capacity: Arc<Capacity>,
 }
@@ -62,7 +62,7 @@ impl Front {
     ) -> (Response<Body>, Option<RequestPlace>) {
         let own_id = ids::fresh();
         let request_id = ids::request_id(&head.headers, &own_id);
-        if let Some(endpoint) = self.operator.route(self.door, &head) {
+        if let Some(endpoint) = self.operator.route(self.role, &head) {
             let response = self.operator.answer(endpoint, &head, &request_id).await;
             return (response.map(Body::full), None);
         }

@@ -6,14 +6,12 @@
 mod access;
 mod answer;
 mod negotiate;
-pub mod probe;
 pub mod ready;
 mod reload;
 
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,8 +21,7 @@ use http::{Method, Response, StatusCode, request};
 
 use self::negotiate::TextFormat;
 use self::ready::Readiness;
-use crate::telemetry::Metrics;
-use crate::telemetry::figures::FigureSource;
+use crate::telemetry::metrics::Page;
 
 pub use reload::Reload;
 
@@ -36,7 +33,7 @@ const RELOAD_BUDGET: Duration = Duration::from_secs(5);
 
 /// Which listener a request came through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum ListenerRole {
     /// The public one, which also proxies.
     Public,
     /// The operator's own (`OPERATOR_ADDR`).
@@ -60,10 +57,8 @@ pub enum Endpoint {
 
 /// Answers the operator.
 pub struct Operator {
-    /// What is counted here.
-    pub metrics: Arc<Metrics>,
-    /// What is counted elsewhere.
-    pub figures: FigureSource,
+    /// Reads every metric, from memory.
+    pub metrics: Box<dyn Fn() -> Page + Send + Sync>,
     /// Who may read metrics.
     pub metrics_access: MetricsAccess,
     /// The bearer of the reload; without one there is no reload.
@@ -80,8 +75,8 @@ impl Operator {
     /// The endpoint that a request is for; `None` when it is not the operator's. Another method on the same path
     /// is not the operator's either.
     #[must_use]
-    pub fn route(&self, door: Door, head: &request::Parts) -> Option<Endpoint> {
-        if door == Door::Public && head.headers.contains_key(RESOURCE) {
+    pub fn route(&self, role: ListenerRole, head: &request::Parts) -> Option<Endpoint> {
+        if role == ListenerRole::Public && head.headers.contains_key(RESOURCE) {
             return None;
         }
         let reads = head.method == Method::GET || head.method == Method::HEAD;
@@ -97,7 +92,7 @@ impl Operator {
             endpoint,
             Endpoint::Metrics | Endpoint::MetricsJson | Endpoint::Reload
         );
-        let moved = guarded && self.own_listener && door == Door::Public;
+        let moved = guarded && self.own_listener && role == ListenerRole::Public;
         (!moved).then_some(endpoint)
     }
 
@@ -116,8 +111,7 @@ impl Operator {
             }
             Endpoint::Metrics => self.metrics(&head.headers),
             Endpoint::MetricsJson => {
-                let page = self.metrics.scrape((self.figures)()).json();
-                answer::page(StatusCode::OK, answer::JSON, page.into())
+                answer::page(StatusCode::OK, answer::JSON, (self.metrics)().json().into())
             }
             Endpoint::Reload if !self.may_reload(&head.headers) => {
                 answer::text(StatusCode::NOT_FOUND, "not found\n")
@@ -138,11 +132,11 @@ impl Operator {
     }
 
     fn metrics(&self, headers: &HeaderMap) -> Response<Bytes> {
-        let scrape = self.metrics.scrape((self.figures)());
+        let page = (self.metrics)();
         let format = TextFormat::preferred(headers.get_all(ACCEPT));
         let page = match format {
-            TextFormat::Prometheus => scrape.prometheus(),
-            TextFormat::OpenMetrics => scrape.openmetrics(),
+            TextFormat::Prometheus => page.prometheus(),
+            TextFormat::OpenMetrics => page.openmetrics(),
         };
         answer::page(StatusCode::OK, format.content_type(), page.into())
     }

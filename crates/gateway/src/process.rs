@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::ingress::connection::Endings;
-use crate::ingress::listener::{Door, Listener};
+use crate::ingress::connection::Shutdown;
+use crate::ingress::listener::{Acceptor, Listener};
 use crate::supervisor::Supervisor;
 use crate::telemetry::log::LineSink;
 
@@ -79,20 +79,20 @@ pub struct EndTimes {
 }
 
 /// A gateway that is wired and bound, and not running yet.
-pub struct House {
+pub struct Server {
     pub(crate) listener: Listener,
-    pub(crate) door: Door,
+    pub(crate) acceptor: Acceptor,
     /// The operator's own listener, when `OPERATOR_ADDR` is set.
-    pub(crate) operator: Option<(Listener, Door)>,
+    pub(crate) operator: Option<(Listener, Acceptor)>,
     pub(crate) supervisor: Supervisor,
-    pub(crate) endings: Endings,
+    pub(crate) shutdown: Shutdown,
     /// Turns `/ready` to `draining`.
     pub(crate) draining: CancellationToken,
     pub(crate) times: EndTimes,
     pub(crate) lines: Arc<LineSink>,
 }
 
-impl House {
+impl Server {
     /// Where callers connect.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -103,21 +103,21 @@ impl House {
     pub async fn run(self, mut stop: Stop) -> i32 {
         let Self {
             listener,
-            door,
+            acceptor,
             operator,
             supervisor,
-            endings,
+            shutdown,
             draining,
             times,
             lines,
         } = self;
         let closing = CancellationToken::new();
         tracing::info!(addr = %listener.address(), "listening");
-        let accept = listener.run(door, closing.clone());
+        let accept = listener.run(acceptor, closing.clone());
         supervisor.background("listener", |stop| patiently(accept, closing.clone(), stop));
-        if let Some((listener, door)) = operator {
+        if let Some((listener, acceptor)) = operator {
             tracing::info!(addr = %listener.address(), "operator endpoints listening");
-            let accept = listener.run(door, closing.clone());
+            let accept = listener.run(acceptor, closing.clone());
             supervisor.background("operator listener", |stop| {
                 patiently(accept, closing.clone(), stop)
             });
@@ -134,7 +134,7 @@ impl House {
                 tokio::time::sleep(times.drain_delay).await;
             }
             // Before the listener closes: who sees it closed can rely on the drain having begun.
-            endings.drain.cancel();
+            shutdown.drain.cancel();
             closing.cancel();
             connections.close();
             if tokio::time::timeout(times.grace, connections.wait())
@@ -142,12 +142,12 @@ impl House {
                 .is_err()
             {
                 // First what can end cleanly; a connection that is dropped has no last chunk.
-                endings.streams.cancel();
+                shutdown.streams.cancel();
                 if tokio::time::timeout(LAST_WORDS, connections.wait())
                     .await
                     .is_err()
                 {
-                    endings.cut.cancel();
+                    shutdown.cut.cancel();
                     let _late = tokio::time::timeout(LAST_WORDS, connections.wait()).await;
                 }
             }

@@ -4,7 +4,6 @@ pub mod figures;
 pub mod log;
 pub mod metrics;
 
-pub use figures::Figures;
 pub use log::{LineSink, RequestLine};
 pub use metrics::Metrics;
 
@@ -12,7 +11,7 @@ pub use metrics::Metrics;
 pub const SERVICE: &str = "caracal-gateway";
 
 /// The process that logs and counts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct About {
     /// The machine's name.
     pub hostname: String,

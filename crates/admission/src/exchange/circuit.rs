@@ -65,7 +65,7 @@ pub enum Outcome {
 }
 
 /// Figures for the metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CircuitFigures {
     /// Breakers that are not closed now, the STS's and the zones' together.
     pub open: usize,

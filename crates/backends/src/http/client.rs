@@ -45,7 +45,7 @@ pub struct ClientConfig {
 }
 
 /// What a client did so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Connections that are idle now.
     pub idle: usize,

@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Connector;
+use crate::component::Component;
 use crate::last_seen::LastSeen;
 use crate::local;
 use crate::pause::{Backoff, spread};
@@ -101,6 +102,17 @@ impl Link {
             doubted: Notify::new(),
             contact: LastSeen::never(),
         })
+    }
+
+    /// The link, with the task that runs it.
+    pub fn component(
+        name: &'static str,
+        connector: Connector,
+        clock: Arc<dyn Clock>,
+    ) -> Component<Arc<Self>> {
+        let link = Self::new(name, connector, clock);
+        let running = Arc::clone(&link);
+        Component::new(link).foundation(name, |stop| running.run(stop))
     }
 
     /// Makes the connection, watches it and makes it again, until shutdown.

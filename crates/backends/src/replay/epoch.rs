@@ -13,6 +13,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ::redis::{Pipeline, RedisResult};
@@ -128,6 +129,7 @@ pub(super) struct Epoch {
     clock: Arc<dyn Clock>,
     file: EpochFile,
     known: ArcSwapOption<Known>,
+    losses: AtomicU64,
     one_at_a_time: Semaphore,
 }
 
@@ -138,12 +140,18 @@ impl Epoch {
             clock,
             file: EpochFile::new(memory),
             known: ArcSwapOption::empty(),
+            losses: AtomicU64::new(0),
             one_at_a_time: Semaphore::new(1),
         }
     }
 
     pub(super) fn loss(&self) -> Option<Loss> {
         self.known.load().as_ref().and_then(|known| known.loss())
+    }
+
+    /// How often a loss was found that this gateway had not known.
+    pub(super) fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Relaxed)
     }
 
     /// The loss that matters now, given the epoch that came with a mark over this connection.
@@ -259,6 +267,7 @@ impl Epoch {
     ) -> Option<Loss> {
         if remembered.as_ref() != Some(&value.id) {
             if value.birth > 0 {
+                self.losses.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(
                     since = value.birth,
                     "the replay store lost its memory: single-use mandates issued before are refused"

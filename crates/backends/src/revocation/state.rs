@@ -62,7 +62,7 @@ pub struct RevocationState {
 }
 
 /// How the revocation state stands, for readiness and metrics.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RevocationStatus {
     /// Why nothing passes; none while the state is fresh.
     pub stale: Option<Cause>,

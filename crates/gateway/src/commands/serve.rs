@@ -14,8 +14,8 @@ pub(super) async fn run() -> i32 {
             return CONFIG;
         }
     };
-    match wiring::real(config, &warnings).await {
-        Ok(house) => serve_until_signalled(house).await,
+    match wiring::external(config, &warnings).await {
+        Ok(server) => serve_until_signalled(server).await,
         Err(error) => {
             complain(format_args!("gateway: {error}"));
             INTERNAL

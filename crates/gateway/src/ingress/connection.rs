@@ -58,7 +58,7 @@ pub struct Peer {
 
 /// How connections end when the process stops.
 #[derive(Clone, Debug)]
-pub struct Endings {
+pub struct Shutdown {
     /// No further requests: `Connection: close`, GOAWAY.
     pub drain: CancellationToken,
     /// Event streams end, cleanly.
@@ -67,30 +67,30 @@ pub struct Endings {
     pub cut: CancellationToken,
 }
 
-/// What a connection needs of the house.
+/// What a connection needs of the server that accepted it.
 #[derive(Clone)]
-pub struct House {
+pub struct Context {
     /// Who answers.
     pub front: Arc<Front>,
     /// The pace that is expected.
     pub pace: PaceLimits,
     /// How connections end.
-    pub endings: Endings,
+    pub shutdown: Shutdown,
     /// Who owns connections and their streams.
     pub connections: TaskTracker,
 }
 
 /// Serves one connection to its end.
-pub async fn serve<S>(stream: S, address: SocketAddr, scheme: Scheme, protocol: Protocol, house: House)
+pub async fn serve<S>(stream: S, address: SocketAddr, scheme: Scheme, protocol: Protocol, context: Context)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let House {
+    let Context {
         front,
         pace,
-        endings,
+        shutdown,
         connections,
-    } = house;
+    } = context;
     let pace = Pace::new(pace, protocol == Protocol::Http2);
     let peer = Peer {
         address,
@@ -110,8 +110,8 @@ where
         // In this order: a response that is written once the drain began says `Connection: close`.
         tokio::select! {
             biased;
-            () = endings.cut.cancelled() => return,
-            () = endings.drain.cancelled(), if !draining => {
+            () = shutdown.cut.cancelled() => return,
+            () = shutdown.drain.cancelled(), if !draining => {
                 draining = true;
                 connection.as_mut().graceful_shutdown();
             }

@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::capacity::Capacity;
-use super::connection::{self, House, Protocol};
+use super::connection::{self, Context, Protocol};
 use super::tls::ALPN_H2;
 
 /// Connections that the system keeps for us until they are accepted.
@@ -70,14 +70,14 @@ impl Listener {
     }
 
     /// Accepts until the process stops accepting; every connection is a task of the tracker.
-    pub async fn run(self, door: Door, closing: CancellationToken) {
+    pub async fn run(self, acceptor: Acceptor, closing: CancellationToken) {
         loop {
             let accepted = tokio::select! {
                 () = closing.cancelled() => return,
                 accepted = self.socket.accept() => accepted,
             };
             match accepted {
-                Ok((stream, address)) => door.welcome(stream, address),
+                Ok((stream, address)) => acceptor.accept(stream, address),
                 Err(error) => {
                     // A client that is gone already is no fault; a lack of descriptors passes.
                     if !matches!(
@@ -93,18 +93,18 @@ impl Listener {
     }
 }
 
-/// What stands behind a listener.
-pub struct Door {
+/// Takes on what a listener accepts.
+pub struct Acceptor {
     /// What it speaks.
     pub speaks: Speaks,
     /// How much it takes on.
     pub capacity: Arc<Capacity>,
     /// What its connections need.
-    pub house: House,
+    pub context: Context,
 }
 
-impl Door {
-    fn welcome(&self, stream: TcpStream, address: SocketAddr) {
+impl Acceptor {
+    fn accept(&self, stream: TcpStream, address: SocketAddr) {
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         let Ok(place) = self.capacity.connection(address.ip()) else {
             if matches!(self.speaks, Speaks::Plain) {
@@ -116,12 +116,12 @@ impl Door {
         if stream.set_nodelay(true).is_err() {
             return;
         }
-        let (speaks, house) = (self.speaks.clone(), self.house.clone());
-        self.house.connections.spawn(async move {
+        let (speaks, context) = (self.speaks.clone(), self.context.clone());
+        self.context.connections.spawn(async move {
             let _place = place;
             match speaks {
                 Speaks::Plain => {
-                    connection::serve(stream, address, Scheme::Http, Protocol::Either, house).await;
+                    connection::serve(stream, address, Scheme::Http, Protocol::Either, context).await;
                 }
                 Speaks::Tls(acceptor) => {
                     let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
@@ -137,7 +137,7 @@ impl Door {
                         Some(ALPN_H2) => Protocol::Http2,
                         Some(_) | None => Protocol::Http1,
                     };
-                    connection::serve(stream, address, Scheme::Https, protocol, house).await;
+                    connection::serve(stream, address, Scheme::Https, protocol, context).await;
                 }
             }
         });
