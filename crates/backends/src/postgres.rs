@@ -7,12 +7,12 @@ mod connector;
 mod read;
 mod session;
 mod tls;
-mod url;
 
 pub use component::ConnectionStats;
 pub use connector::{Connector, PostgresConfig};
 pub(crate) use read::{Reader, expect_visible, rows};
 pub(crate) use session::Session;
+pub use tls::SslMode;
 
 use admission::ports::Cause;
 

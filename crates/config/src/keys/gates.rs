@@ -1,6 +1,6 @@
 //! Mandates, the exchange, and where requests may go.
 
-use super::{Key, Kind, Preset, Section};
+use super::declaration::{Key, Kind, Preset, Section};
 
 pub(crate) const MANDATES: Section = Section {
     title: "Mandates",

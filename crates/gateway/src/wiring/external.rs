@@ -6,7 +6,7 @@ use std::time::Duration;
 use backends::audit_stream::RedisAuditStream;
 use backends::bindings::{BindingsConfig, PostgresBindings};
 use backends::pem::{PemIdentity, PemTls};
-use backends::postgres::{self, PostgresConfig};
+use backends::postgres::{self, PostgresConfig, SslMode};
 use backends::redis::{self, RedisConfig};
 use backends::replay::{RedisReplay, ReplayConfig};
 use backends::revocation::{RevocationConfig, RevocationSources, RevocationState, StreamsKey};
@@ -78,7 +78,14 @@ pub(super) fn revocation_config(config: &Config) -> RevocationConfig {
 
 fn database(external: &External) -> Result<postgres::Connector, StartError> {
     let config = PostgresConfig {
-        url: external.database.url.expose().to_owned(),
+        client: external.database.url.client.clone(),
+        ssl_mode: match external.database.url.ssl_mode {
+            config::SslMode::Disable => SslMode::Disable,
+            config::SslMode::Prefer => SslMode::Prefer,
+            config::SslMode::Require => SslMode::Require,
+            config::SslMode::VerifyCa => SslMode::VerifyCa,
+            config::SslMode::VerifyFull => SslMode::VerifyFull,
+        },
         tls: pem(&external.database.tls),
         connect_timeout: external.database.connect_timeout,
         read_timeout: SNAPSHOT_TIMEOUT,

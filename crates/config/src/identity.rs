@@ -12,7 +12,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
 
-use crate::reader::read_file;
+use crate::file::read_file;
 
 /// A certificate chain whose leaf matches its private key.
 ///
@@ -28,7 +28,7 @@ pub struct Identity {
 }
 
 /// The two files and the variables that name them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Source {
     pub(crate) certificate: (&'static str, PathBuf),
     pub(crate) private_key: (&'static str, PathBuf),
@@ -106,7 +106,7 @@ impl Identity {
         })
     }
 
-    /// Reads the same files again.
+    /// Reads the same files again, so that a renewed pair is judged like the first, but for its period of validity.
     ///
     /// # Errors
     /// As at start; the caller keeps the pair it has.
@@ -132,21 +132,8 @@ impl Identity {
         &self.key_pem
     }
 
-    /// The file of the chain, to be watched for changes.
-    #[must_use]
-    pub fn certificate_file(&self) -> &Path {
-        &self.source.certificate.1
-    }
-
-    /// The file of the key, to be watched for changes.
-    #[must_use]
-    pub fn key_file(&self) -> &Path {
-        &self.source.private_key.1
-    }
-
     /// When the leaf begins to be valid.
-    #[must_use]
-    pub fn not_before(&self) -> SystemTime {
+    pub(crate) fn not_before(&self) -> SystemTime {
         self.not_before
     }
 
@@ -157,8 +144,7 @@ impl Identity {
     }
 
     /// How long the leaf is still valid; `None` when it has expired.
-    #[must_use]
-    pub fn time_left(&self, now: SystemTime) -> Option<Duration> {
+    pub(crate) fn time_left(&self, now: SystemTime) -> Option<Duration> {
         self.not_after.duration_since(now).ok()
     }
 }
@@ -173,7 +159,7 @@ impl fmt::Debug for Identity {
     }
 }
 
-pub(super) fn read(name: &'static str, path: &Path) -> Result<Vec<u8>, IdentityError> {
+pub(crate) fn read(name: &'static str, path: &Path) -> Result<Vec<u8>, IdentityError> {
     read_file(path).map_err(|error| IdentityError::Unreadable {
         name,
         kind: error.kind(),
@@ -181,7 +167,7 @@ pub(super) fn read(name: &'static str, path: &Path) -> Result<Vec<u8>, IdentityE
 }
 
 /// Every certificate in a PEM file: at least one, and each of them well formed.
-pub(super) fn certificates(
+pub(crate) fn certificates(
     name: &'static str,
     pem: &[u8],
 ) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
