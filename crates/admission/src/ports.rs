@@ -213,6 +213,8 @@ impl fmt::Debug for StsAnswer {
 /// Why there is no answer of the STS.
 #[derive(Debug)]
 pub enum ExchangeFailure {
+    /// This process could not try, for want of descriptors, memory or local ports: it says nothing about the STS.
+    Local(Cause),
     /// No connection could be made: a fault of the whole STS.
     Connect(Cause),
     /// `STS_TIMEOUT` passed.

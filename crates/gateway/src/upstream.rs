@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use admission::ports::Cause;
 use admission::{Denial, Refused};
-use backends::http::{Client, PooledBody, Sending};
+use backends::http::{Client, PooledBody, SendFailure, Sending};
 use forwarding::{Dispatch, ResponseRules};
 use http::Response;
 
@@ -53,8 +53,9 @@ impl Upstream {
     /// `UPSTREAM_TIMEOUT`. Time in which the caller has more to send does not count.
     ///
     /// # Errors
-    /// [`Denial::UpstreamTimeout`], [`Denial::UpstreamUnreachable`], [`Denial::Revoked`], and
-    /// the refusals of a broken upload, with the record.
+    /// [`Denial::UpstreamTimeout`], [`Denial::UpstreamUnreachable`], [`Denial::Revoked`],
+    /// [`Denial::Overloaded`] where this process could not dial, and the refusals of a broken
+    /// upload, with the record.
     pub async fn send(
         &self,
         dispatch: Dispatch<Record<Intended>>,
@@ -77,6 +78,7 @@ impl Upstream {
                     rules,
                 });
             }
+            Ok(Ok(Err(SendFailure::Local(cause)))) => (Denial::Overloaded, cause),
             Ok(Ok(Err(failure))) => (Denial::UpstreamUnreachable, failure.cause().clone()),
             Ok(Err(TimedOut)) => {
                 let cause = Cause::new("no response head within UPSTREAM_TIMEOUT");

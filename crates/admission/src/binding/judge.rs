@@ -5,8 +5,10 @@ use std::sync::Arc;
 use super::address::{self, JudgedAddress};
 use super::upstream_url::UpstreamUrl;
 use crate::cause::Cause;
+use crate::denial::Denial;
 use crate::limits::{EgressPolicy, OwnEndpoint};
 use crate::ports::Resolver;
+use crate::refused::Refused;
 
 /// An upstream that may be dialled: a judged URL and the judged addresses of its host.
 #[derive(Clone, Debug)]
@@ -39,6 +41,16 @@ impl JudgedUpstream {
             addresses: Arc::clone(&self.addresses),
         })
     }
+}
+
+/// What an upstream that cannot be judged means for the request: the fault is the upstream's, unless
+/// this process could not even look its name up.
+pub(crate) fn not_addressable(cause: Cause) -> Refused {
+    let denial = match cause.is_local() {
+        true => Denial::Overloaded,
+        false => Denial::UpstreamNotAddressable,
+    };
+    Refused::because(denial, cause)
 }
 
 /// Judges a URL, then every address of its host.

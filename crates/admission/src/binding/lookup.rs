@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use super::entry::{Application, Binding};
-use super::judge::{JudgedUpstream, judge};
-use crate::cause::Cause;
+use super::judge::{JudgedUpstream, judge, not_addressable};
 use crate::denial::Denial;
 use crate::identifier::is_identifier;
 use crate::limits::EgressPolicy;
@@ -62,9 +61,8 @@ pub async fn resolve<'r>(
         Application::FromToken => verified.claims().client_id().filter(|id| is_identifier(id)),
     };
     let application_id = application_id.ok_or(Denial::MissingClient)?.to_owned();
-    let refused = |cause: Cause| Refused::because(Denial::UpstreamNotAddressable, cause);
-    let url = binding.upstream_url.parsed().map_err(refused)?;
-    let upstream = judge(url, policy, resolver).await.map_err(refused)?;
+    let url = binding.upstream_url.parsed().map_err(not_addressable)?;
+    let upstream = judge(url, policy, resolver).await.map_err(not_addressable)?;
     Ok(Bound {
         watched,
         binding,

@@ -6,6 +6,7 @@ use http::header::AUTHORIZATION;
 use super::Dialect;
 use super::answer::Grant;
 use super::perform::Granted;
+use crate::binding::judge::not_addressable;
 use crate::binding::{self, Bound, JudgedUpstream, UpstreamUrl, upstream_url};
 use crate::cause::Cause;
 use crate::credential::Credential;
@@ -126,7 +127,6 @@ async fn judge_upstream(
         return Ok(known.clone());
     }
     let mismatch = |cause| Refused::because(Denial::UpstreamMismatch, cause);
-    let not_addressable = |cause| Refused::because(Denial::UpstreamNotAddressable, cause);
     let url = UpstreamUrl::parse(raw_url).map_err(not_addressable)?;
     url.permitted_by(policy).map_err(not_addressable)?;
     let url = match known.with_url(url) {

@@ -31,7 +31,8 @@ impl<'r, R> Granted<'r, R> {
 ///
 /// # Errors
 /// [`Denial::ExchangeRefused`] with the STS's words, [`Denial::StsTimeout`],
-/// [`Denial::StsUnreachable`], [`Denial::StsAnswerInvalid`], [`Denial::StsRefusedGateway`].
+/// [`Denial::StsUnreachable`], [`Denial::StsAnswerInvalid`], [`Denial::StsRefusedGateway`];
+/// [`Denial::Overloaded`] where this process could not even ask.
 pub async fn perform<'r, R>(
     request: Marked<'r, R>,
     signer: &ExchangeSigner,
@@ -110,6 +111,7 @@ fn exchange_request<'a>(bound: &'a Bound<'_>, request_path: &'a [u8]) -> Exchang
 
 fn no_answer(failure: &ExchangeFailure) -> NoGrant {
     let (denial, outcome, cause) = match failure {
+        ExchangeFailure::Local(cause) => (Denial::Overloaded, Outcome::Unused, Some(cause.clone())),
         ExchangeFailure::Connect(cause) => (Denial::StsUnreachable, Outcome::StsFault, Some(cause.clone())),
         ExchangeFailure::Timeout(cause) => (Denial::StsTimeout, Outcome::ZoneFault, Some(cause.clone())),
         ExchangeFailure::Transport(cause) => {

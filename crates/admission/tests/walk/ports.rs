@@ -56,6 +56,8 @@ pub(crate) enum Exchange {
     Answers(u16, String),
     /// An answer of a transport that forgot to note the departure.
     AnswersUnnoticed(u16, String),
+    /// This process lacks the means to ask: nothing left.
+    Local,
     Connect,
     /// The wait for a free connection was too long: nothing left.
     PoolTimeout,
@@ -350,6 +352,7 @@ impl Sts for World {
         let answer = match self.script.exchange.clone() {
             Exchange::Answers(status, body) => departed(answer(status, body)),
             Exchange::AnswersUnnoticed(status, body) => answer(status, body),
+            Exchange::Local => Err(ExchangeFailure::Local(Cause::local("scripted"))),
             Exchange::Connect => Err(ExchangeFailure::Connect(cause())),
             Exchange::PoolTimeout => Err(ExchangeFailure::Timeout(cause())),
             Exchange::Timeout => departed(Err(ExchangeFailure::Timeout(cause()))),

@@ -45,7 +45,7 @@ pub struct ClientConfig {
 }
 
 /// What a client did so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Connections that are idle now.
     pub idle: usize,
@@ -191,7 +191,7 @@ where
                 }
             }
         }
-        let fresh = self.dial(target).await.map_err(SendFailure::Connect)?;
+        let fresh = self.dial(target).await.map_err(SendFailure::to_connect)?;
         match self.try_send(fresh, request, leaving).await {
             Ok(response) => Ok(response),
             Err(Unsent::Whole(_, cause)) => Err(SendFailure::NotSent(cause)),

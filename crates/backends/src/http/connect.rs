@@ -17,6 +17,7 @@ use tokio_rustls::TlsConnector;
 
 use super::failure::in_words;
 use super::socket::{Probe, Socket, Wire};
+use crate::local::lacks_ports;
 
 /// How long all addresses together have to accept.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -61,7 +62,10 @@ async fn first_of(addresses: Vec<SocketAddr>) -> Result<(TcpStream, SocketAddr),
             Some(outcome) = attempts.next() => match outcome {
                 Ok(connected) => return Ok(connected),
                 Err(cause) => {
-                    failed = cause;
+                    // Where one address could not even be tried, the others' silence proves nothing.
+                    if !failed.is_local() {
+                        failed = cause;
+                    }
                     attempts.extend(waiting.next().map(attempt));
                 }
             },
@@ -74,6 +78,9 @@ async fn first_of(addresses: Vec<SocketAddr>) -> Result<(TcpStream, SocketAddr),
 async fn attempt(address: SocketAddr) -> Result<(TcpStream, SocketAddr), Cause> {
     match TcpStream::connect(address).await {
         Ok(stream) => Ok((stream, address)),
+        Err(error) if lacks_ports(&error, address) => Err(Cause::local(format!(
+            "connect to {address}: no local port is free"
+        ))),
         Err(error) => Err(in_words(&format!("connect to {address}"), &error)),
     }
 }

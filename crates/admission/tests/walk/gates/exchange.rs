@@ -102,6 +102,7 @@ fn exchange_failures_are_of_the_stss_making() {
     let signature = r#"{"error":"access_denied","error_description":"invalid gateway exchange signature"}"#;
     let ours = (503, "sts_unavailable", "sts refused the gateway");
     for (exchange, (status, error, description)) in [
+        (Exchange::Local, (503, "overloaded", "gateway overloaded")),
         (Exchange::Connect, unreachable),
         (Exchange::Broken, unreachable),
         (Exchange::Timeout, timeout),
