@@ -16,7 +16,10 @@ impl Cause {
     #[must_use]
     pub fn new(words: impl Into<Box<str>>) -> Self {
         let words = words.into();
-        Self { words, is_local: false }
+        Self {
+            words,
+            is_local: false,
+        }
     }
 
     /// A cause that lies in this process: it lacks descriptors, memory or local ports. It says
@@ -24,7 +27,10 @@ impl Cause {
     #[must_use]
     pub fn local(words: impl Into<Box<str>>) -> Self {
         let words = words.into();
-        Self { words, is_local: true }
+        Self {
+            words,
+            is_local: true,
+        }
     }
 
     /// Whether it lies in this process.
