@@ -20,6 +20,7 @@ mod world;
 // The product, from the front door inwards.
 mod bindings;
 mod circuit;
+mod connections;
 mod egress;
 mod exchange;
 mod main_path;

@@ -13,59 +13,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::binding::Binding;
-use crate::exchange::SignedExchange;
-use crate::token::{Anchors, VerifyingKey};
+use crate::binding::entry::Binding;
+pub use crate::cause::Cause;
+use crate::exchange::sign::SignedExchange;
+pub use crate::moment::Moment;
+use crate::token::claims::Anchors;
+use crate::token::key::VerifyingKey;
 
 /// A future that a port returns.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// Why a port could not answer. For the log only, never for the caller.
-///
-/// It must not contain a token, a key or a URL with a password.
-#[derive(Debug, Clone)]
-pub struct Cause {
-    words: Box<str>,
-    local: bool,
-}
-
-impl Cause {
-    /// A cause in words, which name the wait or the dependency that failed.
-    #[must_use]
-    pub fn new(words: impl Into<Box<str>>) -> Self {
-        let words = words.into();
-        Self { words, local: false }
-    }
-
-    /// A cause that lies in this process: it lacks descriptors, memory or local ports. It says nothing about the
-    /// other end, and is never counted against it.
-    #[must_use]
-    pub fn local(words: impl Into<Box<str>>) -> Self {
-        let words = words.into();
-        Self { words, local: true }
-    }
-
-    /// Whether it lies in this process.
-    #[must_use]
-    pub fn is_local(&self) -> bool {
-        self.local
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.words)
-    }
-}
-
-/// One reading of the clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moment {
-    /// Time since the Unix epoch.
-    pub unix: Duration,
-    /// Time since an arbitrary start that never jumps.
-    pub monotonic: Duration,
-}
 
 /// The only source of time.
 pub trait Clock: Send + Sync {
@@ -267,16 +223,4 @@ pub enum ExchangeFailure {
     Transport(Cause),
     /// The answer was larger than 256 KiB.
     Oversized,
-}
-
-/// Where room for a crossing's records is reserved (gate 13).
-pub trait EvidenceRooms: Send + Sync {
-    /// The reserved room. Dropping it gives the room back.
-    type Room: Send;
-
-    /// Reserves room for an intent and an outcome record.
-    ///
-    /// # Errors
-    /// The spool is full or cannot be written.
-    fn reserve(&self) -> Result<Self::Room, Cause>;
 }

@@ -14,7 +14,7 @@ mod pool;
 mod socket;
 
 pub use body::PooledBody;
-pub use client::{Client, ClientConfig, Stats};
+pub use client::{Client, ClientConfig, Sending, Stats};
 pub use failure::SendFailure;
 pub use figures::StatsNames;
 pub use pool::PoolLimits;

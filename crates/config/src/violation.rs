@@ -50,7 +50,7 @@ pub enum Violation {
         least: u64,
     },
     /// A value is not text.
-    #[error("{0} is not valid UTF-8")]
+    #[error("{0} is not valid UTF-8; set it to plain text")]
     NotUnicode(&'static str),
     /// A duration that Go's grammar refuses, or one that is not positive.
     #[error("invalid duration for {name}: {value} ({expected})")]

@@ -14,7 +14,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::cli::{Cli, Command, TokenCommand};
 use crate::clock;
-use crate::process::{INTERNAL, Server, Stop};
+use crate::process::{INTERNAL, LOG_FLUSH_TIMEOUT, Server, Stop};
+use crate::telemetry::log;
 
 /// The command did its work and the result is not what it should be.
 const UNEXPECTED: i32 = 1;
@@ -54,8 +55,10 @@ fn print(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Writes one line about what went wrong to standard error.
+/// Writes one line about what went wrong to standard error, behind what was logged before.
 fn complain(text: impl std::fmt::Display) {
+    // When the log does not come through, neither may this: it is tried all the same.
+    let _ = log::flush(LOG_FLUSH_TIMEOUT);
     // Nowhere is left to complain about a closed standard error.
     let _ = writeln!(io::stderr().lock(), "{text}");
 }

@@ -28,6 +28,9 @@ pub enum StartError {
         /// The system's answer.
         source: io::Error,
     },
+    /// The log cannot be written.
+    #[error("no thread for the log: {0}")]
+    Log(#[source] io::Error),
     /// The spool cannot be opened.
     #[error("AUDIT_REPLAY_DIR: {0}")]
     Spool(#[from] evidence::SpoolError),

@@ -11,7 +11,7 @@ use breaker::{Breaker, Ticket, Verdict};
 pub use gate::{Slotted, enter};
 
 use crate::denial::Denial;
-use crate::ports::Moment;
+use crate::moment::Moment;
 
 /// Zones whose state is kept although it says nothing.
 const IDLE_ZONES: usize = 256;

@@ -1,5 +1,7 @@
 //! Gate 15: the exchange is sent once, and granted.
 
+use percent_encoding::percent_decode;
+
 use super::answer::{self, Grant, NoGrant};
 use super::circuit::Outcome;
 use super::replay::Marked;
@@ -7,7 +9,6 @@ use super::sign::{ExchangeRequest, ExchangeSigner};
 use crate::binding::Bound;
 use crate::denial::Denial;
 use crate::ports::{Clock, Departure, ExchangeFailure, Sts};
-use crate::preflight::path;
 use crate::refused::Refused;
 
 /// A request whose exchange was granted. The slot is settled and the mandate is spent.
@@ -69,11 +70,7 @@ pub async fn perform<'r, R>(
             cause,
         }) => {
             slot.settle(outcome, clock.now());
-            Err(Refused {
-                sts,
-                cause,
-                ..bound.refuse(denial)
-            })
+            Err(Refused { denial, cause, sts })
         }
     }
 }
@@ -95,20 +92,20 @@ impl Drop for Departing {
 }
 
 fn path_of(bound: &Bound<'_>) -> Vec<u8> {
-    path::decode(bound.verified().request().received().head.uri.path().as_bytes())
+    percent_decode(bound.verified().request().head().parts.uri.path().as_bytes()).collect()
 }
 
 fn exchange_request<'a>(bound: &'a Bound<'_>, request_path: &'a [u8]) -> ExchangeRequest<'a> {
     let request = bound.verified().request();
-    let received = request.received();
+    let head = request.head();
     ExchangeRequest {
         zone_id: bound.verified().zone(),
         application_id: bound.application_id(),
         subject_token: request.token(),
         resource: request.resource(),
-        request_method: received.head.method.as_str(),
+        request_method: head.parts.method.as_str(),
         request_path,
-        exchange_id: received.exchange_id,
+        exchange_id: head.exchange_id,
     }
 }
 

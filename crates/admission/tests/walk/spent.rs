@@ -141,18 +141,11 @@ fn replay_mark_stays_when_the_caller_hangs_up_after_departure() {
 
 #[test]
 fn replay_mark_stays_after_a_grant_and_the_room_goes_with_the_permit() {
-    let walked = Scene::good().walk();
-    let permit = walked.result.unwrap();
-    assert_eq!(walked.world.inflight(), 0, "the exchange is over");
-    assert!(!walked.world.journal.has("room returned"));
-    let (permit, room) = permit.take_room();
-    drop(permit.hold("recorded"));
-    assert!(
-        !walked.world.journal.has("room returned"),
-        "the room outlives the permit"
-    );
-    drop(room);
-    assert!(walked.world.journal.has("room returned") && !released(&walked.world));
+    let (world, permit) = Scene::good().walk().split();
+    assert_eq!(world.inflight(), 0, "the exchange is over");
+    assert!(!world.journal.has("room returned"));
+    drop(permit);
+    assert!(world.journal.has("room returned") && !released(&world));
 }
 
 #[test]

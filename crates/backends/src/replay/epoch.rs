@@ -59,7 +59,7 @@ impl Loss {
 
     /// Whether a mandate from before it can still be valid.
     fn matters(self, now: Duration) -> bool {
-        let longest = Limits::MAX_SINGLE_USE_LIFE.as_secs() + 60;
+        let longest = Limits::MAX_MANDATE_LIFE.as_secs() + 60;
         now.as_secs() <= self.at.saturating_add(longest)
     }
 }

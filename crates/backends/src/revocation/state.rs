@@ -23,7 +23,7 @@ pub(super) const CONTACT_MAX_AGE: Duration = Duration::from_secs(70);
 /// How long an announcement holds: as long as a single-use mandate from before it can be valid, and a
 /// margin. That of an authority record or an edge holds longer where the database still shows the anchor
 /// active, because then mandates that rest on it are still being issued.
-const ANNOUNCEMENT_LIFE: Duration = Limits::MAX_SINGLE_USE_LIFE.saturating_add(Duration::from_secs(300));
+const ANNOUNCEMENT_LIFE: Duration = Limits::MAX_MANDATE_LIFE.saturating_add(Duration::from_secs(300));
 /// The longest that [`RevocationState::reload`] waits.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// A ticket that no snapshot answers.

@@ -230,20 +230,6 @@ fn a_bind_address_that_was_set_is_told_from_the_default() {
 }
 
 #[test]
-fn a_bind_address_that_was_set_is_told_from_the_default() {
-    for (value, default) in [
-        (None, true),
-        (Some(""), true),
-        (Some("[::]"), false),
-        (Some("0.0.0.0"), false),
-    ] {
-        let env = value.map_or_else(dev, |value| dev().with("BIND_ADDR", value));
-        let (config, _) = load(&env).unwrap();
-        assert_eq!(config.listener.address_is_default, default, "{value:?}");
-    }
-}
-
-#[test]
 fn values_reach_the_config() {
     let env = with(
         dev(),

@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forwarding::Scheme;
+use admission::Scheme;
 use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::capacity::Capacity;
-use super::connection::{self, Context, Protocol};
+use super::connection::{self, ConnectionContext, Handler, Peer, Protocol};
 use super::tls::ALPN_H2;
 
 /// Connections that the system keeps for us until they are accepted.
@@ -70,7 +70,7 @@ impl Listener {
     }
 
     /// Accepts until the process stops accepting; every connection is a task of the tracker.
-    pub async fn run(self, acceptor: Acceptor, closing: CancellationToken) {
+    pub async fn run<H: Handler>(self, acceptor: Acceptor<H>, closing: CancellationToken) {
         loop {
             let accepted = tokio::select! {
                 () = closing.cancelled() => return,
@@ -94,16 +94,16 @@ impl Listener {
 }
 
 /// Takes on what a listener accepts.
-pub struct Acceptor {
+pub struct Acceptor<H> {
     /// What it speaks.
     pub speaks: Speaks,
     /// How much it takes on.
     pub capacity: Arc<Capacity>,
     /// What its connections need.
-    pub context: Context,
+    pub context: ConnectionContext<H>,
 }
 
-impl Acceptor {
+impl<H: Handler> Acceptor<H> {
     fn accept(&self, stream: TcpStream, address: SocketAddr) {
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         let Ok(place) = self.capacity.connection(address.ip()) else {
@@ -121,7 +121,8 @@ impl Acceptor {
             let _place = place;
             match speaks {
                 Speaks::Plain => {
-                    connection::serve(stream, address, Scheme::Http, Protocol::Either, context).await;
+                    let scheme = Scheme::Http;
+                    connection::serve(stream, Peer { address, scheme }, Protocol::Either, context).await;
                 }
                 Speaks::Tls(acceptor) => {
                     let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
@@ -137,7 +138,8 @@ impl Acceptor {
                         Some(ALPN_H2) => Protocol::Http2,
                         Some(_) | None => Protocol::Http1,
                     };
-                    connection::serve(stream, address, Scheme::Https, protocol, context).await;
+                    let scheme = Scheme::Https;
+                    connection::serve(stream, Peer { address, scheme }, protocol, context).await;
                 }
             }
         });

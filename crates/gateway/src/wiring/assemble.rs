@@ -19,18 +19,17 @@ use super::StartError;
 use super::own;
 use super::runtime::{POOL, Runtime};
 use super::timed::TimedSts;
-use crate::account::Accounts;
 use crate::clock;
 use crate::front::Front;
 use crate::ingress::capacity::{Capacity, CapacityLimits};
-use crate::ingress::connection::{Context, Shutdown};
+use crate::ingress::connection::{ConnectionContext, Shutdown, TimeLimits};
 use crate::ingress::listener::{Acceptor, Listener, Speaks};
-use crate::ingress::pace::PaceLimits;
 use crate::ingress::tls;
 use crate::operator::ready::Readiness;
 use crate::operator::{ListenerRole, Operator};
 use crate::process::{EndTimes, Server};
-use crate::proxy::{CrossingTimes, Proxy, SpoolRooms};
+use crate::proxy::{CrossingTimes, Proxy};
+use crate::record::Recorder;
 use crate::telemetry::figures::{self, ProcessFigures};
 use crate::telemetry::metrics::Page;
 use crate::upstream::Upstream;
@@ -82,12 +81,13 @@ async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartE
     };
     let draining = CancellationToken::new();
     let proxy = Arc::new(Proxy {
-        admission: admission(&runtime, &stores, circuit, &spool, listeners).await,
+        admission: admission(&runtime, &stores, circuit, listeners).await,
         upstream,
-        accounts: Arc::new(Accounts {
+        recorder: Arc::new(Recorder {
             metrics: Arc::clone(&runtime.metrics),
             lines: Arc::clone(&runtime.lines),
             spool,
+            capacity: Arc::clone(&capacity),
         }),
         trusted_proxies: forwarding::TrustedProxies::new(runtime.config.listener.trusted_proxies.clone()),
         times: CrossingTimes {
@@ -101,14 +101,13 @@ async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartE
     let acceptor = |proxy: Option<Arc<Proxy>>, role: ListenerRole, speaks: Speaks| Acceptor {
         speaks,
         capacity: Arc::clone(&capacity),
-        context: Context {
-            front: Arc::new(Front {
+        context: ConnectionContext {
+            handler: Arc::new(Front {
                 proxy,
                 operator: Arc::clone(&operator),
                 role,
-                capacity: Arc::clone(&capacity),
             }),
-            pace: pace_limits(&runtime.config),
+            limits: time_limits(&runtime.config),
             shutdown: shutdown.clone(),
             connections: runtime.supervisor.inbound().clone(),
         },
@@ -117,8 +116,9 @@ async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartE
         listener,
         acceptor: acceptor(Some(proxy), ListenerRole::Public, speaks),
         // The operator's own listener faces the inside: it is plain, like every metrics endpoint.
-        operator: operator_listener
+        operator_listener: operator_listener
             .map(|listener| (listener, acceptor(None, ListenerRole::Operator, Speaks::Plain))),
+        operator,
         supervisor: runtime.supervisor.clone(),
         shutdown: shutdown.clone(),
         draining,
@@ -126,7 +126,6 @@ async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartE
             drain_delay: runtime.config.life_cycle.drain_delay,
             grace: runtime.config.life_cycle.shutdown_grace,
         },
-        lines: runtime.lines.clone(),
     })
 }
 
@@ -138,9 +137,8 @@ async fn admission(
     runtime: &Runtime,
     stores: &Stores,
     circuit: Arc<Circuit>,
-    spool: &Spool,
     listeners: [Option<&Listener>; 2],
-) -> Admission<SpoolRooms> {
+) -> Admission {
     let config = &runtime.config;
     let addresses = listeners.into_iter().flatten().map(Listener::address);
     let mut egress = config.egress.policy(addresses.flat_map(own::listener));
@@ -163,7 +161,6 @@ async fn admission(
             sts: runtime.sts.clone(),
             metrics: Arc::clone(&runtime.metrics),
         }),
-        evidence: Arc::new(SpoolRooms(spool.clone())),
     }
 }
 
@@ -288,8 +285,8 @@ fn capacity_limits(config: &Config) -> CapacityLimits {
     }
 }
 
-fn pace_limits(config: &Config) -> PaceLimits {
-    PaceLimits {
+fn time_limits(config: &Config) -> TimeLimits {
+    TimeLimits {
         head: config.timeouts.read_header,
         idle: config.timeouts.idle,
         write: config.timeouts.write,

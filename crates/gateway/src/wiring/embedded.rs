@@ -36,7 +36,7 @@ pub async fn embedded(
         zone_id: binding.zone.clone(),
         resource: binding.resource.clone(),
         application: Application::Bound(binding.application_id.clone()),
-        upstream_url: binding.upstream_url.clone(),
+        upstream_url: binding.upstream_url.as_str().into(),
     });
     // In this order they are in `/ready`.
     let bindings = runtime.add(MemoryBindings::component(proof, bound));

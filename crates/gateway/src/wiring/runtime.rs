@@ -45,10 +45,10 @@ impl Runtime {
     /// Sets up the log and what the components need. No task runs yet.
     pub(super) fn new(config: Config, warnings: &[Warning]) -> Result<Self, StartError> {
         let about = About::this_process(config.mode);
-        let lines = LineSink::stderr(&about, config.operator.log_level);
+        let lines = LineSink::stderr(&about, config.operator.log_level).map_err(StartError::Log)?;
         // A command that runs two gateways in one process keeps the first one's subscriber.
         let _installed = log::install(Arc::clone(&lines), config.operator.log_level);
-        log::report_panics(Arc::clone(&lines));
+        log::report_panics();
         for warning in warnings {
             tracing::warn!("{warning}");
         }
@@ -59,10 +59,7 @@ impl Runtime {
         let metrics = Metrics::new(about, lax.collect());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let supervisor = Supervisor::new();
-        let flusher = Arc::clone(&lines);
-        let mut components = Component::new(()).foundation("log", |stop| async move {
-            flusher.run(stop.cancelled_owned()).await;
-        });
+        let mut components = Component::new(());
 
         let resolver = Arc::new(DnsResolver::system(Arc::clone(&clock)));
         if let Some(cause) = resolver.without_servers() {

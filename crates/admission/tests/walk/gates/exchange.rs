@@ -85,7 +85,7 @@ fn exchange_refused_passes_on_the_stss_own_words() {
     let body =
         json!({ "error": "access_denied", "error_description": "policy denied", "challenge_secret": "s" });
     let walked = Scene::with(|scene| scene.script.exchange = Exchange::Answers(403, body.to_string())).walk();
-    let refused = walked.result.err().unwrap();
+    let (_, refused) = walked.result.err().unwrap();
     let words = refused.sts.unwrap();
     assert_eq!(refused.denial, Denial::ExchangeRefused);
     assert_eq!(
