@@ -1,5 +1,6 @@
 //! From the runtime and the stores to a server.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use evidence::{AuditKey, Fsync, Shipper, Spool, SpoolConfig};
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
-use super::ground::{Ground, POOL};
+use super::ground::Ground;
 use super::own;
 use super::timed::TimedSts;
 use super::world::World;
@@ -35,6 +36,12 @@ use crate::telemetry::Figures;
 use crate::telemetry::figures::{CapacityFigures, FigureSource, KeyFigures};
 use crate::upstream::Upstream;
 
+/// The operator's own listener has places of its own: it answers when the public one is full.
+const OPERATOR_CAPACITY: CapacityLimits = CapacityLimits {
+    connections: 64,
+    per_source: 64,
+    requests: 64,
+};
 /// How soon a group `fsync` follows a record (`AUDIT_FSYNC=interval`).
 const GROUP_COMMIT: Duration = Duration::from_millis(50);
 /// How often the STS is asked for its health at most.
@@ -42,13 +49,24 @@ const STS_HEALTH_LIFE: Duration = Duration::from_secs(5);
 
 /// Binds the listeners and builds the server.
 pub(super) async fn assemble(ground: Ground, world: World) -> Result<Server, StartError> {
-    let listener = bind(ground.config.listener.address)?;
-    let operator_listener = ground.config.operator.address.map(bind).transpose()?;
+    let public = &ground.config.listener;
+    let bind_public = if public.address_is_default {
+        Listener::bind_default
+    } else {
+        Listener::bind
+    };
+    let listener = bind(public.address, bind_public)?;
+    let operator_listener = ground
+        .config
+        .operator
+        .address
+        .map(|address| bind(address, Listener::bind))
+        .transpose()?;
     let spool = open_spool(&ground, &world)?;
     let circuit = Circuit::new(CircuitLimits {
         max_inflight: ground.config.sts.max_inflight.get() as usize,
     });
-    let capacity = Capacity::new(capacity_limits(&ground.config));
+    let capacity = Capacity::new(ground.limits);
     let streams = CancellationToken::new();
 
     let listeners = [
@@ -114,15 +132,15 @@ pub(super) async fn assemble(ground: Ground, world: World) -> Result<Server, Sta
         Transport::Tls(identity) => Speaks::Tls(tls::acceptor(Arc::clone(identity.certified_key()))?),
         Transport::Plain(_dev_only) => Speaks::Plain,
     };
-    let acceptor = |proxy: Option<Arc<Proxy>>, role: ListenerRole, speaks: Speaks| Acceptor {
+    let acceptor = |proxy, role, speaks, capacity: &Arc<Capacity>| Acceptor {
         speaks,
-        capacity: Arc::clone(&capacity),
+        capacity: Arc::clone(capacity),
         context: Context {
             front: Arc::new(Front {
                 proxy,
                 operator: Arc::clone(&operator),
                 role,
-                capacity: Arc::clone(&capacity),
+                capacity: Arc::clone(capacity),
             }),
             pace: pace_limits(&ground.config),
             shutdown: shutdown.clone(),
@@ -131,11 +149,13 @@ pub(super) async fn assemble(ground: Ground, world: World) -> Result<Server, Sta
     };
     let operator_acceptor = operator_listener.map(|listener| {
         // The operator's own listener faces the inside: it is plain, like every metrics endpoint.
-        (listener, acceptor(None, ListenerRole::Operator, Speaks::Plain))
+        let capacity = Capacity::new(OPERATOR_CAPACITY);
+        let role = ListenerRole::Operator;
+        (listener, acceptor(None, role, Speaks::Plain, &capacity))
     });
     Ok(Server {
         listener,
-        acceptor: acceptor(Some(proxy), ListenerRole::Public, speaks),
+        acceptor: acceptor(Some(proxy), ListenerRole::Public, speaks, &capacity),
         operator_listener: operator_acceptor,
         operator,
         supervisor: ground.supervisor,
@@ -148,8 +168,11 @@ pub(super) async fn assemble(ground: Ground, world: World) -> Result<Server, Sta
     })
 }
 
-fn bind(address: SocketAddr) -> Result<Listener, StartError> {
-    Listener::bind(address).map_err(|source| StartError::Bind { address, source })
+fn bind(
+    address: SocketAddr,
+    bind: impl FnOnce(SocketAddr) -> io::Result<Listener>,
+) -> Result<Listener, StartError> {
+    bind(address).map_err(|source| StartError::Bind { address, source })
 }
 
 fn open_spool(ground: &Ground, world: &World) -> Result<Spool, StartError> {
@@ -180,7 +203,7 @@ fn upstream(ground: &Ground) -> Result<Upstream, StartError> {
     let tls = backends::tls::http_client_config(&ClientTls::default())?;
     let config = ClientConfig {
         tls: Arc::new(tls),
-        limits: POOL,
+        limits: ground.pool,
     };
     let client = Client::new(
         config,
@@ -298,14 +321,6 @@ fn unix_seconds(at: std::time::SystemTime) -> i64 {
     match at.duration_since(std::time::UNIX_EPOCH) {
         Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
         Err(before) => -i64::try_from(before.duration().as_secs()).unwrap_or(i64::MAX),
-    }
-}
-
-fn capacity_limits(config: &Config) -> CapacityLimits {
-    CapacityLimits {
-        connections: config.capacity.connections.get() as usize,
-        per_source: config.capacity.connections_per_source.get() as usize,
-        requests: config.capacity.inflight_requests.get() as usize,
     }
 }
 

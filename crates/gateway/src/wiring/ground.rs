@@ -14,15 +14,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::StartError;
 use crate::clock::SystemClock;
+use crate::ingress::capacity::CapacityLimits;
+use crate::process;
 use crate::supervisor::Supervisor;
 use crate::telemetry::{About, LineSink, Metrics, log};
 
-/// Bounds of idle connections to one origin and to all.
-pub(super) const POOL: PoolLimits = PoolLimits {
-    per_origin: 100,
-    total: 1000,
-    idle: Duration::from_secs(90),
-};
+/// Most idle connections to all upstreams, and to the STS.
+const MAX_IDLE: usize = 1000;
 
 /// The ground.
 pub(super) struct Ground {
@@ -32,6 +30,9 @@ pub(super) struct Ground {
     pub(super) lines: Arc<LineSink>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) draining: CancellationToken,
+    pub(super) limits: CapacityLimits,
+    /// Bounds of idle connections to one origin and to all.
+    pub(super) pool: PoolLimits,
     pub(super) resolver: Arc<DnsResolver>,
     pub(super) sts: StsClient,
     pub(super) keys: KeyStore,
@@ -53,6 +54,18 @@ impl Ground {
             _ => None,
         });
         let metrics = Metrics::new(about, lax.collect());
+        let open_files = process::raise_open_files();
+        let limits = CapacityLimits {
+            connections: config.capacity.connections.get() as usize,
+            per_source: config.capacity.connections_per_source.get() as usize,
+            requests: config.capacity.inflight_requests.get() as usize,
+        }
+        .within(open_files);
+        let pool = PoolLimits {
+            per_origin: 100,
+            total: limits.idle_connections(open_files, MAX_IDLE),
+            idle: Duration::from_secs(90),
+        };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let supervisor = Supervisor::new();
 
@@ -61,7 +74,7 @@ impl Ground {
             tracing::warn!(%cause, "only the hosts file is known to the resolver");
         }
         let sts = StsClient::new(
-            sts_config(&config),
+            sts_config(&config, pool),
             Arc::clone(&resolver) as _,
             Arc::clone(&clock),
             supervisor.outbound().clone(),
@@ -78,6 +91,8 @@ impl Ground {
             lines,
             metrics,
             draining,
+            limits,
+            pool,
             resolver,
             sts,
             keys,
@@ -85,7 +100,7 @@ impl Ground {
     }
 }
 
-fn sts_config(config: &Config) -> StsConfig {
+fn sts_config(config: &Config, pool: PoolLimits) -> StsConfig {
     StsConfig {
         url: config.sts.url.clone(),
         transport: match config.sts.transport {
@@ -109,6 +124,6 @@ fn sts_config(config: &Config) -> StsConfig {
                 .as_ref()
                 .map(|identity| Arc::clone(identity.certified_key())),
         },
-        pool: POOL,
+        pool,
     }
 }
