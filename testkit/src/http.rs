@@ -51,6 +51,17 @@ impl Connection {
         Self::over(Box::new(stream))
     }
 
+    /// Connects without TLS; dropped, the connection is reset.
+    pub async fn open_abrupt(addr: SocketAddr) -> Self {
+        let stream = timeout(PATIENCE, TcpStream::connect(addr))
+            .await
+            .expect("a connection in time");
+        let stream = stream.unwrap_or_else(|error| panic!("{addr}: {error}"));
+        stream.set_nodelay(true).expect("a socket");
+        stream.set_zero_linger().expect("a socket");
+        Self::over(Box::new(stream))
+    }
+
     /// Speaks over a stream that is already there, such as one of [`tls::connect`](crate::tls::connect).
     pub fn over(stream: Box<dyn Stream>) -> Self {
         Self {

@@ -164,7 +164,7 @@ async fn evidence_of_every_crossing_is_one_signed_event() {
     let (response, ()) = tokio::join!(ask(world.addr(), request), play);
     report.status("hung-up", &response, 502);
     // The caller leaves.
-    let mut client = Connection::open(world.addr()).await;
+    let mut client = Connection::open_abrupt(world.addr()).await;
     let request = head_with(&world.token(NONE), "GET", NONE, "/sse?ms=600000", &named("left"));
     client.send(request).await.expect("an open connection");
     client.head().await;

@@ -152,7 +152,7 @@ async fn leaks_no_sink_holds_a_planted_secret_after_good_and_bad_requests() {
         tokio::join!(ask(world.addr(), request), play);
         planted.push(("crossing mandate", token));
     }
-    let mut leaving = Connection::open(world.addr()).await;
+    let mut leaving = Connection::open_abrupt(world.addr()).await;
     let token = world.token(KEY_QUERY);
     let request = head_with(
         &token,

@@ -10,7 +10,7 @@ use testkit::wait::until;
 
 /// Runs a gateway with a soft and a hard limit of open files.
 async fn with_open_files(world: &World, soft: u32, hard: u32, variables: &[(&str, &str)]) -> Gateway {
-    let script = format!(r#"ulimit -Hn {hard} && ulimit -Sn {soft} && exec "$@""#);
+    let script = format!(r#"ulimit -Sn {soft} && ulimit -Hn {hard} && exec "$@""#);
     let launch = world.launch(variables).under(&["sh", "-c", &script, "sh"]);
     launch.start().await
 }

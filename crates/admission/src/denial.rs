@@ -12,6 +12,7 @@ use http::StatusCode;
 #[expect(missing_docs, reason = "each variant's meaning is the `help` of its row")]
 pub enum Denial {
     Overloaded,
+    HeadTooLarge,
     BadTarget,
     MethodNotAllowed,
     AmbiguousHeaders,
@@ -46,6 +47,7 @@ pub enum Denial {
     DirectiveInvalid,
     TokenHostNotAllowed,
     UpstreamMismatch,
+    MalformedBody,
     RequestTimeout,
     UpstreamTimeout,
     UpstreamUnreachable,
@@ -90,8 +92,9 @@ pub struct Row {
 
 impl Denial {
     /// Every refusal, in the order in which a request meets them.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 40] = [
         Self::Overloaded,
+        Self::HeadTooLarge,
         Self::BadTarget,
         Self::MethodNotAllowed,
         Self::AmbiguousHeaders,
@@ -126,6 +129,7 @@ impl Denial {
         Self::DirectiveInvalid,
         Self::TokenHostNotAllowed,
         Self::UpstreamMismatch,
+        Self::MalformedBody,
         Self::RequestTimeout,
         Self::UpstreamTimeout,
         Self::UpstreamUnreachable,

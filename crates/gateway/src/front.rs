@@ -5,19 +5,20 @@ use std::sync::Arc;
 use admission::Denial;
 use http::header::{CONNECTION, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Request, Response, Version};
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::ids;
-use crate::ingress::capacity::{Capacity, RequestPlace};
-use crate::ingress::connection::Peer;
-use crate::ingress::pace::InFlight;
+use crate::ingress::connection::{Handler, InFlight, Peer};
 use crate::ingress::target;
 use crate::ingress::upload::Upload;
 use crate::operator::{ListenerRole, Operator};
 use crate::proxy::{Arrival, Proxy};
 use crate::refusal;
 use crate::relay::Body;
+
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// Answers requests.
 pub struct Front {
@@ -27,53 +28,53 @@ pub struct Front {
     pub operator: Arc<Operator>,
     /// Which of them this listener shows.
     pub role: ListenerRole,
-    /// How many requests are taken on at a time.
-    pub capacity: Arc<Capacity>,
+}
+
+impl Handler for Front {
+    type Body = Body;
+
+    /// Answers one request. The request stays in flight until its answer is written.
+    async fn answer(&self, request: Request<Incoming>, peer: Peer, in_flight: InFlight) -> Response<Body> {
+        let version = request.version();
+        let (head, body) = request.into_parts();
+        let upload = Upload::new(&head, body);
+        let mut response = self.answer_head(head, &upload, &peer, &in_flight).await;
+        if response.body().is_decided() {
+            if in_flight.is_multiplexed() {
+                if let Some(rest) = upload.answer_is_over() {
+                    in_flight.discard(rest);
+                }
+            } else if !upload.drop_arrived().await {
+                response.headers_mut().insert(CONNECTION, CLOSE);
+                in_flight.leaves_unread();
+            }
+        } else if version <= Version::HTTP_10 && response.body().size_hint().exact().is_none() {
+            // Only the end of the connection ends such a body (RFC 9112 §6.3, §9.3).
+            response.headers_mut().insert(CONNECTION, CLOSE);
+        }
+        response.map(|body| body.holding(in_flight))
+    }
 }
 
 impl Front {
-    /// Answers one request. The request stays in flight until its answer is written.
-    pub async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
-        let in_flight = peer.pace.request(request.version());
-        let (head, body) = request.into_parts();
-        let upload = Upload::new(&head, body);
-        let (mut response, mut place) = self.answer_head(head, &upload, &peer, &in_flight).await;
-        let decided = response.body().is_decided();
-        if decided && in_flight.is_multiplexed() {
-            upload.answer_is_over();
-        } else if decided {
-            // Those who are served lose no place to those whose body is waited for.
-            drop(place.take());
-            if !upload.settle().await {
-                let close = HeaderValue::from_static("close");
-                response.headers_mut().insert(CONNECTION, close);
-                in_flight.leaves_unread();
-            }
-        }
-        response.map(|body| body.holding(in_flight, place))
-    }
-
     async fn answer_head(
         &self,
         head: Parts,
         upload: &Arc<Upload>,
         peer: &Peer,
         in_flight: &InFlight,
-    ) -> (Response<Body>, Option<RequestPlace>) {
+    ) -> Response<Body> {
         let own_id = ids::fresh();
         let request_id = ids::request_id(&head.headers, &own_id);
         if let Some(endpoint) = self.operator.route(self.role, &head) {
+            if let Err(denial) = target::check_operator(&head) {
+                return refusal::answer(denial, None, &request_id, head.version);
+            }
             let response = self.operator.answer(endpoint, &head, &request_id).await;
-            return (response.map(Body::full), None);
+            return response.map(Body::full);
         }
         let Some(proxy) = &self.proxy else {
-            let answer = refusal::answer(Denial::BadTarget, None, &request_id, head.version);
-            return (answer, None);
-        };
-        let place = self.capacity.request();
-        let refusal = match &place {
-            Err(_) => Some(Denial::Overloaded),
-            Ok(_) => target::check(&head).err(),
+            return refusal::answer(Denial::BadTarget, None, &request_id, head.version);
         };
         let arrival = Arrival {
             peer: peer.address.ip(),
@@ -83,10 +84,9 @@ impl Front {
             in_flight,
             upload,
         };
-        let response = match refusal {
-            Some(denial) => proxy.refuse(&head, &arrival, denial),
-            None => proxy.run(head, arrival).await,
-        };
-        (response, place.ok())
+        match target::check(&head) {
+            Err(denial) => proxy.refuse(&head, &arrival, denial),
+            Ok(()) => proxy.run(head, arrival).await,
+        }
     }
 }

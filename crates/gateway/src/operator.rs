@@ -6,14 +6,12 @@
 mod access;
 mod answer;
 mod negotiate;
-pub mod probe;
 pub mod ready;
 mod reload;
 
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,8 +21,7 @@ use http::{Method, Response, StatusCode, request};
 
 use self::negotiate::TextFormat;
 use self::ready::Readiness;
-use crate::telemetry::Metrics;
-use crate::telemetry::figures::FigureSource;
+use crate::telemetry::metrics::Page;
 
 pub use reload::Reload;
 
@@ -62,10 +59,8 @@ pub enum Endpoint {
 
 /// Answers the operator.
 pub struct Operator {
-    /// What is counted here.
-    pub metrics: Arc<Metrics>,
-    /// What is counted elsewhere.
-    pub figures: FigureSource,
+    /// Reads every metric, from memory.
+    pub metrics: Box<dyn Fn() -> Page + Send + Sync>,
     /// Who may read metrics.
     pub metrics_access: MetricsAccess,
     /// The bearer of the reload; without one there is no reload.
@@ -126,8 +121,7 @@ impl Operator {
             }
             Endpoint::Metrics => self.metrics(&head.headers),
             Endpoint::MetricsJson => {
-                let page = self.metrics.scrape((self.figures)()).json();
-                answer::page(StatusCode::OK, answer::JSON, page.into())
+                answer::page(StatusCode::OK, answer::JSON, (self.metrics)().json().into())
             }
             Endpoint::Reload if self.may_reload(&head.headers) => reload::answer(self.reload().await),
             Endpoint::Reload | Endpoint::Missing => answer::text(StatusCode::NOT_FOUND, "not found\n"),
@@ -146,11 +140,11 @@ impl Operator {
     }
 
     fn metrics(&self, headers: &HeaderMap) -> Response<Bytes> {
-        let scrape = self.metrics.scrape((self.figures)());
+        let page = (self.metrics)();
         let format = TextFormat::preferred(headers.get_all(ACCEPT));
         let page = match format {
-            TextFormat::Prometheus => scrape.prometheus(),
-            TextFormat::OpenMetrics => scrape.openmetrics(),
+            TextFormat::Prometheus => page.prometheus(),
+            TextFormat::OpenMetrics => page.openmetrics(),
         };
         answer::page(StatusCode::OK, format.content_type(), page.into())
     }

@@ -9,6 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::front::Front;
 use crate::ingress::connection::Shutdown;
 use crate::ingress::listener::{Acceptor, Listener};
 use crate::operator::Operator;
@@ -116,9 +117,9 @@ pub struct EndTimes {
 /// A gateway that is wired and bound, and not running yet.
 pub struct Server {
     pub(crate) listener: Listener,
-    pub(crate) acceptor: Acceptor,
+    pub(crate) acceptor: Acceptor<Front>,
     /// The operator's own listener, when `OPERATOR_ADDR` is set.
-    pub(crate) operator_listener: Option<(Listener, Acceptor)>,
+    pub(crate) operator_listener: Option<(Listener, Acceptor<Front>)>,
     /// Knows what can be reloaded.
     pub(crate) operator: Arc<Operator>,
     pub(crate) supervisor: Supervisor,

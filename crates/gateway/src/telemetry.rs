@@ -6,6 +6,5 @@ pub mod log;
 pub mod metrics;
 
 pub use about::{About, SERVICE};
-pub use figures::Figures;
 pub use log::{LineSink, RequestLine};
 pub use metrics::Metrics;

@@ -1,21 +1,21 @@
 //! Which backend is real. The only room that knows.
 //!
-//! [`real`] and [`embedded`] fill the same world; from there on there is one code path.
+//! [`external`] and [`embedded`] list the components of their stores; from there on there is one code path. A new
+//! store is one file in `backends` and one line here.
 
 mod assemble;
 mod embedded;
-mod ground;
+mod external;
 mod own;
-mod real;
+mod runtime;
 mod timed;
-mod world;
 
 use std::io;
 
 use admission::ports::Cause;
 
 pub use embedded::embedded;
-pub use real::real;
+pub use external::external;
 
 /// The process cannot start.
 #[derive(Debug, thiserror::Error)]

@@ -41,7 +41,16 @@ pub(super) const fn of(denial: Denial) -> Row {
             "overloaded",
             "gateway overloaded",
             "overloaded",
-            "More connections or requests in flight than this replica takes. Retry after the given time; raise MAX_CONNECTIONS or MAX_INFLIGHT_REQUESTS, or add replicas.",
+            "More connections or requests in flight than this replica takes, or it is out of file descriptors, memory or local ports. Retry after the given time; raise MAX_CONNECTIONS, MAX_INFLIGHT_REQUESTS or the limit of open files, or add replicas.",
+        ),
+        Denial::HeadTooLarge => row(
+            None,
+            Ingress,
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "invalid_request",
+            "request header fields too large",
+            "head_too_large",
+            "An HTTP/2 request head has more than 100 fields or 16 KiB. Over HTTP/1.1 the same bounds are answered with a bare 431 that is not counted here.",
         ),
         Denial::BadTarget => row(
             None,
@@ -50,7 +59,7 @@ pub(super) const fn of(denial: Denial) -> Row {
             "invalid_request",
             "request target does not match host",
             "bad_target",
-            "The authority in the request line or `:authority` differs from `Host`, or the target is neither a path nor such an authority.",
+            "The authority in the request line or `:authority` differs from `Host`, `Host` is missing in HTTP/1.1 or is no host with an optional port, or the target is neither a path nor an absolute URI.",
         ),
         Denial::MethodNotAllowed => row(
             None,
@@ -68,7 +77,7 @@ pub(super) const fn of(denial: Denial) -> Row {
             "invalid_token",
             "ambiguous request headers",
             "ambiguous_headers",
-            "`Authorization`, `X-Caracal-Resource` or `Host` occurs more than once, also joined into one line, `Content-Length` cannot be read, or a header name spells a reserved name with `_`. Send each once, with `-`.",
+            "`Authorization`, `X-Caracal-Resource` or `Host` occurs more than once, also joined into one line, `Content-Length` cannot be read, or a header name spells a reserved name with `_`. Send each once, with `-`. Lengths that differ are refused by the HTTP parser with a bare 400. What has one meaning passes: lengths that agree, and a length beside `Transfer-Encoding: chunked`, which chunks override (RFC 9112 §6.3) and after which the connection closes; the upstream gets one framing, stated by the gateway.",
         ),
         Denial::BodyTooLarge => row(
             Some(1),
@@ -348,6 +357,15 @@ pub(super) const fn of(denial: Denial) -> Row {
             "upstream not addressable",
             "upstream_mismatch",
             "The STS's directive names another origin than the binding, also after the binding was read afresh.",
+        ),
+        Denial::MalformedBody => row(
+            None,
+            Crossing,
+            BAD_REQUEST,
+            "invalid_request",
+            "malformed request body",
+            "malformed_body",
+            "The body was announced as chunks and is none (RFC 9112 §7.1).",
         ),
         Denial::RequestTimeout => row(
             None,

@@ -1,6 +1,6 @@
 //! The mode and the public listener.
 
-use super::{Key, Kind, Preset, Section};
+use super::declaration::{Key, Kind, Preset, Section};
 
 pub(crate) const MODE: Section = Section {
     title: "Mode",

@@ -22,7 +22,7 @@ pub(super) async fn run() -> i32 {
             return INTERNAL;
         }
     };
-    match wiring::real(config, &warnings).await {
+    match wiring::external(config, &warnings).await {
         Ok(server) => {
             server.reload_on(hangup);
             serve_until_signalled(server).await

@@ -1,38 +1,55 @@
-//! One inbound connection: HTTP/1.1 or HTTP/2 over a paced stream.
+//! One inbound connection: HTTP/1.1 or HTTP/2 over a timed stream.
+
+mod head_end;
+mod in_flight;
+mod state;
+mod streams;
+mod timed_io;
+mod timer;
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forwarding::Scheme;
-use http::Request;
+use admission::Scheme;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::pace::{Pace, PaceLimits, Paced};
-use super::streams::Streams;
-use crate::front::Front;
+pub use in_flight::InFlight;
+pub use state::Ending;
+use state::Event;
+use streams::StreamExecutor;
+use timed_io::TimedIo;
+pub use timed_io::Transport;
+use timer::ConnectionTimer;
+pub use timer::TimeLimits;
 
-/// Most bytes of a request head, and of an HTTP/2 header list.
-pub const MAX_HEAD_BYTES: usize = 16 * 1024;
-const H2_STREAMS: u32 = 100;
+use crate::clock;
+
+/// The most bytes of an HTTP/1 request head.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// The most bytes of an HTTP/2 header list that the library takes. What it takes above
+/// [`super::target::MAX_HEADER_LIST_BYTES`] is refused on its stream; above this the connection may end.
+const MAX_H2_HEADER_LIST: u32 = 64 * 1024;
+const MAX_H2_STREAMS: u32 = 100;
 const H2_STREAM_WINDOW: u32 = 64 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// Most bytes of a response that wait in the library for a client that does not take them.
-const H2_SEND_BUFFER: usize = 64 * 1024;
+/// The most bytes of a response that wait in the library for a caller that does not take them.
+const MAX_H2_SEND_BUFFER: usize = 64 * 1024;
 /// Bounds on streams that were reset before anything was done for them (CVE-2023-44487, CVE-2025-8671).
-const H2_PENDING_RESETS: usize = 20;
-const H2_LOCAL_RESETS: usize = 128;
-const H2_PING_EVERY: Duration = Duration::from_secs(30);
-const H2_PING_WAIT: Duration = Duration::from_secs(20);
-/// How often a multiplexed connection is looked over for responses that nobody takes.
-const LOOK_OVER: Duration = Duration::from_secs(1);
+const MAX_H2_PENDING_RESETS: usize = 20;
+const MAX_H2_LOCAL_RESETS: usize = 128;
+const H2_PING_INTERVAL: Duration = Duration::from_secs(30);
+const H2_PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Which protocol a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,14 +63,12 @@ pub enum Protocol {
 }
 
 /// What is known of a connection.
-#[derive(Clone)]
+#[derive(Clone, Copy, Debug)]
 pub struct Peer {
     /// The other end.
     pub address: SocketAddr,
     /// Whether it speaks TLS.
     pub scheme: Scheme,
-    /// The pace of this connection.
-    pub pace: Arc<Pace>,
 }
 
 /// How connections end when the process stops.
@@ -67,94 +82,127 @@ pub struct Shutdown {
     pub cut: CancellationToken,
 }
 
-/// What a connection needs of the server that accepted it.
-#[derive(Clone)]
-pub struct Context {
+/// Who answers requests.
+pub trait Handler: Send + Sync + 'static {
+    /// The body of its answers.
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static;
+
+    /// Answers one request.
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: Peer,
+        in_flight: InFlight,
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
+}
+
+/// What every connection of a listener needs.
+pub struct ConnectionContext<H> {
     /// Who answers.
-    pub front: Arc<Front>,
-    /// The pace that is expected.
-    pub pace: PaceLimits,
+    pub handler: Arc<H>,
+    /// The time limits.
+    pub limits: TimeLimits,
     /// How connections end.
     pub shutdown: Shutdown,
     /// Who owns connections and their streams.
     pub connections: TaskTracker,
 }
 
+impl<H> Clone for ConnectionContext<H> {
+    fn clone(&self) -> Self {
+        Self {
+            handler: Arc::clone(&self.handler),
+            limits: self.limits,
+            shutdown: self.shutdown.clone(),
+            connections: self.connections.clone(),
+        }
+    }
+}
+
 /// Serves one connection to its end.
-pub async fn serve<S>(stream: S, address: SocketAddr, scheme: Scheme, protocol: Protocol, context: Context)
+pub async fn serve<S, H>(stream: S, peer: Peer, protocol: Protocol, context: ConnectionContext<H>)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Transport + Send + 'static,
+    H: Handler,
 {
-    let Context {
-        front,
-        pace,
+    let ConnectionContext {
+        handler,
+        limits,
         shutdown,
-        connections,
+        connections: tasks,
     } = context;
-    let pace = Pace::new(pace, protocol == Protocol::Http2);
-    let peer = Peer {
-        address,
-        scheme,
-        pace: Arc::clone(&pace),
+    let timer = ConnectionTimer::new(limits);
+    let mut stream = TimedIo::new(stream, Arc::clone(&timer));
+    let is_http2 = match protocol {
+        Protocol::Http1 => Ok(false),
+        Protocol::Http2 => {
+            timer.after(Event::Http2(clock::instant()));
+            Ok(true)
+        }
+        Protocol::Either => tokio::select! {
+            () = shutdown.drain.cancelled() => return,
+            is_http2 = stream.opens_http2() => is_http2,
+        },
+    };
+    let executor = StreamExecutor {
+        tasks,
+        timer: Arc::clone(&timer),
+    };
+    let builder = match is_http2 {
+        Ok(true) => builder(executor).http2_only(),
+        Ok(false) => builder(executor).http1_only(),
+        Err(error) => return tracing::debug!(peer = %peer.address, error = %error, "connection ended"),
     };
     let service = service_fn(|request: Request<Incoming>| {
-        let (front, peer) = (Arc::clone(&front), peer.clone());
-        async move { Ok::<_, Infallible>(front.answer(request, peer).await) }
+        let (handler, in_flight) = (Arc::clone(&handler), timer.request(&request));
+        async move { Ok::<_, Infallible>(handler.answer(request, peer, in_flight).await) }
     });
-    let builder = builder(protocol, connections);
-    let stream = TokioIo::new(Paced::new(stream, Arc::clone(&pace)));
-    let mut connection = std::pin::pin!(builder.serve_connection(stream, service));
-    let mut look_over = tokio::time::interval(LOOK_OVER);
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut draining = false;
     loop {
         // In this order: a response that is written once the drain began says `Connection: close`.
         tokio::select! {
             biased;
-            () = shutdown.cut.cancelled() => return,
+            () = shutdown.cut.cancelled() => return timer.end(Ending::Stopped),
             () = shutdown.drain.cancelled(), if !draining => {
                 draining = true;
                 connection.as_mut().graceful_shutdown();
             }
             result = connection.as_mut() => {
                 if let Err(error) = result {
-                    tracing::debug!(peer = %address, error = %error, "connection ended");
+                    tracing::debug!(peer = %peer.address, error = %error, "connection ended");
                 }
                 return;
-            }
-            _ = look_over.tick(), if protocol != Protocol::Http1 => {
-                if pace.is_stalled() {
-                    tracing::debug!(peer = %address, "connection closed: a response was not taken within WRITE_TIMEOUT");
-                    return;
-                }
             }
         }
     }
 }
 
-fn builder(protocol: Protocol, streams: TaskTracker) -> auto::Builder<Streams> {
-    let mut builder = auto::Builder::new(Streams(streams));
+fn builder(streams: StreamExecutor) -> auto::Builder<StreamExecutor> {
+    let mut builder = auto::Builder::new(streams);
     builder
         .http1()
         .timer(TokioTimer::new())
-        // The pace has its own head timer; this one would also run between requests.
+        // The connection has its own head timer; this one would also run between requests.
         .header_read_timeout(None)
+        // The end of the caller's sending side is not its leaving (RFC 9112 §9.6).
+        .half_close(true)
         // The library's own bound of 100 headers holds; setting it would cost an allocation per head.
         .max_buf_size(MAX_HEAD_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(H2_STREAMS)
+        .max_concurrent_streams(MAX_H2_STREAMS)
         .initial_stream_window_size(H2_STREAM_WINDOW)
         .initial_connection_window_size(H2_CONNECTION_WINDOW)
-        .max_send_buf_size(H2_SEND_BUFFER)
-        .max_header_list_size(MAX_HEAD_BYTES as u32)
-        .max_pending_accept_reset_streams(H2_PENDING_RESETS)
-        .max_local_error_reset_streams(H2_LOCAL_RESETS)
-        .keep_alive_interval(H2_PING_EVERY)
-        .keep_alive_timeout(H2_PING_WAIT);
-    match protocol {
-        Protocol::Http1 => builder.http1_only(),
-        Protocol::Http2 => builder.http2_only(),
-        Protocol::Either => builder,
-    }
+        .max_send_buf_size(MAX_H2_SEND_BUFFER)
+        .max_header_list_size(MAX_H2_HEADER_LIST)
+        .max_pending_accept_reset_streams(MAX_H2_PENDING_RESETS)
+        .max_local_error_reset_streams(MAX_H2_LOCAL_RESETS)
+        .keep_alive_interval(H2_PING_INTERVAL)
+        .keep_alive_timeout(H2_PING_TIMEOUT);
+    builder
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use forwarding::Scheme;
+use admission::Scheme;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::capacity::Capacity;
-use super::connection::{self, Context, Protocol};
+use super::connection::{self, ConnectionContext, Handler, Peer, Protocol};
 use super::tls::ALPN_H2;
 use crate::clock;
 
@@ -100,7 +100,7 @@ impl Listener {
     }
 
     /// Accepts until the process stops accepting; every connection is a task of the tracker.
-    pub async fn run(self, acceptor: Acceptor, closing: CancellationToken) {
+    pub async fn run<H: Handler>(self, acceptor: Acceptor<H>, closing: CancellationToken) {
         let mut logged: Option<Instant> = None;
         while let Some(accepted) = closing.run_until_cancelled(self.socket.accept()).await {
             match accepted {
@@ -126,16 +126,16 @@ impl Listener {
 }
 
 /// Takes on what a listener accepts.
-pub struct Acceptor {
+pub struct Acceptor<H> {
     /// What it speaks.
     pub speaks: Speaks,
     /// How much it takes on.
     pub capacity: Arc<Capacity>,
     /// What its connections need.
-    pub context: Context,
+    pub context: ConnectionContext<H>,
 }
 
-impl Acceptor {
+impl<H: Handler> Acceptor<H> {
     fn accept(&self, stream: TcpStream, address: SocketAddr) {
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         let Ok(place) = self.capacity.connection(address.ip()) else {
@@ -153,7 +153,8 @@ impl Acceptor {
             let _place = place;
             match speaks {
                 Speaks::Plain => {
-                    connection::serve(stream, address, Scheme::Http, Protocol::Either, context).await;
+                    let scheme = Scheme::Http;
+                    connection::serve(stream, Peer { address, scheme }, Protocol::Either, context).await;
                 }
                 Speaks::Tls(acceptor) => {
                     let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await
@@ -170,7 +171,8 @@ impl Acceptor {
                         Some(ALPN_H2) => Protocol::Http2,
                         Some(_) | None => Protocol::Http1,
                     };
-                    connection::serve(stream, address, Scheme::Https, protocol, context).await;
+                    let scheme = Scheme::Https;
+                    connection::serve(stream, Peer { address, scheme }, protocol, context).await;
                 }
             }
         });

@@ -1,59 +1,61 @@
 //! The caller's body: how far it came, and what becomes of the rest of it.
 //!
-//! No part of a request outlives its answer. Over HTTP/1.1 an unread body lies in front of the
-//! next request: a short one that is there, or about to be, is read and dropped, and the
-//! connection lives; any other ends the connection (RFC 9112 §9.3, §9.6).
+//! No part of a request outlives its answer. Over HTTP/1.1 an unread body lies in front of the next
+//! request: a short one that is there already is read and dropped, and the connection lives; any
+//! other ends the connection (RFC 9112 §9.3, §9.6).
 
 mod body;
 
-use std::fmt;
 use std::future::poll_fn;
+use std::io::{self, ErrorKind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use admission::Denial;
 use bytes::Bytes;
 use http::header::EXPECT;
 use http::request::Parts;
-use http_body::{Body as _, Frame};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
+use parking_lot::Mutex;
 
 use crate::clock;
 pub use body::{BodyTime, UploadBody};
 
-/// Most bytes of a body that are read for nothing.
-const MOST_FOR_NOTHING: u64 = 64 * 1024;
-/// How long an answer waits for them.
-const WAIT_FOR_NOTHING: Duration = Duration::from_millis(500);
+/// The most bytes of an unwanted body that are read for nothing.
+const MAX_DROPPED: u64 = 64 * 1024;
+/// The connection reads and answers in turns: what of a body has arrived is here after so many.
+const TURNS: u8 = 2;
 
 /// The caller's body, shared by who reads it and who waits for the upstream's answer.
 pub struct Upload {
-    start: Instant,
-    source: Mutex<Source>,
+    state: Mutex<State>,
     /// Reading would ask the caller for a body that nobody may want (RFC 9110 §10.1.1).
     is_held_back: bool,
-    state: AtomicU8,
-    /// Nanoseconds since `start` of the last step that was the gateway's or the upstream's turn;
-    /// [`CALLERS_TURN`] while the caller is waited for.
-    turn_since: AtomicU64,
 }
 
-const CALLERS_TURN: u64 = u64::MAX;
-/// Nobody reads it yet.
-const UNREAD: u8 = 0;
-/// It is being sent upstream.
-const UNDER_WAY: u8 = 1;
-/// It was read to its end. Above this lie the faults.
-const WHOLE: u8 = 2;
-
-struct Source {
-    /// What is left; taken when nobody is to read on.
-    body: Option<Incoming>,
-    /// Who waits for the caller.
-    waiting: Option<Waker>,
+/// How far the body came.
+enum State {
+    /// Nobody reads it yet.
+    Unread(Incoming),
+    /// It is being sent upstream.
+    UnderWay {
+        body: Incoming,
+        turn: Turn,
+        /// Who waits for the caller.
+        waiting: Option<Waker>,
+    },
+    /// It was read to its end, at this time.
+    Whole(Instant),
+    /// It broke off.
+    Failed {
+        fault: Fault,
+        since: Instant,
+        /// What is left of it, until the answer is over.
+        rest: Option<Incoming>,
+    },
 }
 
 /// Whose turn it is.
@@ -65,165 +67,229 @@ pub enum Turn {
     Upstream(Instant),
 }
 
-impl Upload {
-    /// The body of the request with this head.
-    #[must_use]
-    pub fn new(head: &Parts, body: Incoming) -> Arc<Self> {
-        let state = if body.is_end_stream() { WHOLE } else { UNREAD };
-        Arc::new(Self {
-            start: clock::instant(),
-            source: Mutex::new(Source {
-                body: Some(body),
-                waiting: None,
-            }),
-            is_held_back: head.headers.contains_key(EXPECT),
-            state: AtomicU8::new(state),
-            turn_since: AtomicU64::new(0),
-        })
-    }
-
-    /// Why the body broke off, if it did.
-    #[must_use]
-    pub fn fault(&self) -> Option<Fault> {
-        let state = self.state.load(Ordering::Acquire);
-        Fault::ALL.into_iter().find(|fault| fault.state() == state)
-    }
-
-    /// Whether the body was read to its end.
-    #[must_use]
-    pub fn is_whole(&self) -> bool {
-        self.state.load(Ordering::Acquire) == WHOLE
-    }
-
-    /// The answer is over. What the caller has not sent by now is not wanted any more, and the
-    /// upstream, which answered without it, gets no more of it (RFC 9112 §7.5, RFC 9113 §8.1).
-    pub fn answer_is_over(&self) {
-        if self.is_whole() {
-            return;
-        }
-        let (body, waiting) = {
-            let mut source = self.source();
-            (source.body.take(), source.waiting.take())
-        };
-        drop(body);
-        if let Some(waiting) = waiting {
-            waiting.wake();
-        }
-    }
-
-    /// The answer is decided, and whatever is left of the body was not needed for it. Whether it
-    /// is read to its end, so that the connection can carry another request.
-    pub async fn settle(&self) -> bool {
-        if self.state.load(Ordering::Acquire) == UNREAD && !self.is_held_back {
-            let _late = tokio::time::timeout(WAIT_FOR_NOTHING, self.drain()).await;
-        }
-        self.answer_is_over();
-        self.is_whole()
-    }
-
-    async fn drain(&self) {
-        let mut left = MOST_FOR_NOTHING;
-        let expected = self.source().body.as_ref().map(|body| body.size_hint().lower());
-        if expected.is_none_or(|expected| expected > left) {
-            return;
-        }
-        while let Some(Ok(frame)) = poll_fn(|cx| self.poll_source(cx)).await {
-            let length = frame.data_ref().map_or(0, Bytes::len) as u64;
-            match left.checked_sub(length) {
-                Some(less) if !self.is_whole() => left = less,
-                _ => return,
-            }
-        }
-    }
-
-    fn poll_source(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        let mut source = self.source();
-        let Some(body) = &mut source.body else {
-            return Poll::Ready(Some(Err(Fault::Answered)));
-        };
-        let polled = Pin::new(&mut *body).poll_frame(cx);
-        match &polled {
-            Poll::Pending => source.waiting = Some(cx.waker().clone()),
-            Poll::Ready(Some(Err(_))) => {}
-            Poll::Ready(None) => self.state.store(WHOLE, Ordering::Release),
-            Poll::Ready(Some(Ok(frame))) => {
-                if frame.is_trailers() || body.is_end_stream() {
-                    self.state.store(WHOLE, Ordering::Release);
-                }
-            }
-        }
-        polled.map_err(|_| Fault::Broken)
-    }
-
-    fn source(&self) -> MutexGuard<'_, Source> {
-        self.source.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whose turn it is.
-    #[must_use]
-    pub fn turn(&self) -> Turn {
-        match self.turn_since.load(Ordering::Acquire) {
-            CALLERS_TURN => Turn::Caller,
-            nanos => Turn::Upstream(self.start + Duration::from_nanos(nanos)),
-        }
-    }
-
-    fn upstreams_turn(&self) {
-        let since = u64::try_from(clock::instant().duration_since(self.start).as_nanos());
-        self.turn_since
-            .store(since.unwrap_or(CALLERS_TURN - 1), Ordering::Release);
-    }
-}
-
 /// Why a body broke off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// Longer than `MAX_REQUEST_BYTES`.
+    #[error("request body larger than MAX_REQUEST_BYTES")]
     TooLarge,
     /// The caller took longer than it may.
+    #[error("request body slower than READ_TIMEOUT")]
     TooSlow,
     /// An anchor was revoked.
+    #[error("authority revoked during the upload")]
     Revoked,
+    /// The chunks are none (RFC 9112 §7.1).
+    #[error("malformed request body")]
+    Malformed,
     /// The caller's connection failed.
+    #[error("caller broke off its request body")]
     Broken,
     /// The answer was over first.
+    #[error("the answer was over before the request body")]
     Answered,
 }
 
 impl Fault {
-    const ALL: [Self; 5] = [
-        Self::TooLarge,
-        Self::TooSlow,
-        Self::Revoked,
-        Self::Broken,
-        Self::Answered,
-    ];
-
-    fn state(self) -> u8 {
-        self as u8 + 1 + WHOLE
-    }
-
     /// The refusal that the caller sees, if it is still there to see one.
     #[must_use]
     pub fn denial(self) -> Denial {
         match self {
             Self::TooLarge => Denial::BodyTooLarge,
             Self::TooSlow | Self::Broken | Self::Answered => Denial::RequestTimeout,
+            Self::Malformed => Denial::MalformedBody,
             Self::Revoked => Denial::Revoked,
+        }
+    }
+
+    /// The HTTP library reports what it cannot parse as the input's fault, and a broken connection
+    /// as that.
+    fn of(error: &hyper::Error) -> Self {
+        let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+        match source.map(io::Error::kind) {
+            Some(ErrorKind::InvalidInput | ErrorKind::InvalidData) => Self::Malformed,
+            _ => Self::Broken,
         }
     }
 }
 
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TooLarge => "request body larger than MAX_REQUEST_BYTES",
-            Self::TooSlow => "request body slower than READ_TIMEOUT",
-            Self::Revoked => "authority revoked during the upload",
-            Self::Broken => "caller broke off its request body",
-            Self::Answered => "the answer was over before the request body",
+impl Upload {
+    /// The body of the request with this head.
+    #[must_use]
+    pub fn new(head: &Parts, body: Incoming) -> Arc<Self> {
+        let state = match body.is_end_stream() {
+            true => State::Whole(clock::instant()),
+            false => State::Unread(body),
+        };
+        Arc::new(Self {
+            state: Mutex::new(state),
+            is_held_back: head.headers.contains_key(EXPECT),
         })
     }
-}
 
-impl std::error::Error for Fault {}
+    /// Why the body broke off, if it did.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        match *self.state.lock() {
+            State::Failed { fault, .. } => Some(fault),
+            State::Unread(_) | State::UnderWay { .. } | State::Whole(_) => None,
+        }
+    }
+
+    /// Whether the body was read to its end.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        matches!(*self.state.lock(), State::Whole(_))
+    }
+
+    /// Whose turn it is. As long as nobody reads the body, nobody waits for the caller.
+    #[must_use]
+    pub fn turn(&self) -> Turn {
+        match *self.state.lock() {
+            State::Unread(_) => Turn::Upstream(clock::instant()),
+            State::UnderWay { turn, .. } => turn,
+            State::Whole(since) | State::Failed { since, .. } => Turn::Upstream(since),
+        }
+    }
+
+    /// The answer is over. What the caller has not sent by now is not wanted any more, and the
+    /// upstream, which answered without it, gets no more of it (RFC 9112 §7.5, RFC 9113 §8.1). What
+    /// is left of the body, where something may be.
+    pub fn answer_is_over(&self) -> Option<Incoming> {
+        if self.is_whole() {
+            return None;
+        }
+        self.fail(Fault::Answered);
+        match &mut *self.state.lock() {
+            State::Failed { rest, .. } => rest.take(),
+            State::Unread(_) | State::UnderWay { .. } | State::Whole(_) => None,
+        }
+    }
+
+    /// The answer is decided, and whatever is left of an HTTP/1 body was not needed for it. What of
+    /// it has arrived is dropped. Whether that was all, so that the connection can carry another
+    /// request.
+    pub async fn drop_arrived(&self) -> bool {
+        let expected = match &*self.state.lock() {
+            State::Unread(body) if !self.is_held_back => Some(body.size_hint().lower()),
+            _ => None,
+        };
+        if expected.is_some_and(|expected| expected <= MAX_DROPPED) {
+            self.read_arrived().await;
+        }
+        let _rest = self.answer_is_over();
+        self.is_whole()
+    }
+
+    async fn read_arrived(&self) {
+        let (mut left, mut turns) = (MAX_DROPPED, TURNS);
+        poll_fn(|cx| {
+            loop {
+                match self.poll_source(cx) {
+                    Poll::Ready(Some(Ok(frame))) => {
+                        let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+                        match left.checked_sub(length) {
+                            Some(less) if !self.is_whole() => (left, turns) = (less, TURNS),
+                            _ => return Poll::Ready(()),
+                        }
+                    }
+                    Poll::Ready(_) => return Poll::Ready(()),
+                    Poll::Pending => {
+                        turns -= 1;
+                        if turns == 0 {
+                            return Poll::Ready(());
+                        }
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                }
+            }
+        })
+        .await;
+    }
+
+    /// Reads from the caller, whoever it is for.
+    fn poll_source(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let mut state = self.state.lock();
+        let body = match &mut *state {
+            State::Unread(body) | State::UnderWay { body, .. } => body,
+            State::Whole(_) => return Poll::Ready(None),
+            State::Failed { fault, .. } => return Poll::Ready(Some(Err(*fault))),
+        };
+        let polled = Pin::new(&mut *body)
+            .poll_frame(cx)
+            .map_err(|error| Fault::of(&error));
+        let is_whole = match &polled {
+            Poll::Ready(None) => true,
+            Poll::Ready(Some(Ok(frame))) => frame.is_trailers() || body.is_end_stream(),
+            Poll::Ready(Some(Err(_))) | Poll::Pending => false,
+        };
+        if is_whole {
+            *state = State::Whole(clock::instant());
+        } else if let State::UnderWay { turn, waiting, .. } = &mut *state {
+            match polled {
+                Poll::Pending => (*turn, *waiting) = (Turn::Caller, Some(cx.waker().clone())),
+                Poll::Ready(_) => *turn = Turn::Upstream(clock::instant()),
+            }
+        }
+        polled
+    }
+
+    /// The body is sent upstream from now on. Whether there is one.
+    fn begin(&self) -> bool {
+        let mut state = self.state.lock();
+        let now = clock::instant();
+        match std::mem::replace(&mut *state, State::Whole(now)) {
+            State::Unread(body) => {
+                *state = State::UnderWay {
+                    body,
+                    turn: Turn::Upstream(now),
+                    waiting: None,
+                };
+                true
+            }
+            State::Whole(_) => false,
+            other => {
+                *state = other;
+                true
+            }
+        }
+    }
+
+    /// No upstream could be reached, so the body is as unread as it was.
+    fn give_back(&self) {
+        let mut state = self.state.lock();
+        match std::mem::replace(&mut *state, State::Whole(clock::instant())) {
+            State::UnderWay { body, .. } => *state = State::Unread(body),
+            other => *state = other,
+        }
+    }
+
+    /// The body breaks off. The first reason stands.
+    fn fail(&self, fault: Fault) {
+        let mut state = self.state.lock();
+        let since = clock::instant();
+        let (rest, waiting) = match std::mem::replace(&mut *state, State::Whole(since)) {
+            State::Unread(body) => (Some(body), None),
+            State::UnderWay { body, waiting, .. } => (Some(body), waiting),
+            State::Whole(_) => (None, None),
+            failed @ State::Failed { .. } => {
+                *state = failed;
+                return;
+            }
+        };
+        *state = State::Failed { fault, since, rest };
+        drop(state);
+        if let Some(waiting) = waiting {
+            waiting.wake();
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &*self.state.lock() {
+            State::Unread(body) | State::UnderWay { body, .. } => body.size_hint(),
+            State::Whole(_) => SizeHint::with_exact(0),
+            State::Failed { .. } => SizeHint::default(),
+        }
+    }
+}

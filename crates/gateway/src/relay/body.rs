@@ -1,34 +1,23 @@
 //! The body of every answer that the gateway gives.
 
-use std::fmt;
+use std::mem;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
-use super::Relayed;
-use crate::ingress::capacity::RequestPlace;
-use crate::ingress::pace::InFlight;
+use super::cut::Cut;
+use super::relayed::Relayed;
+use crate::ingress::connection::InFlight;
 
 /// A body of the gateway's own, or one that is relayed from an upstream.
 pub struct Body {
     kind: Kind,
-    held: Option<Arc<Held>>,
-}
-
-/// The request, held in flight until its answer is written.
-struct Held {
-    in_flight: InFlight,
-    _place: Option<RequestPlace>,
-}
-
-/// A piece of an answer on a multiplexed connection. It lies in the library's hands until the
-/// stream's window lets it through, and keeps the request in flight as long.
-struct Piece {
-    bytes: Bytes,
-    held: Arc<Held>,
+    /// The request, in flight until its answer is written.
+    in_flight: Option<InFlight>,
+    next: Next,
 }
 
 enum Kind {
@@ -36,32 +25,26 @@ enum Kind {
     Relayed(Box<Relayed>),
 }
 
-/// Why a relayed body was cut. Nothing can be said to the caller any more: the connection is
-/// closed without a last chunk, or the stream is reset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
-    /// An anchor was revoked.
-    Revoked,
-    /// The upstream broke off.
-    Upstream,
-    /// The upstream was silent for longer than `STREAM_IDLE_TIMEOUT`.
-    Silent,
-    /// A fixed-length response took longer than `WRITE_TIMEOUT`.
-    TooSlow,
+/// What comes next of a body on a multiplexed connection. Once the library has the end of a stream,
+/// nothing can reset it any more, so the end is kept back until the caller's window lets through
+/// what lies before it.
+#[derive(Default)]
+enum Next {
+    /// Whatever the body gives.
+    #[default]
+    Frame,
+    /// The last byte, for which the library waits until there is a window.
+    LastByte(Bytes),
+    /// The end, with trailers or without, once everything is taken.
+    End(Option<HeaderMap>),
 }
 
-impl fmt::Display for Cut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Revoked => "authority revoked",
-            Self::Upstream => "upstream broke off its response",
-            Self::Silent => "upstream silent for longer than STREAM_IDLE_TIMEOUT",
-            Self::TooSlow => "response took longer than WRITE_TIMEOUT",
-        })
-    }
+/// A piece of an answer on a multiplexed connection. It lies in the library's hands until the
+/// stream's window lets it through, and keeps the request in flight as long.
+struct Piece {
+    bytes: Bytes,
+    in_flight: InFlight,
 }
-
-impl std::error::Error for Cut {}
 
 impl Body {
     /// A body that is known in full.
@@ -69,7 +52,8 @@ impl Body {
     pub fn full(bytes: Bytes) -> Self {
         Self {
             kind: Kind::Own(Some(bytes).filter(|bytes| !bytes.is_empty())),
-            held: None,
+            in_flight: None,
+            next: Next::Frame,
         }
     }
 
@@ -78,23 +62,21 @@ impl Body {
     pub fn relayed(relayed: Relayed) -> Self {
         Self {
             kind: Kind::Relayed(Box::new(relayed)),
-            held: None,
+            in_flight: None,
+            next: Next::Frame,
         }
     }
 
     /// Keeps the request in flight until this body is written or dropped.
     #[must_use]
-    pub fn holding(mut self, in_flight: InFlight, place: Option<RequestPlace>) -> Self {
+    pub fn holding(mut self, in_flight: InFlight) -> Self {
         if self.has_fixed_length() {
             in_flight.fixed_length_response();
         }
         if let Kind::Relayed(relayed) = &self.kind {
-            in_flight.rests_on(relayed.watch());
+            in_flight.rests_on(relayed.authority());
         }
-        self.held = Some(Arc::new(Held {
-            in_flight,
-            _place: place,
-        }));
+        self.in_flight = Some(in_flight);
         self
     }
 
@@ -112,29 +94,77 @@ impl Body {
     }
 }
 
+impl Kind {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        match self {
+            Self::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Relayed(relayed) => relayed.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own(bytes) => bytes.is_none(),
+            Self::Relayed(relayed) => relayed.is_end_stream(),
+        }
+    }
+}
+
+impl Next {
+    fn poll_frame(
+        &mut self,
+        kind: &mut Kind,
+        in_flight: &InFlight,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        loop {
+            match mem::take(self) {
+                Next::LastByte(byte) => return Poll::Ready(Some(Ok(Frame::data(byte)))),
+                Next::End(trailers) => {
+                    if in_flight.poll_taken(cx).is_pending() {
+                        *self = Next::End(trailers);
+                        return Poll::Pending;
+                    }
+                    return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+                }
+                Next::Frame => match ready!(kind.poll_frame(cx)).transpose()?.map(Frame::into_data) {
+                    None => *self = Next::End(None),
+                    Some(Err(frame)) => *self = Next::End(frame.into_trailers().ok()),
+                    Some(Ok(bytes)) => {
+                        let mut piece = Piece::hand_over(bytes, in_flight);
+                        if kind.is_end_stream() && piece.len() > 1 {
+                            *self = Next::LastByte(piece.split_off(piece.len() - 1));
+                        }
+                        return Poll::Ready(Some(Ok(Frame::data(piece))));
+                    }
+                },
+            }
+        }
+    }
+}
+
 impl http_body::Body for Body {
     type Data = Bytes;
     type Error = Cut;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let this = self.get_mut();
-        let polled = match &mut this.kind {
-            Kind::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Kind::Relayed(relayed) => relayed.poll_frame(cx),
-        };
-        match &this.held {
-            Some(held) if held.in_flight.is_multiplexed() => {
-                polled.map_ok(|frame| frame.map_data(|bytes| Piece::hand_over(bytes, held)))
+        match &this.in_flight {
+            Some(in_flight) if in_flight.is_multiplexed() => {
+                this.next.poll_frame(&mut this.kind, in_flight, cx)
             }
-            _ => polled,
+            in_flight => {
+                let polled = this.kind.poll_frame(cx);
+                if let (Poll::Ready(Some(Err(_))), Some(in_flight)) = (&polled, in_flight) {
+                    in_flight.breaks_off();
+                }
+                polled
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.kind {
-            Kind::Own(bytes) => bytes.is_none(),
-            Kind::Relayed(relayed) => relayed.is_end_stream(),
-        }
+        matches!(self.next, Next::Frame) && self.kind.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -147,20 +177,20 @@ impl http_body::Body for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        if let (Kind::Relayed(relayed), Some(held)) = (&self.kind, &self.held)
+        if let (Kind::Relayed(relayed), Some(in_flight)) = (&self.kind, &self.in_flight)
             && !relayed.upload().is_whole()
         {
-            held.in_flight.leaves_unread();
+            in_flight.leaves_unread();
         }
     }
 }
 
 impl Piece {
-    fn hand_over(bytes: Bytes, held: &Arc<Held>) -> Bytes {
-        held.in_flight.handed_over();
+    fn hand_over(bytes: Bytes, in_flight: &InFlight) -> Bytes {
+        in_flight.handed_over();
         Bytes::from_owner(Self {
             bytes,
-            held: Arc::clone(held),
+            in_flight: in_flight.clone(),
         })
     }
 }
@@ -173,6 +203,6 @@ impl AsRef<[u8]> for Piece {
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        self.held.in_flight.taken();
+        self.in_flight.taken();
     }
 }

@@ -4,7 +4,7 @@
 pub const SERVICE: &str = "caracal-gateway";
 
 /// The process that logs and counts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct About {
     /// The machine's name.
     pub hostname: String,

@@ -6,19 +6,17 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use admission::ports::{BoxFuture, Watch, WatchState};
 use bytes::Bytes;
 use forwarding::RequestTrailers;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
-use super::{CALLERS_TURN, Fault, UNDER_WAY, UNREAD, Upload};
+use super::{Fault, Upload};
+use crate::authority::Authority;
 use crate::clock;
-use crate::ingress::pace::Alarm;
+use crate::ingress::alarm::Alarm;
 
 /// How long a caller may take for its body.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +44,7 @@ pub struct Streaming {
     time: BodyTime,
     waiting_since: Option<Instant>,
     alarm: Alarm,
-    watch: Arc<dyn Watch>,
-    revoked: Option<BoxFuture<'static, ()>>,
+    authority: Authority,
     trailers: RequestTrailers,
 }
 
@@ -58,14 +55,12 @@ impl UploadBody {
         upload: Arc<Upload>,
         max_bytes: u64,
         time: BodyTime,
-        watch: Arc<dyn Watch>,
+        authority: Authority,
         trailers: RequestTrailers,
     ) -> Self {
-        upload.upstreams_turn();
-        if upload.is_whole() {
+        if !upload.begin() {
             return Self::Empty;
         }
-        upload.state.store(UNDER_WAY, Ordering::Release);
         Self::Streaming(Box::new(Streaming {
             upload,
             begun: false,
@@ -73,62 +68,51 @@ impl UploadBody {
             time,
             waiting_since: None,
             alarm: Alarm::default(),
-            watch,
-            revoked: None,
+            authority,
             trailers,
         }))
     }
 }
 
 impl Streaming {
-    fn fail(&self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        self.upload.state.store(fault.state(), Ordering::Release);
-        self.upload.upstreams_turn();
-        Poll::Ready(Some(Err(fault)))
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, Fault>> {
         self.begun = true;
-        if self.watch.poll_now() == WatchState::Revoked {
-            return self.fail(Fault::Revoked);
+        if self.authority.is_revoked() {
+            return Poll::Ready(Err(Fault::Revoked));
         }
         match self.upload.poll_source(cx) {
-            Poll::Pending => self.poll_waiting(cx),
+            Poll::Pending => self.poll_waiting(cx).map(Err),
             Poll::Ready(frame) => {
-                self.account();
-                self.upload.upstreams_turn();
-                match frame {
-                    None => Poll::Ready(None),
-                    Some(Err(fault)) => self.fail(fault),
-                    Some(Ok(frame)) => self.pass(frame),
+                if let (Some(since), BodyTime::Total(left)) = (self.waiting_since.take(), &mut self.time) {
+                    *left = left.saturating_sub(clock::instant().duration_since(since));
                 }
+                Poll::Ready(
+                    frame
+                        .transpose()
+                        .and_then(|frame| frame.map(|frame| self.pass(frame)).transpose()),
+                )
             }
         }
     }
 
-    fn pass(&mut self, frame: Frame<Bytes>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    fn pass(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, Fault> {
         match frame.into_data() {
-            Ok(data) => match self.remaining.checked_sub(data.len() as u64) {
-                None => self.fail(Fault::TooLarge),
-                Some(remaining) => {
-                    self.remaining = remaining;
-                    Poll::Ready(Some(Ok(Frame::data(data))))
-                }
-            },
-            Err(frame) => match frame.into_trailers() {
-                Ok(mut trailers) => {
-                    self.trailers.filter(&mut trailers);
-                    Poll::Ready(Some(Ok(Frame::trailers(trailers))))
-                }
-                Err(_) => self.fail(Fault::Broken),
-            },
+            Ok(data) => {
+                let remaining = self.remaining.checked_sub(data.len() as u64);
+                self.remaining = remaining.ok_or(Fault::TooLarge)?;
+                Ok(Frame::data(data))
+            }
+            Err(frame) => {
+                let mut trailers = frame.into_trailers().map_err(|_| Fault::Broken)?;
+                self.trailers.filter(&mut trailers);
+                Ok(Frame::trailers(trailers))
+            }
         }
     }
 
     /// It is the caller's turn: its time runs, and a revocation ends the wait.
-    fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
         let since = *self.waiting_since.get_or_insert_with(clock::instant);
-        self.upload.turn_since.store(CALLERS_TURN, Ordering::Release);
         let limit = match self.time {
             BodyTime::Total(left) => Some(left),
             BodyTime::Silence(limit) => limit,
@@ -136,30 +120,16 @@ impl Streaming {
         if let Some(limit) = limit
             && self.alarm.poll(cx, since + limit).is_ready()
         {
-            return self.fail(Fault::TooSlow);
+            return Poll::Ready(Fault::TooSlow);
         }
-        let watch = &self.watch;
-        let revoked = self.revoked.get_or_insert_with(|| watch.revoked());
-        match revoked.as_mut().poll(cx) {
-            Poll::Ready(()) => self.fail(Fault::Revoked),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-
-    fn account(&mut self) {
-        if let Some(since) = self.waiting_since.take()
-            && let BodyTime::Total(left) = &mut self.time
-        {
-            *left = left.saturating_sub(clock::instant().duration_since(since));
-        }
+        self.authority.poll_revoked(cx).map(|()| Fault::Revoked)
     }
 }
 
 impl Drop for Streaming {
-    /// Where no upstream could be reached, the body is as unread as it was.
     fn drop(&mut self) {
         if !self.begun {
-            self.upload.state.store(UNREAD, Ordering::Release);
+            self.upload.give_back();
         }
     }
 }
@@ -169,10 +139,14 @@ impl Body for UploadBody {
     type Error = Fault;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        match self.get_mut() {
-            Self::Empty => Poll::Ready(None),
-            Self::Streaming(streaming) => streaming.poll(cx),
+        let Self::Streaming(streaming) = self.get_mut() else {
+            return Poll::Ready(None);
+        };
+        let polled = ready!(streaming.poll(cx));
+        if let Err(fault) = polled {
+            streaming.upload.fail(fault);
         }
+        Poll::Ready(polled.transpose())
     }
 
     fn is_end_stream(&self) -> bool {
@@ -185,10 +159,7 @@ impl Body for UploadBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Streaming(streaming) => {
-                let source = streaming.upload.source();
-                source.body.as_ref().map(Incoming::size_hint).unwrap_or_default()
-            }
+            Self::Streaming(streaming) => streaming.upload.size_hint(),
         }
     }
 }

@@ -49,6 +49,7 @@ pub(super) const fn cause(denial: Denial) -> Cause {
         // A refused exchange is a fault of the STS only with a server error, which its status shows. An open
         // circuit has a counter of its own. A slow upload is the caller's fault, not the upstream's.
         Denial::Overloaded
+        | Denial::HeadTooLarge
         | Denial::BodyTooLarge
         | Denial::UpstreamNotAddressable
         | Denial::CircuitOpen
@@ -59,6 +60,7 @@ pub(super) const fn cause(denial: Denial) -> Cause {
         | Denial::DirectiveInvalid
         | Denial::TokenHostNotAllowed
         | Denial::UpstreamMismatch
+        | Denial::MalformedBody
         | Denial::RequestTimeout => Cause::Unnamed,
     }
 }

@@ -1,0 +1,127 @@
+//! What the HTTP library merges or frames anew: the upstream gets one framing, stated by the gateway (RFC 9112 §2.2, §6.3).
+
+use crate::hand::{HAND, HandUpstream, values};
+use crate::report::{Report, refusal};
+use crate::wire::head;
+use crate::world::World;
+use testkit::http::{Connection, Rest};
+use testkit::wait::PATIENCE;
+
+#[tokio::test]
+async fn framing_that_has_one_meaning_crosses_as_the_gateway_states_it() {
+    let mut upstream = HandUpstream::start().await;
+    let world = World::builder().hand(&upstream).start().await;
+    let mut report = Report::default();
+    let post = |lines: &str| head(&world, "POST", HAND, "/", lines);
+    let (length, chunked) = ("Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n");
+    for (case, request, lengths, codings, last) in [
+        (
+            "two equal lengths",
+            post(&length.repeat(2)) + "hello",
+            vec!["5"],
+            vec![],
+            false,
+        ),
+        (
+            "two equal lengths in one field",
+            post("Content-Length: 5, 5\r\n") + "hello",
+            vec!["5"],
+            vec![],
+            false,
+        ),
+        (
+            "a length beside chunks",
+            post(&format!("{length}{chunked}")) + "5\r\nhello\r\n0\r\n\r\n",
+            vec![],
+            vec!["chunked"],
+            true,
+        ),
+        (
+            "bare line feeds",
+            post(length).replace("\r\n", "\n") + "hello",
+            vec!["5"],
+            vec![],
+            false,
+        ),
+    ] {
+        let mut client = Connection::open(world.addr()).await;
+        client.send(request).await.expect("an open connection");
+        let refused = async {
+            let response = client.response().await;
+            (response.status(), response.text())
+        };
+        let mut call = tokio::select! {
+            call = upstream.call() => call,
+            refused = refused => {
+                report.note(case, Err(format!("refused: {refused:?}")));
+                continue;
+            }
+        };
+        let seen = call.head().await;
+        report.equal(case, values(&seen, "content-length"), lengths.clone());
+        report.equal(case, values(&seen, "transfer-encoding"), codings);
+        report.holds(
+            format!("{case}: no bare line feed"),
+            !seen.replace("\r\n", "").contains('\n'),
+        );
+        let body: &[u8] = if lengths.is_empty() {
+            b"5\r\nhello\r\n0\r\n\r\n"
+        } else {
+            b"hello"
+        };
+        report.equal(case, call.exactly(body.len()).await, body);
+        call.send("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+            .await;
+        report.equal(format!("{case}: nothing behind it"), call.until_end().await, b"");
+        report.status(case, &client.response().await, 204);
+        if last {
+            report.equal(
+                format!("{case}: closed"),
+                client.rest(PATIENCE).await,
+                Rest::Closed,
+            );
+        } else {
+            let next = client.exchange("GET /health HTTP/1.1\r\nHost: a\r\n\r\n").await;
+            report.status(format!("{case}: the next request"), &next, 200);
+        }
+    }
+    report.finish();
+}
+
+#[tokio::test]
+async fn framing_of_chunks_that_are_none_is_refused_as_the_callers_fault() {
+    let mut upstream = HandUpstream::start().await;
+    let world = World::builder().hand(&upstream).start().await;
+    let mut report = Report::default();
+    let refused = refusal(400, "invalid_request", "malformed request body");
+    for (at, chunk) in ["nonsense\r\n", "5\r\nhelloXX", "-1\r\n", "fffffffffffffffff\r\n"]
+        .iter()
+        .enumerate()
+    {
+        let mut client = Connection::open(world.addr()).await;
+        let id = format!("malformed-{at}");
+        let lines = format!("Transfer-Encoding: chunked\r\nX-Request-Id: {id}\r\n");
+        let response = client
+            .exchange(head(&world, "POST", HAND, "/", &lines) + chunk)
+            .await;
+        report.refused(format!("{chunk:?}"), &response, refused);
+        report.equal(format!("{chunk:?}"), response.header("connection"), Some("close"));
+        let mut call = upstream.call().await;
+        let arrived = call.until_end().await;
+        report.holds(
+            format!("{chunk:?}: the upstream does not take it for whole"),
+            !arrived.ends_with(b"0\r\n\r\n"),
+        );
+        let events = world.events_of(&id, 1).await;
+        report.equal(
+            format!("{chunk:?}"),
+            events[0].metadata("error_kind").as_str(),
+            Some("malformed_body"),
+        );
+    }
+    let denied = world
+        .metric(r#"caracal_gateway_denials_total{reason="malformed_body"}"#)
+        .await;
+    report.holds("counted", denied > 0.0);
+    report.finish();
+}

@@ -1,0 +1,338 @@
+//! The bytes of a connection, within its time limits.
+
+use std::io::{self, ErrorKind};
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use super::head_end::HeadEnd;
+use super::state::{BodyLeft, ConnectionState, Ending, Event, Exchange};
+use super::timer::ConnectionTimer;
+use crate::authority::Authority;
+use crate::clock;
+use crate::ingress::alarm::Alarm;
+
+/// How long a caller that is still sending may take to notice that nobody reads it any more. Closed
+/// at once, the connection would be reset, and the answer lost with it (RFC 9112 §9.6).
+const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
+/// What opens an HTTP/2 connection (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// The most bytes that are read before the library asks for them.
+const MAX_LOOK_AHEAD: usize = 4096;
+
+/// A connection that can be ended by a reset.
+pub trait Transport: AsyncRead + AsyncWrite + Unpin {
+    /// Makes the close that follows a reset (RFC 9293 §3.10.7.4).
+    fn reset(&self);
+}
+
+impl Transport for TcpStream {
+    fn reset(&self) {
+        if let Err(error) = self.set_zero_linger() {
+            tracing::debug!(error = %error, "connection cannot be reset");
+        }
+    }
+}
+
+impl Transport for TlsStream<TcpStream> {
+    fn reset(&self) {
+        self.get_ref().0.reset();
+    }
+}
+
+/// A stream that ends when its caller does not keep the time limits.
+///
+/// The HTTP/1 library is given a request head up to its end and no further, then its body, so that
+/// bytes behind a request are known to begin the next one.
+pub(super) struct TimedIo<S: Transport> {
+    stream: S,
+    timer: Arc<ConnectionTimer>,
+    /// Bytes that arrived and that the library was not given yet.
+    held: BytesMut,
+    /// The caller has shut its sending side.
+    at_eof: bool,
+    /// The library waits for bytes.
+    is_read: bool,
+    head_end: HeadEnd,
+    read: Alarm,
+    write: Alarm,
+    /// Since when a write has made no progress.
+    stalled: Option<Instant>,
+    /// What the stalled response rests on.
+    authority: Option<Authority>,
+    /// Since when the caller is waited for to end its side.
+    lingering: Option<Instant>,
+}
+
+impl<S: Transport> TimedIo<S> {
+    /// Watches over a stream.
+    pub(super) fn new(stream: S, timer: Arc<ConnectionTimer>) -> Self {
+        Self {
+            stream,
+            timer,
+            held: BytesMut::new(),
+            at_eof: false,
+            is_read: false,
+            head_end: HeadEnd::default(),
+            read: Alarm::default(),
+            write: Alarm::default(),
+            stalled: None,
+            authority: None,
+            lingering: None,
+        }
+    }
+
+    /// Whether the caller opens with HTTP/2's preface. Nothing of it is lost.
+    ///
+    /// # Errors
+    /// The stream's, and [`ErrorKind::TimedOut`].
+    pub(super) async fn opens_http2(&mut self) -> io::Result<bool> {
+        loop {
+            let known = self.held.len().min(PREFACE.len());
+            if self.at_eof || self.held[..known] != PREFACE[..known] {
+                return Ok(false);
+            }
+            if known == PREFACE.len() {
+                self.timer.after(Event::Http2(clock::instant()));
+                return Ok(true);
+            }
+            std::future::poll_fn(|cx| match self.poll_held(cx) {
+                Poll::Pending => self.poll_read_deadline(cx),
+                polled => polled,
+            })
+            .await?;
+            self.given(self.held.len(), false);
+        }
+    }
+
+    /// Reads more into [`Self::held`].
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut bytes = [const { MaybeUninit::uninit() }; MAX_LOOK_AHEAD];
+        let mut buf = ReadBuf::uninit(&mut bytes);
+        match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf)) {
+            Ok(()) => {
+                self.at_eof = buf.filled().is_empty();
+                self.held.extend_from_slice(buf.filled());
+                Poll::Ready(Ok(()))
+            }
+            // TLS without its own end: whether a request is whole, its framing says.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                self.at_eof = true;
+                Poll::Ready(Ok(()))
+            }
+            Err(error) => {
+                self.timer.end(Ending::CallerLeft);
+                Poll::Ready(Err(error))
+            }
+        }
+    }
+
+    fn poll_read_deadline<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let Some(deadline) = self.timer.read_deadline() else {
+            return Poll::Pending;
+        };
+        ready!(self.read.poll(cx, deadline));
+        Poll::Ready(Err(timed_out(
+            "caller kept the connection longer than READ_HEADER_TIMEOUT or IDLE_TIMEOUT",
+        )))
+    }
+
+    /// While a request is in flight the library reads nothing, so only this learns of a reset. The
+    /// end of the caller's sending side says nothing: it still reads (RFC 9112 §9.6).
+    fn look_ahead(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        while !self.is_read && !self.at_eof && self.held.len() < MAX_LOOK_AHEAD {
+            let ConnectionState::Busy(exchange) = self.timer.state() else {
+                return Ok(());
+            };
+            // The library is about to read the body, in larger pieces.
+            if matches!(exchange.body, BodyLeft::Length(1..)) && self.held.is_empty() {
+                return Ok(());
+            }
+            match self.poll_held(cx) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(read) => read?,
+            }
+        }
+        Ok(())
+    }
+
+    /// How many of these bytes the library is given.
+    fn share(&mut self, bytes: &[u8]) -> usize {
+        match self.timer.state() {
+            ConnectionState::Idle { .. } | ConnectionState::Head { .. } => self.head_end.find(bytes),
+            ConnectionState::Busy(Exchange {
+                body: BodyLeft::Length(left @ 1..),
+                ..
+            }) => usize::try_from(left).ok(),
+            _ => None,
+        }
+        .map_or(bytes.len(), |share| share.min(bytes.len()))
+    }
+
+    fn given(&self, bytes: usize, ends_with_empty_line: bool) {
+        self.timer.after(Event::Given {
+            now: clock::instant(),
+            bytes: bytes as u64,
+            ends_with_empty_line,
+        });
+    }
+
+    fn poll_stalled<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        // A pipelined response may begin behind one that is still being taken.
+        if let Some(authority) = self.timer.authority() {
+            self.authority = Some(authority);
+        }
+        let since = *self.stalled.get_or_insert_with(clock::instant);
+        if let Some(authority) = &mut self.authority
+            && authority.poll_revoked(cx).is_ready()
+        {
+            self.timer.end(Ending::Revoked);
+            let words = "authority revoked while the caller did not take the response";
+            return Poll::Ready(Err(io::Error::new(ErrorKind::ConnectionAborted, words)));
+        }
+        let mut deadline = since + self.timer.limits.write;
+        if let ConnectionState::Busy(exchange) = self.timer.state()
+            && let Some(by) = exchange.write_by
+        {
+            deadline = deadline.min(by);
+        }
+        ready!(self.write.poll(cx, deadline));
+        self.timer.end(Ending::WriteTimeout);
+        Poll::Ready(Err(timed_out(
+            "caller did not take the response within WRITE_TIMEOUT",
+        )))
+    }
+
+    fn wrote<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match result {
+            Poll::Ready(result) => {
+                self.stalled = None;
+                self.authority = None;
+                if result.is_err() {
+                    self.timer.end(Ending::CallerLeft);
+                }
+                Poll::Ready(result)
+            }
+            Poll::Pending => self.poll_stalled(cx),
+        }
+    }
+
+    /// Reads and drops what the caller still sends, until it ends its side or for [`LINGER_TIMEOUT`].
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let until = *self.lingering.get_or_insert_with(clock::instant) + LINGER_TIMEOUT;
+        while !self.at_eof && clock::instant() < until {
+            self.held.clear();
+            match self.poll_held(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => return self.read.poll(cx, until),
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+fn timed_out(what: &'static str) -> io::Error {
+    io::Error::new(ErrorKind::TimedOut, what)
+}
+
+impl<S: Transport> AsyncRead for TimedIo<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        this.is_read = false;
+        if this.held.is_empty() && !this.at_eof {
+            match Pin::new(&mut this.stream).poll_read(cx, buf) {
+                Poll::Pending => {
+                    this.is_read = true;
+                    return this.poll_read_deadline(cx);
+                }
+                Poll::Ready(Err(error)) => {
+                    this.timer.end(Ending::CallerLeft);
+                    return Poll::Ready(Err(error));
+                }
+                Poll::Ready(Ok(())) => {}
+            }
+            let bytes = &buf.filled()[before..];
+            this.at_eof = bytes.is_empty();
+            let share = this.share(bytes);
+            this.held.extend_from_slice(&bytes[share..]);
+            buf.set_filled(before + share);
+        } else {
+            let mut held = std::mem::take(&mut this.held);
+            let share = this.share(&held[..held.len().min(buf.remaining())]);
+            buf.put_slice(&held.split_to(share));
+            this.held = held;
+        }
+        let bytes = &buf.filled()[before..];
+        if !bytes.is_empty() {
+            this.given(
+                bytes.len(),
+                bytes.ends_with(b"\n\r\n") || bytes == b"\r\n" || bytes == b"\n",
+            );
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: Transport> AsyncWrite for TimedIo<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        this.wrote(cx, result)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+        this.wrote(cx, result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.look_ahead(cx)?;
+        let result = Pin::new(&mut this.stream).poll_flush(cx);
+        this.wrote(cx, result)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.lingering.is_none() {
+            let result = Pin::new(&mut this.stream).poll_shutdown(cx);
+            ready!(this.wrote(cx, result))?;
+        }
+        if this.timer.state() == ConnectionState::Draining {
+            ready!(this.poll_linger(cx));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: Transport> Drop for TimedIo<S> {
+    /// An ordinary end would make a response that broke off look whole to an HTTP/1.0 caller.
+    fn drop(&mut self) {
+        let needs_reset = match self.timer.state() {
+            ConnectionState::Busy(exchange) => exchange.needs_reset,
+            ConnectionState::Ended { needs_reset, .. } => needs_reset,
+            _ => false,
+        };
+        if needs_reset {
+            self.stream.reset();
+        }
+    }
+}
