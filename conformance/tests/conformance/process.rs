@@ -10,6 +10,8 @@ use testkit::gateway::{Gateway, Signal};
 use testkit::http::{self, Connection};
 use testkit::wait::until;
 
+const BINDINGS_READ: &str = "caracal_gateway_binding_reloads_total";
+
 /// Refused requests whose log lines are long, on one connection.
 async fn flood(gateway: &Gateway, count: usize) {
     let method = "M".repeat(500);
@@ -118,6 +120,7 @@ async fn process_reloads_on_sighup_and_ignores_the_user_signals() {
     let minted = world.mint(NONE);
     let edge = minted.delegation_edge_id.as_deref().expect("a delegation edge");
     world.database.set_edge(ZONE, edge, "revoked").await;
+    let bindings_read = world.metric(BINDINGS_READ).await;
     for signal in [Signal::USR1, Signal::USR2, Signal::HUP] {
         world.gateway.signal(signal);
     }
@@ -134,6 +137,10 @@ async fn process_reloads_on_sighup_and_ignores_the_user_signals() {
         &world.present(minted.token.expose(), NONE, "/").await,
         refusal(401, "invalid_token", "session revoked"),
     );
+    until("the bindings to be read again", async || {
+        (world.metric(BINDINGS_READ).await > bindings_read).then_some(())
+    })
+    .await;
     report.holds("it lives", world.gateway.ended().is_none());
     report.equal("and serves", world.get(NONE, "/").await.status(), 200);
     world.gateway.terminate();

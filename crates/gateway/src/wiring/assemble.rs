@@ -49,6 +49,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// The stores behind the gates.
 pub(super) struct Stores {
     pub(super) bindings: Arc<dyn Bindings>,
+    /// Has the bindings read again.
+    pub(super) reload_bindings: Arc<dyn Fn() + Send + Sync>,
     pub(super) replay: Arc<dyn ReplayMarks>,
     pub(super) revocations: RevocationState,
     pub(super) sink: Arc<dyn StreamSink>,
@@ -137,6 +139,7 @@ async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartE
             (listener, acceptor(None, role, Speaks::Plain, capacity))
         }),
         operator,
+        reload_bindings: stores.reload_bindings,
         supervisor: runtime.supervisor.clone(),
         shutdown: shutdown.clone(),
         draining,
