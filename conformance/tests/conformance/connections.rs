@@ -46,7 +46,11 @@ async fn connection_whose_caller_has_sent_all_and_says_so_gets_its_answer() {
         call.head().await;
         call.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n").await;
         report.status(case, &whole(&mut client, &mut call).await, 200);
-        report.equal(format!("{case}: closed"), client.rest(PATIENCE).await, Rest::Closed);
+        report.equal(
+            format!("{case}: closed"),
+            client.rest(PATIENCE).await,
+            Rest::Closed,
+        );
     }
     let mut client = Connection::open(world.addr()).await;
     let request = head_with(BAD, "GET", NONE, "/", "");
@@ -76,12 +80,23 @@ async fn connection_that_is_reset_has_lost_its_caller() {
         ("get", head(&world, "GET", HAND, "/", "X-Request-Id: get\r\n")),
         (
             "length",
-            head(&world, "POST", HAND, "/", "X-Request-Id: length\r\nContent-Length: 5\r\n") + "hello",
+            head(
+                &world,
+                "POST",
+                HAND,
+                "/",
+                "X-Request-Id: length\r\nContent-Length: 5\r\n",
+            ) + "hello",
         ),
         (
             "chunks",
-            head(&world, "POST", HAND, "/", "X-Request-Id: chunks\r\nTransfer-Encoding: chunked\r\n")
-                + "5\r\nhello\r\n0\r\n\r\n",
+            head(
+                &world,
+                "POST",
+                HAND,
+                "/",
+                "X-Request-Id: chunks\r\nTransfer-Encoding: chunked\r\n",
+            ) + "5\r\nhello\r\n0\r\n\r\n",
         ),
     ] {
         let mut client = Connection::open_abrupt(world.addr()).await;
@@ -92,7 +107,11 @@ async fn connection_that_is_reset_has_lost_its_caller() {
         drop(client);
         call.until_end().await;
         let events = timeout(PATIENCE, world.events_of(id, 1)).await.expect("an event");
-        report.equal(id, events[0].metadata("error_kind").as_str(), Some("client_cancelled"));
+        report.equal(
+            id,
+            events[0].metadata("error_kind").as_str(),
+            Some("client_cancelled"),
+        );
     }
     until("the place of the request", async || {
         (world.get(NONE, "/").await.status() == 200).then_some(())
@@ -109,10 +128,15 @@ async fn connection_of_http10_is_reset_where_its_response_breaks_off() {
 
     for (case, framing, keep_alive) in [
         ("chunks", "Transfer-Encoding: chunked", ""),
-        ("chunks, kept alive", "Transfer-Encoding: chunked", "Connection: keep-alive\r\n"),
+        (
+            "chunks, kept alive",
+            "Transfer-Encoding: chunked",
+            "Connection: keep-alive\r\n",
+        ),
         ("a length", "Content-Length: 500", ""),
     ] {
-        let (mut client, mut call) = half_answered(&world, &mut upstream, &world.mint(HAND), framing, keep_alive).await;
+        let (mut client, mut call) =
+            half_answered(&world, &mut upstream, &world.mint(HAND), framing, keep_alive).await;
         call.send("5\r\nhello\r\n").await;
         assert!(matches!(client.piece().await, testkit::http::Piece::Data(_)));
         drop(call);
@@ -120,7 +144,8 @@ async fn connection_of_http10_is_reset_where_its_response_breaks_off() {
     }
 
     let minted = world.mint(HAND);
-    let (mut client, _call) = half_answered(&world, &mut upstream, &minted, "Transfer-Encoding: chunked", "").await;
+    let (mut client, _call) =
+        half_answered(&world, &mut upstream, &minted, "Transfer-Encoding: chunked", "").await;
     world
         .publish("caracal.sessions.revoke", &[("session_id", &minted.sid)])
         .await;
@@ -171,7 +196,8 @@ async fn connection_of_http10_is_kept_only_behind_a_body_whose_end_is_known() {
         client.send(request()).await.expect("an open connection");
         let mut call = upstream.call().await;
         call.head().await;
-        call.send(format!("HTTP/1.1 200 OK\r\nConnection: close\r\n{answer}")).await;
+        call.send(format!("HTTP/1.1 200 OK\r\nConnection: close\r\n{answer}"))
+            .await;
         let response = client.response().await;
         report.equal(case, response.text(), "hello");
         report.equal(case, response.header("connection"), Some(connection));
@@ -193,7 +219,10 @@ async fn connection_with_the_beginning_of_a_next_head_is_held_to_the_time_of_a_h
     let requests = || {
         [
             ("no body", head(&world, "GET", NONE, "/", "")),
-            ("bare line feeds", head(&world, "GET", NONE, "/", "").replace("\r\n", "\n")),
+            (
+                "bare line feeds",
+                head(&world, "GET", NONE, "/", "").replace("\r\n", "\n"),
+            ),
             (
                 "a length",
                 head(&world, "POST", NONE, "/", "Content-Length: 5\r\n") + "hello",
@@ -218,7 +247,11 @@ async fn connection_with_the_beginning_of_a_next_head_is_held_to_the_time_of_a_h
         let mut client = Connection::open(idle.addr()).await;
         let response = client.exchange(request).await;
         report.status(case, &response, 200);
-        report.equal(format!("{case}, alone"), client.rest(PATIENCE).await, Rest::Closed);
+        report.equal(
+            format!("{case}, alone"),
+            client.rest(PATIENCE).await,
+            Rest::Closed,
+        );
     }
     // However the bytes are cut, a next request is answered.
     let texts: String = requests().into_iter().map(|(_, request)| request).collect();
@@ -231,7 +264,10 @@ async fn connection_with_the_beginning_of_a_next_head_is_held_to_the_time_of_a_h
         for (case, _) in requests() {
             let status = client.response().await.status();
             // Each mandate is for one use.
-            report.holds(format!("{case}, in pieces of {size}"), matches!(status, 200 | 401));
+            report.holds(
+                format!("{case}, in pieces of {size}"),
+                matches!(status, 200 | 401),
+            );
         }
     }
     report.finish();
@@ -250,9 +286,15 @@ async fn connection_does_not_wait_for_a_body_before_it_refuses() {
                 .exchange(head_with(BAD, "POST", NONE, "/", "Content-Length: 5\r\n"))
                 .await;
             report.refused("at once", &response, refused);
-            report.equal("only the close waits", response.header("connection"), Some("close"));
+            report.equal(
+                "only the close waits",
+                response.header("connection"),
+                Some("close"),
+            );
         }
     };
-    timeout(PATIENCE, ask).await.expect("refusals that wait for nothing");
+    timeout(PATIENCE, ask)
+        .await
+        .expect("refusals that wait for nothing");
     report.finish();
 }

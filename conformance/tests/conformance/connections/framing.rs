@@ -60,14 +60,26 @@ async fn framing_that_has_one_meaning_crosses_as_the_gateway_states_it() {
         let seen = call.head().await;
         report.equal(case, values(&seen, "content-length"), lengths.clone());
         report.equal(case, values(&seen, "transfer-encoding"), codings);
-        report.holds(format!("{case}: no bare line feed"), !seen.replace("\r\n", "").contains('\n'));
-        let body: &[u8] = if lengths.is_empty() { b"5\r\nhello\r\n0\r\n\r\n" } else { b"hello" };
+        report.holds(
+            format!("{case}: no bare line feed"),
+            !seen.replace("\r\n", "").contains('\n'),
+        );
+        let body: &[u8] = if lengths.is_empty() {
+            b"5\r\nhello\r\n0\r\n\r\n"
+        } else {
+            b"hello"
+        };
         report.equal(case, call.exactly(body.len()).await, body);
-        call.send("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").await;
+        call.send("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+            .await;
         report.equal(format!("{case}: nothing behind it"), call.until_end().await, b"");
         report.status(case, &client.response().await, 204);
         if last {
-            report.equal(format!("{case}: closed"), client.rest(PATIENCE).await, Rest::Closed);
+            report.equal(
+                format!("{case}: closed"),
+                client.rest(PATIENCE).await,
+                Rest::Closed,
+            );
         } else {
             let next = client.exchange("GET /health HTTP/1.1\r\nHost: a\r\n\r\n").await;
             report.status(format!("{case}: the next request"), &next, 200);
@@ -82,11 +94,16 @@ async fn framing_of_chunks_that_are_none_is_refused_as_the_callers_fault() {
     let world = World::builder().hand(&upstream).start().await;
     let mut report = Report::default();
     let refused = refusal(400, "invalid_request", "malformed request body");
-    for (at, chunk) in ["nonsense\r\n", "5\r\nhelloXX", "-1\r\n", "fffffffffffffffff\r\n"].iter().enumerate() {
+    for (at, chunk) in ["nonsense\r\n", "5\r\nhelloXX", "-1\r\n", "fffffffffffffffff\r\n"]
+        .iter()
+        .enumerate()
+    {
         let mut client = Connection::open(world.addr()).await;
         let id = format!("malformed-{at}");
         let lines = format!("Transfer-Encoding: chunked\r\nX-Request-Id: {id}\r\n");
-        let response = client.exchange(head(&world, "POST", HAND, "/", &lines) + chunk).await;
+        let response = client
+            .exchange(head(&world, "POST", HAND, "/", &lines) + chunk)
+            .await;
         report.refused(format!("{chunk:?}"), &response, refused);
         report.equal(format!("{chunk:?}"), response.header("connection"), Some("close"));
         let mut call = upstream.call().await;

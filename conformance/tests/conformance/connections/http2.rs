@@ -1,6 +1,8 @@
 //! One stream of an HTTP/2 connection must not cost another one anything.
 
-use crate::frames::{self, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, Frames, GOAWAY, HEADERS, RST_STREAM};
+use crate::frames::{
+    self, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, Frames, GOAWAY, HEADERS, RST_STREAM,
+};
 use crate::hand::{HAND, HandUpstream};
 use crate::report::Report;
 use crate::world::{NONE, World};
@@ -17,7 +19,10 @@ async fn beside_events(world: &World) -> Frames {
     let narrow = Frame::new(frames::SETTINGS, 0, 0, [0, 4, 0, 0, 0, 10]);
     let events = frames::get(&world.token(NONE), 1, "/sse?ms=100", &[]);
     let window = Frame::new(frames::WINDOW_UPDATE, 0, 1, OPEN);
-    client.send(&[narrow, events, window]).await.expect("an open connection");
+    client
+        .send(&[narrow, events, window])
+        .await
+        .expect("an open connection");
     assert!(goes_on(&mut client).await, "events");
     client
 }
@@ -53,7 +58,12 @@ async fn http2_response_that_is_late_or_not_taken_costs_its_own_stream_only() {
         stream
     };
     // In one piece, in the last byte alone, in many pieces, and without a known length.
-    for path in ["/bytes?n=100", "/bytes?n=11", "/bytes?n=1000000", "/chunked?n=3&size=50"] {
+    for path in [
+        "/bytes?n=100",
+        "/bytes?n=11",
+        "/bytes?n=1000000",
+        "/chunked?n=3&size=50",
+    ] {
         let at = next();
         let request = frames::get(&world.token(NONE), at, path, &[]);
         client.send(&[request]).await.expect("an open connection");
@@ -75,7 +85,8 @@ async fn http2_response_that_is_late_or_not_taken_costs_its_own_stream_only() {
     client.send(&[request, window]).await.expect("an open connection");
     let mut call = upstream.call().await;
     call.head().await;
-    call.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").await;
+    call.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+        .await;
     report.equal("late", end_of(&mut client, at).await, Some((RST_STREAM, at)));
     report.holds("late: the stream beside", goes_on(&mut client).await);
     // What is taken is whole.
@@ -84,7 +95,10 @@ async fn http2_response_that_is_late_or_not_taken_costs_its_own_stream_only() {
     let window = Frame::new(frames::WINDOW_UPDATE, 0, at, OPEN);
     client.send(&[request, window]).await.expect("an open connection");
     let mut taken = 0;
-    while let Some(frame) = client.find(|frame| frame.stream == at && frame.kind != HEADERS).await {
+    while let Some(frame) = client
+        .find(|frame| frame.stream == at && frame.kind != HEADERS)
+        .await
+    {
         taken += frame.payload.len();
         if frame.kind != DATA || frame.flags & END_STREAM != 0 {
             report.equal("taken", (frame.kind, taken), (DATA, 100));
@@ -98,7 +112,9 @@ async fn http2_response_that_is_late_or_not_taken_costs_its_own_stream_only() {
 async fn http2_head_that_is_too_large_costs_its_own_stream_only() {
     let world = World::start().await;
     let mut report = Report::default();
-    let many: Vec<(String, String)> = (0..200).map(|at| (format!("x-forwarded-{at}"), "1".to_owned())).collect();
+    let many: Vec<(String, String)> = (0..200)
+        .map(|at| (format!("x-forwarded-{at}"), "1".to_owned()))
+        .collect();
     let large = |bytes: usize| vec![("x-forwarded-large".to_owned(), "x".repeat(bytes))];
     for (case, fields) in [
         ("200 fields", many),
@@ -110,7 +126,10 @@ async fn http2_head_that_is_too_large_costs_its_own_stream_only() {
         let dispatched = world.dispatched();
         let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (&**name, &**value)).collect();
         let block = frames::request("GET", &world.token(NONE), NONE, "/", &fields);
-        client.send(&in_frames(3, &block)).await.expect("an open connection");
+        client
+            .send(&in_frames(3, &block))
+            .await
+            .expect("an open connection");
         let answer = client
             .find(|frame| frame.stream == 3 || frame.kind == GOAWAY)
             .await
@@ -130,7 +149,11 @@ fn in_frames(stream: u32, block: &[u8]) -> Vec<Frame> {
     let pieces = block.chunks(16_384);
     let last = pieces.len() - 1;
     let frame = |(at, piece): (usize, &[u8])| {
-        let (kind, flags) = if at == 0 { (HEADERS, END_STREAM) } else { (CONTINUATION, 0) };
+        let (kind, flags) = if at == 0 {
+            (HEADERS, END_STREAM)
+        } else {
+            (CONTINUATION, 0)
+        };
         let flags = if at == last { flags | END_HEADERS } else { flags };
         Frame::new(kind, flags, stream, piece)
     };
@@ -149,24 +172,41 @@ async fn http2_body_of_a_refused_request_does_not_take_its_answer_away() {
     };
 
     client.send(&[refused(1)]).await.expect("an open connection");
-    let answered = client.find(|frame| frame.stream == 1 && frame.flags & END_STREAM != 0).await;
+    let answered = client
+        .find(|frame| frame.stream == 1 && frame.flags & END_STREAM != 0)
+        .await;
     report.holds("the answer is whole", answered.is_some());
     // A small body that comes behind its answer: nothing may be reset before a caller could have read the answer.
     let body = Frame::new(DATA, END_STREAM, 1, *b"hello");
-    client.send(&[ping.clone(), body, ping.clone()]).await.expect("an open connection");
+    client
+        .send(&[ping.clone(), body, ping.clone()])
+        .await
+        .expect("an open connection");
     for _ in 0..2 {
         let next = client
             .find(|frame| matches!(frame.kind, RST_STREAM | GOAWAY | frames::PING))
             .await;
-        report.equal("a small body is taken", next.map(|frame| frame.kind), Some(frames::PING));
+        report.equal(
+            "a small body is taken",
+            next.map(|frame| frame.kind),
+            Some(frames::PING),
+        );
     }
 
     // What the window permits is read, and a body that never ends is not waited for.
     client.send(&[refused(3)]).await.expect("an open connection");
     let window: Vec<Frame> = (0..4).map(|_| Frame::new(DATA, 0, 3, [b'x'; 16_000])).collect();
     client.send(&window).await.expect("an open connection");
-    let end = timeout(PATIENCE, client.find(|frame| matches!(frame.kind, RST_STREAM | GOAWAY))).await;
+    let end = timeout(
+        PATIENCE,
+        client.find(|frame| matches!(frame.kind, RST_STREAM | GOAWAY)),
+    )
+    .await;
     let end = end.expect("an end in time").expect("a connection that lives");
-    report.equal("RST_STREAM(NO_ERROR)", (end.kind, end.stream, end.code()), (RST_STREAM, 3, 0));
+    report.equal(
+        "RST_STREAM(NO_ERROR)",
+        (end.kind, end.stream, end.code()),
+        (RST_STREAM, 3, 0),
+    );
     report.finish();
 }

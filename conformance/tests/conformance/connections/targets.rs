@@ -9,9 +9,7 @@ async fn target_needs_one_well_formed_host_that_fits() {
     let world = World::start().await;
     let mut report = Report::default();
     let dispatched = world.dispatched();
-    let with = |host: &str| {
-        head(&world, "GET", NONE, "/", "").replacen("Host: gateway.example\r\n", host, 1)
-    };
+    let with = |host: &str| head(&world, "GET", NONE, "/", "").replacen("Host: gateway.example\r\n", host, 1);
     for (case, request) in [
         ("a port of letters", with("Host: gw:abc\r\n")),
         ("a port beyond 16 bits", with("Host: gw:99999\r\n")),
@@ -39,10 +37,25 @@ async fn target_of_an_operators_endpoint_is_held_to_the_same() {
     for path in ["/health", "/ready", "/metrics"] {
         for (case, line, hosts, status) in [
             ("one host", format!("GET {path} HTTP/1.1"), "Host: a\r\n", 200),
-            ("two hosts", format!("GET {path} HTTP/1.1"), "Host: a\r\nHost: a\r\n", 400),
+            (
+                "two hosts",
+                format!("GET {path} HTTP/1.1"),
+                "Host: a\r\nHost: a\r\n",
+                400,
+            ),
             ("no host", format!("GET {path} HTTP/1.1"), "", 400),
-            ("a port of letters", format!("GET {path} HTTP/1.1"), "Host: a:b\r\n", 400),
-            ("another host", format!("GET http://b{path} HTTP/1.1"), "Host: a\r\n", 400),
+            (
+                "a port of letters",
+                format!("GET {path} HTTP/1.1"),
+                "Host: a:b\r\n",
+                400,
+            ),
+            (
+                "another host",
+                format!("GET http://b{path} HTTP/1.1"),
+                "Host: a\r\n",
+                400,
+            ),
             ("HTTP/1.0 without", format!("GET {path} HTTP/1.0"), "", 200),
         ] {
             let response = ask(world.addr(), format!("{line}\r\n{hosts}\r\n")).await;

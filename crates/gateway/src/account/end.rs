@@ -74,7 +74,9 @@ pub(super) fn evidence_labels(denial: Denial) -> (Status, &'static str) {
         Denial::UpstreamNotAddressable => (Status::UpstreamRejected, "upstream_not_addressable"),
         Denial::DirectiveInvalid => (Status::BuildFailed, "request_build_failed"),
         Denial::UpstreamTimeout | Denial::UpstreamUnreachable => (Status::UpstreamError, "transport_error"),
-        Denial::RequestTimeout | Denial::MalformedBody | Denial::BodyTooLarge => (Status::UpstreamError, denial.label()),
+        Denial::RequestTimeout | Denial::MalformedBody | Denial::BodyTooLarge => {
+            (Status::UpstreamError, denial.label())
+        }
         other => (Status::Denied, other.label()),
     }
 }

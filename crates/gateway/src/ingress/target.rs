@@ -67,9 +67,18 @@ fn header_list_bytes(head: &Parts) -> usize {
     let uri = &head.uri;
     field(":method", head.method.as_str().len())
         + field(":scheme", uri.scheme_str().unwrap_or_default().len())
-        + field(":path", uri.path_and_query().map_or(0, |path| path.as_str().len()))
-        + uri.authority().map_or(0, |authority| field(":authority", authority.as_str().len()))
-        + head.headers.iter().map(|(name, value)| field(name.as_str(), value.len())).sum::<usize>()
+        + field(
+            ":path",
+            uri.path_and_query().map_or(0, |path| path.as_str().len()),
+        )
+        + uri
+            .authority()
+            .map_or(0, |authority| field(":authority", authority.as_str().len()))
+        + head
+            .headers
+            .iter()
+            .map(|(name, value)| field(name.as_str(), value.len()))
+            .sum::<usize>()
 }
 
 fn check_host(head: &Parts) -> Result<(), Denial> {

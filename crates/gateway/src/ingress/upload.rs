@@ -216,7 +216,9 @@ impl Upload {
             State::Whole(_) => return Poll::Ready(None),
             State::Failed { fault, .. } => return Poll::Ready(Some(Err(*fault))),
         };
-        let polled = Pin::new(&mut *body).poll_frame(cx).map_err(|error| Fault::of(&error));
+        let polled = Pin::new(&mut *body)
+            .poll_frame(cx)
+            .map_err(|error| Fault::of(&error));
         let is_whole = match &polled {
             Poll::Ready(None) => true,
             Poll::Ready(Some(Ok(frame))) => frame.is_trailers() || body.is_end_stream(),

@@ -181,7 +181,9 @@ impl http_body::Body for Body {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let this = self.get_mut();
         match &this.in_flight {
-            Some(in_flight) if in_flight.is_multiplexed() => this.next.poll_frame(&mut this.kind, in_flight, cx),
+            Some(in_flight) if in_flight.is_multiplexed() => {
+                this.next.poll_frame(&mut this.kind, in_flight, cx)
+            }
             in_flight => {
                 let polled = this.kind.poll_frame(cx);
                 if let (Poll::Ready(Some(Err(_))), Some(in_flight)) = (&polled, in_flight) {

@@ -73,10 +73,14 @@ impl InFlight {
     /// reset its stream.
     #[must_use]
     pub fn ended_by(&self) -> Option<Ending> {
-        let of_stream = self.0.stream.as_ref().and_then(|stream| match stream.lock().delivery {
-            Delivery::Ended(why) => Some(why),
-            Delivery::Taken | Delivery::Offered { .. } => None,
-        });
+        let of_stream = self
+            .0
+            .stream
+            .as_ref()
+            .and_then(|stream| match stream.lock().delivery {
+                Delivery::Ended(why) => Some(why),
+                Delivery::Taken | Delivery::Offered { .. } => None,
+            });
         of_stream.or_else(|| self.0.timer.ended_by())
     }
 
@@ -166,7 +170,10 @@ impl InFlight {
 
     /// Whether the end of the response is known, and only what lies before it is to be taken.
     pub(super) fn is_ending(&self) -> bool {
-        self.0.stream.as_ref().is_some_and(|stream| stream.lock().waiting.is_some())
+        self.0
+            .stream
+            .as_ref()
+            .is_some_and(|stream| stream.lock().waiting.is_some())
     }
 
     /// Ends the stream. The first reason stands.

@@ -170,7 +170,9 @@ impl Exchange {
             Event::Over(_) if self.is_unread => return ConnectionState::Draining,
             Event::Over(since) => {
                 return match self.body {
-                    BodyLeft::Length(_) | BodyLeft::Chunks { at_end: true } => ConnectionState::Idle { since },
+                    BodyLeft::Length(_) | BodyLeft::Chunks { at_end: true } => {
+                        ConnectionState::Idle { since }
+                    }
                     BodyLeft::Chunks { at_end: false } | BodyLeft::Passed => ConnectionState::Head { since },
                 };
             }

@@ -78,7 +78,11 @@ async fn timed_bytes_behind_a_request_begin_the_next_head() {
 #[tokio::test]
 async fn timed_preface_of_http2_is_seen_and_kept() {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    for (bytes, is_http2) in [(PREFACE, true), (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\rX", false), (b"PUT", false)] {
+    for (bytes, is_http2) in [
+        (PREFACE, true),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\rX", false),
+        (b"PUT", false),
+    ] {
         let (mut stream, _timer, mut client) = timed(LIMITS);
         client.write_all(bytes).await.unwrap();
         drop(client);
@@ -91,7 +95,10 @@ async fn timed_preface_of_http2_is_seen_and_kept() {
 
 #[tokio::test]
 async fn timed_stalled_write_ends_the_connection_and_says_why() {
-    let (mut stream, timer, _client) = timed(TimeLimits { write: SOON, ..LIMITS });
+    let (mut stream, timer, _client) = timed(TimeLimits {
+        write: SOON,
+        ..LIMITS
+    });
     let in_flight = timer.request(&request(Version::HTTP_11));
     assert_eq!(in_flight.ended_by(), None);
     let error = stream.write_all(&[0; 1024]).await.unwrap_err();
@@ -151,7 +158,10 @@ async fn timed_revocation_ends_a_response_that_began_behind_a_stalled_one() {
 
 #[tokio::test]
 async fn timed_stream_is_ended_alone() {
-    let (_stream, timer, _client) = timed(TimeLimits { write: SOON, ..LIMITS });
+    let (_stream, timer, _client) = timed(TimeLimits {
+        write: SOON,
+        ..LIMITS
+    });
     timer.after(Event::Http2(clock::instant()));
     let [late, other] = [(); 2].map(|()| timer.request(&request(Version::HTTP_2)));
     assert_eq!(other.take_by(), None);
@@ -164,5 +174,9 @@ async fn timed_stream_is_ended_alone() {
     assert_eq!(other.ended_by(), None);
     timer.end(Ending::Stopped);
     assert_eq!(other.ended_by(), Some(Ending::Stopped));
-    assert_eq!(late.ended_by(), Some(Ending::WriteTimeout), "the first reason stands");
+    assert_eq!(
+        late.ended_by(),
+        Some(Ending::WriteTimeout),
+        "the first reason stands"
+    );
 }

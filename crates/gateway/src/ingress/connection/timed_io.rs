@@ -273,7 +273,10 @@ impl<S: Transport> AsyncRead for TimedIo<S> {
         }
         let bytes = &buf.filled()[before..];
         if !bytes.is_empty() {
-            this.given(bytes.len(), bytes.ends_with(b"\n\r\n") || bytes == b"\r\n" || bytes == b"\n");
+            this.given(
+                bytes.len(),
+                bytes.ends_with(b"\n\r\n") || bytes == b"\r\n" || bytes == b"\n",
+            );
         }
         Poll::Ready(Ok(()))
     }

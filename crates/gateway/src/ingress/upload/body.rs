@@ -86,7 +86,11 @@ impl Streaming {
                 if let (Some(since), BodyTime::Total(left)) = (self.waiting_since.take(), &mut self.time) {
                     *left = left.saturating_sub(clock::instant().duration_since(since));
                 }
-                Poll::Ready(frame.transpose().and_then(|frame| frame.map(|frame| self.pass(frame)).transpose()))
+                Poll::Ready(
+                    frame
+                        .transpose()
+                        .and_then(|frame| frame.map(|frame| self.pass(frame)).transpose()),
+                )
             }
         }
     }

@@ -261,17 +261,27 @@ fn connection_state_says_what_it_waits_for() {
 fn connection_state_keeps_an_exchanges_details_apart() {
     let at = crate::clock::instant();
     for (name, state) in states(at) {
-        let ConnectionState::Busy(exchange) = state else { continue };
+        let ConnectionState::Busy(exchange) = state else {
+            continue;
+        };
         let late = Exchange {
             write_by: Some(at),
             ..exchange
         };
-        assert_eq!(state.after(Event::FixedLength(at)), ConnectionState::Busy(late), "{name}");
+        assert_eq!(
+            state.after(Event::FixedLength(at)),
+            ConnectionState::Busy(late),
+            "{name}"
+        );
         let unread = Exchange {
             is_unread: true,
             ..exchange
         };
-        assert_eq!(state.after(Event::Unread), ConnectionState::Busy(unread), "{name}");
+        assert_eq!(
+            state.after(Event::Unread),
+            ConnectionState::Busy(unread),
+            "{name}"
+        );
     }
 }
 
@@ -289,7 +299,11 @@ fn delivery_counts_pieces_and_keeps_its_first_end() {
     ] {
         assert_eq!(state.hand_over(later), handed_over, "{state:?}");
         assert_eq!(state.take(later), taken, "{state:?}");
-        let expect = if state == ended { ended } else { Delivery::Ended(Ending::Revoked) };
+        let expect = if state == ended {
+            ended
+        } else {
+            Delivery::Ended(Ending::Revoked)
+        };
         assert_eq!(state.end(Ending::Revoked), expect, "{state:?}");
         let deadline = match state {
             Delivery::Offered { .. } => Some(at + LIMITS.write),
