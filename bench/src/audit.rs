@@ -12,9 +12,9 @@ use crate::failure::Result;
 
 const STREAM: &str = "caracal.audit.events";
 /// How long delivery may lag behind the last answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause between two looks.
-const PAUSE: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// Entries per page.
 const PAGE: usize = 1000;
 
@@ -45,13 +45,13 @@ impl AuditStream {
 
     /// Waits until there are this many entries, and says how many there are then, or after half a minute.
     pub(crate) async fn delivered(&mut self, wanted: u64) -> Result<u64> {
-        let deadline = clock::now() + PATIENCE;
+        let deadline = clock::now() + DELIVERY_TIMEOUT;
         loop {
             let entries = self.len().await?;
             if entries >= wanted || clock::now() >= deadline {
                 return Ok(entries);
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 

@@ -14,9 +14,9 @@ use crate::cpu;
 use crate::failure::{Result, read};
 
 /// How long a start or an end may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 /// Pause between two looks.
-const PAUSE: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A running child. Killed when dropped.
 pub(crate) struct Child {
@@ -65,7 +65,7 @@ impl Child {
         what: &str,
         mut ask: impl AsyncFnMut(&Self) -> Option<T>,
     ) -> Result<T> {
-        let deadline = clock::now() + PATIENCE;
+        let deadline = clock::now() + TIMEOUT;
         while clock::now() < deadline {
             if let Some(value) = ask(self).await {
                 return Ok(value);
@@ -73,20 +73,20 @@ impl Child {
             if let Some(status) = self.process.try_wait()? {
                 return Err(format!("waiting for {what}: ended with {status}\n{}", self.output()).into());
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
-        Err(format!("waited {PATIENCE:?} in vain for {what}\n{}", self.output()).into())
+        Err(format!("waited {TIMEOUT:?} in vain for {what}\n{}", self.output()).into())
     }
 
     /// Asks it to end, and waits for that.
     pub(crate) async fn stop(mut self) -> Result<ExitStatus> {
         kill_process(Pid::from_child(&self.process), Signal::TERM)?;
-        let deadline = clock::now() + PATIENCE;
+        let deadline = clock::now() + TIMEOUT;
         while clock::now() < deadline {
             if let Some(status) = self.process.try_wait()? {
                 return Ok(status);
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         Err(format!("it does not end:\n{}", self.output()).into())
     }

@@ -9,9 +9,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// The longest answer.
-const LONGEST: usize = 64 * 1024;
+const MAX_ANSWER: usize = 64 * 1024;
 /// How long an answer may take.
-const DEADLINE: Duration = Duration::from_secs(20);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// An answer that has arrived completely.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl Connection {
                 }
             }
         };
-        let head = match tokio::time::timeout(DEADLINE, run).await {
+        let head = match tokio::time::timeout(ANSWER_TIMEOUT, run).await {
             Ok(head) => head?,
             Err(_) => return Err(broken("no answer within 20 s")),
         };
@@ -91,7 +91,7 @@ impl Head {
     /// `None` while the head is incomplete. Only bodies of a declared length are understood (RFC 9112 §6.3).
     fn parse(bytes: &[u8]) -> io::Result<Option<Self>> {
         let Some(end) = memmem::find(bytes, b"\r\n\r\n") else {
-            return if bytes.len() < LONGEST {
+            return if bytes.len() < MAX_ANSWER {
                 Ok(None)
             } else {
                 Err(broken("an endless head"))
@@ -109,7 +109,7 @@ impl Head {
             .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
             .and_then(|(_, value)| value.trim().parse().ok());
         match (status, length) {
-            (Some(status), Some(body)) if body <= LONGEST => Ok(Some(Self {
+            (Some(status), Some(body)) if body <= MAX_ANSWER => Ok(Some(Self {
                 status,
                 length: end + 4,
                 body,
@@ -150,7 +150,7 @@ mod tests {
         ] {
             assert!(Head::parse(text.as_bytes()).is_err(), "{text}");
         }
-        assert!(Head::parse(&[b'x'; LONGEST]).is_err());
+        assert!(Head::parse(&[b'x'; MAX_ANSWER]).is_err());
     }
 
     /// Runs one exchange against a peer that answers with these pieces, then closes.

@@ -1,5 +1,6 @@
 //! The gateway itself: the real program in `serve` mode.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -8,10 +9,21 @@ use serde_json::Value;
 use crate::child::Child;
 use crate::connection::Connection;
 use crate::failure::Result;
-use crate::site::Site;
+use crate::servers::Servers;
+use crate::subject::Subject;
+
+/// A program and its arguments, split at white space. A path counts from where this program was started.
+pub(crate) fn command(text: &str) -> Result<Vec<OsString>> {
+    let mut words: Vec<_> = text.split_whitespace().map(OsString::from).collect();
+    let program = words.first_mut().ok_or("no command")?;
+    if program.as_encoded_bytes().contains(&b'/') {
+        *program = std::path::absolute(&*program)?.into();
+    }
+    Ok(words)
+}
 
 /// Starts it and waits until it is ready.
-pub(crate) async fn start(program: &Path, site: &Site) -> Result<(Child, SocketAddr)> {
+pub(crate) async fn start(command: &[OsString], servers: &Servers) -> Result<Subject> {
     let directory = tempfile::tempdir()?;
     let spool = directory.path().join("spool");
     std::fs::create_dir(&spool)?;
@@ -23,13 +35,19 @@ pub(crate) async fn start(program: &Path, site: &Site) -> Result<(Child, SocketA
         ("ALLOW_PRIVATE_UPSTREAMS", "true".to_owned()),
         ("AUDIT_REPLAY_DIR", spool.display().to_string()),
     ];
-    environment.extend(site.environment()?);
-    let mut child = Child::start(program, &["serve".into()], &environment, directory)?;
+    environment.extend(servers.environment()?);
+    let (program, arguments) = command.split_first().ok_or("no command")?;
+    let arguments = [arguments, &["serve".into()]].concat();
+    let mut child = Child::start(Path::new(program), &arguments, &environment, directory)?;
     let listening = async |child: &Child| child.output().lines().find_map(listening);
     let address = child.until("the gateway to listen", listening).await?;
     let ready = async |_: &Child| is_ready(address).await.then_some(());
     child.until("the gateway to be ready", ready).await?;
-    Ok((child, address))
+    Ok(Subject {
+        child,
+        address,
+        audit: Some(servers.audit_stream().await),
+    })
 }
 
 async fn is_ready(address: SocketAddr) -> bool {
@@ -50,7 +68,19 @@ fn listening(line: &str) -> Option<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
-    use super::listening;
+    use super::{command, listening};
+
+    #[test]
+    fn command_is_split_and_its_path_does_not_move_with_the_directory() {
+        let here = std::env::current_dir().unwrap();
+        let words = command(" ./old/gateway  --quiet ").unwrap();
+        assert_eq!(
+            words,
+            [here.join("old/gateway").into_os_string(), "--quiet".into()]
+        );
+        assert_eq!(command("gateway").unwrap(), ["gateway"]);
+        assert!(command(" ").is_err());
+    }
 
     #[test]
     fn only_the_listening_line_gives_an_address() {

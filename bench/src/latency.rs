@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use crate::failure::Result;
 
 /// Longer ones count as this long.
-const LONGEST: Duration = Duration::from_secs(60);
+const MAX_LATENCY: Duration = Duration::from_secs(60);
 
 /// A histogram of durations, exact to three digits.
 pub(crate) struct Latencies(Histogram<u64>);
@@ -16,7 +16,7 @@ pub(crate) struct Latencies(Histogram<u64>);
 impl Latencies {
     /// Holds nothing yet.
     pub(crate) fn new() -> Result<Self> {
-        Ok(Self(Histogram::new_with_max(nanoseconds(LONGEST), 3)?))
+        Ok(Self(Histogram::new_with_max(nanoseconds(MAX_LATENCY), 3)?))
     }
 
     /// Adds one.

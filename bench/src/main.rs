@@ -1,7 +1,8 @@
 //! What one governed request costs, measured from outside.
 //!
 //! `report` puts the real gateway, in `serve` mode with a real Redis and PostgreSQL, and nginx as a plain proxy under
-//! the same load in front of the same upstream, and prints one table. `soak` sends many requests and checks that none
+//! the same load in front of the same upstream, and prints one table. `compare` puts two builds of the gateway under the
+//! same load in turns, and prints the ratio of their CPU per request. `soak` sends many requests and checks that none
 //! failed, that the evidence of each arrived and that memory stayed flat. `bench/run` builds what is needed and finds
 //! the servers' programs.
 //!
@@ -11,6 +12,7 @@
 mod audit;
 mod child;
 mod clock;
+mod compare;
 mod connection;
 mod cpu;
 mod failure;
@@ -23,8 +25,9 @@ mod perf;
 mod report;
 mod requests;
 mod schedule;
-mod site;
+mod servers;
 mod soak;
+mod spread;
 mod subject;
 mod table;
 mod verification;
@@ -37,7 +40,7 @@ use clap::{Parser, Subcommand};
 use tokio::runtime::Builder;
 
 use crate::failure::Result;
-use crate::site::Site;
+use crate::servers::Servers;
 
 #[derive(Parser)]
 #[command(about, long_about = None)]
@@ -53,6 +56,8 @@ struct Cli {
 enum Command {
     /// Measure the gateway and nginx, and print a table.
     Report(report::Plan),
+    /// Run this build and another in turns; print the ratio of their CPU per request.
+    Compare(compare::Plan),
     /// Send many requests; check answers, evidence and memory.
     Soak(soak::Plan),
 }
@@ -70,10 +75,11 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(String, bool)> {
-    let program = match cli.gateway {
+    let gateway = match cli.gateway {
         Some(program) => std::path::absolute(program)?,
         None => std::env::current_exe()?.with_file_name("caracal-gateway"),
     };
+    let gateway = [gateway.into()];
     // Before the first thread and the first child, which all inherit it.
     cpu::pin(cpu::OTHERS)?;
     // STS and upstream have a thread of their own, so that the generator's share can be told from theirs.
@@ -82,13 +88,14 @@ fn run(cli: Cli) -> Result<(String, bool)> {
         .thread_name("devstack")
         .enable_all()
         .build()?;
-    let stack = servers.block_on(site::stack())?;
+    let stack = servers.block_on(servers::stack())?;
     let generator = Builder::new_current_thread().enable_all().build()?;
     generator.block_on(async {
-        let site = Site::start(stack).await;
+        let servers = Servers::start(stack).await;
         match cli.command {
-            Command::Report(plan) => report::run(program, &site, plan).await,
-            Command::Soak(plan) => soak::run(&program, &site, &plan).await,
+            Command::Report(plan) => report::run(&gateway, &servers, &plan).await,
+            Command::Compare(plan) => Ok((compare::run(&gateway, &servers, &plan).await?, true)),
+            Command::Soak(plan) => soak::run(&gateway, &servers, &plan).await,
         }
     })
 }

@@ -8,10 +8,11 @@ use tokio::net::TcpStream;
 
 use crate::child::Child;
 use crate::failure::Result;
+use crate::subject::Subject;
 
 /// Starts it. One process, connections kept open on both sides, one line per request in its log, as the gateway
 /// writes one.
-pub(crate) async fn start(upstream_url: &str) -> Result<(Child, SocketAddr)> {
+pub(crate) async fn start(upstream_url: &str) -> Result<Subject> {
     let upstream = upstream_url
         .strip_prefix("http://")
         .ok_or("an upstream that is not plain http")?;
@@ -24,7 +25,11 @@ pub(crate) async fn start(upstream_url: &str) -> Result<(Child, SocketAddr)> {
     let mut child = Child::start(&program()?, &arguments, &[], directory)?;
     let connected = async |_: &Child| TcpStream::connect(address).await.ok().map(drop);
     child.until("nginx to listen", connected).await?;
-    Ok((child, address))
+    Ok(Subject {
+        child,
+        address,
+        audit: None,
+    })
 }
 
 /// `nginx version: nginx/1.22.1` becomes `nginx 1.22.1`.

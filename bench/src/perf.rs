@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::failure::Result;
 
 /// Symbols with a smaller share, in percent, are not listed.
-const LEAST_SHARE: &str = "0.7";
+const MIN_SHARE: &str = "0.7";
 
 /// A running `perf record`.
 pub(crate) struct Profiler {
@@ -51,7 +51,7 @@ impl Profiler {
     fn ranking(&self, fields: &str) -> Result<String> {
         let report = Command::new("perf")
             .args(["report", "--stdio", "--no-children", "--fields", fields])
-            .args(["--percent-limit", LEAST_SHARE, "--input"])
+            .args(["--percent-limit", MIN_SHARE, "--input"])
             .arg(&self.file)
             .stderr(Stdio::null())
             .output()?;

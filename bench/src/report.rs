@@ -1,5 +1,6 @@
 //! The report: gateway and nginx under the same load, in one run.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,11 +8,11 @@ use clap::Args;
 
 use crate::failure::Result;
 use crate::load::Loop;
-use crate::memory::Resident;
 use crate::perf::Profiler;
 use crate::requests::Requests;
-use crate::site::Site;
-use crate::subject::{Measured, Subject};
+use crate::servers::Servers;
+use crate::subject::Subject;
+use crate::table::{Column, Findings};
 use crate::verification::Verification;
 use crate::{gateway, nginx, table};
 
@@ -41,67 +42,21 @@ pub(crate) struct Plan {
     pub(crate) perf: Option<PathBuf>,
 }
 
-/// One proxy's part of the report.
-pub(crate) struct Column {
-    /// Its name.
-    pub(crate) name: String,
-    /// Memory before the first request.
-    pub(crate) idle: Resident,
-    /// Memory after the last one.
-    pub(crate) loaded: Resident,
-    /// The closed loop.
-    pub(crate) closed: Measured,
-    /// The open loop.
-    pub(crate) open: Measured,
-}
-
-/// Everything that was found.
-pub(crate) struct Findings {
-    /// The plan.
-    pub(crate) plan: Plan,
-    /// The rate of the open loops.
-    pub(crate) rate: u32,
-    /// The yardstick.
-    pub(crate) verification: Verification,
-    /// The gateway, then nginx.
-    pub(crate) columns: Vec<Column>,
-    /// What perf saw.
-    pub(crate) profile: Option<String>,
-}
-
 /// Runs it all and renders the report; the second value tells whether every request was answered as it should.
-pub(crate) async fn run(program: PathBuf, site: &Site, plan: Plan) -> Result<(String, bool)> {
+pub(crate) async fn run(command: &[OsString], servers: &Servers, plan: &Plan) -> Result<(String, bool)> {
     let mut verification = Verification::default();
-    let probe = Requests::mint(site.stack(), plan.warm_up.max(1000))?;
+    let probe = Requests::mint(servers.stack(), plan.warm_up.max(1000))?;
     verification.measure(probe.mandates())?;
 
-    let (child, address) = gateway::start(&program, site).await?;
-    let audit = Some(site.audit_stream().await);
-    let subject = Subject {
-        child,
-        address,
-        audit,
-    };
-    let (column, rate, profile) = measure(
-        "caracal-gateway".into(),
-        subject,
-        site,
-        &plan,
-        plan.rate,
-        plan.perf.as_ref(),
-    )
-    .await?;
+    let subject = gateway::start(command, servers).await?;
+    let (name, perf) = ("caracal-gateway".into(), plan.perf.as_ref());
+    let (column, rate, profile) = measure(name, subject, servers, plan, plan.rate, perf).await?;
     let mut columns = vec![column];
     verification.measure(probe.mandates())?;
 
     if !plan.no_nginx {
-        let (child, address) = nginx::start(site.stack().upstream_url()).await?;
-        let subject = Subject {
-            child,
-            address,
-            audit: None,
-        };
-        let (column, _, _) = measure(nginx::version()?, subject, site, &plan, Some(rate), None).await?;
+        let subject = nginx::start(servers.stack().upstream_url()).await?;
+        let (column, _, _) = measure(nginx::version()?, subject, servers, plan, Some(rate), None).await?;
         columns.push(column);
         verification.measure(probe.mandates())?;
     }
@@ -109,7 +64,9 @@ pub(crate) async fn run(program: PathBuf, site: &Site, plan: Plan) -> Result<(St
         .iter()
         .all(|column| column.closed.outcome.failed + column.open.outcome.failed == 0);
     let findings = Findings {
-        plan,
+        requests: plan.requests,
+        connections: plan.connections,
+        open_connections: plan.open_connections,
         rate,
         verification,
         columns,
@@ -121,7 +78,7 @@ pub(crate) async fn run(program: PathBuf, site: &Site, plan: Plan) -> Result<(St
 async fn measure(
     name: String,
     mut subject: Subject,
-    site: &Site,
+    servers: &Servers,
     plan: &Plan,
     rate: Option<u32>,
     perf: Option<&PathBuf>,
@@ -129,7 +86,7 @@ async fn measure(
     // What start-up has left to do, and the memory it gives back, settle first.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let idle = subject.resident()?;
-    let mint = |count| Requests::mint(site.stack(), count);
+    let mint = |count| Requests::mint(servers.stack(), count);
     subject
         .load(&mint(plan.warm_up)?, plan.connections, Loop::Closed)
         .await?;

@@ -1,7 +1,7 @@
 //! The long run: no error, no lost evidence, flat memory.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::path::Path;
 
 use clap::Args;
 
@@ -10,15 +10,14 @@ use crate::gateway;
 use crate::load::Loop;
 use crate::memory::Resident;
 use crate::requests::Requests;
-use crate::site::Site;
-use crate::subject::Subject;
+use crate::servers::Servers;
 
 /// The run is cut into this many stretches; memory is read after each.
 const STRETCHES: usize = 5;
 /// From the end of the first stretch to the end of the last, memory may grow by this share..
-const GROWTH: f64 = 0.05;
+const MAX_GROWTH: f64 = 0.05;
 /// ..and by this much, in KiB.
-const SLACK: u64 = 1024;
+const MAX_GROWTH_KIB: u64 = 1024;
 
 /// How much to send.
 #[derive(Args, Clone, Debug)]
@@ -32,13 +31,8 @@ pub(crate) struct Plan {
 }
 
 /// Runs it and renders what was found; the second value tells whether all was well.
-pub(crate) async fn run(program: &Path, site: &Site, plan: &Plan) -> Result<(String, bool)> {
-    let (child, address) = gateway::start(program, site).await?;
-    let mut subject = Subject {
-        child,
-        address,
-        audit: Some(site.audit_stream().await),
-    };
+pub(crate) async fn run(command: &[OsString], servers: &Servers, plan: &Plan) -> Result<(String, bool)> {
+    let mut subject = gateway::start(command, servers).await?;
     let mut text = String::from(
         "| requests | answered | failed | CPU per request (µs) | resident (MiB) |\n|---:|---:|---:|---:|---:|\n",
     );
@@ -48,7 +42,7 @@ pub(crate) async fn run(program: &Path, site: &Site, plan: &Plan) -> Result<(Str
     let mut memory = Vec::new();
     while sent < plan.requests {
         let count = plan.requests.div_ceil(STRETCHES).min(plan.requests - sent);
-        let requests = Requests::mint(site.stack(), count)?;
+        let requests = Requests::mint(servers.stack(), count)?;
         let measured = subject.load(&requests, plan.connections, Loop::Closed).await?;
         let resident = subject.resident()?;
         sent += count;
@@ -98,7 +92,7 @@ fn is_flat(memory: &[Resident]) -> bool {
     let (Some(first), Some(last)) = (memory.first(), memory.last()) else {
         return false;
     };
-    let allowed = first.all as f64 * (1.0 + GROWTH) + SLACK as f64;
+    let allowed = first.all as f64 * (1.0 + MAX_GROWTH) + MAX_GROWTH_KIB as f64;
     last.all as f64 <= allowed
 }
 

@@ -4,17 +4,50 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::cpu;
-use crate::report::{Column, Findings};
+use crate::memory::Resident;
 use crate::requests::BODY;
 use crate::subject::Measured;
+use crate::verification::Verification;
 
 /// A governed request may cost this many verifications.
-const MOST_VERIFICATIONS: f64 = 3.0;
+const MAX_VERIFICATIONS: f64 = 3.0;
 /// The gateway may hold this much memory when idle, in KiB.
-const MOST_IDLE: u64 = 20 * 1024;
+const MAX_IDLE: u64 = 20 * 1024;
 /// Above this share a core counts as full, and work of others as a disturbance of note.
 const FULL: f64 = 0.95;
 const NOTEWORTHY: f64 = 0.05;
+
+/// One proxy's part of the report.
+pub(crate) struct Column {
+    /// Its name.
+    pub(crate) name: String,
+    /// Memory before the first request.
+    pub(crate) idle: Resident,
+    /// Memory after the last one.
+    pub(crate) loaded: Resident,
+    /// The closed loop.
+    pub(crate) closed: Measured,
+    /// The open loop.
+    pub(crate) open: Measured,
+}
+
+/// Everything that was found.
+pub(crate) struct Findings {
+    /// Requests in each load.
+    pub(crate) requests: usize,
+    /// Connections of the closed loops.
+    pub(crate) connections: usize,
+    /// The most connections of the open loops.
+    pub(crate) open_connections: usize,
+    /// The rate of the open loops.
+    pub(crate) rate: u32,
+    /// The yardstick.
+    pub(crate) verification: Verification,
+    /// The gateway, then nginx.
+    pub(crate) columns: Vec<Column>,
+    /// What perf saw.
+    pub(crate) profile: Option<String>,
+}
 
 /// Writes it.
 pub(crate) fn render(findings: &Findings) -> String {
@@ -25,7 +58,7 @@ pub(crate) fn render(findings: &Findings) -> String {
 }
 
 fn write(text: &mut String, findings: &Findings) -> std::fmt::Result {
-    let (plan, columns) = (&findings.plan, &findings.columns);
+    let columns = &findings.columns;
     writeln!(
         text,
         "## One core, {BODY}-byte answers, a fresh mandate with every request\n"
@@ -34,11 +67,11 @@ fn write(text: &mut String, findings: &Findings) -> std::fmt::Result {
         text,
         "{} requests closed loop over {} connections, {} open loop at {}/s over up to {}; the proxy has core {} to \
          itself, everything else is on core {}.\n",
-        plan.requests,
-        plan.connections,
-        plan.requests,
+        findings.requests,
+        findings.connections,
+        findings.requests,
         findings.rate,
-        plan.open_connections,
+        findings.open_connections,
         cpu::MEASURED,
         cpu::OTHERS
     )?;
@@ -114,14 +147,14 @@ fn rows() -> [(&'static str, Cell); 13] {
 }
 
 fn verdict(text: &mut String, findings: &Findings) -> std::fmt::Result {
-    let one = findings.verification.median();
-    let (least, most) = findings.verification.range();
+    let spread = findings.verification.spread();
+    let one = spread.median;
     writeln!(
         text,
         "- One ES256 verification: **{} µs** of CPU (slices from {} to {}).",
         micros(one),
-        micros(least),
-        micros(most)
+        micros(spread.min),
+        micros(spread.max)
     )?;
     let times = |column: &Column| column.closed.per_request.as_secs_f64() / one.as_secs_f64().max(1e-9);
     let Some(gateway) = findings.columns.first() else {
@@ -130,9 +163,9 @@ fn verdict(text: &mut String, findings: &Findings) -> std::fmt::Result {
     let held = |held: bool| if held { "held" } else { "NOT held" };
     writeln!(
         text,
-        "- A governed request costs **{:.2} verifications**; at most {MOST_VERIFICATIONS:.0}: {}.",
+        "- A governed request costs **{:.2} verifications**; at most {MAX_VERIFICATIONS:.0}: {}.",
         times(gateway),
-        held(times(gateway) <= MOST_VERIFICATIONS)
+        held(times(gateway) <= MAX_VERIFICATIONS)
     )?;
     if let Some(nginx) = findings.columns.get(1) {
         writeln!(
@@ -145,8 +178,8 @@ fn verdict(text: &mut String, findings: &Findings) -> std::fmt::Result {
     writeln!(
         text,
         "- Idle memory at most {} MiB: {}.",
-        MOST_IDLE / 1024,
-        held(gateway.idle.all <= MOST_IDLE)
+        MAX_IDLE / 1024,
+        held(gateway.idle.all <= MAX_IDLE)
     )
 }
 

@@ -7,6 +7,7 @@ use testkit::mint::Key;
 
 use crate::cpu;
 use crate::failure::Result;
+use crate::spread::Spread;
 
 /// Verifications per slice.
 const SLICE: usize = 1000;
@@ -34,17 +35,9 @@ impl Verification {
         Ok(())
     }
 
-    /// The median slice.
-    pub(crate) fn median(&self) -> Duration {
-        let mut sorted = self.0.clone();
-        sorted.sort_unstable();
-        sorted.get(sorted.len() / 2).copied().unwrap_or_default()
-    }
-
-    /// The cheapest and the dearest slice.
-    pub(crate) fn range(&self) -> (Duration, Duration) {
-        let least = self.0.iter().min().copied().unwrap_or_default();
-        (least, self.0.iter().max().copied().unwrap_or_default())
+    /// The cheapest, the median and the dearest slice.
+    pub(crate) fn spread(&self) -> Spread<Duration> {
+        Spread::of(self.0.iter().copied())
     }
 }
 
@@ -77,11 +70,12 @@ mod tests {
     fn median_and_range_of_slices() {
         let slices = [5, 1, 9, 3, 4].map(Duration::from_micros);
         let verification = Verification(slices.to_vec());
-        assert_eq!(verification.median(), Duration::from_micros(4));
-        assert_eq!(
-            verification.range(),
-            (Duration::from_micros(1), Duration::from_micros(9))
-        );
-        assert_eq!(Verification::default().median(), Duration::ZERO);
+        let expect = Spread {
+            min: Duration::from_micros(1),
+            median: Duration::from_micros(4),
+            max: Duration::from_micros(9),
+        };
+        assert_eq!(verification.spread(), expect);
+        assert_eq!(Verification::default().spread(), Spread::default());
     }
 }

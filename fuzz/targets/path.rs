@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|path: &[u8]| {
-    if admission::preflight::path::judge(path).is_err() {
+    if admission::traversal::judge(path).is_err() {
         return;
     }
     let mut layer = path.to_vec();

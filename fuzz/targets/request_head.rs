@@ -2,8 +2,11 @@
 #![no_main]
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
-use forwarding::{Base, Credential, Crossing, FreshTrace, Scheme, TrustedProxies};
+use admission::binding::UpstreamUrl;
+use admission::{Credential, Scheme};
+use forwarding::{Crossing, FreshTrace, TrustedProxies};
 use http::{HeaderName, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 
@@ -21,7 +24,10 @@ fuzz_target!(|input: (&str, Vec<&str>)| {
                 .append(name, HeaderValue::from_static("of the caller"));
         }
     }
-    let Ok(base) = Base::parse("https://api.example/base?fixed=1") else {
+    let Ok(url) = UpstreamUrl::parse("https://api.example/base?fixed=1").map(Arc::new) else {
+        return;
+    };
+    let Ok(credential) = Credential::none(http::header::AUTHORIZATION) else {
         return;
     };
     let request_id = HeaderValue::from_static("fuzz");
@@ -32,7 +38,7 @@ fuzz_target!(|input: (&str, Vec<&str>)| {
         trusted_proxies: &TrustedProxies::new([]),
         trace: FreshTrace::from_random([1; 16], [1; 8]),
     };
-    if let Ok(outbound) = forwarding::request_head(head, &crossing, &base, Credential::none()) {
+    if let Ok(outbound) = forwarding::request_head(head, &crossing, &url, &credential) {
         for (name, value) in &outbound.head.headers {
             let reserved =
                 name.as_str().starts_with("x-caracal-") || name == "authorization" || name == "host";

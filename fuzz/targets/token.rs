@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use admission::limits::{Limits, ReusableUses};
 use admission::ports::Moment;
-use admission::{Received, preflight, token};
+use admission::received::Head;
+use admission::{preflight, token};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use libfuzzer_sys::fuzz_target;
@@ -29,13 +30,12 @@ fuzz_target!(|parts: (&str, &str, &[u8])| {
         unix: Duration::from_secs(1_790_000_000),
         monotonic: Duration::ZERO,
     };
-    let received = Received {
-        head: &head,
+    let head = Head {
+        parts: &head,
         exchange_id: "fuzz",
-        progress: &(),
     };
     let mut scratch = token::Scratch::default();
-    if let Ok(request) = preflight::check(received, &limits) {
+    if let Ok(request) = preflight::check(head, &limits, |_| ()) {
         let _verdict = token::parse(request, &mut scratch, &limits, now);
     }
 });

@@ -1,13 +1,19 @@
 //! A child process whose output is read as it comes and that does not outlive its owner.
 
 use crate::wait::until;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+
+/// How long a process that was told to end is waited for.
+const END_TIMEOUT: Timespec = Timespec {
+    tv_sec: 2,
+    tv_nsec: 0,
+};
 
 /// Lines that a process has printed so far; shared with the thread that reads them.
 #[derive(Clone, Default)]
@@ -107,14 +113,14 @@ impl Process {
         }
     }
 
-    /// Sends `signal` and waits a little, without a runtime: for a drop, so that a server tidies up its own children.
+    /// Sends `signal` and waits for its end, without a runtime: for a drop, so that a server tidies up its own children.
     pub(crate) fn end_with(&mut self, signal: Signal) {
         self.signal(signal);
-        for _ in 0..400 {
-            if !matches!(self.child.try_wait(), Ok(None)) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(5));
+        if let Ok(None) = self.child.try_wait()
+            && let Ok(process) = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty())
+        {
+            // What does not end in time is killed when it is dropped.
+            let _ = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&END_TIMEOUT));
         }
     }
 

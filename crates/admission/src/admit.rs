@@ -6,20 +6,23 @@
 
 use std::sync::Arc;
 
+use http::request::Parts;
+
 use crate::binding;
 use crate::denial::Stage;
 use crate::exchange::{Circuit, Dialect, ExchangeSigner, circuit, directive, perform, replay, room};
+use crate::journal::Journal;
 use crate::limits::{EgressPolicy, Limits, OnReplayOutage};
-use crate::permit::Permit;
-use crate::ports::{Bindings, Clock, EvidenceRooms, ReplayMarks, Resolver, Revocations, SigningKeys, Sts};
+use crate::permit::{Admitted, Permit};
+use crate::ports::{Bindings, Clock, ReplayMarks, Resolver, Revocations, SigningKeys, Sts};
 use crate::preflight;
-use crate::received::Received;
+use crate::received::{Head, Received};
 use crate::refused::Refused;
 use crate::token::{self, Scratch, revocation, signature, zone};
 
 /// The gates and what they need of the world.
 #[expect(missing_docs, reason = "each port is documented where it is defined")]
-pub struct Admission<E: ?Sized> {
+pub struct Admission {
     pub limits: Limits,
     pub egress: EgressPolicy,
     pub dialect: Dialect,
@@ -33,31 +36,46 @@ pub struct Admission<E: ?Sized> {
     pub circuit: Arc<Circuit>,
     pub replay: Arc<dyn ReplayMarks>,
     pub sts: Arc<dyn Sts>,
-    pub evidence: Arc<E>,
 }
 
-impl<E: EvidenceRooms + ?Sized> Admission<E> {
+impl Admission {
     /// Walks a request through every gate, in the order of decisions §2.
     ///
     /// The future may be dropped at any point: the circuit slot, the evidence room and a replay
-    /// mark whose exchange has not left are given back.
+    /// mark whose exchange has not left are given back, and the journal ends with what it was told.
     ///
     /// # Errors
-    /// The first gate that refuses.
-    pub async fn admit(&self, received: Received<'_>) -> Result<Permit<E::Room>, Refused> {
-        let scratch = &mut Scratch::default();
-        let (progress, now) = (received.progress, self.clock.now());
-        let request = preflight::check(received, &self.limits)?;
-        progress.passed(Stage::Preflight);
+    /// The first gate that refuses, with the journal.
+    pub async fn admit<J: Journal>(&self, received: Received<J>) -> Result<Permit<J>, (J, Refused)> {
+        let (head, id, mut journal) = (received.head, received.exchange_id, received.journal);
+        match self.walk(&head, &id, &mut journal).await {
+            Ok(admitted) => Ok(Permit::issue(head, journal, admitted)),
+            Err(refused) => Err((journal, refused)),
+        }
+    }
+
+    async fn walk<J: Journal>(
+        &self,
+        parts: &Parts,
+        exchange_id: &str,
+        journal: &mut J,
+    ) -> Result<Admitted<J::Room>, Refused> {
+        let (scratch, now) = (&mut Scratch::default(), self.clock.now());
+        let request = preflight::check(Head { parts, exchange_id }, &self.limits, |token| {
+            journal.bearer(token)
+        })?;
+        journal.passed(Stage::Preflight);
         let request = token::parse(request, scratch, &self.limits, now)?;
         let request = zone::check(request, &*self.bindings)?;
         let request = signature::verify(request, &*self.keys).await?;
+        journal.identified(request.subject())?;
         let request = revocation::check(request, &*self.revocations, self.clock.now())?;
-        progress.passed(Stage::Token);
+        journal.passed(Stage::Token);
         let request = binding::resolve(request, &*self.bindings, &self.egress, &*self.resolver).await?;
-        progress.passed(Stage::Binding);
+        journal.bound(request.application_id());
+        journal.passed(Stage::Binding);
         let request = circuit::enter(request, &self.circuit, self.clock.now())?;
-        let request = room::reserve(request, &*self.evidence)?;
+        let request = room::reserve(request, journal)?;
         let request = replay::reserve(request, &self.replay, self.on_replay_outage, now).await?;
         let request = perform(request, &self.signer, &*self.sts, &*self.clock).await?;
         let request = directive::judge(
@@ -68,7 +86,7 @@ impl<E: EvidenceRooms + ?Sized> Admission<E> {
             &*self.resolver,
         )
         .await?;
-        progress.passed(Stage::Exchange);
-        Ok(Permit::issue(request))
+        journal.passed(Stage::Exchange);
+        Ok(Admitted::of(request))
     }
 }

@@ -10,7 +10,7 @@ pub mod room;
 pub mod sign;
 
 pub use circuit::{Circuit, CircuitLimits, Slotted};
-pub use directive::{Credential, Directed, Placement};
+pub use directive::Directed;
 pub use perform::{Granted, perform};
 pub use replay::Marked;
 pub use room::Roomed;
@@ -21,7 +21,7 @@ pub use sign::{ExchangeSigner, SignedExchange};
 pub enum Dialect {
     /// A Caracal STS: the answer carries an upstream directive.
     Caracal,
-    /// Any RFC 8693 STS: an answer without directive sends the token to the bound upstream.
+    /// An answer as RFC 8693 has it, without directive, sends the token to the bound upstream.
     Rfc8693,
 }
 

@@ -10,17 +10,17 @@
 //!
 //! A gate cannot be skipped:
 //!
-//! ```compile_fail
-//! use admission::{limits::Limits, preflight, received::Received, token};
-//! fn skip<'r>(received: Received<'r>, scratch: &'r mut token::Scratch, limits: &Limits, now: admission::ports::Moment) {
-//!     let _ = token::parse(received, scratch, limits, now); // the preflight did not run
+//! ```compile_fail,E0308
+//! use admission::{limits::Limits, received::Head, token};
+//! fn skip<'r>(head: Head<'r>, scratch: &'r mut token::Scratch, limits: &Limits, now: admission::ports::Moment) {
+//!     let _ = token::parse(head, scratch, limits, now); // the preflight did not run
 //! }
 //! ```
 //!
 //! ```
-//! use admission::{limits::Limits, preflight, received::Received, token};
-//! fn walk<'r>(received: Received<'r>, scratch: &'r mut token::Scratch, limits: &Limits, now: admission::ports::Moment) {
-//!     let Ok(request) = preflight::check(received, limits) else { return };
+//! use admission::{limits::Limits, preflight, received::Head, token};
+//! fn walk<'r>(head: Head<'r>, scratch: &'r mut token::Scratch, limits: &Limits, now: admission::ports::Moment) {
+//!     let Ok(request) = preflight::check(head, limits, |_| ()) else { return };
 //!     let _ = token::parse(request, scratch, limits, now);
 //! }
 //! ```
@@ -37,6 +37,7 @@ pub mod exchange;
 pub mod permit;
 
 pub mod denial;
+pub mod journal;
 pub mod refused;
 pub mod subject;
 
@@ -44,9 +45,22 @@ pub mod limits;
 pub mod mode;
 pub mod ports;
 
+mod cause;
+pub mod credential;
+mod identifier;
+mod moment;
+pub mod names;
+mod percent;
+pub mod scheme;
+mod secret;
+pub mod traversal;
+
 pub use admit::Admission;
+pub use credential::{Credential, CredentialError};
 pub use denial::Denial;
-pub use permit::{Permit, PermitParts};
+pub use journal::{CrossingFacts, Journal};
+pub use permit::{Admitted, Permit, PermitParts};
 pub use received::Received;
 pub use refused::{Refused, StsRefusal};
-pub use subject::Subject;
+pub use scheme::Scheme;
+pub use subject::{Subject, Usage};

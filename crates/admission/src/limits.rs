@@ -18,12 +18,12 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Longest bearer in bytes (spec: "token size is bounded"; decisions §2 gate 3).
+    /// Longest bearer in bytes (decisions §2 gate 3).
     pub const MAX_BEARER_BYTES: usize = 4096;
     /// Longest resource identifier in bytes (decisions §2 gate 4).
     pub const MAX_RESOURCE_BYTES: usize = 256;
-    /// Longest life a single-use mandate may still have (decisions §2 gate 6).
-    pub const MAX_SINGLE_USE_LIFE: Duration = Duration::from_secs(24 * 3600);
+    /// Longest life that a mandate may still have (decisions §2 gate 6).
+    pub const MAX_MANDATE_LIFE: Duration = Duration::from_secs(24 * 3600);
     /// How far ahead `nbf` may lie (decisions §2 gate 7).
     pub const NOT_BEFORE_LEEWAY: Duration = Duration::from_secs(30);
 }

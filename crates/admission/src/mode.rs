@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// How strictly this process runs (`decisions.md` §1.1). There is no `Default`:
+/// How strictly this process runs (decisions §1.1). There is no `Default`:
 /// whoever needs a mode must have parsed one.
 #[derive(Clone, Copy, Debug)]
 pub enum Mode {

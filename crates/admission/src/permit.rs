@@ -2,30 +2,32 @@
 
 use std::sync::Arc;
 
+use http::request::Parts;
+
 use crate::binding::JudgedUpstream;
-use crate::exchange::Credential;
+use crate::credential::Credential;
 use crate::exchange::directive::{Directed, DirectiveMetadata};
+use crate::journal::Journal;
 use crate::ports::Watch;
-use crate::subject::Subject;
 
 /// The right to send one request to one upstream, made by [`crate::Admission::admit`] alone.
 ///
-/// It is neither `Clone` nor `Default`, has no public field and no public constructor, and the
-/// upstream client takes it by value: a request that skipped a gate does not compile, and a
-/// permit cannot be used twice.
+/// It owns the head of the request that it was given for. It is neither `Clone` nor `Default`, has
+/// no public field and no public constructor, and the rewriting takes it by value: a request that
+/// skipped a gate does not compile, and a permit cannot be used twice or for another request.
 ///
 /// A permit cannot be forged:
 ///
-/// ```compile_fail
-/// fn forge<R>(parts: admission::PermitParts<R>) -> admission::Permit<R> {
+/// ```compile_fail,E0451
+/// fn forge<J: admission::Journal>(parts: admission::PermitParts<J>) -> admission::Permit<J> {
 ///     admission::Permit { parts } // private field
 /// }
 /// ```
 ///
 /// or reused:
 ///
-/// ```compile_fail
-/// fn twice<R>(permit: admission::Permit<R>) {
+/// ```compile_fail,E0382
+/// fn twice<J: admission::Journal>(permit: admission::Permit<J>) {
 ///     let first = permit.into_parts();
 ///     let second = permit.into_parts(); // moved
 /// }
@@ -33,101 +35,88 @@ use crate::subject::Subject;
 ///
 /// or copied:
 ///
-/// ```compile_fail
-/// fn copy<R: Clone>(permit: &admission::Permit<R>) -> admission::Permit<R> {
+/// ```compile_fail,E0308
+/// fn copy<J: admission::Journal>(permit: &admission::Permit<J>) -> admission::Permit<J> {
 ///     permit.clone() // a reference is cloned, not the permit
+/// }
+/// ```
+///
+/// or paired with another request's head:
+///
+/// ```compile_fail,E0616
+/// fn pair<J: admission::Journal>(permit: &mut admission::Permit<J>, other: http::request::Parts) {
+///     permit.parts.head = other; // private field
 /// }
 /// ```
 ///
 /// The honest twin compiles:
 ///
 /// ```
-/// fn once<R>(permit: admission::Permit<R>) -> R {
-///     permit.into_parts().room
+/// fn once<J: admission::Journal>(permit: admission::Permit<J>) -> http::request::Parts {
+///     permit.into_parts().head
 /// }
 /// ```
 #[must_use = "a permit that is not used wasted a mandate"]
-pub struct Permit<R> {
-    parts: PermitParts<R>,
+pub struct Permit<J: Journal> {
+    parts: PermitParts<J>,
 }
 
 /// What a permit holds, taken out by whoever spends it. The parts alone open nothing: the
-/// upstream client wants the permit.
-pub struct PermitParts<R> {
+/// rewriting wants the permit.
+pub struct PermitParts<J: Journal> {
+    /// The head of the request.
+    pub head: Parts,
+    /// The journal of the request.
+    pub journal: J,
+    /// What the gates found out.
+    pub admitted: Admitted<J::Room>,
+}
+
+/// What the gates found out about a request that passed them all.
+pub struct Admitted<R> {
     /// Where the request goes.
     pub upstream: JudgedUpstream,
     /// What it carries instead of the mandate.
     pub credential: Credential,
     /// Ends the crossing when an anchor is revoked; registered before the standing was read.
     pub watch: Arc<dyn Watch>,
-    /// The reserved evidence room, or what it became.
+    /// The reserved evidence room.
     pub room: R,
-    /// Whose request it is.
-    pub subject: Subject,
     /// What the evidence records of the directive.
     pub directive: DirectiveMetadata,
+    /// The mandate's expiry in Unix seconds.
+    pub expires_at: i64,
 }
 
-impl<R> Permit<R> {
-    /// Issues the permit of a request that passed every gate.
-    pub(crate) fn issue(request: Directed<'_, R>) -> Self {
+impl<R> Admitted<R> {
+    /// The end of the walk.
+    pub(crate) fn of(request: Directed<'_, R>) -> Self {
         let (bound, room, upstream, credential, directive) = request.into_parts();
-        let subject = bound.verified().subject(Some(bound.application_id()));
-        let (watched, _) = bound.into_parts();
-        let (_, watch) = watched.into_parts();
+        let expires_at = bound.verified().claims().expires_at();
         Self {
-            parts: PermitParts {
-                upstream,
-                credential,
-                watch,
-                room,
-                subject,
-                directive,
-            },
+            upstream,
+            credential,
+            watch: bound.into_watch(),
+            room,
+            directive,
+            expires_at,
         }
     }
+}
 
-    /// Reads what the permit is for.
-    #[must_use]
-    pub fn parts(&self) -> &PermitParts<R> {
-        &self.parts
-    }
-
-    /// Takes the reserved room out, so that the intent can be recorded in it.
-    pub fn take_room(self) -> (Permit<()>, R) {
-        self.swap_room(())
-    }
-
-    fn swap_room<C>(self, into: C) -> (Permit<C>, R) {
-        let PermitParts {
-            upstream,
-            credential,
-            watch,
-            room,
-            subject,
-            directive,
-        } = self.parts;
+impl<J: Journal> Permit<J> {
+    /// Issues the permit of a request that passed every gate.
+    pub(crate) fn issue(head: Parts, journal: J, admitted: Admitted<J::Room>) -> Self {
         let parts = PermitParts {
-            upstream,
-            credential,
-            watch,
-            room: into,
-            subject,
-            directive,
+            head,
+            journal,
+            admitted,
         };
-        (Permit { parts }, room)
+        Self { parts }
     }
 
     /// Spends the permit.
-    pub fn into_parts(self) -> PermitParts<R> {
+    pub fn into_parts(self) -> PermitParts<J> {
         self.parts
-    }
-}
-
-impl Permit<()> {
-    /// Puts the recorded intent into the room's place: the upstream client takes a permit only
-    /// together with evidence that the spool made.
-    pub fn hold<C>(self, evidence: C) -> Permit<C> {
-        self.swap_room(evidence).0
     }
 }

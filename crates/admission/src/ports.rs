@@ -13,41 +13,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::binding::Binding;
-use crate::exchange::SignedExchange;
-use crate::token::{Anchors, VerifyingKey};
+use crate::binding::entry::Binding;
+pub use crate::cause::Cause;
+use crate::exchange::sign::SignedExchange;
+pub use crate::moment::Moment;
+use crate::token::claims::Anchors;
+use crate::token::key::VerifyingKey;
 
 /// A future that a port returns.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// Why a port could not answer. For the log only, never for the caller.
-///
-/// It must not contain a token, a key or a URL with a password.
-#[derive(Debug, Clone)]
-pub struct Cause(Box<str>);
-
-impl Cause {
-    /// A cause in words, which name the wait or the dependency that failed.
-    #[must_use]
-    pub fn new(words: impl Into<Box<str>>) -> Self {
-        Self(words.into())
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// One reading of the clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moment {
-    /// Time since the Unix epoch.
-    pub unix: Duration,
-    /// Time since an arbitrary start that never jumps.
-    pub monotonic: Duration,
-}
 
 /// The only source of time.
 pub trait Clock: Send + Sync {
@@ -239,6 +213,8 @@ impl fmt::Debug for StsAnswer {
 /// Why there is no answer of the STS.
 #[derive(Debug)]
 pub enum ExchangeFailure {
+    /// This process could not try, for want of descriptors, memory or local ports: it says nothing about the STS.
+    Local(Cause),
     /// No connection could be made: a fault of the whole STS.
     Connect(Cause),
     /// `STS_TIMEOUT` passed.
@@ -247,16 +223,4 @@ pub enum ExchangeFailure {
     Transport(Cause),
     /// The answer was larger than 256 KiB.
     Oversized,
-}
-
-/// Where room for a crossing's records is reserved (gate 13).
-pub trait EvidenceRooms: Send + Sync {
-    /// The reserved room. Dropping it gives the room back.
-    type Room: Send;
-
-    /// Reserves room for an intent and an outcome record.
-    ///
-    /// # Errors
-    /// The spool is full or cannot be written.
-    fn reserve(&self) -> Result<Self::Room, Cause>;
 }

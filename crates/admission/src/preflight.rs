@@ -8,16 +8,21 @@ pub mod resource;
 pub use path::Preflighted;
 
 use crate::limits::Limits;
-use crate::received::Received;
+use crate::received::Head;
 use crate::refused::Refused;
 
-/// Gates 1 to 5 in their order.
+/// Gates 1 to 5 in their order. `bearer` is told the token as soon as there is a bounded one.
 ///
 /// # Errors
 /// The first gate that refuses.
-pub fn check<'r>(received: Received<'r>, limits: &Limits) -> Result<Preflighted<'r>, Refused> {
-    let request = framing::check(received, limits)?;
+pub fn check<'r>(
+    head: Head<'r>,
+    limits: &Limits,
+    bearer: impl FnOnce(&'r str),
+) -> Result<Preflighted<'r>, Refused> {
+    let request = framing::check(head, limits)?;
     let request = bearer::extract(request)?;
+    bearer(request.token());
     let request = resource::name(request)?;
     path::check(request)
 }

@@ -1,18 +1,16 @@
 //! The end of a walk that was refused.
 
+use crate::cause::Cause;
 use crate::denial::Denial;
-use crate::ports::Cause;
-use crate::subject::Subject;
 
-/// A refused request: what the caller is told, and what only the log and the evidence learn.
+/// A refused request: what the caller is told, and what only the log learns. Whose request it was
+/// is in its journal.
 #[derive(Debug)]
 pub struct Refused {
     /// The refusal, which alone decides the answer.
     pub denial: Denial,
     /// What happened inside. For the log only.
     pub cause: Option<Cause>,
-    /// Whose request it was, known only once the signature held.
-    pub subject: Option<Box<Subject>>,
     /// The STS's own words, with [`Denial::ExchangeRefused`].
     pub sts: Option<StsRefusal>,
 }
@@ -29,19 +27,35 @@ pub struct StsRefusal {
 }
 
 impl Refused {
-    /// A refusal of a request whose signature was not verified: nobody vouches for its subject.
-    pub(crate) fn unverified(denial: Denial) -> Self {
+    /// A refusal that says all there is to say.
+    #[must_use]
+    pub fn new(denial: Denial) -> Self {
         Self {
             denial,
             cause: None,
-            subject: None,
             sts: None,
         }
     }
 
-    /// Adds the internal cause.
-    pub(crate) fn because(mut self, cause: Cause) -> Self {
-        self.cause = Some(cause);
-        self
+    /// The status of the answer: the STS's own, where its words are passed on.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        let own = self.denial.row().status.as_u16();
+        self.sts.as_ref().map_or(own, |sts| sts.status)
+    }
+
+    /// A refusal with its internal cause.
+    #[must_use]
+    pub fn because(denial: Denial, cause: Cause) -> Self {
+        Self {
+            cause: Some(cause),
+            ..Self::new(denial)
+        }
+    }
+}
+
+impl From<Denial> for Refused {
+    fn from(denial: Denial) -> Self {
+        Self::new(denial)
     }
 }

@@ -9,19 +9,28 @@ pub struct Subject {
     pub zone_id: String,
     /// The resource that was asked for.
     pub resource: String,
-    /// The application under which the exchange is made; the token's `client_id` until the
-    /// binding is known.
-    pub application_id: Option<String>,
+    /// The token's `client_id`: the application that asked for the mandate.
+    pub client_id: Option<String>,
     /// `sub_type`: `application` or `user`.
     pub subject_kind: Option<String>,
     /// The authority record (`sid`).
     pub session_id: Option<String>,
     /// The governed session (`agent_session_id`).
     pub agent_session_id: Option<String>,
-    /// The mandate's `jti`.
-    pub jti: Option<String>,
-    /// The mandate's expiry in Unix seconds.
-    pub expires_at: i64,
+    /// How often the mandate may be presented.
+    pub usage: Usage,
+}
+
+/// Whether a mandate may be presented again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Usage {
+    /// Its `use` class is listed in `REUSABLE_MANDATE_USES`.
+    Reusable,
+    /// One presentation only.
+    SingleUse {
+        /// The mandate's id.
+        jti: String,
+    },
 }
 
 impl fmt::Debug for Subject {
@@ -29,7 +38,7 @@ impl fmt::Debug for Subject {
         f.debug_struct("Subject")
             .field("zone_id", &self.zone_id)
             .field("resource", &self.resource)
-            .field("application_id", &self.application_id)
+            .field("client_id", &self.client_id)
             .finish_non_exhaustive()
     }
 }

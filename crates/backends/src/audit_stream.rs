@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::RedisResult;
+use admission::ports::Clock;
 use evidence::{BoxFuture, Shipment, SinkError, StreamSink};
-use tokio::time::Instant;
 
-use crate::redis::Link;
+use crate::component::Component;
+use crate::redis::{Connector, Link};
 
 /// The stream that the audit service reads. It is never trimmed here: that would drop evidence.
 const STREAM: &str = "caracal.audit.events";
@@ -27,6 +28,14 @@ impl RedisAuditStream {
         Self { link, limit }
     }
 
+    /// The sink, on a connection of its own.
+    pub fn component(redis: Connector, limit: Duration, clock: Arc<dyn Clock>) -> Component<Arc<Self>> {
+        let link = Link::component("redis: audit stream", redis, clock);
+        let mut component = Component::new(Arc::new(Self::new(Arc::clone(&link.port), limit)));
+        component.add(link);
+        component
+    }
+
     async fn send(&self, batch: &[Shipment]) -> Result<usize, SinkError> {
         let mut commands = ::redis::Pipeline::with_capacity(batch.len());
         commands.ignore_errors();
@@ -38,7 +47,7 @@ impl RedisAuditStream {
                 add.arg("sig").arg(sig);
             }
         }
-        let deadline = Instant::now() + self.limit;
+        let deadline = self.link.deadline(self.limit);
         let (answers, _) = self
             .link
             .ask::<Vec<RedisResult<String>>>(&commands, deadline)

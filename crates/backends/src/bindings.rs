@@ -4,12 +4,15 @@
 //! read of the database: at intervals, when the database notifies, and for the few lookups that must
 //! see the database itself.
 
+mod component;
+mod config;
 mod load;
 mod lookup;
 mod reader;
 mod snapshot;
 
-pub use reader::{BindingsConfig, BindingsReader};
+pub use config::BindingsConfig;
+pub use reader::BindingsReader;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +23,7 @@ use admission::ports::{Bindings, BoxFuture, Cause, Clock, NotBound, ZoneStanding
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::mpsc;
 
+use crate::last_seen::LastSeen;
 use lookup::{Asked, Lookups};
 pub(crate) use snapshot::Snapshot;
 
@@ -30,7 +34,7 @@ pub struct PostgresBindings {
 }
 
 /// How the bindings stand, for readiness and metrics.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct BindingsStatus {
     /// Time since the snapshot was last known to be current; none before the first.
     pub age: Option<Duration>,
@@ -40,7 +44,7 @@ pub struct BindingsStatus {
     pub loaded: usize,
     /// Whether the database tells of changes at once.
     pub notified: bool,
-    /// Full reads that succeeded, and reads that failed.
+    /// Full reads that succeeded.
     pub reloads: u64,
     /// Reads that failed.
     pub reload_errors: u64,
@@ -49,8 +53,8 @@ pub struct BindingsStatus {
 struct Shared {
     clock: Arc<dyn Clock>,
     snapshot: ArcSwap<Snapshot>,
-    /// Monotonic milliseconds of the last proof that the snapshot is current; `u64::MAX` is never.
-    confirmed: AtomicU64,
+    /// The last proof that the snapshot is current.
+    confirmed: LastSeen,
     error: ArcSwapOption<Cause>,
     /// The number of the connection that listens for changes; 0 is none.
     listening: AtomicU64,
@@ -72,7 +76,7 @@ impl PostgresBindings {
         let shared = Arc::new(Shared {
             clock,
             snapshot: ArcSwap::default(),
-            confirmed: AtomicU64::new(u64::MAX),
+            confirmed: LastSeen::never(),
             error: ArcSwapOption::empty(),
             listening: AtomicU64::new(0),
             heard: AtomicU64::new(0),
@@ -93,10 +97,8 @@ impl PostgresBindings {
     #[must_use]
     pub fn status(&self) -> BindingsStatus {
         let shared = &self.shared;
-        let confirmed = shared.confirmed.load(Ordering::Acquire);
-        let now = milliseconds(shared.clock.now().monotonic);
         BindingsStatus {
-            age: (confirmed != u64::MAX).then(|| Duration::from_millis(now.saturating_sub(confirmed))),
+            age: shared.confirmed.age(shared.clock.now().monotonic),
             error: shared.error.load().as_deref().cloned(),
             loaded: shared.snapshot.load().len(),
             notified: shared.notified(),
@@ -145,7 +147,7 @@ impl Shared {
 
     /// The snapshot is current as of `began`.
     fn confirm(&self, began: Duration) {
-        self.confirmed.store(milliseconds(began), Ordering::Release);
+        self.confirmed.set(began);
         self.error.store(None);
     }
 
@@ -154,8 +156,4 @@ impl Shared {
         tracing::warn!(%cause, "bindings not read: the last snapshot stays");
         self.error.store(Some(Arc::new(cause)));
     }
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX - 1)
 }

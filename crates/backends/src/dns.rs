@@ -5,12 +5,12 @@ mod cache;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use admission::ports::{BoxFuture, Cause, Clock, Resolver};
 use futures_util::FutureExt as _;
-use futures_util::future::{self, Shared, WeakShared};
+use futures_util::future;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
     ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts,
@@ -20,17 +20,17 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use tokio::time::timeout;
 
 use crate::http::in_words;
+use crate::single_flight::SingleFlight;
 use cache::Cache;
 
 /// How long one resolution may take, retries and search domains included.
-const RESOLVE_WITHIN: Duration = Duration::from_secs(5);
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one query to a name server may take.
-const QUERY_WITHIN: Duration = Duration::from_millis(1500);
-/// Most names that are resolved at the same time.
-const MOST_FLIGHTS: usize = 1024;
+const QUERY_TIMEOUT: Duration = Duration::from_millis(1500);
+/// How many names are resolved at the same time.
+const MAX_RESOLUTIONS: usize = 1024;
 
 type Answer = Result<Arc<[IpAddr]>, Cause>;
-type Flight = future::BoxFuture<'static, Answer>;
 
 /// The resolver.
 pub struct DnsResolver(Arc<Inner>);
@@ -41,8 +41,7 @@ struct Inner {
     without_servers: Option<Cause>,
     clock: Arc<dyn Clock>,
     cache: Cache,
-    /// Resolutions under way. They are driven by whoever waits for them, and end with the last one.
-    flights: Mutex<std::collections::HashMap<Box<str>, WeakShared<Flight>>>,
+    under_way: SingleFlight<Box<str>, Answer>,
 }
 
 impl DnsResolver {
@@ -90,7 +89,7 @@ impl DnsResolver {
         clock: Arc<dyn Clock>,
     ) -> Self {
         options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-        options.timeout = options.timeout.min(QUERY_WITHIN);
+        options.timeout = options.timeout.min(QUERY_TIMEOUT);
         options.attempts = options.attempts.min(1);
         // Answers are remembered here; the aliases on the way to them bound for how long.
         options.cache_size = 0;
@@ -107,52 +106,31 @@ impl DnsResolver {
             without_servers,
             clock,
             cache: Cache::default(),
-            flights: Mutex::default(),
+            under_way: SingleFlight::new(MAX_RESOLUTIONS),
         }))
     }
 }
 
 impl Resolver for DnsResolver {
     fn resolve<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Answer> {
-        match self.0.cache.get(host, self.0.clock.now().monotonic) {
-            Some(known) => Box::pin(future::ready(known)),
-            None => match Inner::board(&self.0, host) {
-                Ok(flight) => Box::pin(flight),
-                Err(cause) => Box::pin(future::ready(Err(cause))),
-            },
+        if let Some(known) = self.0.cache.get(host, self.0.clock.now().monotonic) {
+            return Box::pin(future::ready(known));
+        }
+        let resolution = || Arc::clone(&self.0).resolve(host.into()).boxed();
+        match self.0.under_way.join(host.into(), resolution) {
+            Some(resolution) => Box::pin(resolution),
+            None => Box::pin(future::ready(Err(Cause::new(
+                "too many names are being resolved",
+            )))),
         }
     }
 }
 
 impl Inner {
-    /// The resolution of this name that is under way, or a new one.
-    fn board(inner: &Arc<Self>, host: &str) -> Result<Shared<Flight>, Cause> {
-        let mut flights = inner.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(flight) = flights.get(host).and_then(WeakShared::upgrade) {
-            return Ok(flight);
-        }
-        if flights.len() >= MOST_FLIGHTS {
-            flights.retain(|_, flight| flight.upgrade().is_some());
-            if flights.len() >= MOST_FLIGHTS {
-                return Err(Cause::new("too many names are being resolved"));
-            }
-        }
-        let host: Box<str> = host.into();
-        let flight = Arc::clone(inner).fly(host.clone()).boxed().shared();
-        if let Some(weak) = flight.downgrade() {
-            flights.insert(host, weak);
-        }
-        Ok(flight)
-    }
-
-    async fn fly(self: Arc<Self>, host: Box<str>) -> Answer {
+    async fn resolve(self: Arc<Self>, host: Box<str>) -> Answer {
         let (answer, life) = self.ask(&host).await;
         let now = self.clock.now().monotonic;
         self.cache.put(&host, answer.clone(), now, life);
-        self.flights
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&host);
         answer
     }
 
@@ -160,9 +138,10 @@ impl Inner {
     async fn ask(&self, host: &str) -> (Answer, Duration) {
         let failed = |cause| (Err(cause), Duration::ZERO);
         let Some(source) = &self.source else {
-            return failed(self.cause("name resolution cannot be set up"));
+            let unknown = || Cause::new("name resolution cannot be set up");
+            return failed(self.without_servers.clone().unwrap_or_else(unknown));
         };
-        match timeout(RESOLVE_WITHIN, source.lookup_ip(host)).await {
+        match timeout(RESOLVE_TIMEOUT, source.lookup_ip(host)).await {
             Err(_) => failed(Cause::new(format!("resolving {host:?}: no answer within 5 s"))),
             Ok(Err(error)) => failed(match &self.without_servers {
                 Some(cause) => cause.clone(),
@@ -179,16 +158,15 @@ impl Inner {
             }
         }
     }
-
-    fn cause(&self, otherwise: &str) -> Cause {
-        self.without_servers
-            .clone()
-            .unwrap_or_else(|| Cause::new(otherwise))
-    }
 }
 
 fn unresolved(host: &str, error: &NetError) -> Cause {
-    in_words(&format!("resolving {host:?}"), error)
+    let what = format!("resolving {host:?}");
+    match error {
+        // The library does not name it as the source.
+        NetError::Io(error) => in_words(&what, &**error),
+        error => in_words(&what, error),
+    }
 }
 
 impl fmt::Debug for DnsResolver {

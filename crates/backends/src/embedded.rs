@@ -5,6 +5,7 @@
 
 mod audit;
 mod bindings;
+mod component;
 mod replay;
 
 pub use audit::MemoryStream;

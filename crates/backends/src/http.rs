@@ -9,12 +9,14 @@ mod body;
 mod client;
 mod connect;
 mod failure;
+mod figures;
 mod pool;
 mod socket;
 
 pub use body::PooledBody;
-pub use client::{Client, ClientConfig, Stats};
+pub use client::{Client, ClientConfig, Sending, Stats};
 pub use failure::SendFailure;
+pub use figures::StatsNames;
 pub use pool::PoolLimits;
 
 pub(crate) use client::{Leaving, Target};

@@ -6,8 +6,10 @@
 //! many unknown `kid`s makes the fetches that find a rotated key, but cannot make more of them.
 //!
 //! All fetches are made by the one [`Refresher`]; requests only wait for it, and only where the
-//! kept keys do not answer.
+//! kept keys do not answer. Those that wait are bounded, because nobody vouches for them yet: the
+//! rest is refused at once, and whoever shows a kept key neither waits nor takes a lock.
 
+mod component;
 mod refresher;
 mod unknown;
 mod zone;
@@ -15,29 +17,35 @@ mod zone;
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use admission::ports::{BoxFuture, Cause, Clock, KeyRefusal, SigningKeys};
 use admission::token::VerifyingKey;
 use arc_swap::ArcSwap;
-use tokio::sync::mpsc;
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 
 use crate::sts::StsClient;
-use zone::{Step, Zone};
+use zone::{Place, Step, Zone};
 
 pub use refresher::Refresher;
 
-/// Most zones whose keys are kept.
-const MOST_ZONES: usize = 10_000;
+/// How many zones' keys are kept.
+const MAX_ZONES: usize = 10_000;
 /// A zone that nobody asked for in this time is not refreshed ahead, and makes room for others.
 const IN_USE: Duration = Duration::from_secs(600);
-/// Longest wait beyond the fetch itself: for a place in the refresher and for the budget.
-const WAIT_BEYOND: Duration = Duration::from_millis(2500);
-/// Most steps of one wait; a handful is needed when fetches of others come in between.
-const MOST_STEPS: usize = 8;
+/// How long a request waits beyond the fetch itself: for its turn at the refresher and for the budget.
+const EXTRA_WAIT: Duration = Duration::from_millis(2500);
+/// How many steps one wait has; a handful is needed when fetches of others come in between.
+const MAX_STEPS: usize = 8;
+/// How many requests of one zone wait at the same time. Their tokens are not verified yet, so that anybody can send
+/// them, and while the STS is slow each one stays for seconds. A burst at start and after a rotation fits.
+const MAX_WAITING_PER_ZONE: usize = 64;
+/// The same in all zones together: a tenth of the requests that a replica takes on (`MAX_INFLIGHT_REQUESTS`).
+const MAX_WAITING: usize = 512;
 
 type Outcome = Result<Arc<VerifyingKey>, KeyRefusal>;
 
@@ -48,9 +56,11 @@ pub struct KeyStore(Arc<Inner>);
 struct Inner {
     zones: ArcSwap<HashMap<Arc<str>, Arc<Zone>>>,
     adding: Mutex<()>,
-    wanted: mpsc::Sender<Arc<Zone>>,
+    to_fetch: mpsc::Sender<Arc<Zone>>,
     clock: Arc<dyn Clock>,
-    patience: Duration,
+    /// How long one request waits at most.
+    timeout: Duration,
+    waiting: Semaphore,
     hasher: RandomState,
     counts: Counts,
 }
@@ -65,7 +75,7 @@ struct Counts {
 }
 
 /// What the store did so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyStats {
     /// Zones whose keys are kept.
     pub zones: usize,
@@ -86,13 +96,14 @@ impl KeyStore {
     #[must_use]
     pub fn new(sts: StsClient, clock: Arc<dyn Clock>) -> (Self, Refresher) {
         // A zone is queued at most once, so the queue is never full.
-        let (wanted, queue) = mpsc::channel(MOST_ZONES + 1);
+        let (to_fetch, queue) = mpsc::channel(MAX_ZONES + 1);
         let store = Self(Arc::new(Inner {
             zones: ArcSwap::default(),
             adding: Mutex::default(),
-            wanted,
+            to_fetch,
             clock,
-            patience: sts.timeout() + WAIT_BEYOND,
+            timeout: sts.timeout() + EXTRA_WAIT,
+            waiting: Semaphore::new(MAX_WAITING),
             hasher: RandomState::new(),
             counts: Counts::default(),
         }));
@@ -106,7 +117,7 @@ impl KeyStore {
         if let Some(zone) = self.0.zones.load().get(zone)
             && zone.invalidate()
         {
-            self.0.want(zone);
+            self.0.queue(zone);
         }
     }
 
@@ -150,11 +161,11 @@ impl SigningKeys for KeyStore {
 impl Inner {
     async fn find(&self, zone: &str, kid: &str) -> Outcome {
         let outcome = match self.zone(zone) {
-            Ok(zone) => match timeout(self.patience, self.wait(&zone, kid)).await {
+            Ok(zone) => match timeout(self.timeout, self.wait(&zone, kid)).await {
                 Ok(outcome) => outcome,
                 Err(_) => zone
                     .stale_key(kid, self.clock.now().monotonic)
-                    .ok_or_else(|| late(self.patience)),
+                    .ok_or_else(|| late(self.timeout)),
             },
             Err(cause) => Err(KeyRefusal::Unavailable(cause)),
         };
@@ -169,13 +180,14 @@ impl Inner {
     async fn wait(&self, zone: &Arc<Zone>, kid: &str) -> Outcome {
         let kid_hash = self.hasher.hash_one(kid);
         let mut finished = zone.finished();
-        for _ in 0..MOST_STEPS {
+        let mut place = Place::new(&self.waiting, zone);
+        for _ in 0..MAX_STEPS {
             finished.mark_unchanged();
-            match zone.decide(kid, kid_hash, self.clock.now().monotonic) {
+            match zone.decide(kid, kid_hash, self.clock.now().monotonic, &mut place) {
                 Step::Key(key) => return Ok(key),
                 Step::StaleKey { key, retry } => {
                     if retry {
-                        self.want(zone);
+                        self.queue(zone);
                     }
                     count(&self.counts.served_stale);
                     return Ok(key);
@@ -183,37 +195,44 @@ impl Inner {
                 Step::Refuse(refusal) => return Err(refusal),
                 Step::Fetch { queue } => {
                     if queue {
-                        self.want(zone);
+                        self.queue(zone);
                     }
                     // The zone holds the other end; it cannot have gone.
                     let _ = finished.changed().await;
                 }
-                Step::Budget(wait, _place) => sleep(wait).await,
+                Step::Budget(wait) => sleep(wait).await,
+                Step::TooMany { queue } => {
+                    if queue {
+                        self.queue(zone);
+                    }
+                    let cause = Cause::new("signing keys: too many requests wait for them");
+                    return Err(KeyRefusal::Unavailable(cause));
+                }
             }
         }
-        Err(late(self.patience))
+        Err(late(self.timeout))
     }
 
-    fn want(&self, zone: &Arc<Zone>) {
+    fn queue(&self, zone: &Arc<Zone>) {
         // Without a refresher, who waits learns it from the deadline.
-        let _ = self.wanted.try_send(Arc::clone(zone));
+        let _ = self.to_fetch.try_send(Arc::clone(zone));
     }
 
     fn zone(&self, name: &str) -> Result<Arc<Zone>, Cause> {
         if let Some(zone) = self.zones.load().get(name) {
             return Ok(Arc::clone(zone));
         }
-        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        let _adding = self.adding.lock();
         let zones = self.zones.load();
         if let Some(zone) = zones.get(name) {
             return Ok(Arc::clone(zone));
         }
         let now = self.clock.now().monotonic;
         let mut zones = HashMap::clone(&zones);
-        if zones.len() >= MOST_ZONES {
+        if zones.len() >= MAX_ZONES {
             zones.retain(|_, zone| zone.in_use(now));
         }
-        if zones.len() >= MOST_ZONES {
+        if zones.len() >= MAX_ZONES {
             return Err(Cause::new("the keys of too many zones are in use"));
         }
         let spread = self.hasher.hash_one(name);
@@ -224,10 +243,8 @@ impl Inner {
     }
 }
 
-fn late(patience: Duration) -> KeyRefusal {
-    KeyRefusal::Unavailable(Cause::new(format!(
-        "signing keys: not fetched within {patience:?}"
-    )))
+fn late(limit: Duration) -> KeyRefusal {
+    KeyRefusal::Unavailable(Cause::new(format!("signing keys: not fetched within {limit:?}")))
 }
 
 fn count(counter: &AtomicU64) {

@@ -8,6 +8,7 @@ pub mod tls;
 
 pub mod audit_stream;
 pub mod bindings;
+pub mod component;
 pub mod postgres;
 pub mod redis;
 pub mod replay;
@@ -15,5 +16,9 @@ pub mod revocation;
 
 pub mod embedded;
 
+mod last_seen;
+mod local;
 mod pause;
 pub mod pem;
+mod single_flight;
+mod token_bucket;

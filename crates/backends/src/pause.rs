@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-/// Pauses that double from a first one up to a longest one.
+/// Pauses that double from a first one up to a maximum.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     first: Duration,
-    longest: Duration,
+    max: Duration,
     next: Duration,
 }
 
 impl Backoff {
-    pub(crate) fn new(first: Duration, longest: Duration) -> Self {
+    pub(crate) fn new(first: Duration, max: Duration) -> Self {
         Self {
             first,
-            longest,
+            max,
             next: first,
         }
     }
@@ -27,7 +27,7 @@ impl Backoff {
     /// The pause after one more failed attempt.
     pub(crate) fn pause(&mut self) -> Duration {
         let pause = self.next;
-        self.next = pause.saturating_mul(2).min(self.longest);
+        self.next = pause.saturating_mul(2).min(self.max);
         spread(pause)
     }
 }
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn backoff_doubles_to_the_longest_and_starts_over() {
+    fn backoff_doubles_to_the_maximum_and_starts_over() {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(400));
         let bases: Vec<_> = (0..4)
             .map(|_| {

@@ -2,29 +2,30 @@
 //!
 //! There is no pool: each reader owns one connection and drives it itself.
 
+mod component;
 mod connector;
 mod read;
 mod session;
 mod tls;
-mod url;
 
+pub use component::ConnectionStats;
 pub use connector::{Connector, PostgresConfig};
 pub(crate) use read::{Reader, expect_visible, rows};
 pub(crate) use session::Session;
-
-use std::error::Error as _;
+pub use tls::SslMode;
 
 use admission::ports::Cause;
 
+use crate::http::in_words;
+
 /// What went wrong, in words. `tokio_postgres::Error` alone says "db error".
 fn cause(doing: &str, error: &tokio_postgres::Error) -> Cause {
-    match (error.as_db_error(), error.source()) {
-        (Some(db), _) => Cause::new(format!(
+    match error.as_db_error() {
+        Some(db) => Cause::new(format!(
             "postgres: {doing}: {} ({})",
             db.message(),
             db.code().code()
         )),
-        (None, Some(source)) => Cause::new(format!("postgres: {doing}: {error}: {source}")),
-        (None, None) => Cause::new(format!("postgres: {doing}: {error}")),
+        None => in_words(&format!("postgres: {doing}"), error),
     }
 }

@@ -4,7 +4,9 @@
 //! the same round trip the memory of the store is checked (see the `epoch` module): a store that forgot its
 //! marks cannot vouch for mandates from before that.
 
+mod component;
 mod epoch;
+mod epoch_file;
 mod release;
 
 use std::path::PathBuf;
@@ -15,15 +17,15 @@ use std::time::Duration;
 use ::redis::{Pipeline, Value};
 use admission::ports::{BoxFuture, Cause, Clock, Mark, MarkRefusal, ReplayMarks};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use crate::redis::{Fault, Link};
+pub use component::ReplayStats;
 pub use epoch::Loss;
 use epoch::{EPOCH_KEY, Epoch};
 pub use release::Releases;
 
 /// How many releases may wait. Above it a mark simply stays until it expires.
-const RELEASES: usize = 4096;
+const MAX_RELEASES: usize = 4096;
 
 /// How the replay marks are kept.
 #[derive(Clone, Debug)]
@@ -48,7 +50,7 @@ impl RedisReplay {
     /// The marks, and the future that gives released ones back.
     #[must_use]
     pub fn new(link: Arc<Link>, config: ReplayConfig, clock: Arc<dyn Clock>) -> (Arc<Self>, Releases) {
-        let (sender, receiver) = mpsc::channel(RELEASES);
+        let (sender, receiver) = mpsc::channel(MAX_RELEASES);
         let marks = Self {
             epoch: Epoch::new(Arc::clone(&link), clock, config.memory),
             link: Arc::clone(&link),
@@ -72,7 +74,7 @@ impl RedisReplay {
     }
 
     async fn mark(&self, mark: &Mark) -> Result<(), MarkRefusal> {
-        let deadline = Instant::now() + self.timeout;
+        let deadline = self.link.deadline(self.timeout);
         let (set, seen_epoch, generation) = match self.send(mark, First::Yes, deadline).await {
             // The connection broke under the command. The next one tells whose mark it is now.
             Err(Fault::Lost(_)) => self.send(mark, First::No, deadline).await,
@@ -101,7 +103,7 @@ impl RedisReplay {
         &self,
         mark: &Mark,
         first: First,
-        deadline: Instant,
+        deadline: Duration,
     ) -> Result<(Outcome, Option<String>, u64), Fault> {
         let key = key(mark);
         let life = u64::try_from(mark.life.as_millis()).unwrap_or(u64::MAX).max(1);
@@ -157,7 +159,9 @@ impl ReplayMarks for RedisReplay {
     fn set<'a>(&'a self, mark: &'a Mark) -> BoxFuture<'a, Result<(), MarkRefusal>> {
         Box::pin(async move {
             let marked = self.mark(mark).await;
-            if matches!(marked, Err(MarkRefusal::Unavailable(_))) {
+            if let Err(MarkRefusal::Unavailable(cause)) = &marked
+                && !cause.is_local()
+            {
                 self.errors.fetch_add(1, Ordering::Relaxed);
             }
             marked

@@ -12,18 +12,20 @@
 //! snapshot that began after the announcement shows it active.
 
 mod anchor;
+mod component;
 mod counters;
 mod memory;
 mod message;
+mod registry;
 mod signature;
 mod snapshot;
 mod snapshots;
 mod state;
 mod stream;
 mod table;
-mod watch;
 
 pub use anchor::Kind;
+pub use component::{RevocationSources, samples};
 pub use counters::RevocationCounters;
 pub use memory::MemoryRevocations;
 pub use signature::StreamsKey;

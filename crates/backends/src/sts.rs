@@ -1,6 +1,7 @@
 //! The security token service over HTTP: exchanges, key sets, health.
 
 mod call;
+mod component;
 mod endpoint;
 mod health;
 
@@ -22,6 +23,7 @@ use call::Phase;
 use endpoint::Endpoint;
 use health::Health;
 
+pub use component::samples;
 pub use endpoint::Transport;
 
 /// Largest answer in bytes.
@@ -94,7 +96,7 @@ impl StsClient {
             http: Client::new(http, Arc::clone(&clock), tracker),
             resolver,
             clock,
-            health: Health::default(),
+            health: Health::new(),
         })))
     }
 
@@ -111,13 +113,13 @@ impl StsClient {
         self.0.timeout
     }
 
-    /// Whether the STS answers `GET /health` with any 2xx, as known within the last seconds:
+    /// Whether the STS answers `GET /health` with any 2xx, as known within the last five seconds:
     /// however often it is called, the STS is asked once in that time.
     ///
     /// # Errors
     /// The cause.
     pub async fn health(&self) -> Result<(), Cause> {
-        self.0.health.check(self).await
+        self.0.health.check(self).await.0
     }
 
     /// Closes connections that are idle for too long, until `shutdown` resolves.
@@ -131,15 +133,22 @@ impl StsClient {
         self.0.http.stats()
     }
 
-    /// Gets a document below the base address.
-    pub(crate) async fn get(&self, path_and_query: &str) -> Result<StsAnswer, ExchangeFailure> {
+    /// Gets a document below the base address; `what` names it in causes.
+    pub(crate) async fn get(&self, what: &str, path_and_query: &str) -> Result<StsAnswer, Cause> {
         let target = format!("{}{path_and_query}", self.prefix());
         let target = target
             .parse()
-            .map_err(|_| ExchangeFailure::Transport(Cause::new("sts: malformed request target")))?;
+            .map_err(|_| Cause::new(format!("{what}: malformed request target")))?;
         let mut request = self.0.request(Method::GET, target, Bytes::new());
         request.headers_mut().insert(header::ACCEPT, JSON);
-        self.0.call(request, &Phase::default()).await
+        let answer = self.0.call(request, &Phase::default()).await;
+        answer.map_err(|failure| match failure {
+            ExchangeFailure::Oversized => Cause::new(format!("{what}: answer larger than 256 KiB")),
+            ExchangeFailure::Local(cause)
+            | ExchangeFailure::Connect(cause)
+            | ExchangeFailure::Timeout(cause)
+            | ExchangeFailure::Transport(cause) => cause,
+        })
     }
 }
 

@@ -21,9 +21,11 @@ pub struct ClientTls {
 /// Why no TLS client can be made.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The system has no certificate authority that can be used.
-    #[error("no certificate authority was found on this system: install its CA certificates or name a file")]
-    NoSystemAuthorities,
+    /// Neither the system nor a given file has a certificate authority that can be used.
+    #[error(
+        "no certificate authority was found: install the system's CA certificates or name a file of them"
+    )]
+    NoAuthorities,
     /// One of the given authorities cannot be used.
     #[error("a certificate authority cannot be used: {0}")]
     Authority(rustls::Error),
@@ -40,7 +42,7 @@ pub fn client_config(tls: &ClientTls) -> Result<ClientConfig, TlsError> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Setup)?
-        .with_root_certificates(roots(tls)?);
+        .with_root_certificates(roots(tls.authorities.as_deref())?);
     Ok(match &tls.identity {
         Some(identity) => {
             let shown: Arc<dyn ResolvesClientCert> = Arc::new(SingleCertAndKey::from(Arc::clone(identity)));
@@ -60,22 +62,28 @@ pub fn http_client_config(tls: &ClientTls) -> Result<ClientConfig, TlsError> {
     Ok(config)
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-fn roots(tls: &ClientTls) -> Result<RootCertStore, TlsError> {
+/// These authorities, or the system's; at least one.
+pub(crate) fn roots(authorities: Option<&[CertificateDer<'_>]>) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    if let Some(authorities) = &tls.authorities {
-        for authority in authorities {
-            roots.add(authority.clone()).map_err(TlsError::Authority)?;
+    match authorities {
+        Some(authorities) => {
+            for authority in authorities {
+                roots
+                    .add(authority.clone().into_owned())
+                    .map_err(TlsError::Authority)?;
+            }
         }
-        return Ok(roots);
+        // System stores hold certificates that this library cannot use; those are left out.
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
     }
-    // System stores hold certificates that this library cannot use; those are left out.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
-        return Err(TlsError::NoSystemAuthorities);
+        return Err(TlsError::NoAuthorities);
     }
     Ok(roots)
 }

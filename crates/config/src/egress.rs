@@ -7,7 +7,6 @@ use admission::mode::Mode;
 use crate::endpoints::Endpoints;
 use crate::keys::gates as keys;
 use crate::reader::{Read, Reader};
-use crate::rules;
 use crate::violation::{Quoted, Violation};
 use crate::warning::{LaxFlag, Warning};
 
@@ -15,9 +14,9 @@ use crate::warning::{LaxFlag, Warning};
 #[derive(Clone, Debug)]
 pub struct Egress {
     /// Whether private and loopback addresses may be upstreams.
-    pub private: PrivateUpstreams,
+    pub(crate) private: PrivateUpstreams,
     /// The complete list of hosts in the guard's normal form (IPv6 literals without brackets); empty means every host.
-    pub allowlist: Vec<String>,
+    pub(crate) allowlist: Vec<String>,
     own: Endpoints,
 }
 
@@ -37,7 +36,14 @@ impl Egress {
         let allowlist = allowlist(reader);
         let allowed = reader.flag(&keys::ALLOW_PRIVATE_UPSTREAMS);
         let (allowlist, allowed) = (allowlist?, allowed?);
-        let private = reader.judge(rules::private_upstreams(mode.ok(), allowed, &allowlist))?;
+        let private = match (allowed, mode) {
+            (false, _) => PrivateUpstreams::Blocked,
+            // Production permits private upstreams only to the hosts of a list.
+            (true, Ok(Mode::Production)) if allowlist.is_empty() => {
+                return Err(reader.report(Violation::AllowlistRequired));
+            }
+            (true, _) => PrivateUpstreams::Allowed,
+        };
         if private == PrivateUpstreams::Allowed && allowlist.is_empty() {
             reader.warn(Warning::Lax(LaxFlag::AnyPrivateUpstream));
         }

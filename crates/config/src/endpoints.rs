@@ -1,14 +1,10 @@
 //! Which hosts and ports a backend's address names, so that none of them can be an upstream.
 
-mod postgres;
-
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use admission::limits::OwnEndpoint;
 use ipnet::IpNet;
-
-pub(crate) use postgres::postgres;
 
 const REDIS_PORT: u16 = 6379;
 
@@ -29,10 +25,7 @@ pub(crate) fn redis(address: &str) -> Option<(bool, Vec<OwnEndpoint>)> {
     let (scheme, rest) = address.split_once("://")?;
     match scheme {
         "redis" | "rediss" => {
-            let hosts = hosts(authority(rest))?;
-            let [(host, port)] = hosts.as_slice() else {
-                return None;
-            };
+            let (host, port) = host_and_port(authority(rest))?;
             let endpoint = endpoint(host, port.unwrap_or(REDIS_PORT))?;
             Some((scheme == "rediss", vec![endpoint]))
         }
@@ -48,11 +41,7 @@ fn authority(rest: &str) -> &str {
     authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts)
 }
 
-/// `host[:port],…`; `None` when one of them is malformed.
-fn hosts(authority: &str) -> Option<Vec<(&str, Option<u16>)>> {
-    authority.split(',').map(host_and_port).collect()
-}
-
+/// `host[:port]`; `None` when it is malformed, also for a list.
 fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
     let (host, port) = match text.strip_prefix('[') {
         Some(inner) => {
@@ -72,7 +61,7 @@ fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
         Some(port) => Some(port.parse().ok().filter(|&port| port != 0)?),
         None => None,
     };
-    (!host.is_empty()).then_some((host, port))
+    (!host.is_empty() && !host.contains(',')).then_some((host, port))
 }
 
 /// An endpoint in the egress guard's normal form; `None` for a socket's path.

@@ -16,7 +16,7 @@ pub struct ProcessEnv;
 impl Env for ProcessEnv {
     #[expect(
         clippy::disallowed_methods,
-        reason = "this is the one door to the process environment"
+        reason = "the only place that reads the process environment"
     )]
     fn get(&self, name: &str) -> Option<OsString> {
         std::env::var_os(name)

@@ -8,8 +8,7 @@ use admission::mode::Mode;
 use crate::keys::gates as keys;
 use crate::keys::limits::MAX_REQUEST_BYTES;
 use crate::reader::{Read, Reader};
-use crate::rules;
-use crate::violation::Quoted;
+use crate::violation::{Quoted, Violation};
 use crate::warning::{LaxFlag, Warning};
 
 /// Numbers and policies of the gates.
@@ -27,14 +26,12 @@ impl Gates {
     pub(crate) fn read(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Self> {
         let max_request_bytes = reader.bytes(&MAX_REQUEST_BYTES);
         let window = reader.duration(&keys::PREFLIGHT_WINDOW);
-        let window =
-            window.and_then(|value| reader.judge(rules::whole_seconds(keys::PREFLIGHT_WINDOW.name, value)));
-        let uses = reader.list(&keys::REUSABLE_MANDATE_USES);
-        let uses =
-            uses.and_then(|uses| reader.judge(rules::reusable_uses(keys::REUSABLE_MANDATE_USES.name, uses)));
-        for class in uses.iter().flatten().filter(|class| rules::is_replayable(class)) {
-            reader.warn(Warning::Replayable(Quoted::new(class)));
-        }
+        // It is compared with times in whole seconds, so a fraction would promise what it cannot keep.
+        let window = window.and_then(|value| match value.subsec_nanos() {
+            0 => Ok(value),
+            _ => Err(reader.report(Violation::WholeSeconds(keys::PREFLIGHT_WINDOW.name))),
+        });
+        let uses = Self::reusable_uses(reader);
         let on_replay_outage = Self::on_replay_outage(reader, mode);
         let snapshot_max_age = reader.duration(&keys::REVOCATION_SNAPSHOT_MAX_AGE);
         Ok(Self {
@@ -46,6 +43,20 @@ impl Gates {
             on_replay_outage: on_replay_outage?,
             revocation_snapshot_max_age: snapshot_max_age?,
         })
+    }
+
+    /// `none` stands alone: beside another class it would be unclear which of the two is meant.
+    fn reusable_uses(reader: &mut Reader<'_>) -> Read<Vec<String>> {
+        let uses = reader.list(&keys::REUSABLE_MANDATE_USES)?;
+        if uses.len() > 1 && uses.iter().any(|class| class == "none") {
+            return Err(reader.report(Violation::NoneAmongOthers(keys::REUSABLE_MANDATE_USES.name)));
+        }
+        // Any other class rests on the protection against replay that this takes away.
+        let minted_for_one_use = |class: &&String| !matches!(class.as_str(), "none" | "session" | "ambient");
+        for class in uses.iter().filter(minted_for_one_use) {
+            reader.warn(Warning::Replayable(Quoted::new(class)));
+        }
+        Ok(uses)
     }
 
     pub(crate) fn on_replay_outage(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<OnReplayOutage> {

@@ -2,7 +2,7 @@
 //!
 //! * [`keys`] declares every variable once: name, kind, default, meaning, and whether it is a secret.
 //! * `reader` reads them over an [`Env`] and remembers what is wrong; `grammar` knows how values are spelled.
-//! * `rules` holds one function for each rule that needs more than one value, such as those of production.
+//! * Each part of the [`Config`] has a file that reads its variables and holds their rules, those of production too.
 //! * [`Config`] is what remains: typed, with a proof of development mode in every lax option.
 //! * [`checklist`] answers `caracal-gateway check`; [`render`] writes `--help` and `docs/configuration.md`.
 //!
@@ -12,16 +12,18 @@ mod checklist;
 mod egress;
 mod endpoints;
 mod env;
+mod file;
 mod gates;
 mod grammar;
+mod identity;
 pub mod keys;
 mod limits;
 mod listener;
 mod load;
 mod operator;
+mod postgres;
 mod reader;
 pub mod render;
-mod rules;
 mod secret;
 mod signing;
 mod stores;
@@ -37,14 +39,16 @@ pub use checklist::{ChecklistLine, Status, checklist};
 pub use egress::Egress;
 pub use env::{Env, Layered, MapEnv, ProcessEnv};
 pub use gates::Gates;
+pub use identity::{Identity, IdentityError};
 pub use limits::{Capacity, Timeouts};
 pub use listener::{Listener, Transport};
 pub use load::Config;
 pub use operator::{Evidence, Fsync, LifeCycle, LogLevel, MetricsAccess, Operator};
+pub use postgres::{DatabaseUrl, SslMode};
 pub use secret::{HmacKey, Secret};
 pub use signing::SigningKeys;
 pub use stores::{Database, External, Redis, Stores};
 pub use sts::{Sts, StsTransport};
-pub use tls::{Authorities, ClientTls, Identity, IdentityError};
+pub use tls::{Authorities, ClientTls};
 pub use violation::{PREFIX, Quoted, Violation, Violations};
 pub use warning::{LaxFlag, Warning};

@@ -1,22 +1,38 @@
-//! The door that clients come through.
+//! The public listener: where clients connect.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use admission::mode::{DevOnly, Mode};
 use ipnet::IpNet;
 
+use crate::identity::Identity;
 use crate::keys::listener as keys;
 use crate::reader::{Read, Reader};
-use crate::rules;
-use crate::tls::{self, Identity};
+use crate::tls;
 use crate::violation::{Quoted, Violation};
-use crate::warning::LaxFlag;
+use crate::warning::{LaxFlag, Warning};
+
+/// The one port of production. Development listens on any, 0 included.
+const PRODUCTION_PORT: u16 = 8081;
+
+/// Loopback, RFC 1918 and unique-local (RFC 4193): whom `TRUST_PROXY=true` trusts.
+const LOOPBACK_AND_PRIVATE: [&str; 6] = [
+    "127.0.0.0/8",
+    "::1/128",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "fc00::/7",
+];
 
 /// Where the gateway listens and whom it believes.
 #[derive(Clone, Debug)]
 pub struct Listener {
     /// The public address. Port 0 (development) takes a free port.
     pub address: SocketAddr,
+    /// Whether `BIND_ADDR` is unset or empty. Only then may the listener fall back to `0.0.0.0` where the kernel has
+    /// no IPv6; an address that was asked for is taken or refused.
+    pub address_is_default: bool,
     /// TLS or plain HTTP.
     pub transport: Transport,
     /// Peers whose `X-Forwarded-*` headers are honoured, right to left.
@@ -40,11 +56,15 @@ impl Listener {
             ip_address,
         );
         let port = reader.required(&keys::PORT, "a TCP port, 1-65535", |text| text.parse().ok());
-        let port = port.and_then(|port| reader.judge(rules::port(mode.ok(), port)));
+        let port = port.and_then(|port| match mode {
+            Ok(Mode::Production) if port != PRODUCTION_PORT => Err(reader.report(Violation::Port)),
+            Ok(_) | Err(_) => Ok(port),
+        });
         let transport = Transport::read(reader, mode);
         let trusted_proxies = trusted_proxies(reader);
         Ok(Self {
             address: SocketAddr::new(ip?, port?),
+            address_is_default: !reader.is_set(&keys::BIND_ADDR),
             transport: transport?,
             trusted_proxies: trusted_proxies?,
         })
@@ -97,20 +117,31 @@ pub(crate) enum Plain {
     Undecided,
 }
 
+/// The peers whose forwarding headers are believed: those that are named, or those of the alias.
 fn trusted_proxies(reader: &mut Reader<'_>) -> Read<Vec<IpNet>> {
     let named = reader.list(&keys::TRUSTED_PROXIES);
     let named = named.and_then(|entries| {
         let nets = entries
             .iter()
             .map(|entry| network(entry).ok_or_else(|| not_a_network(entry)));
-        reader.judge(nets.collect())
+        reader.judge(nets.collect::<Result<Vec<_>, _>>())
     });
     let alias = reader.flag(&keys::TRUST_PROXY);
-    let (nets, warnings) = rules::trusted_proxies(named?, alias?);
-    for warning in warnings {
-        reader.warn(warning);
+    let (named, alias) = (named?, alias?);
+    if alias && named.is_empty() {
+        reader.warn(Warning::TrustProxyAlias);
+        return Ok(LOOPBACK_AND_PRIVATE
+            .iter()
+            .filter_map(|net| network(net))
+            .collect());
     }
-    Ok(nets)
+    if alias {
+        reader.warn(Warning::TrustProxyIgnored);
+    }
+    if named.iter().any(|net| net.prefix_len() == 0) {
+        reader.warn(Warning::TrustsEveryPeer);
+    }
+    Ok(named)
 }
 
 fn not_a_network(entry: &str) -> Violation {

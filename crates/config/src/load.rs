@@ -14,11 +14,10 @@ use crate::limits::{Capacity, Timeouts};
 use crate::listener::Listener;
 use crate::operator::{Evidence, LifeCycle, Operator};
 use crate::reader::{Read, Reader};
-use crate::rules;
 use crate::signing::SigningKeys;
 use crate::stores::{External, Stores};
 use crate::sts::Sts;
-use crate::violation::Violations;
+use crate::violation::{Violation, Violations};
 use crate::warning::Warning;
 
 /// Everything the gateway was told. Its `Debug` shows no secret.
@@ -69,8 +68,9 @@ impl Config {
     /// # Errors
     /// Every violation at once; production mode is one.
     pub fn load_embedded(env: &dyn Env, now: SystemTime) -> Result<(Self, Vec<Warning>), Violations> {
-        Self::load_with(env, now, |reader, mode| {
-            reader.judge(rules::embedded(mode?)).map(Stores::Embedded)
+        Self::load_with(env, now, |reader, mode| match mode? {
+            Mode::Dev(proof) => Ok(Stores::Embedded(proof)),
+            Mode::Production => Err(reader.report(Violation::EmbeddedInProduction)),
         })
     }
 
@@ -130,7 +130,7 @@ impl Config {
         own.extend(self.operator.address.into_iter().flat_map(endpoints::of_listener));
         own.extend(self.sts.own_endpoint());
         if let Stores::External(external) = &self.stores {
-            own.extend(external.own_endpoints().cloned());
+            own.extend(external.own_endpoints());
         }
         own
     }
@@ -141,5 +141,25 @@ pub(crate) fn read_mode(reader: &mut Reader<'_>) -> Read<Mode> {
     let env = reader.text(&CARACAL_ENV);
     let alias = reader.text(&CARACAL_MODE);
     let (env, alias) = (env?, alias?);
-    reader.judge(rules::mode(env.as_deref(), alias.as_deref()))
+    reader.judge(mode(env.as_deref(), alias.as_deref()))
+}
+
+/// Whichever of the two is set, and agreement where both are.
+fn mode(env: Option<&str>, alias: Option<&str>) -> Result<Mode, Violation> {
+    let (env, alias) = (
+        env.map(|name| (name, Mode::parse(name))),
+        alias.map(|name| (name, Mode::parse_alias(name))),
+    );
+    match (env, alias) {
+        (None, None) => Ok(Mode::Production),
+        (Some((_, mode)), None) | (None, Some((_, mode))) => Ok(mode?),
+        (Some((env_name, env)), Some((alias_name, alias))) => match (env?, alias?) {
+            (Mode::Production, Mode::Production) => Ok(Mode::Production),
+            (mode @ Mode::Dev(_), Mode::Dev(_)) => Ok(mode),
+            _ => Err(Violation::ModesDisagree {
+                env: env_name.into(),
+                alias: alias_name.into(),
+            }),
+        },
+    }
 }

@@ -9,8 +9,8 @@ use admission::mode::{DevOnly, Mode};
 
 use crate::keys::operation as keys;
 use crate::reader::{Read, Reader};
-use crate::rules;
 use crate::secret::Secret;
+use crate::violation::Violation;
 
 /// The local spool of audit events. The signing key is in [`crate::SigningKeys`].
 #[derive(Clone, Debug)]
@@ -46,12 +46,12 @@ impl Evidence {
             _ => None,
         });
         let max_bytes = reader.bytes(&keys::AUDIT_SPOOL_MAX_BYTES);
-        let max_bytes = max_bytes.and_then(|bytes| {
-            reader.judge(rules::at_least(
-                keys::AUDIT_SPOOL_MAX_BYTES.name,
-                bytes,
-                MIN_SPOOL_BYTES,
-            ))
+        let max_bytes = max_bytes.and_then(|bytes| match bytes {
+            MIN_SPOOL_BYTES.. => Ok(bytes),
+            _ => Err(reader.report(Violation::TooSmall {
+                name: keys::AUDIT_SPOOL_MAX_BYTES.name,
+                least: MIN_SPOOL_BYTES,
+            })),
         });
         let denials_per_second = reader.count(&keys::AUDIT_DENIALS_PER_SECOND);
         Ok(Self {
@@ -87,7 +87,7 @@ pub enum MetricsAccess {
     Closed,
 }
 
-/// `LOG_LEVEL`, from the most to the least talkative.
+/// `LOG_LEVEL`, from the most lines to the fewest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
     /// Everything.
@@ -110,9 +110,7 @@ impl Operator {
             |text| text.parse().ok(),
         );
         let address = address.and_then(|address| match address {
-            Some(address) => reader
-                .judge(rules::operator_address(mode.ok(), address, public))
-                .map(Some),
+            Some(address) => reader.judge(own_address(mode.ok(), address, public)).map(Some),
             None => Ok(None),
         });
         let bearer = reader.secret(&keys::METRICS_BEARER);
@@ -124,10 +122,32 @@ impl Operator {
         );
         Ok(Self {
             address: address?,
-            metrics: rules::metrics_access(mode?, bearer?),
+            metrics: match (bearer?, mode?) {
+                (Some(bearer), _) => MetricsAccess::Bearer(bearer),
+                (None, Mode::Dev(proof)) => MetricsAccess::Open(proof),
+                (None, Mode::Production) => MetricsAccess::Closed,
+            },
             admin_token: admin_token?,
             log_level: log_level?,
         })
+    }
+}
+
+/// The operator's listener has a port of its own, and a fixed one in production.
+fn own_address(
+    mode: Option<Mode>,
+    address: SocketAddr,
+    public: Option<SocketAddr>,
+) -> Result<SocketAddr, Violation> {
+    let overlaps = |public: SocketAddr| {
+        let (a, b) = (address.ip(), public.ip());
+        address.port() == public.port() && (a == b || a.is_unspecified() || b.is_unspecified())
+    };
+    match (address.port(), mode) {
+        (0, Some(Mode::Production)) => Err(Violation::OperatorPort),
+        (0, Some(Mode::Dev(_)) | None) => Ok(address),
+        _ if public.is_some_and(overlaps) => Err(Violation::OperatorOverlap),
+        _ => Ok(address),
     }
 }
 

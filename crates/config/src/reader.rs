@@ -1,8 +1,6 @@
 //! Reads variables one by one and remembers everything that is wrong with them.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -10,9 +8,9 @@ use std::time::{Duration, SystemTime};
 use admission::mode::{DevOnly, Mode};
 
 use crate::env::Env;
+use crate::file::read_file;
 use crate::grammar;
 use crate::keys::{Key, Kind, Preset};
-use crate::rules;
 use crate::secret::Secret;
 use crate::violation::{Quoted, Violation, Violations};
 use crate::warning::{LaxFlag, Warning};
@@ -63,7 +61,7 @@ impl<'e> Reader<'e> {
         verdict.map_err(|violation| self.report(violation))
     }
 
-    fn report(&mut self, violation: Violation) -> Reported {
+    pub(crate) fn report(&mut self, violation: Violation) -> Reported {
         self.violations.push(violation);
         Reported(())
     }
@@ -81,6 +79,11 @@ impl<'e> Reader<'e> {
             Preset::Value(default) => Some(default.to_owned()),
             Preset::Required | Preset::Unset(_) | Preset::PerMode { .. } => None,
         }))
+    }
+
+    /// Whether the environment itself has a value, rather than the default.
+    pub(crate) fn is_set(&self, key: &Key) -> bool {
+        self.raw(key.name).is_some()
     }
 
     fn raw(&self, name: &str) -> Option<OsString> {
@@ -124,13 +127,17 @@ impl<'e> Reader<'e> {
         }))
     }
 
-    /// The proof that a lax flag demands, if it is on and permitted; remembers it as a warning.
+    /// The proof that a lax flag demands, if it is on and permitted; remembers it as a warning. Where the mode is
+    /// unknown, that violation is enough.
     pub(crate) fn lax(&mut self, mode: Read<Mode>, flag: LaxFlag, on: bool) -> Read<Option<DevOnly>> {
-        let proof = self.judge(rules::dev_only(mode.ok(), flag, on))?;
-        if proof.is_some() {
-            self.warn(Warning::Lax(flag));
+        match (on, mode) {
+            (true, Ok(Mode::Production)) => Err(self.report(Violation::Forbidden(flag.variable()))),
+            (true, Ok(Mode::Dev(proof))) => {
+                self.warn(Warning::Lax(flag));
+                Ok(Some(proof))
+            }
+            (true, Err(_)) | (false, _) => Ok(None),
         }
-        Ok(proof)
     }
 
     pub(crate) fn flag(&mut self, key: &Key) -> Read<bool> {
@@ -196,6 +203,19 @@ impl<'e> Reader<'e> {
         self.judge(value.ok_or_else(violation))
     }
 
+    /// Judges variables that existing installations set and that have no effect here, and forgets their values.
+    pub(crate) fn ignored(&mut self, keys: &[&Key]) -> Read<()> {
+        let mut all = Ok(());
+        for key in keys {
+            let this = match key.kind {
+                Kind::Count => self.count(key).map(drop),
+                _ => self.duration(key).map(drop),
+            };
+            all = all.and(this);
+        }
+        all
+    }
+
     /// The entries of a list; empty when the variable has neither value nor default.
     pub(crate) fn list(&mut self, key: &Key) -> Read<Vec<String>> {
         let text = self.text_or_default(key)?.unwrap_or_default();
@@ -245,19 +265,4 @@ fn secret_file(path: &Path) -> Result<Secret, String> {
     } else {
         Ok(Secret::new(text))
     }
-}
-
-/// Largest file read, secrets and PEM alike: a bundle of every public authority is a quarter of it.
-const MAX_FILE_BYTES: u64 = 1 << 20;
-
-/// Reads a whole file, refusing one that is too large to be what it should be.
-pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?
-        .take(MAX_FILE_BYTES + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(io::Error::from(io::ErrorKind::FileTooLarge));
-    }
-    Ok(bytes)
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use data_encoding::HEXLOWER_PERMISSIVE;
+
 /// A secret text. It has no `Display` and no `PartialEq`; its `Debug` shows only that it exists.
 #[derive(Clone)]
 pub struct Secret(String);
@@ -34,16 +36,8 @@ impl HmacKey {
 
     /// Decodes hexadecimal digits of either case; `None` for anything else, also for no digits at all.
     pub(crate) fn from_hex(text: &Secret) -> Option<Self> {
-        let digits = text.expose().as_bytes();
-        let (pairs, rest) = digits.as_chunks::<2>();
-        if pairs.is_empty() || !rest.is_empty() {
-            return None;
-        }
-        let bytes: Option<Vec<u8>> = pairs
-            .iter()
-            .map(|&[high, low]| Some(nibble(high)? << 4 | nibble(low)?))
-            .collect();
-        bytes.map(Self)
+        let bytes = HEXLOWER_PERMISSIVE.decode(text.expose().as_bytes()).ok()?;
+        (!bytes.is_empty()).then_some(Self(bytes))
     }
 
     /// The key's bytes.
@@ -57,12 +51,6 @@ impl fmt::Debug for HmacKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("HmacKey(***)")
     }
-}
-
-fn nibble(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]

@@ -7,8 +7,9 @@ use crate::keys::backends::STREAMS_HMAC_KEY;
 use crate::keys::gates::GATEWAY_STS_HMAC_KEY;
 use crate::keys::operation::AUDIT_HMAC_KEY;
 use crate::reader::{Read, Reader};
-use crate::rules;
 use crate::secret::HmacKey;
+use crate::violation::Violation;
+use crate::warning::Warning;
 
 /// One key for each purpose. In production none is shorter than [`HmacKey::MIN_BYTES`].
 #[derive(Clone, Debug)]
@@ -38,6 +39,7 @@ impl SigningKeys {
     }
 }
 
+/// A key is hexadecimal in every mode; production also demands its length.
 fn read(reader: &mut Reader<'_>, mode: Read<Mode>, key: &Key, sharers: &str) -> Read<HmacKey> {
     let text = reader.secret(key)?;
     let fix = format!(
@@ -45,9 +47,12 @@ fn read(reader: &mut Reader<'_>, mode: Read<Mode>, key: &Key, sharers: &str) -> 
         key.name
     );
     let text = reader.present(key, text, &fix)?;
-    let (key, warning) = reader.judge(rules::hmac_key(mode.ok(), key.name, &text))?;
-    if let Some(warning) = warning {
-        reader.warn(warning);
+    let name = key.name;
+    let key = reader.judge(HmacKey::from_hex(&text).ok_or(Violation::WeakKey(name)))?;
+    match mode {
+        _ if key.as_bytes().len() >= HmacKey::MIN_BYTES => {}
+        Ok(Mode::Dev(_)) => reader.warn(Warning::ShortKey(name)),
+        Ok(Mode::Production) | Err(_) => return Err(reader.report(Violation::WeakKey(name))),
     }
     Ok(key)
 }

@@ -9,10 +9,10 @@ use admission::mode::{DevOnly, Mode};
 use crate::endpoints::{self, Endpoints};
 use crate::keys::Key;
 use crate::keys::backends as keys;
+use crate::postgres::{self, DatabaseUrl};
 use crate::reader::{Read, Reader};
-use crate::rules;
 use crate::secret::Secret;
-use crate::tls::{ClientTls, ClientTlsKeys};
+use crate::tls::{Authorities, ClientTls, ClientTlsKeys};
 use crate::violation::Violation;
 
 /// Which stores are used. The environment alone never leads to the embedded ones.
@@ -44,35 +44,22 @@ pub struct Redis {
     pub dial_timeout: Duration,
     /// Time for an answer outside the request path.
     pub read_timeout: Duration,
-    /// Time to hand a command to the network.
-    pub write_timeout: Duration,
-    /// Upper bound of connections.
-    pub pool_size: NonZeroU32,
-    /// Longest wait for a usable connection outside the request path.
-    pub pool_timeout: Duration,
     own_endpoints: Endpoints,
 }
 
 /// How PostgreSQL is reached.
 #[derive(Clone, Debug)]
 pub struct Database {
-    /// `DATABASE_URL`: a URL or libpq keywords.
-    pub url: Secret,
-    /// Authorities and client certificate. Whether TLS is used is the URL's `sslmode`.
+    /// `DATABASE_URL`: hosts, login, database and `sslmode`.
+    pub url: DatabaseUrl,
+    /// Authorities (`DATABASE_CA_FILE`, else the URL's `sslrootcert`) and client certificate.
     pub tls: ClientTls,
-    /// Upper bound of connections.
+    /// `DB_MAX_CONNS`, shown in metrics. The gateway opens fewer: one connection for each purpose.
     pub max_connections: NonZeroU32,
-    /// Connections kept open; at most `max_connections`.
-    pub min_connections: NonZeroU32,
     /// A connection older than this is replaced.
     pub max_lifetime: Duration,
-    /// A connection idle for longer is closed.
-    pub max_idle: Duration,
-    /// How often an idle connection is tried.
-    pub health_check_period: Duration,
     /// Time to connect, TLS and login included.
     pub connect_timeout: Duration,
-    own_endpoints: Endpoints,
 }
 
 impl External {
@@ -85,18 +72,22 @@ impl External {
         })
     }
 
-    pub(crate) fn own_endpoints(&self) -> impl Iterator<Item = &OwnEndpoint> {
-        self.redis
-            .own_endpoints
-            .0
-            .iter()
-            .chain(&self.database.own_endpoints.0)
+    pub(crate) fn own_endpoints(&self) -> impl Iterator<Item = OwnEndpoint> {
+        let redis = self.redis.own_endpoints.0.iter().cloned();
+        redis.chain(self.database.url.endpoints())
     }
 }
 
 impl Redis {
     fn read(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Self> {
-        let url = address(reader, &keys::REDIS_URL, "redis://host:6379", endpoints::redis);
+        let example = "redis://host:6379";
+        let url = address(reader, &keys::REDIS_URL, example).and_then(|url| {
+            let parsed = endpoints::redis(url.expose()).ok_or(Violation::MalformedSecret {
+                name: keys::REDIS_URL.name,
+                example,
+            });
+            Ok((url, reader.judge(parsed)?))
+        });
         let in_use = url
             .as_ref()
             .map(|(_, (tls, _))| *tls)
@@ -114,21 +105,19 @@ impl Redis {
         );
         let dial_timeout = reader.duration(&keys::REDIS_DIAL_TIMEOUT);
         let read_timeout = reader.duration(&keys::REDIS_READ_TIMEOUT);
-        let write_timeout = reader.duration(&keys::REDIS_WRITE_TIMEOUT);
-        let pool_size = reader.count(&keys::REDIS_POOL_SIZE);
-        // Read for its spelling only: the shared connection is always open.
-        let min_idle = reader.count(&keys::REDIS_MIN_IDLE_CONNS);
-        let pool_timeout = reader.duration(&keys::REDIS_POOL_TIMEOUT);
+        let ignored = reader.ignored(&[
+            &keys::REDIS_WRITE_TIMEOUT,
+            &keys::REDIS_POOL_SIZE,
+            &keys::REDIS_MIN_IDLE_CONNS,
+            &keys::REDIS_POOL_TIMEOUT,
+        ]);
         let (url, (_, own_endpoints)) = url?;
-        min_idle?;
+        ignored?;
         Ok(Self {
             url,
             tls: tls?,
             dial_timeout: dial_timeout?,
             read_timeout: read_timeout?,
-            write_timeout: write_timeout?,
-            pool_size: pool_size?,
-            pool_timeout: pool_timeout?,
             own_endpoints: Endpoints(own_endpoints),
         })
     }
@@ -136,12 +125,8 @@ impl Redis {
 
 impl Database {
     fn read(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Self> {
-        let url = address(
-            reader,
-            &keys::DATABASE_URL,
-            "postgres://user@host:5432/database",
-            endpoints::postgres,
-        );
+        let url = address(reader, &keys::DATABASE_URL, postgres::EXAMPLE)
+            .and_then(|url| reader.judge(DatabaseUrl::parse(url.expose())));
         let tls = ClientTls::read(
             reader,
             mode,
@@ -155,50 +140,40 @@ impl Database {
         );
         let max = reader.count(&keys::DB_MAX_CONNS);
         let min = reader.count(&keys::DB_MIN_CONNS);
-        let bounds = match (min, max) {
-            (Ok(min), Ok(max)) => reader.judge(rules::ordered(
-                (keys::DB_MIN_CONNS.name, min),
-                (keys::DB_MAX_CONNS.name, max),
-            )),
-            (Err(reported), _) | (_, Err(reported)) => Err(reported),
+        // The lower bound has no effect, but one above the upper is a mistake in either.
+        let max_connections = match (min, max) {
+            (Ok(min), Ok(max)) if min > max => Err(reader.report(Violation::Bounds {
+                low: keys::DB_MIN_CONNS.name,
+                high: keys::DB_MAX_CONNS.name,
+            })),
+            (Err(reported), _) => Err(reported),
+            (Ok(_), max) => max,
         };
         let max_lifetime = reader.duration(&keys::DB_MAX_CONN_LIFETIME);
-        let max_idle = reader.duration(&keys::DB_MAX_CONN_IDLE);
-        let health_check_period = reader.duration(&keys::DB_HEALTH_CHECK_PERIOD);
+        let ignored = reader.ignored(&[&keys::DB_MAX_CONN_IDLE, &keys::DB_HEALTH_CHECK_PERIOD]);
         let connect_timeout = reader.duration(&keys::DB_CONNECT_TIMEOUT);
-        let (url, own_endpoints) = url?;
-        let (min_connections, max_connections) = bounds?;
+        let (url, mut tls) = (url?, tls?);
+        if let (None, Some(path)) = (&tls.authorities, &url.authorities) {
+            let authorities = Authorities::load("sslrootcert in DATABASE_URL", path);
+            tls.authorities = Some(reader.judge(authorities)?);
+        }
+        ignored?;
         Ok(Self {
             url,
-            tls: tls?,
-            max_connections,
-            min_connections,
+            tls,
+            max_connections: max_connections?,
             max_lifetime: max_lifetime?,
-            max_idle: max_idle?,
-            health_check_period: health_check_period?,
             connect_timeout: connect_timeout?,
-            own_endpoints: Endpoints(own_endpoints),
         })
     }
 }
 
-/// A backend's address and what `parse` reads from it. It may hold a password, so it is never shown.
-fn address<T>(
-    reader: &mut Reader<'_>,
-    key: &Key,
-    example: &'static str,
-    parse: impl FnOnce(&str) -> Option<T>,
-) -> Read<(Secret, T)> {
+/// A backend's address. It may hold a password, so it is never shown.
+fn address(reader: &mut Reader<'_>, key: &Key, example: &'static str) -> Read<Secret> {
     let url = reader.secret(key)?;
     let fix = format!(
         "set it, or {}_FILE, to {example} (`caracal-gateway dev` needs none)",
         key.name
     );
-    let url = reader.present(key, url, &fix)?;
-    let parsed = parse(url.expose());
-    let parsed = reader.judge(parsed.ok_or(Violation::MalformedSecret {
-        name: key.name,
-        example,
-    }))?;
-    Ok((url, parsed))
+    reader.present(key, url, &fix)
 }

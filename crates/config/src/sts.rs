@@ -11,8 +11,8 @@ use url::{Host, Url};
 
 use crate::keys::gates as keys;
 use crate::reader::{Read, Reader};
-use crate::rules;
 use crate::tls::{ClientTls, ClientTlsKeys};
+use crate::violation::Violation;
 use crate::warning::LaxFlag;
 
 /// Where and how tokens are exchanged. The signing key is in [`crate::SigningKeys`], the time limit in [`crate::Timeouts`].
@@ -45,12 +45,6 @@ pub enum StsTransport {
 }
 
 impl Sts {
-    /// The base address without a trailing slash, ready for `/oauth/2/token`.
-    #[must_use]
-    pub fn base(&self) -> &str {
-        self.url.as_str().trim_end_matches('/')
-    }
-
     pub(crate) fn own_endpoint(&self) -> Option<OwnEndpoint> {
         let port = self.url.port_or_known_default()?;
         Some(match self.url.host()? {
@@ -70,7 +64,7 @@ impl Sts {
             (Ok(_), Ok((true, _)), Err(unknown)) => Err(unknown),
             (Ok(url), insecure, _) => {
                 let proof = insecure.ok().and_then(|(_, proof)| proof);
-                reader.judge(rules::sts_transport(url, proof))
+                reader.judge(transport_of(url, proof))
             }
             (Err(reported), _, _) => Err(*reported),
         };
@@ -102,7 +96,7 @@ impl Sts {
         let text = reader.text(&keys::STS_URL)?;
         let fix = "set it to the base address of the STS (`caracal-gateway dev` starts one of its own)";
         let text = reader.present(&keys::STS_URL, text, fix)?;
-        reader.judge(rules::sts_url(&text))
+        reader.judge(base_url(&text))
     }
 
     /// Whether plain HTTP was asked for, and the proof where the mode permits it.
@@ -117,5 +111,47 @@ fn dialect(text: &str) -> Option<Dialect> {
         "caracal" => Some(Dialect::Caracal),
         "rfc8693" => Some(Dialect::Rfc8693),
         _ => None,
+    }
+}
+
+/// An absolute http or https URL to which a path can be appended. It may not hold a password:
+/// it is shown in logs and metrics.
+fn base_url(text: &str) -> Result<Url, Violation> {
+    let refuse = |why| Err(Violation::StsUrl(why));
+    let Ok(url) = Url::parse(text) else {
+        return refuse("must be an absolute URL such as https://sts.example.com");
+    };
+    if !matches!(url.scheme(), "http" | "https") {
+        return refuse("scheme must be http or https");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return refuse("must not hold a user name or a password");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return refuse("must not have a query or a fragment");
+    }
+    if url.port() == Some(0) {
+        return refuse("must not have port 0");
+    }
+    Ok(url)
+}
+
+/// https, or plain http where the wire is the machine's own or a private network's.
+///
+/// A single-label name (`sts`) is only half of the proof: the connector refuses it when any address it resolves to
+/// is neither loopback nor private. A literal address that is not loopback is no name at all.
+fn transport_of(url: &Url, insecure: Option<DevOnly>) -> Result<StsTransport, Violation> {
+    match (url.scheme(), url.host(), insecure) {
+        ("https", _, _) => Ok(StsTransport::Https),
+        (_, Some(Host::Domain("localhost")), _) => Ok(StsTransport::PlainLoopback),
+        (_, Some(Host::Ipv4(address)), _) if address.is_loopback() => Ok(StsTransport::PlainLoopback),
+        (_, Some(Host::Ipv6(address)), _) if IpAddr::V6(address).to_canonical().is_loopback() => {
+            Ok(StsTransport::PlainLoopback)
+        }
+        (_, _, Some(proof)) => Ok(StsTransport::PlainAnywhere(proof)),
+        (_, Some(Host::Domain(name)), None) if !name.contains('.') => Ok(StsTransport::PlainSingleLabel),
+        _ => Err(Violation::StsUrl(
+            "must use https; plain http is only for loopback and single-label host names such as http://sts:8080",
+        )),
     }
 }

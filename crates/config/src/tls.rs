@@ -1,21 +1,21 @@
-//! Certificates, keys and certificate authorities, read from PEM files.
-//!
-//! The same function reads them at start and after a change on disk, so that a renewed pair is judged like the first.
-
-mod identity;
+//! Certificates, keys and certificate authorities, read from PEM files at start.
 
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use admission::mode::Mode;
 use rustls_pki_types::CertificateDer;
 
-pub(crate) use identity::Source;
-pub use identity::{Identity, IdentityError};
-
+use crate::identity::{self, Identity, Source};
 use crate::keys::Key;
 use crate::reader::{Read, Reader};
-use crate::rules;
 use crate::violation::Violation;
+use crate::warning::Warning;
+
+/// A certificate with less time left is worth a warning.
+const EXPIRES_SOON: Duration = Duration::from_secs(30 * DAY);
+
+const DAY: u64 = 24 * 3600;
 
 /// How a connection that the gateway makes is secured, beyond what its URL says.
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ impl std::fmt::Debug for Authorities {
 }
 
 impl Authorities {
-    fn load(name: &'static str, path: &Path) -> Result<Self, Violation> {
+    pub(crate) fn load(name: &'static str, path: &Path) -> Result<Self, Violation> {
         let pem = identity::read(name, path)?;
         let certificates = identity::certificates(name, &pem)?;
         Ok(Self { pem, certificates })
@@ -74,36 +74,76 @@ impl ClientTls {
             None => Ok(None),
         };
         let identity = read_identity(reader, mode, keys.certificate, keys.private_key);
-        let tls = Self {
-            authorities: authorities?,
-            identity: identity?,
+        let (authorities, identity) = (authorities?, identity?);
+        // Authorities or a client certificate for a connection in plain text are a mistake in one of the two.
+        let asked = match (&authorities, &identity) {
+            (Some(_), _) => Some(keys.authorities),
+            (None, Some(_)) => Some(keys.certificate),
+            (None, None) => None,
         };
-        reader.judge(rules::client_tls_needs_a_tls_url(&tls, in_use.ok(), keys))?;
-        Ok(tls)
+        match (asked, in_use) {
+            (Some(asked), Ok(false)) => Err(reader.report(Violation::TlsWithoutTls {
+                name: asked.name,
+                url: keys.url.name,
+            })),
+            _ => Ok(Self {
+                authorities,
+                identity,
+            }),
+        }
     }
 }
 
-/// Reads a certificate pair, if it is named, and judges its period of validity.
+/// Reads a certificate pair, if it is named, and judges its period of validity. One half without the other is refused.
 pub(crate) fn read_identity(
     reader: &mut Reader<'_>,
     mode: Read<Mode>,
     certificate: &Key,
     private_key: &Key,
 ) -> Read<Option<Identity>> {
-    let (cert, key) = (reader.file(certificate), reader.file(private_key));
-    let pair = rules::certificate_pair((certificate.name, cert), (private_key.name, key));
-    let Some(source) = reader.judge(pair)? else {
-        return Ok(None);
+    let (cert, key) = (certificate.name, private_key.name);
+    let source = match (reader.file(certificate), reader.file(private_key)) {
+        (Some(cert_file), Some(key_file)) => Source {
+            certificate: (cert, cert_file),
+            private_key: (key, key_file),
+        },
+        (None, None) => return Ok(None),
+        _ => return Err(reader.report(Violation::HalfPair { cert, key })),
     };
     let identity = reader.judge(Identity::load(source).map_err(Violation::from))?;
-    let now = reader.now();
-    if let Some(warning) = reader.judge(rules::certificate_period(
-        mode.ok(),
-        certificate.name,
-        &identity,
-        now,
-    ))? {
+    let period = certificate_period(mode.ok(), cert, &identity, reader.now());
+    if let Some(warning) = reader.judge(period)? {
         reader.warn(warning);
     }
     Ok(Some(identity))
+}
+
+/// Production refuses a certificate outside its period of validity; development warns of it.
+fn certificate_period(
+    mode: Option<Mode>,
+    name: &'static str,
+    identity: &Identity,
+    now: SystemTime,
+) -> Result<Option<Warning>, Violation> {
+    let state = match (now.duration_since(identity.not_before()), identity.time_left(now)) {
+        (Ok(_), Some(left)) if left >= EXPIRES_SOON => return Ok(None),
+        (Ok(_), Some(left)) => {
+            return Ok(Some(Warning::CertificateExpiresSoon {
+                name,
+                days: left.as_secs() / DAY,
+            }));
+        }
+        (Ok(_), None) => {
+            let ago = now.duration_since(identity.not_after()).unwrap_or_default();
+            format!("expired {} days ago", ago.as_secs() / DAY)
+        }
+        (Err(early), _) => format!(
+            "is not valid for another {} days",
+            early.duration().as_secs().div_ceil(DAY)
+        ),
+    };
+    match mode {
+        Some(Mode::Dev(_)) | None => Ok(Some(Warning::CertificatePeriod { name, state })),
+        Some(Mode::Production) => Err(Violation::CertificatePeriod { name, state }),
+    }
 }

@@ -4,8 +4,8 @@ use std::fmt;
 
 use admission::mode::UnknownMode;
 
+use crate::identity::IdentityError;
 use crate::secret::HmacKey;
-use crate::tls::IdentityError;
 
 /// Written before every line when violations are printed.
 pub const PREFIX: &str = "gateway config: ";
@@ -50,7 +50,7 @@ pub enum Violation {
         least: u64,
     },
     /// A value is not text.
-    #[error("{0} is not valid UTF-8")]
+    #[error("{0} is not valid UTF-8; set it to plain text")]
     NotUnicode(&'static str),
     /// A duration that Go's grammar refuses, or one that is not positive.
     #[error("invalid duration for {name}: {value} ({expected})")]
@@ -98,6 +98,9 @@ pub enum Violation {
         /// A well-formed value.
         example: &'static str,
     },
+    /// `sslmode` has a value that libpq does not know either. It is not shown: it is a piece of a secret.
+    #[error("{0}: sslmode must be disable, allow, prefer, require, verify-ca or verify-full")]
+    SslMode(&'static str),
     /// A key is not hexadecimal.
     #[error(
         "{0} must be hex-encoded with at least {min} bytes; make one with `openssl rand -hex {min}`",
@@ -137,7 +140,7 @@ pub enum Violation {
     CertificatePeriod {
         /// The certificate's variable.
         name: &'static str,
-        /// `expired on …` or `is not valid before …`.
+        /// `expired … days ago` or `is not valid for another … days`.
         state: String,
     },
     /// Certificate authorities for a connection that the URL makes in plain text.

@@ -69,7 +69,7 @@ pub enum Warning {
     CertificatePeriod {
         /// The certificate's variable.
         name: &'static str,
-        /// `expired on …` or `is not valid before …`.
+        /// `expired … days ago` or `is not valid for another … days`.
         state: String,
     },
     /// A certificate that expires in fewer than 30 days.

@@ -61,6 +61,34 @@ pub struct Resource {
     pub connection_id: Option<String>,
 }
 
+/// One row of the gateway's binding table, as this stack's resources define it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The zone.
+    pub zone: String,
+    /// The resource identifier.
+    pub resource: String,
+    /// The client under which the gateway exchanges.
+    pub application_id: String,
+    /// Where the resource is served.
+    pub upstream_url: String,
+}
+
+impl Resource {
+    /// Its row, where the stack's echo upstream has this URL.
+    pub(crate) fn binding(&self, echo_url: &str) -> Binding {
+        Binding {
+            zone: self.zone.clone(),
+            resource: self.identifier.clone(),
+            application_id: self.application_id.clone(),
+            upstream_url: match &self.target {
+                Target::Echo(base) => format!("{echo_url}{base}"),
+                Target::Url(url) => url.clone(),
+            },
+        }
+    }
+}
+
 /// Where a resource is served.
 #[derive(Clone, Debug)]
 pub enum Target {

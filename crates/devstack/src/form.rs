@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode;
+
 /// The most fields a form may have.
-const MOST_FIELDS: usize = 64;
+const MAX_FIELDS: usize = 64;
 
 /// The text is not a form: a bad percent escape, not UTF-8, or too many fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,19 +16,19 @@ pub(crate) struct Malformed;
 pub(crate) struct Form<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Form<'a> {
+    /// The library decodes whatever it can; what it would pass on or replace is looked for before.
     pub(crate) fn parse(text: &'a [u8]) -> Result<Self, Malformed> {
-        let pieces = text.split(|byte| *byte == b'&').filter(|piece| !piece.is_empty());
-        let mut fields = Vec::with_capacity(12);
-        for piece in pieces {
-            if fields.len() == MOST_FIELDS {
-                return Err(Malformed);
-            }
-            let mut halves = piece.splitn(2, |byte| *byte == b'=');
-            let name = decode(halves.next().unwrap_or_default())?;
-            let value = decode(halves.next().unwrap_or_default())?;
-            fields.push((name, value));
+        let mut escapes = text.split(|byte| *byte == b'%').skip(1);
+        let hexadecimal = |pair: &[u8; 2]| pair.iter().all(u8::is_ascii_hexdigit);
+        if !escapes.all(|escape| escape.first_chunk().is_some_and(hexadecimal))
+            || percent_decode(text).decode_utf8().is_err()
+        {
+            return Err(Malformed);
         }
-        Ok(Self(fields))
+        let fields: Vec<_> = form_urlencoded::parse(text).take(MAX_FIELDS + 1).collect();
+        (fields.len() <= MAX_FIELDS)
+            .then_some(Self(fields))
+            .ok_or(Malformed)
     }
 
     /// The first value of a field.
@@ -57,31 +59,6 @@ impl<'a> Form<'a> {
     }
 }
 
-fn decode(text: &[u8]) -> Result<Cow<'_, str>, Malformed> {
-    if !text.iter().any(|byte| matches!(byte, b'%' | b'+')) {
-        return std::str::from_utf8(text)
-            .map(Cow::Borrowed)
-            .map_err(|_| Malformed);
-    }
-    let digit = |byte: Option<&u8>| {
-        byte.and_then(|byte| char::from(*byte).to_digit(16))
-            .ok_or(Malformed)
-    };
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut bytes = text.iter();
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let value = digit(bytes.next())? << 4 | digit(bytes.next())?;
-                u8::try_from(value).map_err(|_| Malformed)?
-            }
-            other => *other,
-        });
-    }
-    String::from_utf8(decoded).map(Cow::Owned).map_err(|_| Malformed)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,7 +76,7 @@ mod tests {
 
     #[test]
     fn malformed_text_is_refused() {
-        let crowd = "a&".repeat(MOST_FIELDS + 1);
+        let crowd = "a&".repeat(MAX_FIELDS + 1);
         for text in ["a=%", "a=%4", "a=%zz", "a=%ff", "%+1", crowd.as_str()] {
             assert_eq!(Form::parse(text.as_bytes()).err(), Some(Malformed), "{text}");
         }

@@ -21,11 +21,11 @@ mod sts;
 mod upstream;
 
 pub use clock::{Clock, system_clock};
-pub use config::{Client, Credential, Resource, StackConfig, Target};
+pub use config::{Binding, Client, Credential, Resource, StackConfig, Target};
 pub use error::Error;
 pub use revoke::{AnchorKind, Revocation, RevokeError};
 pub use script::{Answer, RawAnswer, Scope, Script, Step};
 pub use secret::Secret;
-pub use stack::{Binding, Devstack};
+pub use stack::Devstack;
 pub use sts::{MintRequest, Minted, Refusal, Sts, StsCounts, Use};
 pub use upstream::{BodySeen, Recorded, Upstream, UpstreamCounts};

@@ -1,15 +1,15 @@
 //! Revoked anchors, and the announcement of new ones.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Mutex;
 
+use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::sync::broadcast;
 
 /// How long a revocation is remembered, in seconds: longer than any mandate lives.
 const KEPT_SECONDS: u64 = 24 * 3600;
 /// The most revocations remembered at a time.
-const MOST: usize = 65_536;
+const MAX_REVOCATIONS: usize = 65_536;
 /// How many announcements a slow subscriber may lag behind before it loses the oldest.
 const ANNOUNCED: usize = 4096;
 
@@ -78,29 +78,19 @@ impl Revocations {
         if revocation.id.is_empty() || revocation.zone.is_empty() {
             return Err(RevokeError::Empty);
         }
-        self.with(|marks| marks.add(revocation.clone(), now))?;
+        self.marks.lock().add(revocation.clone(), now)?;
         let _ = self.announce.send(revocation); // nobody listening is fine
         Ok(())
     }
 
     pub(crate) fn contains(&self, zone: &str, kind: AnchorKind, id: &str) -> bool {
-        self.with(|marks| {
-            !marks.revoked.is_empty()
-                && marks.revoked.contains_key(&Revocation {
-                    kind,
-                    id: id.into(),
-                    zone: zone.into(),
-                })
-        })
-    }
-
-    fn with<T>(&self, work: impl FnOnce(&mut Marks) -> T) -> T {
-        work(
-            &mut self
-                .marks
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
-        )
+        let marks = self.marks.lock();
+        !marks.revoked.is_empty()
+            && marks.revoked.contains_key(&Revocation {
+                kind,
+                id: id.into(),
+                zone: zone.into(),
+            })
     }
 }
 
@@ -115,7 +105,7 @@ impl Marks {
             }
             self.oldest_first.pop_front();
         }
-        if self.oldest_first.len() >= MOST {
+        if self.oldest_first.len() >= MAX_REVOCATIONS {
             return Err(RevokeError::Full);
         }
         let until = now.saturating_add(KEPT_SECONDS);
@@ -153,7 +143,7 @@ mod tests {
     fn marks_are_bounded_and_forgotten_after_a_day() {
         let revocations = Revocations::new();
         revocations.revoke(edge("first"), 0).unwrap();
-        for n in 1..MOST {
+        for n in 1..MAX_REVOCATIONS {
             revocations.revoke(edge(&n.to_string()), 10).unwrap();
         }
         assert_eq!(revocations.revoke(edge("more"), 10), Err(RevokeError::Full));

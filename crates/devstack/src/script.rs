@@ -1,15 +1,16 @@
 //! Faults on demand: what the STS answers instead of the truth.
 
 use std::collections::HashMap;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::RwLock;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// The longest a [`Step`] may hold an answer back.
-const LONGEST: Duration = Duration::from_secs(120);
+const MAX_DELAY: Duration = Duration::from_secs(120);
 
 /// Which answers a [`Step`] changes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -18,8 +19,10 @@ pub enum Scope {
     Exchange,
     /// Exchanges for one resource identifier.
     Resource(String),
-    /// The key sets.
+    /// Every key set that no [`Scope::ZoneJwks`] covers.
     Jwks,
+    /// The key set of one zone.
+    ZoneJwks(String),
     /// The health answer.
     Health,
 }
@@ -112,47 +115,38 @@ pub struct Script(RwLock<HashMap<Scope, Step>>);
 impl Script {
     /// Puts a step in force, in place of the one before.
     pub fn set(&self, scope: Scope, step: impl Into<Step>) {
-        self.0
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .insert(scope, step.into());
+        self.0.write().insert(scope, step.into());
     }
 
     /// Back to the truth for one scope.
     pub fn clear(&self, scope: &Scope) {
-        self.0
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .remove(scope);
+        self.0.write().remove(scope);
     }
 
     /// Plays the delay and the hold, and gives the answer to send, if any.
     pub(crate) async fn play(&self, scope: &Scope) -> Option<Answer> {
         let step = {
-            let steps = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let steps = self.0.read();
             if steps.is_empty() {
                 return None;
             }
-            let fallback = matches!(scope, Scope::Resource(_)).then(|| steps.get(&Scope::Exchange));
-            steps.get(scope).or(fallback.flatten()).cloned()?
+            let wider = match scope {
+                Scope::Resource(_) => Some(Scope::Exchange),
+                Scope::ZoneJwks(_) => Some(Scope::Jwks),
+                _ => None,
+            };
+            let wider = wider.and_then(|wider| steps.get(&wider));
+            steps.get(scope).or(wider).cloned()?
         };
         if !step.delay.is_zero() {
-            tokio::time::sleep(step.delay.min(LONGEST)).await;
+            tokio::time::sleep(step.delay.min(MAX_DELAY)).await;
         }
         if let Some(gate) = step.hold
-            && let Ok(Ok(permit)) = timeout(LONGEST, gate.acquire()).await
+            && let Ok(Ok(permit)) = timeout(MAX_DELAY, gate.acquire()).await
         {
             permit.forget();
         }
         step.answer
-    }
-
-    /// Whether no fault is in force.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .is_empty()
     }
 }
 

@@ -8,25 +8,12 @@ use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
-use crate::config::{Client, Resource, StackConfig, Target};
+use crate::config::{Binding, Client, StackConfig};
 use crate::revoke::{Revocation, RevokeError};
 use crate::script::Script;
 use crate::sts::{MintRequest, Minted, Refusal, Sts};
 use crate::upstream::Upstream;
 use crate::{Error, Secret, server};
-
-/// One row of the gateway's binding table, as this stack's resources define it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Binding {
-    /// The zone.
-    pub zone: String,
-    /// The resource identifier.
-    pub resource: String,
-    /// The client under which the gateway exchanges.
-    pub application_id: String,
-    /// Where the resource is served.
-    pub upstream_url: String,
-}
 
 /// A running STS and echo upstream. Dropping it stops both.
 pub struct Devstack {
@@ -47,10 +34,9 @@ impl Devstack {
     pub async fn start(_proof: DevOnly, config: StackConfig) -> Result<Self, Error> {
         let (sts_listener, sts_url) = listen(config.sts_port).await?;
         let (upstream_listener, upstream_url) = listen(config.upstream_port).await?;
-        let bindings: Vec<_> = config
-            .resources
-            .iter()
-            .map(|r| binding(r, &upstream_url))
+        let resources = config.resources.iter();
+        let bindings: Vec<_> = resources
+            .map(|resource| resource.binding(&upstream_url))
             .collect();
         let sts = Sts::new(&config, &bindings, sts_url)?;
         let upstream = Upstream::new(config.recorded_requests);
@@ -190,16 +176,4 @@ async fn listen(port: u16) -> Result<(TcpListener, String), Error> {
         .map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, format!("http://{address}")))
-}
-
-fn binding(resource: &Resource, upstream_url: &str) -> Binding {
-    Binding {
-        zone: resource.zone.clone(),
-        resource: resource.identifier.clone(),
-        application_id: resource.application_id.clone(),
-        upstream_url: match &resource.target {
-            Target::Echo(base) => format!("{upstream_url}{base}"),
-            Target::Url(url) => url.clone(),
-        },
-    }
 }

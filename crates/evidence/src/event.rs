@@ -152,14 +152,15 @@ impl Outcome {
     }
 }
 
-/// A request that a gate refused after its signature was verified.
+/// A request that crossed nothing although its signature was verified: a gate refused it, or the client left
+/// (`client_cancelled`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
     /// [`Status::Denied`], or the status that says why no request could be made.
     pub status: Status,
-    /// The denial's label, also the key of its quota.
+    /// The label of the denial or of the leaving, also the key of its quota.
     pub error_kind: &'static str,
-    /// The status code the client got.
+    /// The status code the client got; 499 when it left before there was one.
     pub gateway_status: u16,
     /// Milliseconds from the request's arrival to the answer.
     pub latency_ms: u64,
@@ -250,7 +251,6 @@ pub(crate) struct Template {
     judgement: usize,
     /// The members of `metadata_json`, in three runs; the outcome's members stand behind each.
     runs: [Range<usize>; 3],
-    occurred_at: i64,
 }
 
 impl Template {
@@ -286,7 +286,6 @@ impl Template {
         Self {
             judgement,
             runs: [first..second, second..third, third..end],
-            occurred_at: request.occurred_at,
         }
     }
 
@@ -297,6 +296,7 @@ impl Template {
         };
         out.reserve(USUAL_EVENT_BYTES);
         let [first, second, third] = self.runs.clone();
+        let end = third.end..template.len();
         copy(out, 0..self.judgement);
         judge(out, outcome.status.decision(), outcome.status.as_str());
         copy(out, first);
@@ -312,7 +312,7 @@ impl Template {
         }
         copy(out, third);
         maybe_number(out, "upstream_status", outcome.upstream_status.map(u64::from));
-        close(out, self.occurred_at);
+        copy(out, end);
     }
 }
 

@@ -3,8 +3,7 @@
 use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
-
-const HEX: &[u8; 16] = b"0123456789abcdef";
+use data_encoding::HEXLOWER;
 
 /// The first 16 lower-case hex digits of a SHA-256: enough to tell two values apart, useless to recover one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,15 +35,8 @@ impl fmt::Debug for Fingerprint {
 pub fn fingerprint(value: &[u8]) -> Fingerprint {
     let digest = digest(&SHA256, value);
     let mut digits = [0; 16];
-    for (pair, byte) in digits.chunks_exact_mut(2).zip(digest.as_ref()) {
-        pair.copy_from_slice(&hex(*byte));
-    }
+    HEXLOWER.encode_mut(digest.as_ref().first_chunk().unwrap_or(&[0; 8]), &mut digits);
     Fingerprint(digits)
-}
-
-/// The two lower-case hex digits of a byte.
-pub(crate) fn hex(byte: u8) -> [u8; 2] {
-    [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]
 }
 
 #[cfg(test)]

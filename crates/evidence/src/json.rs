@@ -1,6 +1,8 @@
 //! JSON text, written straight into a buffer.
 
-use crate::fingerprint::hex;
+use std::io::Write as _;
+
+use data_encoding::HEXLOWER;
 
 /// The most bytes one string value takes between its quotes. Longer values are cut between two characters:
 /// an event has a bounded size whatever a database or a token holds.
@@ -40,18 +42,9 @@ pub(crate) fn maybe_number(out: &mut Vec<u8>, name: &str, value: Option<u64>) {
 }
 
 /// Appends a number in decimal.
-pub(crate) fn number(out: &mut Vec<u8>, mut value: u64) {
-    let start = out.len();
-    loop {
-        out.push(b'0' + u8::try_from(value % 10).unwrap_or_default());
-        value /= 10;
-        if value == 0 {
-            break;
-        }
-    }
-    if let Some(digits) = out.get_mut(start..) {
-        digits.reverse();
-    }
+pub(crate) fn number(out: &mut Vec<u8>, value: u64) {
+    // Writing to a buffer in memory cannot fail.
+    let _ = write!(out, "{value}");
 }
 
 /// Appends a string's content, escaped (RFC 8259 §7). NUL becomes U+FFFD: the audit database cannot hold one,
@@ -73,7 +66,7 @@ fn escape(out: &mut Vec<u8>, value: &str) {
             '\t' => b"\\t",
             '\0' => "\u{fffd}".as_bytes(),
             '\u{1}'..'\u{20}' => {
-                [escaped[4], escaped[5]] = hex(u8::try_from(character).unwrap_or_default());
+                HEXLOWER.encode_mut(&[u8::try_from(character).unwrap_or_default()], &mut escaped[4..]);
                 &escaped
             }
             _ => character.encode_utf8(&mut utf8).as_bytes(),

@@ -3,8 +3,7 @@
 use std::fmt;
 
 use aws_lc_rs::hmac;
-
-use crate::fingerprint::hex;
+use data_encoding::HEXLOWER;
 
 /// The fewest bytes a key may have.
 const MIN_KEY_BYTES: usize = 32;
@@ -33,12 +32,7 @@ impl AuditKey {
     /// HMAC-SHA256 (RFC 2104) of exactly these bytes, in lower-case hex.
     #[must_use]
     pub fn sign(&self, data: &[u8]) -> String {
-        hmac::sign(&self.0, data)
-            .as_ref()
-            .iter()
-            .flat_map(|byte| hex(*byte))
-            .map(char::from)
-            .collect()
+        HEXLOWER.encode(hmac::sign(&self.0, data).as_ref())
     }
 }
 

@@ -1,6 +1,8 @@
 //! The spool: evidence on the local disk until the audit stream has it.
 
 mod claim;
+mod config;
+mod error;
 mod flusher;
 mod inner;
 mod log;
@@ -11,15 +13,14 @@ mod room;
 mod segment;
 mod stats;
 
-use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::event::{Outcome, REPLAY, Refusal, Replay, Request, Template, write_replay};
 use claim::Claim;
 use log::Log;
 
+pub use config::{Clock, Fsync, SpoolConfig};
+pub use error::{NoRoom, SpoolError};
 pub use flusher::Flusher;
 pub use room::{Crossing, Room};
 pub use stats::Stats;
@@ -31,75 +32,11 @@ pub(crate) use recovery::{Orphan, adopt};
 pub(crate) use segment::{Records, Segment, read};
 pub(crate) use stats::add;
 
-/// Tells the time, in Unix microseconds.
-pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
-
 /// The least useful bound of a spool.
 const MIN_BYTES: u64 = 1024 * 1024;
 
 /// The greatest size of a segment.
 const MAX_SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
-
-/// When a record counts as being in the spool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fsync {
-    /// When `write` has returned: it survives the end of the process. A group `fsync` follows within this
-    /// time and makes it survive a power cut.
-    Interval(Duration),
-    /// When the group `fsync` has returned.
-    Always,
-}
-
-/// How to set up a spool.
-#[derive(Clone)]
-pub struct SpoolConfig {
-    /// The directory that all gateways of this machine share; made when missing.
-    pub dir: PathBuf,
-    /// The most bytes that this process keeps on disk, at least 1 MiB.
-    pub max_bytes: u64,
-    /// When a record counts as being in the spool.
-    pub fsync: Fsync,
-    /// Refusals a second that one zone may have written for one reason; those beyond it are summed.
-    pub denials_per_second: u32,
-    /// The time, for ages and for the quota of refusals.
-    pub clock: Clock,
-}
-
-/// The spool cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum SpoolError {
-    /// The bound is below 1 MiB.
-    #[error("the spool needs at least 1 MiB")]
-    TooSmall,
-    /// The directory cannot be made, locked or written to.
-    #[error("spool directory {dir}: {source}")]
-    Directory {
-        /// The configured directory.
-        dir: PathBuf,
-        /// The system's answer.
-        source: io::Error,
-    },
-    /// The record could not be written.
-    #[error("spool write: {0}")]
-    Write(#[source] io::Error),
-    /// A request with this id is already under way.
-    #[error("the event id is in use")]
-    DuplicateId,
-    /// The group `fsync` did not come about within five seconds.
-    #[error("the spool's fsync took longer than 5 s")]
-    FsyncDeadline,
-}
-
-/// There is no room for a request's evidence, so the request must not cross.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NoRoom {
-    /// The spool is full: the audit stream has not taken events for long.
-    #[error("the evidence spool is full")]
-    Full,
-    /// The disk does not take records.
-    #[error("the evidence spool cannot be written")]
-    Unwritable,
-}
 
 /// The evidence of this process. Clones share it.
 #[derive(Debug, Clone)]

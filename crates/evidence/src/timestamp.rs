@@ -1,56 +1,29 @@
 //! Unix microseconds as RFC 3339 text.
 
+use std::num::NonZero;
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Iso8601;
+use time::format_description::well_known::iso8601::{Config, EncodedConfig, TimePrecision};
+
 /// Microseconds in a second.
 pub(crate) const SECOND: i64 = 1_000_000;
-const DAY: i64 = 86_400;
 /// 9999-12-31T23:59:59.999999Z, the last instant that RFC 3339 can spell.
 const LAST: i64 = 253_402_300_799_999_999;
+/// Of ISO 8601 the spelling that RFC 3339 permits too; the library's own RFC 3339 drops trailing zeros.
+const FORMAT: EncodedConfig = Config::DEFAULT
+    .set_time_precision(TimePrecision::Second {
+        decimal_digits: NonZero::new(6),
+    })
+    .encode();
 
 /// Appends an instant as `YYYY-MM-DDThh:mm:ss.ffffffZ`. Instants before 1970 or after 9999 are moved to the
 /// nearer end, so that the text always has 27 bytes.
 pub(crate) fn write_rfc3339(out: &mut Vec<u8>, micros: i64) {
-    let micros = micros.clamp(0, LAST);
-    let seconds = micros / SECOND;
-    let (year, month, day) = civil(seconds / DAY);
-    let of_day = seconds % DAY;
-    digits(out, year, 4);
-    out.push(b'-');
-    digits(out, month, 2);
-    out.push(b'-');
-    digits(out, day, 2);
-    out.push(b'T');
-    digits(out, of_day / 3600, 2);
-    out.push(b':');
-    digits(out, of_day / 60 % 60, 2);
-    out.push(b':');
-    digits(out, of_day % 60, 2);
-    out.push(b'.');
-    digits(out, micros % SECOND, 6);
-    out.push(b'Z');
-}
-
-/// The date of a day counted from 1970-01-01. Years are taken to start in March, so that the leap day is the
-/// last one, and are grouped in eras of 400, which all have 146 097 days.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 {
-        from_march + 3
-    } else {
-        from_march - 9
-    };
-    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
-}
-
-fn digits(out: &mut Vec<u8>, value: i64, width: u32) {
-    for place in (0..width).rev() {
-        let digit = value / 10_i64.pow(place) % 10;
-        out.push(b'0' + u8::try_from(digit).unwrap_or_default());
-    }
+    let nanos = i128::from(micros.clamp(0, LAST)) * 1_000;
+    let instant = OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    // Every instant has all parts of the format, and writing to a buffer in memory cannot fail.
+    let _ = instant.format_into(out, &Iso8601::<FORMAT>);
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{Entry, HeaderValue};
+use percent_encoding::percent_decode;
 
-use crate::query::decoded_percent;
 use crate::reserved::BAGGAGE;
 
 const PREFIX: &[u8] = b"caracal.";
@@ -49,7 +49,7 @@ fn members(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 }
 
 fn is_own(member: &[u8]) -> bool {
-    let mut key = decoded_percent(member.trim_ascii_start());
+    let mut key = percent_decode(member.trim_ascii_start());
     PREFIX.iter().all(|expected| {
         key.next()
             .is_some_and(|byte| byte.to_ascii_lowercase() == *expected)

@@ -1,7 +1,7 @@
 //! What `Connection` names stays on its connection (RFC 9110 §7.6.1).
 
 use http::HeaderMap;
-use http::header::{CONNECTION, CONTENT_LENGTH, Entry, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, Entry, HeaderName, HeaderValue};
 
 /// Removes `Connection` and every field that any of its lines names.
 ///
@@ -22,6 +22,15 @@ pub(crate) fn remove_listed(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
+}
+
+/// Whether `Connection` names this field.
+pub(crate) fn lists(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
+        .any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
 }
 
 #[cfg(test)]

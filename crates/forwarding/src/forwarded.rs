@@ -6,47 +6,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use admission::Scheme;
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::reserved::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
-
-/// How a caller or an upstream is spoken to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scheme {
-    /// Plain HTTP.
-    Http,
-    /// HTTP over TLS.
-    Https,
-}
-
-impl Scheme {
-    /// The scheme as it stands in a URL.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-
-    /// The port that a URL without one means.
-    #[must_use]
-    pub fn default_port(self) -> u16 {
-        match self {
-            Self::Http => 80,
-            Self::Https => 443,
-        }
-    }
-
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        [Self::Http, Self::Https]
-            .into_iter()
-            .find(|scheme| text.eq_ignore_ascii_case(scheme.as_str()))
-    }
-}
 
 /// The networks whose `X-Forwarded-*` headers are believed. Empty by default: then nobody's are.
 #[derive(Debug, Clone, Default)]

@@ -6,7 +6,7 @@
 //!
 //! | Direction | Entry | Rules |
 //! |---|---|---|
-//! | to the upstream | [`request_head`] | target ([`upstream`]), credential ([`credential`]), caller's address ([`forwarded`]), trace context ([`trace`]), names that never cross ([`reserved`]) |
+//! | to the upstream | [`Outbound`], [`Dispatch`], [`request_head`] | target, credential, caller's address ([`forwarded`]), trace context ([`trace`]), names that never cross |
 //! | to the caller | [`response_head`] | names that never cross, `Location`, gateway-owned names, trailer announcement |
 //! | trailers, both ways | [`RequestTrailers`], [`response_trailers`] | the same names, and what RFC 9110 §6.5.1 keeps out of trailers |
 //!
@@ -26,23 +26,25 @@
 
 mod baggage;
 mod connection;
-pub mod credential;
+pub mod dispatch;
 pub mod forwarded;
 mod framing;
 mod location;
+pub mod outbound;
 mod query;
 pub mod request;
-pub mod reserved;
+mod reserved;
 pub mod response;
 mod target;
+#[cfg(test)]
+mod testing;
 pub mod trace;
 pub mod trailers;
-pub mod upstream;
 
-pub use credential::{Credential, CredentialError};
-pub use forwarded::{Scheme, TrustedProxies, client_address};
-pub use request::{Crossing, Outbound, RewriteError, request_head};
-pub use response::{Inbound, ResponseContext, ResponseError, WayBack, response_head};
+pub use dispatch::{Dispatch, DispatchParts};
+pub use forwarded::{TrustedProxies, client_address};
+pub use outbound::Outbound;
+pub use request::{Crossing, RewriteError, Rewritten, request_head};
+pub use response::{EarlyEnd, Inbound, ResponseError, ResponseRules, is_media_type, response_head};
 pub use trace::FreshTrace;
 pub use trailers::{RequestTrailers, response_trailers};
-pub use upstream::{Base, BaseError};

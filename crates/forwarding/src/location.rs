@@ -5,14 +5,16 @@
 //! Parameters that the gateway itself put into the query (the API key, those of the upstream URL) are taken out, because
 //! upstreams like to repeat the query they were asked with. Bodies and other headers are not looked into.
 
+use admission::binding::UpstreamUrl;
 use http::HeaderMap;
 use http::header::{CONTENT_LOCATION, Entry, HeaderValue, LOCATION};
 
+use percent_encoding::percent_decode;
+
 use crate::query;
-use crate::upstream::{Base, is_url_byte};
 
 /// Judges every value of both fields. `key` is the query parameter of the upstream's credential, when it has one.
-pub(crate) fn rewrite(headers: &mut HeaderMap, base: &Base, key: Option<&str>) {
+pub(crate) fn rewrite(headers: &mut HeaderMap, base: &UpstreamUrl, key: Option<&str>) {
     for name in [LOCATION, CONTENT_LOCATION] {
         if !headers.contains_key(&name) {
             continue;
@@ -27,10 +29,10 @@ pub(crate) fn rewrite(headers: &mut HeaderMap, base: &Base, key: Option<&str>) {
     }
 }
 
-fn judged(value: &HeaderValue, base: &Base, key: Option<&str>) -> Option<HeaderValue> {
+fn judged(value: &HeaderValue, base: &UpstreamUrl, key: Option<&str>) -> Option<HeaderValue> {
     let text = value.to_str().ok()?;
     // Browsers take a backslash for a slash and skip controls and spaces, so that `/\host` leaves the gateway.
-    if !text.bytes().all(is_url_byte) {
+    if !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
         return None;
     }
     let (path, tail) = if is_relative(text) {
@@ -65,7 +67,7 @@ fn is_relative(text: &str) -> bool {
 
 fn has_dot_segment(path: &str) -> bool {
     path.split('/').any(|segment| {
-        let mut bytes = query::decoded_percent(segment.as_bytes());
+        let mut bytes = percent_decode(segment.as_bytes());
         matches!(
             (bytes.next(), bytes.next(), bytes.next()),
             (Some(b'.'), None, _) | (Some(b'.'), Some(b'.'), None)

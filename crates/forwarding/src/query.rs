@@ -1,5 +1,7 @@
 //! Query strings as `&`-separated pieces that are compared but never re-encoded.
 
+use percent_encoding::percent_decode_str;
+
 /// The pieces of a query, each `name` or `name=value`. `;` is data.
 pub(crate) fn pieces(query: &str) -> impl Iterator<Item = &str> {
     query.split('&')
@@ -13,7 +15,8 @@ pub(crate) fn name(piece: &str) -> &str {
 /// Whether two names are the same to a reader of `application/x-www-form-urlencoded`: percent sequences decoded once,
 /// `+` read as a space, a broken percent sequence as itself.
 pub(crate) fn is_same_name(a: &str, b: &str) -> bool {
-    a == b || decoded_form(a).eq(decoded_form(b))
+    let is_coded = |name: &str| name.contains(['%', '+']);
+    a == b || ((is_coded(a) || is_coded(b)) && decoded_form(a) == decoded_form(b))
 }
 
 /// Whether a name is one of those that pieces of `query` have.
@@ -21,39 +24,9 @@ pub(crate) fn names_in(query: &str, wanted: &str) -> bool {
     pieces(query).any(|piece| !piece.is_empty() && is_same_name(name(piece), wanted))
 }
 
-fn decoded_form(name: &str) -> impl Iterator<Item = u8> {
-    let mut rest = name.as_bytes();
-    std::iter::from_fn(move || match take(&mut rest)? {
-        (b'+', false) => Some(b' '),
-        (byte, _) => Some(byte),
-    })
-}
-
-/// The bytes of a text with valid percent sequences decoded once.
-pub(crate) fn decoded_percent(text: &[u8]) -> impl Iterator<Item = u8> {
-    let mut rest = text;
-    std::iter::from_fn(move || take(&mut rest).map(|(byte, _)| byte))
-}
-
-/// Takes one byte, or one percent sequence, and says whether it was a sequence.
-fn take(rest: &mut &[u8]) -> Option<(u8, bool)> {
-    match *rest {
-        [b'%', high, low, tail @ ..] if let (Some(high), Some(low)) = (hex(*high), hex(*low)) => {
-            *rest = tail;
-            Some((high << 4 | low, true))
-        }
-        [byte, tail @ ..] => {
-            *rest = tail;
-            Some((*byte, false))
-        }
-        [] => None,
-    }
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|value| u8::try_from(value).ok())
+fn decoded_form(name: &str) -> Vec<u8> {
+    let spaced = name.replace('+', " ");
+    percent_decode_str(&spaced).collect()
 }
 
 #[cfg(test)]

@@ -1,19 +1,20 @@
 //! The caller's head becomes the upstream's.
 
-use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use admission::binding::UpstreamUrl;
+use admission::names::{X_CARACAL_IDENTITY, X_REQUEST_ID};
+use admission::{Credential, Scheme};
 use http::header::{COOKIE, Entry, HOST, HeaderValue, TE, TRAILER};
 use http::request::Parts;
 use http::{Extensions, HeaderMap, Uri, Version};
 
-use crate::credential::Credential;
-use crate::forwarded::{CallerSide, Scheme, TrustedProxies};
+use crate::forwarded::{CallerSide, TrustedProxies};
 use crate::framing::{self, AmbiguousLength};
-use crate::response::WayBack;
+use crate::response::ResponseRules;
 use crate::trace::{self, FreshTrace};
 use crate::trailers::{self, RequestTrailers};
-use crate::upstream::Base;
 use crate::{baggage, connection, reserved, target};
 
 /// What the gateway knows of a request besides its head.
@@ -31,25 +32,15 @@ pub struct Crossing<'a> {
     pub trace: FreshTrace,
 }
 
-/// A request that is ready to go upstream.
-///
-/// The head may hold a credential in its headers and in its target. `Debug` shows neither; do not log the target.
-pub struct Outbound {
+/// A head in its upstream form. It may hold a credential in its headers and in its target: it has no
+/// `Debug`.
+pub struct Rewritten {
     /// Origin-form target, `Host` set, HTTP/1.1, without extensions.
     pub head: Parts,
     /// Which trailers may follow the body.
     pub trailers: RequestTrailers,
     /// What the answer's head has to respect.
-    pub way_back: WayBack,
-}
-
-impl fmt::Debug for Outbound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outbound")
-            .field("method", &self.head.method)
-            .field("path", &self.head.uri.path())
-            .finish_non_exhaustive()
-    }
+    pub rules: ResponseRules,
 }
 
 /// Why a request has no form in which it could cross.
@@ -82,16 +73,17 @@ impl From<AmbiguousLength> for RewriteError {
 pub fn request_head(
     mut head: Parts,
     crossing: &Crossing<'_>,
-    base: &Base,
-    credential: Credential,
-) -> Result<Outbound, RewriteError> {
+    url: &Arc<UpstreamUrl>,
+    credential: &Credential,
+) -> Result<Rewritten, RewriteError> {
     let caller_target = head.uri.path_and_query().ok_or(RewriteError::Target)?;
-    let target = target::join(base, caller_target, credential.query_key())?;
+    let target = target::join(url, caller_target, credential.query())?;
     let caller_side = CallerSide::read(&head, crossing.peer, crossing.scheme, crossing.trusted_proxies);
     let has_length = framing::settle_length(&mut head.headers)?;
     let wants_trailers = trailers::are_wanted(&head.headers);
-    let mut way_back = WayBack::of(&head, wants_trailers);
-    let request_trailers = RequestTrailers::new(credential.claimed_header().cloned());
+    let rules = ResponseRules::of(&head, url, credential, crossing.request_id);
+    let reserved_header = credential.reserved_header();
+    let request_trailers = RequestTrailers::new(reserved_header.clone());
     let announced = match has_length {
         true => None,
         false => trailers::announcement(&head.headers, None, |name| request_trailers.may_cross(name)),
@@ -99,17 +91,20 @@ pub fn request_head(
 
     let headers = &mut head.headers;
     connection::remove_listed(headers);
-    reserved::remove_where(headers, |name| {
-        reserved::stays_with_caller(name, credential.claimed_header())
-    });
+    reserved::remove_where(headers, |name| reserved::stays_with_caller(name, reserved_header));
     baggage::remove_own_members(headers);
     join_cookies(headers);
     trace::settle(headers, crossing.trace);
 
-    way_back.hide_parameter(credential.state(headers));
+    if let Some(identity) = credential.identity() {
+        headers.insert(&X_CARACAL_IDENTITY, identity.clone());
+    }
+    if let Some(value) = credential.header_value() {
+        headers.insert(reserved_header, value.clone());
+    }
     caller_side.state(headers);
-    headers.insert(&reserved::X_REQUEST_ID, crossing.request_id.clone());
-    headers.insert(HOST, base.host_header());
+    headers.insert(&X_REQUEST_ID, crossing.request_id.clone());
+    headers.insert(HOST, url.host_header());
     if wants_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -121,10 +116,10 @@ pub fn request_head(
     head.version = Version::HTTP_11;
     // What the caller's connection left for itself means nothing to the upstream's.
     head.extensions = Extensions::new();
-    Ok(Outbound {
+    Ok(Rewritten {
         head,
         trailers: request_trailers,
-        way_back,
+        rules,
     })
 }
 

@@ -1,65 +1,82 @@
 //! The upstream's head becomes the caller's.
 
 use std::fmt;
+use std::sync::Arc;
 
-use http::header::{HeaderValue, TRAILER};
+use admission::Credential;
+use admission::binding::UpstreamUrl;
+use admission::names::{X_CARACAL_REVOKED, X_CARACAL_TOKEN_EXPIRES_IN, X_REQUEST_ID};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, TE, TRAILER};
 use http::response::Parts;
 use http::{Method, StatusCode, Version, request};
 
 use crate::framing::{self, AmbiguousLength};
-use crate::trailers;
-use crate::upstream::Base;
-use crate::{connection, location, reserved};
+use crate::{connection, location, reserved, trailers};
 
 /// What the request settled about the form of its answer.
 #[derive(Debug, Clone)]
-pub struct WayBack {
+pub struct ResponseRules {
+    url: Arc<UpstreamUrl>,
+    request_id: HeaderValue,
+    expires_at: i64,
     is_head: bool,
+    is_grpc: bool,
     takes_trailers: bool,
+    /// A trailer reaches the caller itself, and not only the next proxy.
+    trailers_arrive: bool,
     hidden_parameter: Option<Box<str>>,
 }
 
-impl WayBack {
-    pub(crate) fn of(head: &request::Parts, wants_trailers: bool) -> Self {
+impl ResponseRules {
+    pub(crate) fn of(
+        head: &request::Parts,
+        url: &Arc<UpstreamUrl>,
+        credential: &Credential,
+        request_id: &HeaderValue,
+    ) -> Self {
+        let is_grpc = is_media_type(&head.headers, "application/grpc");
+        let takes_trailers = head.version > Version::HTTP_10 && trailers::are_wanted(&head.headers);
         Self {
+            url: Arc::clone(url),
+            request_id: request_id.clone(),
+            expires_at: i64::MAX,
             is_head: head.method == Method::HEAD,
-            takes_trailers: wants_trailers && head.version > Version::HTTP_10,
-            hidden_parameter: None,
+            is_grpc,
+            takes_trailers,
+            trailers_arrive: match head.version {
+                Version::HTTP_11 => takes_trailers && (is_grpc || connection::lists(&head.headers, &TE)),
+                version => is_grpc && version > Version::HTTP_11,
+            },
+            hidden_parameter: credential.query().map(|key| key.name().into()),
         }
     }
 
-    pub(crate) fn hide_parameter(&mut self, name: Option<Box<str>>) {
-        self.hidden_parameter = name;
+    /// The mandate's expiry in Unix seconds.
+    pub(crate) fn expiring_at(self, expires_at: i64) -> Self {
+        Self { expires_at, ..self }
     }
-}
 
-/// What the gateway states on an answer.
-#[derive(Debug, Clone, Copy)]
-pub struct ResponseContext<'a> {
-    /// The base that the request went to.
-    pub base: &'a Base,
-    /// What the request settled.
-    pub way_back: &'a WayBack,
-    /// The id under which this request is known everywhere.
-    pub request_id: &'a HeaderValue,
-    /// Whole seconds until the caller's mandate expires.
-    pub token_expires_in: u64,
+    /// Whether the request is gRPC: a stream in both directions.
+    #[must_use]
+    pub fn is_grpc(&self) -> bool {
+        self.is_grpc
+    }
 }
 
 /// An answer that is ready to go to the caller. Its headers may hold cookies, so `Debug` shows none.
 pub struct Inbound {
     /// The rewritten head.
     pub head: Parts,
-    /// Whether trailers, `X-Caracal-Revoked` among them, can follow the body. When they cannot, an answer that is cut
-    /// short must be broken off: ended cleanly it would look whole.
-    pub carries_trailers: bool,
+    /// The trailers with which the answer can be ended early. Where there are none, it must be broken off: ended
+    /// cleanly it would look whole, also behind a proxy that passes `TE` on and drops the trailer.
+    pub early_end: Option<EarlyEnd>,
 }
 
 impl fmt::Debug for Inbound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inbound")
             .field("status", &self.head.status)
-            .field("carries_trailers", &self.carries_trailers)
+            .field("early_end", &self.early_end)
             .finish_non_exhaustive()
     }
 }
@@ -81,42 +98,94 @@ impl From<AmbiguousLength> for ResponseError {
     }
 }
 
-/// Turns the upstream's head into the caller's, in place.
+/// An answer that can be ended early in words of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EarlyEnd {
+    /// With the trailer `X-Caracal-Revoked`.
+    Plain,
+    /// With a gRPC status too.
+    Grpc,
+}
+
+/// gRPC's status codes for an answer that the gateway ends (UNAVAILABLE, UNAUTHENTICATED).
+const GRPC_UNAVAILABLE: HeaderValue = HeaderValue::from_static("14");
+const GRPC_UNAUTHENTICATED: HeaderValue = HeaderValue::from_static("16");
+
+impl EarlyEnd {
+    /// The trailers of an answer whose authority was revoked.
+    #[must_use]
+    pub fn revoked(self) -> HeaderMap {
+        let mut trailers = HeaderMap::new();
+        trailers.insert(&X_CARACAL_REVOKED, HeaderValue::from_static("true"));
+        if self == Self::Grpc {
+            grpc_status(&mut trailers, GRPC_UNAUTHENTICATED, "session revoked");
+        }
+        trailers
+    }
+
+    /// The trailers of a gRPC answer that ends for a reason that will pass.
+    #[must_use]
+    pub fn unavailable(self, reason: &'static str) -> Option<HeaderMap> {
+        match self {
+            Self::Plain => None,
+            Self::Grpc => {
+                let mut trailers = HeaderMap::new();
+                grpc_status(&mut trailers, GRPC_UNAVAILABLE, reason);
+                Some(trailers)
+            }
+        }
+    }
+}
+
+fn grpc_status(trailers: &mut HeaderMap, status: HeaderValue, message: &'static str) {
+    trailers.insert("grpc-status", status);
+    trailers.insert("grpc-message", HeaderValue::from_static(message));
+}
+
+/// Turns the upstream's head into the caller's, in place. `now` is in Unix seconds.
 ///
 /// # Errors
 /// When the status is 1xx or the framing is ambiguous. The answer is then the upstream's fault.
-pub fn response_head(mut head: Parts, context: &ResponseContext<'_>) -> Result<Inbound, ResponseError> {
+pub fn response_head(mut head: Parts, rules: &ResponseRules, now: u64) -> Result<Inbound, ResponseError> {
     if head.status.is_informational() {
         return Err(ResponseError::Informational);
     }
     let headers = &mut head.headers;
     let has_length = framing::settle_length(headers)?;
-    let way_back = context.way_back;
-    let carries_trailers =
-        way_back.takes_trailers && !way_back.is_head && !has_length && !is_bodiless(head.status);
-    let announced = match carries_trailers {
-        true => trailers::announcement(headers, Some(&reserved::X_CARACAL_REVOKED), trailers::may_return),
+    let has_trailers = !rules.is_head && !has_length && !is_bodiless(head.status);
+    let early_end = (has_trailers && rules.trailers_arrive).then_some(match rules.is_grpc {
+        true => EarlyEnd::Grpc,
+        false => EarlyEnd::Plain,
+    });
+    let announced = match has_trailers && rules.takes_trailers {
+        true => {
+            let own = early_end.map(|_| &X_CARACAL_REVOKED);
+            trailers::announcement(headers, own, trailers::may_return)
+        }
         false => None,
     };
 
     connection::remove_listed(headers);
     reserved::remove_where(headers, reserved::stays_with_upstream);
-    location::rewrite(headers, context.base, way_back.hidden_parameter.as_deref());
+    location::rewrite(headers, &rules.url, rules.hidden_parameter.as_deref());
 
-    headers.insert(&reserved::X_REQUEST_ID, context.request_id.clone());
-    headers.insert(
-        &reserved::X_CARACAL_TOKEN_EXPIRES_IN,
-        HeaderValue::from(context.token_expires_in),
-    );
+    headers.insert(&X_REQUEST_ID, rules.request_id.clone());
+    let left = u64::try_from(rules.expires_at).map_or(0, |expiry| expiry.saturating_sub(now));
+    headers.insert(&X_CARACAL_TOKEN_EXPIRES_IN, HeaderValue::from(left));
     if let Some(announced) = announced {
         headers.insert(TRAILER, announced);
     }
     // The version is that of the speaker (RFC 9110 §2.5); an old upstream must not make the gateway speak HTTP/1.0.
     head.version = Version::HTTP_11;
-    Ok(Inbound {
-        head,
-        carries_trailers,
-    })
+    Ok(Inbound { head, early_end })
+}
+
+/// Whether a message is of this media type, or of one that continues it.
+pub fn is_media_type(headers: &HeaderMap, prefix: &str) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.as_bytes().get(..prefix.len()))
+        .is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
 }
 
 /// RFC 9110 §6.4.1.

@@ -1,12 +1,12 @@
 //! Where on the upstream: the base's path and query joined with the caller's, byte for byte.
 
+use admission::binding::UpstreamUrl;
+use admission::credential::QueryKey;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 
-use crate::credential::QueryKey;
 use crate::query;
 use crate::request::RewriteError;
-use crate::upstream::Base;
 
 /// Joins the caller's target to the base.
 ///
@@ -16,7 +16,7 @@ use crate::upstream::Base;
 /// * Query: the base's parameters, then the caller's in their own bytes and order, then the key. Parameters that the
 ///   base or the key names are taken out of the caller's, in any percent spelling.
 pub(crate) fn join(
-    base: &Base,
+    base: &UpstreamUrl,
     caller: &PathAndQuery,
     key: Option<&QueryKey>,
 ) -> Result<PathAndQuery, RewriteError> {
@@ -36,7 +36,7 @@ pub(crate) fn join(
     let capacity = prefix.len()
         + caller.as_str().len()
         + base.query().map_or(0, |query| query.len() + 2)
-        + key.map_or(0, |key| key.name.len() + key.value.len() + 3);
+        + key.map_or(0, |key| key.name().len() + key.expose().len() + 3);
     let mut target = String::with_capacity(capacity);
     if path == "/" && !prefix.is_empty() {
         target.push_str(prefix);
@@ -55,7 +55,7 @@ fn push_query(target: &mut String, base: Option<&str>, caller: Option<&str>, key
         target.push_str(text);
         next = '&';
     };
-    let is_key = |piece: &str| key.is_some_and(|key| query::is_same_name(query::name(piece), &key.name));
+    let is_key = |piece: &str| key.is_some_and(|key| query::is_same_name(query::name(piece), key.name()));
     let is_stated = |piece: &str| {
         !piece.is_empty()
             && (is_key(piece) || base.is_some_and(|base| query::names_in(base, query::name(piece))))
@@ -82,9 +82,9 @@ fn push_query(target: &mut String, base: Option<&str>, caller: Option<&str>, key
         None => {}
     }
     if let Some(key) = key {
-        push(&key.name);
+        push(key.name());
         target.push('=');
-        target.push_str(&key.value);
+        target.push_str(key.expose());
     }
 }
 

@@ -1,5 +1,6 @@
 //! W3C Trace Context: one valid `traceparent` passes, with its `tracestate`; anything else is replaced by a new trace.
 
+use data_encoding::HEXLOWER;
 use http::HeaderMap;
 use http::header::HeaderValue;
 
@@ -7,7 +8,6 @@ use crate::reserved::{TRACEPARENT, TRACESTATE};
 
 /// `00-` trace id `-` parent id `-` flags.
 const LENGTH: usize = 55;
-const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// The identity of a new trace, used only when the caller brought none.
 #[derive(Debug, Clone, Copy)]
@@ -27,23 +27,13 @@ impl FreshTrace {
     }
 
     fn header(self) -> Option<HeaderValue> {
-        let mut text = Vec::with_capacity(LENGTH);
-        text.extend_from_slice(b"00-");
-        push_hex(&mut text, &self.trace_id);
-        text.push(b'-');
-        push_hex(&mut text, &self.parent_id);
-        text.extend_from_slice(b"-01");
-        HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).ok()
-    }
-}
-
-fn push_hex(text: &mut Vec<u8>, bytes: &[u8]) {
-    for byte in bytes {
-        text.extend(
-            [byte >> 4, byte & 15]
-                .iter()
-                .filter_map(|&digit| HEX.get(usize::from(digit))),
-        );
+        let mut text = String::with_capacity(LENGTH);
+        text.push_str("00-");
+        HEXLOWER.encode_append(&self.trace_id, &mut text);
+        text.push('-');
+        HEXLOWER.encode_append(&self.parent_id, &mut text);
+        text.push_str("-01");
+        HeaderValue::try_from(text).ok()
     }
 }
 
@@ -61,6 +51,11 @@ pub(crate) fn settle(headers: &mut HeaderMap, fresh: FreshTrace) {
         Some(value) => drop(headers.insert(&TRACEPARENT, value)),
         None => drop(headers.remove(&TRACEPARENT)),
     }
+}
+
+/// The trace id of a head that was settled.
+pub(crate) fn trace_id(headers: &HeaderMap) -> Option<&str> {
+    headers.get(&TRACEPARENT)?.to_str().ok()?.get(3..35)
 }
 
 /// W3C Trace Context §3.2.2: lower-case hex, version `ff` and ids of zeros invalid, version `00` exactly 55 bytes long,

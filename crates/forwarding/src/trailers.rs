@@ -11,13 +11,13 @@ use crate::reserved;
 /// Which trailers of a request may reach the upstream.
 #[derive(Debug, Clone)]
 pub struct RequestTrailers {
-    /// The header of the upstream's credential, which a trailer must not overwrite.
-    credential: Option<HeaderName>,
+    /// The header that the directive names, which a trailer must not overwrite.
+    reserved_header: HeaderName,
 }
 
 impl RequestTrailers {
-    pub(crate) fn new(credential: Option<HeaderName>) -> Self {
-        Self { credential }
+    pub(crate) fn new(reserved_header: HeaderName) -> Self {
+        Self { reserved_header }
     }
 
     /// Removes what may not cross: names that [`crate::request_head`] removes, and fields that RFC 9110 §6.5.1 keeps out
@@ -27,7 +27,7 @@ impl RequestTrailers {
     }
 
     pub(crate) fn may_cross(&self, name: &HeaderName) -> bool {
-        !reserved::is_unfit_for_trailers(name) && !reserved::stays_with_caller(name, self.credential.as_ref())
+        !reserved::is_unfit_for_trailers(name) && !reserved::stays_with_caller(name, &self.reserved_header)
     }
 }
 
@@ -123,7 +123,7 @@ mod tests {
     fn trailers_of_grpc_pass_both_ways() {
         let mut headers = trailers(&ANYONES);
         response_trailers(&mut headers);
-        RequestTrailers::new(None).filter(&mut headers);
+        RequestTrailers::new(http::header::AUTHORIZATION).filter(&mut headers);
         assert_eq!(headers.len(), ANYONES.len());
     }
 
@@ -152,7 +152,7 @@ mod tests {
             "cookie",
             "checksum",
         ]));
-        RequestTrailers::new(Some(HeaderName::from_static("x-api-key"))).filter(&mut headers);
+        RequestTrailers::new(HeaderName::from_static("x-api-key")).filter(&mut headers);
         assert_eq!(left(&headers), ["checksum"]);
     }
 
@@ -192,7 +192,7 @@ mod tests {
             HeaderValue::from_static("Grpc-Status, Content-Length,, b@d"),
         );
         headers.append(TRAILER, HeaderValue::from_static("X-Caracal-Revoked, x-checksum"));
-        let own = Some(&reserved::X_CARACAL_REVOKED);
+        let own = Some(&admission::names::X_CARACAL_REVOKED);
         assert_eq!(
             announcement(&headers, own, may_return).unwrap(),
             "x-caracal-revoked, grpc-status, x-checksum"

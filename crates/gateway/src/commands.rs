@@ -14,7 +14,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::cli::{Cli, Command, TokenCommand};
 use crate::clock;
-use crate::process::{House, INTERNAL, Stop};
+use crate::process::{INTERNAL, LOG_FLUSH_TIMEOUT, Server, Stop};
+use crate::telemetry::log;
 
 /// The command did its work and the result is not what it should be.
 const UNEXPECTED: i32 = 1;
@@ -37,9 +38,9 @@ fn now() -> SystemTime {
 
 /// Serves until SIGTERM or SIGINT. Before that, a signal ends the process as signals do: nothing is
 /// in flight.
-async fn serve_until_signalled(house: House) -> i32 {
+async fn serve_until_signalled(server: Server) -> i32 {
     match Stop::signals() {
-        Ok(stop) => house.run(stop).await,
+        Ok(stop) => server.run(stop).await,
         Err(error) => {
             complain(format_args!("gateway: no signal handlers: {error}"));
             INTERNAL
@@ -54,8 +55,10 @@ fn print(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Writes one line about what went wrong to standard error.
+/// Writes one line about what went wrong to standard error, behind what was logged before.
 fn complain(text: impl std::fmt::Display) {
+    // When the log does not come through, neither may this: it is tried all the same.
+    let _ = log::flush(LOG_FLUSH_TIMEOUT);
     // Nowhere is left to complain about a closed standard error.
     let _ = writeln!(io::stderr().lock(), "{text}");
 }

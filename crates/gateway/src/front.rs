@@ -10,11 +10,10 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::ids;
-use crate::ingress::capacity::{Capacity, RequestPlace};
 use crate::ingress::connection::{Handler, InFlight, Peer};
 use crate::ingress::target;
 use crate::ingress::upload::Upload;
-use crate::operator::{Door, Operator};
+use crate::operator::{ListenerRole, Operator};
 use crate::proxy::{Arrival, Proxy};
 use crate::refusal;
 use crate::relay::Body;
@@ -28,9 +27,7 @@ pub struct Front {
     /// The operator's endpoints.
     pub operator: Arc<Operator>,
     /// Which of them this listener shows.
-    pub door: Door,
-    /// How many requests are taken on at a time.
-    pub capacity: Arc<Capacity>,
+    pub role: ListenerRole,
 }
 
 impl Handler for Front {
@@ -41,10 +38,8 @@ impl Handler for Front {
         let version = request.version();
         let (head, body) = request.into_parts();
         let upload = Upload::new(&head, body);
-        let (mut response, mut place) = self.answer_head(head, &upload, &peer, &in_flight).await;
+        let mut response = self.answer_head(head, &upload, &peer, &in_flight).await;
         if response.body().is_decided() {
-            // What is left of the request takes no place from those who are served.
-            drop(place.take());
             if in_flight.is_multiplexed() {
                 if let Some(rest) = upload.answer_is_over() {
                     in_flight.discard(rest);
@@ -57,7 +52,7 @@ impl Handler for Front {
             // Only the end of the connection ends such a body (RFC 9112 §6.3, §9.3).
             response.headers_mut().insert(CONNECTION, CLOSE);
         }
-        response.map(|body| body.holding(in_flight, place))
+        response.map(|body| body.holding(in_flight))
     }
 }
 
@@ -68,24 +63,18 @@ impl Front {
         upload: &Arc<Upload>,
         peer: &Peer,
         in_flight: &InFlight,
-    ) -> (Response<Body>, Option<RequestPlace>) {
+    ) -> Response<Body> {
         let own_id = ids::fresh();
         let request_id = ids::request_id(&head.headers, &own_id);
-        if let Some(endpoint) = self.operator.route(self.door, &head) {
+        if let Some(endpoint) = self.operator.route(self.role, &head) {
             if let Err(denial) = target::check_operator(&head) {
-                return (refusal::answer(denial, None, &request_id, head.version), None);
+                return refusal::answer(denial, None, &request_id, head.version);
             }
             let response = self.operator.answer(endpoint, &head, &request_id).await;
-            return (response.map(Body::full), None);
+            return response.map(Body::full);
         }
         let Some(proxy) = &self.proxy else {
-            let answer = refusal::answer(Denial::BadTarget, None, &request_id, head.version);
-            return (answer, None);
-        };
-        let place = self.capacity.request();
-        let refusal = match &place {
-            Err(_) => Some(Denial::Overloaded),
-            Ok(_) => target::check(&head).err(),
+            return refusal::answer(Denial::BadTarget, None, &request_id, head.version);
         };
         let arrival = Arrival {
             peer: peer.address.ip(),
@@ -95,10 +84,9 @@ impl Front {
             in_flight,
             upload,
         };
-        let response = match refusal {
-            Some(denial) => proxy.refuse(&head, &arrival, denial),
-            None => proxy.run(head, arrival).await,
-        };
-        (response, place.ok())
+        match target::check(&head) {
+            Err(denial) => proxy.refuse(&head, &arrival, denial),
+            Ok(()) => proxy.run(head, arrival).await,
+        }
     }
 }

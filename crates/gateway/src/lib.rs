@@ -10,7 +10,7 @@ pub mod front;
 pub mod proxy;
 pub mod refusal;
 
-pub mod account;
+pub mod record;
 
 pub mod authority;
 

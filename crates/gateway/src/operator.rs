@@ -6,14 +6,12 @@
 mod access;
 mod answer;
 mod negotiate;
-pub mod probe;
 pub mod ready;
 mod reload;
 
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,20 +21,19 @@ use http::{Method, Response, StatusCode, request};
 
 use self::negotiate::TextFormat;
 use self::ready::Readiness;
-use crate::telemetry::Metrics;
-use crate::telemetry::figures::FigureSource;
+use crate::telemetry::metrics::Page;
 
 pub use reload::Reload;
 
 /// Names the resource of a proxied request.
 const RESOURCE: &str = "x-caracal-resource";
 
-/// How long a reload of the revocation state may take.
-const RELOAD_BUDGET: Duration = Duration::from_secs(5);
+/// How long a reload may take.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Which listener a request came through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum ListenerRole {
     /// The public one, which also proxies.
     Public,
     /// The operator's own (`OPERATOR_ADDR`).
@@ -56,14 +53,14 @@ pub enum Endpoint {
     MetricsJson,
     /// `POST /internal/revocations/reload`.
     Reload,
+    /// Nothing is there, and nothing is proxied to.
+    Missing,
 }
 
 /// Answers the operator.
 pub struct Operator {
-    /// What is counted here.
-    pub metrics: Arc<Metrics>,
-    /// What is counted elsewhere.
-    pub figures: FigureSource,
+    /// Reads every metric, from memory.
+    pub metrics: Box<dyn Fn() -> Page + Send + Sync>,
     /// Who may read metrics.
     pub metrics_access: MetricsAccess,
     /// The bearer of the reload; without one there is no reload.
@@ -77,28 +74,36 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// The endpoint that a request is for; `None` when it is not the operator's. Another method on the same path
-    /// is not the operator's either.
+    /// The endpoint that a request is for; `None` when it is to be proxied. Another method on the same path is not the
+    /// operator's. On the operator's own listener everything is, and what moved there is missing on the public one.
     #[must_use]
-    pub fn route(&self, door: Door, head: &request::Parts) -> Option<Endpoint> {
-        if door == Door::Public && head.headers.contains_key(RESOURCE) {
+    pub fn route(&self, role: ListenerRole, head: &request::Parts) -> Option<Endpoint> {
+        let public = role == ListenerRole::Public;
+        if public && head.headers.contains_key(RESOURCE) {
             return None;
         }
         let reads = head.method == Method::GET || head.method == Method::HEAD;
-        let endpoint = match head.uri.path() {
-            "/health" if reads => Endpoint::Health,
-            "/ready" if reads => Endpoint::Ready,
-            "/metrics" if reads => Endpoint::Metrics,
-            "/metrics.json" if reads => Endpoint::MetricsJson,
-            "/internal/revocations/reload" if head.method == Method::POST => Endpoint::Reload,
-            _ => return None,
-        };
-        let guarded = matches!(
-            endpoint,
-            Endpoint::Metrics | Endpoint::MetricsJson | Endpoint::Reload
-        );
-        let moved = guarded && self.own_listener && door == Door::Public;
-        (!moved).then_some(endpoint)
+        match head.uri.path() {
+            "/health" if reads => Some(Endpoint::Health),
+            "/ready" if reads => Some(Endpoint::Ready),
+            "/metrics" | "/metrics.json" if reads && public && self.own_listener => Some(Endpoint::Missing),
+            "/metrics" if reads => Some(Endpoint::Metrics),
+            "/metrics.json" if reads => Some(Endpoint::MetricsJson),
+            "/internal/revocations/reload" if head.method == Method::POST => {
+                Some(if public && self.own_listener {
+                    Endpoint::Missing
+                } else {
+                    Endpoint::Reload
+                })
+            }
+            _ => (!public).then_some(Endpoint::Missing),
+        }
+    }
+
+    /// Reloads what can be loaded anew while the gateway runs, within five seconds, and logs the outcome: the number of
+    /// revocation anchors, or none when there is no fresh snapshot.
+    pub async fn reload(&self) -> Option<u64> {
+        reload::run(&self.reload, RELOAD_TIMEOUT).await
     }
 
     /// The answer of an endpoint, within five seconds.
@@ -116,13 +121,10 @@ impl Operator {
             }
             Endpoint::Metrics => self.metrics(&head.headers),
             Endpoint::MetricsJson => {
-                let page = self.metrics.scrape((self.figures)()).json();
-                answer::page(StatusCode::OK, answer::JSON, page.into())
+                answer::page(StatusCode::OK, answer::JSON, (self.metrics)().json().into())
             }
-            Endpoint::Reload if !self.may_reload(&head.headers) => {
-                answer::text(StatusCode::NOT_FOUND, "not found\n")
-            }
-            Endpoint::Reload => reload::answer(&self.reload, RELOAD_BUDGET).await,
+            Endpoint::Reload if self.may_reload(&head.headers) => reload::answer(self.reload().await),
+            Endpoint::Reload | Endpoint::Missing => answer::text(StatusCode::NOT_FOUND, "not found\n"),
         };
         answer::finish(response, &head.method, request_id)
     }
@@ -138,11 +140,11 @@ impl Operator {
     }
 
     fn metrics(&self, headers: &HeaderMap) -> Response<Bytes> {
-        let scrape = self.metrics.scrape((self.figures)());
+        let page = (self.metrics)();
         let format = TextFormat::preferred(headers.get_all(ACCEPT));
         let page = match format {
-            TextFormat::Prometheus => scrape.prometheus(),
-            TextFormat::OpenMetrics => scrape.openmetrics(),
+            TextFormat::Prometheus => page.prometheus(),
+            TextFormat::OpenMetrics => page.openmetrics(),
         };
         answer::page(StatusCode::OK, format.content_type(), page.into())
     }

@@ -5,14 +5,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::front::Front;
 use crate::ingress::connection::Shutdown;
-use crate::ingress::listener::{Door, Listener};
+use crate::ingress::listener::{Acceptor, Listener};
+use crate::operator::Operator;
 use crate::supervisor::Supervisor;
-use crate::telemetry::log::LineSink;
+use crate::telemetry::log;
 
 /// Ended as asked.
 pub const OK: i32 = 0;
@@ -21,9 +23,42 @@ pub const INTERNAL: i32 = 70;
 /// The configuration is at fault (`EX_CONFIG`).
 pub const CONFIG: i32 = 78;
 /// How long event streams may take to end cleanly, and cut connections to put their ends on record.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const STREAM_END_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the background tasks may take to flush what they hold.
-const FLUSH: Duration = Duration::from_secs(6);
+const FINISH_TIMEOUT: Duration = Duration::from_secs(6);
+/// How long the last log lines may take: nobody may read them.
+pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// The same after a second signal.
+const HURRIED_LOG_FLUSH_TIMEOUT: Duration = Duration::from_millis(50);
+/// How often it is looked whether the log is written.
+const LOG_FLUSH_POLL: Duration = Duration::from_millis(2);
+
+/// Raises the soft limit of open files to the hard one, and returns what holds then; `None` is no limit.
+///
+/// The soft limit stays where the system does not let it be raised.
+#[must_use]
+pub fn raise_open_files() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => raised.current,
+        Err(_) => limit.current,
+    }
+}
+
+/// Keeps SIGUSR1 and SIGUSR2 from ending the process, and returns SIGHUP, which does not end it either.
+///
+/// # Errors
+/// The system's.
+pub fn hangup() -> io::Result<Signal> {
+    // A handler stays when its stream is dropped.
+    let _ = signal(SignalKind::user_defined1())?;
+    let _ = signal(SignalKind::user_defined2())?;
+    signal(SignalKind::hangup())
+}
 
 /// What asks the process to stop.
 pub struct Stop(Asked);
@@ -80,98 +115,110 @@ pub struct EndTimes {
 }
 
 /// A gateway that is wired and bound, and not running yet.
-pub struct House {
+pub struct Server {
     pub(crate) listener: Listener,
-    pub(crate) door: Door<Front>,
+    pub(crate) acceptor: Acceptor<Front>,
     /// The operator's own listener, when `OPERATOR_ADDR` is set.
-    pub(crate) operator: Option<(Listener, Door<Front>)>,
+    pub(crate) operator_listener: Option<(Listener, Acceptor<Front>)>,
+    /// Knows what can be reloaded.
+    pub(crate) operator: Arc<Operator>,
     pub(crate) supervisor: Supervisor,
-    pub(crate) endings: Shutdown,
+    pub(crate) shutdown: Shutdown,
     /// Turns `/ready` to `draining`.
     pub(crate) draining: CancellationToken,
     pub(crate) times: EndTimes,
-    pub(crate) lines: Arc<LineSink>,
 }
 
-impl House {
+impl Server {
     /// Where callers connect.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.listener.address()
     }
 
+    /// Reloads at every `hangup` what can be reloaded: the revocation snapshot.
+    pub fn reload_on(&self, mut hangup: Signal) {
+        let operator = Arc::clone(&self.operator);
+        self.supervisor.background("reload", |stop| async move {
+            while let Some(Some(())) = stop.run_until_cancelled(hangup.recv()).await {
+                tracing::info!("SIGHUP: reloading");
+                // Its outcome is in the log.
+                let _ = operator.reload().await;
+            }
+        });
+    }
+
     /// Serves until asked to stop, and returns the exit code.
     pub async fn run(self, mut stop: Stop) -> i32 {
-        let Self {
-            listener,
-            door,
-            operator,
-            supervisor,
-            endings,
-            draining,
-            times,
-            lines,
-        } = self;
+        let supervisor = self.supervisor.clone();
+        let (shutdown, draining, times) = (self.shutdown, self.draining, self.times);
         let closing = CancellationToken::new();
-        tracing::info!(addr = %listener.address(), "listening");
-        let accept = listener.run(door, closing.clone());
-        supervisor.background("listener", |stop| patiently(accept, closing.clone(), stop));
-        if let Some((listener, door)) = operator {
+        tracing::info!(addr = %self.listener.address(), "listening");
+        let accept = self.listener.run(self.acceptor, closing.clone());
+        supervisor.background("listener", |_| accept);
+        if let Some((listener, acceptor)) = self.operator_listener {
             tracing::info!(addr = %listener.address(), "operator endpoints listening");
-            let accept = listener.run(door, closing.clone());
-            supervisor.background("operator listener", |stop| {
-                patiently(accept, closing.clone(), stop)
-            });
+            let accept = listener.run(acceptor, closing.clone());
+            supervisor.background("operator listener", |_| accept);
         }
         let code = tokio::select! {
             () = stop.asked() => OK,
             () = supervisor.failure() => INTERNAL,
         };
-        let connections = supervisor.inbound().clone();
         let end = async {
             tracing::info!("draining");
+            supervisor.stopping();
             draining.cancel();
             if code == OK {
                 tokio::time::sleep(times.drain_delay).await;
             }
             // Before the listener closes: who sees it closed can rely on the drain having begun.
-            endings.drain.cancel();
+            shutdown.drain.cancel();
             closing.cancel();
-            connections.close();
-            if tokio::time::timeout(times.grace, connections.wait())
-                .await
-                .is_err()
-            {
-                // First what can end cleanly; a connection that is dropped has no last chunk.
-                endings.streams.cancel();
-                if tokio::time::timeout(LAST_WORDS, connections.wait())
-                    .await
-                    .is_err()
-                {
-                    endings.cut.cancel();
-                    let _late = tokio::time::timeout(LAST_WORDS, connections.wait()).await;
-                }
+            end(&supervisor, &shutdown, times.grace).await;
+        };
+        let log_flush = tokio::select! {
+            () = end => {
+                tracing::info!("stopped");
+                LOG_FLUSH_TIMEOUT
             }
-            if tokio::time::timeout(FLUSH, supervisor.finish()).await.is_err() {
-                tracing::error!(
-                    "background tasks did not finish within 6 s; evidence stays in the spool for the next start"
-                );
+            () = stop.asked_again() => {
+                tracing::warn!("stopped at once by a second signal; evidence stays in the spool");
+                HURRIED_LOG_FLUSH_TIMEOUT
             }
         };
         tokio::select! {
-            () = end => tracing::info!("stopped"),
-            () = stop.asked_again() => tracing::warn!("stopped at once by a second signal; evidence stays in the spool"),
+            _ = tokio::time::timeout(log_flush, flush_log()) => {}
+            () = stop.asked_again() => {}
         }
-        lines.flush();
         code
     }
 }
 
-/// A listener ends when it is closed, long before the supervisor tells it to: it waits, so that
-/// its end is not taken for a death.
-async fn patiently(accept: impl Future<Output = ()>, closing: CancellationToken, stop: CancellationToken) {
-    accept.await;
-    if closing.is_cancelled() {
-        stop.cancelled().await;
+/// Waits for the connections, ends what does not end by itself, and finishes the background tasks.
+async fn end(supervisor: &Supervisor, shutdown: &Shutdown, grace: Duration) {
+    let connections = supervisor.inbound();
+    connections.close();
+    // First what can end in its own way; a connection that is dropped has no last chunk.
+    for (time, next) in [(grace, &shutdown.streams), (STREAM_END_TIMEOUT, &shutdown.cut)] {
+        if tokio::time::timeout(time, connections.wait()).await.is_ok() {
+            break;
+        }
+        next.cancel();
+    }
+    let _late = tokio::time::timeout(STREAM_END_TIMEOUT, connections.wait()).await;
+    if tokio::time::timeout(FINISH_TIMEOUT, supervisor.finish())
+        .await
+        .is_err()
+    {
+        tracing::error!(
+            "background tasks did not finish within 6 s; evidence stays in the spool for the next start"
+        );
+    }
+}
+
+async fn flush_log() {
+    while !log::flush(Duration::ZERO) {
+        tokio::time::sleep(LOG_FLUSH_POLL).await;
     }
 }

@@ -4,21 +4,26 @@
 //! a panic or by returning, the supervisor says so loudly and the process stops. Connections
 //! are many and short; they are tracked and waited for, and a panic in one ends only that one.
 
-use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
+use futures_util::FutureExt as _;
+use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Owns every task of the process.
+/// Owns every task of the process. Dropping the last one without [`Supervisor::finish`], as a start that
+/// failed does, cancels the background tasks silently.
 #[derive(Clone)]
 pub struct Supervisor {
     inbound: TaskTracker,
     outbound: TaskTracker,
     background: Group,
     foundation: Group,
-    /// Set when a background task ended unasked.
+    /// Cancelled once the process ends: from then on a task may end because what it worked for has ended.
+    stopping: CancellationToken,
+    /// Cancelled when a background task ended before that.
     failed: CancellationToken,
 }
 
@@ -32,29 +37,8 @@ struct Group {
 impl Group {
     async fn finish(&self) {
         self.stop.cancel();
-        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut tasks = std::mem::take(&mut *self.tasks.lock());
         while tasks.join_next().await.is_some() {}
-    }
-
-    fn spawn(
-        &self,
-        name: &'static str,
-        failed: &CancellationToken,
-        task: impl Future<Output = ()> + Send + 'static,
-    ) {
-        let watch = DeathWatch {
-            name,
-            stop: self.stop.clone(),
-            failed: failed.clone(),
-        };
-        let watched = async move {
-            let _watch = watch;
-            task.await;
-        };
-        self.tasks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .spawn(watched);
     }
 }
 
@@ -71,6 +55,7 @@ impl Supervisor {
             outbound: TaskTracker::new(),
             background: Group::default(),
             foundation: Group::default(),
+            stopping: CancellationToken::new(),
             failed: CancellationToken::new(),
         }
     }
@@ -85,8 +70,7 @@ impl Supervisor {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.background
-            .spawn(name, &self.failed, task(self.background.stop.clone()));
+        self.spawn(&self.background, name, task(self.background.stop.clone()));
     }
 
     /// Spawns a task that others need for their own ending, such as a connection to a store.
@@ -95,8 +79,19 @@ impl Supervisor {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.foundation
-            .spawn(name, &self.failed, task(self.foundation.stop.clone()));
+        self.spawn(&self.foundation, name, task(self.foundation.stop.clone()));
+    }
+
+    fn spawn(&self, group: &Group, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let (stopping, failed) = (self.stopping.clone(), self.failed.clone());
+        group.tasks.lock().spawn(async move {
+            // A panic has had its own log line by now.
+            let _panicked = AssertUnwindSafe(task).catch_unwind().await;
+            if !stopping.is_cancelled() {
+                tracing::error!(task = name, "background task ended unasked, stopping the process");
+                failed.cancel();
+            }
+        });
     }
 
     /// The tracker of callers' connections.
@@ -111,29 +106,16 @@ impl Supervisor {
         &self.outbound
     }
 
+    /// The process begins to end: no end of a task is a failure any more.
+    pub fn stopping(&self) {
+        self.stopping.cancel();
+    }
+
     /// Asks the background tasks to finish and waits for them, then the foundation's.
     pub async fn finish(&self) {
+        self.stopping();
         self.background.finish().await;
         self.foundation.finish().await;
-    }
-}
-
-/// Notices the end of a background task, however it comes.
-struct DeathWatch {
-    name: &'static str,
-    stop: CancellationToken,
-    failed: CancellationToken,
-}
-
-impl Drop for DeathWatch {
-    fn drop(&mut self) {
-        if !self.stop.is_cancelled() {
-            tracing::error!(
-                task = self.name,
-                "background task ended unasked, stopping the process"
-            );
-            self.failed.cancel();
-        }
     }
 }
 
@@ -151,22 +133,38 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_task_that_ends_with_the_process_or_with_a_failed_start_is_none() {
+        let supervisor = Supervisor::new();
+        supervisor.stopping();
+        supervisor.background("short", |_stop| async {});
+        supervisor.finish().await;
+        assert!(!supervisor.failed.is_cancelled());
+
+        let dropped = Supervisor::new();
+        dropped.background("long", |stop| stop.cancelled_owned());
+        let failed = dropped.failed.clone();
+        drop(dropped);
+        tokio::task::yield_now().await;
+        assert!(!failed.is_cancelled());
+    }
+
+    #[tokio::test]
     async fn tasks_that_end_on_request_are_none_and_the_foundation_ends_last() {
         let supervisor = Supervisor::new();
         let ended: Arc<Mutex<Vec<&str>>> = Arc::default();
         let journal = Arc::clone(&ended);
         supervisor.foundation("store", |stop| async move {
             stop.cancelled().await;
-            journal.lock().unwrap().push("store");
+            journal.lock().push("store");
         });
         let journal = Arc::clone(&ended);
         supervisor.background("shipper", |stop| async move {
             stop.cancelled().await;
             tokio::task::yield_now().await;
-            journal.lock().unwrap().push("shipper");
+            journal.lock().push("shipper");
         });
         supervisor.finish().await;
         assert!(!supervisor.failed.is_cancelled());
-        assert_eq!(*ended.lock().unwrap(), ["shipper", "store"]);
+        assert_eq!(*ended.lock(), ["shipper", "store"]);
     }
 }

@@ -1,26 +1,32 @@
-//! The way to an upstream. It takes a permit that holds a recorded intent, and nothing else.
+//! The way to an upstream. It takes a dispatch, and nothing else.
 
-use std::sync::Arc;
+use std::pin::pin;
 use std::time::Duration;
 
-use admission::ports::{Cause, Watch};
-use admission::{Denial, Permit, PermitParts, Refused};
-use backends::http::{Client, PooledBody};
-use http::{Request, Response};
+use admission::ports::Cause;
+use admission::{Denial, Refused};
+use backends::http::{Client, PooledBody, SendFailure, Sending};
+use forwarding::{Dispatch, ResponseRules};
+use http::Response;
 
-use crate::account::Account;
+use crate::authority::{Authority, Revoked};
 use crate::clock;
 use crate::ingress::upload::{Turn, Upload, UploadBody};
+use crate::record::{Intended, Record};
 
 /// The body of an upstream's answer.
 pub type UpstreamBody = PooledBody<UploadBody>;
 
-/// An upstream's answer, and what watches over it.
+/// An upstream's answer, with what its dispatch held for it.
 pub struct Answer {
     /// The answer, its body still streaming.
     pub response: Response<UpstreamBody>,
-    /// Ends it when an anchor is revoked.
-    pub watch: Arc<dyn Watch>,
+    /// The request's record.
+    pub record: Record<Intended>,
+    /// What the crossing rests on.
+    pub authority: Authority,
+    /// What the answer has to respect.
+    pub rules: ResponseRules,
 }
 
 /// The client of all upstreams.
@@ -30,6 +36,9 @@ pub struct Upstream {
     timeout: Duration,
 }
 
+/// The upstream was silent for `UPSTREAM_TIMEOUT`.
+struct TimedOut;
+
 impl Upstream {
     /// An upstream client that waits this long for a response head.
     #[must_use]
@@ -37,65 +46,73 @@ impl Upstream {
         Self { client, timeout }
     }
 
-    /// Spends the permit: sends the request once and waits for the response head.
+    /// Spends the dispatch: sends the request once and waits for the response head.
     ///
     /// The wait ends when the upstream answers, when the authority is revoked, when the upload
     /// breaks off, or when the upstream, being the one whose turn it is, stays silent for
     /// `UPSTREAM_TIMEOUT`. Time in which the caller has more to send does not count.
     ///
     /// # Errors
-    /// [`Denial::UpstreamTimeout`], [`Denial::UpstreamUnreachable`], [`Denial::Revoked`], and
-    /// the refusals of a broken upload.
+    /// [`Denial::UpstreamTimeout`], [`Denial::UpstreamUnreachable`], [`Denial::Revoked`],
+    /// [`Denial::Overloaded`] where this process could not dial, and the refusals of a broken
+    /// upload, with the record.
     pub async fn send(
         &self,
-        permit: Permit<evidence::Crossing>,
-        request: Request<UploadBody>,
+        dispatch: Dispatch<Record<Intended>>,
+        body: UploadBody,
         upload: &Upload,
-        account: &mut Account,
-    ) -> Result<Answer, Refused> {
-        let PermitParts {
-            upstream,
+    ) -> Result<Answer, (Record<Intended>, Refused)> {
+        let Sending {
+            intent: record,
             watch,
-            room: crossing,
-            subject,
-            ..
-        } = permit.into_parts();
-        account.dispatched(crossing);
-        let refuse = |denial: Denial, cause: Cause| Refused {
-            denial: upload.fault().map_or(denial, |fault| fault.denial()),
-            cause: Some(
-                upload
-                    .fault()
-                    .map_or(cause, |fault| Cause::new(fault.to_string())),
-            ),
-            subject: Some(Box::new(subject)),
-            sts: None,
+            rules,
+            response,
+        } = self.client.send(dispatch, body);
+        let mut authority = Authority::new(watch);
+        let (denial, cause) = match authority.bind(self.in_time(response, upload)).await {
+            Ok(Ok(Ok(response))) => {
+                return Ok(Answer {
+                    response,
+                    record,
+                    authority,
+                    rules,
+                });
+            }
+            Ok(Ok(Err(SendFailure::Local(cause)))) => (Denial::Overloaded, cause),
+            Ok(Ok(Err(failure))) => (Denial::UpstreamUnreachable, failure.cause().clone()),
+            Ok(Err(TimedOut)) => {
+                let cause = Cause::new("no response head within UPSTREAM_TIMEOUT");
+                (Denial::UpstreamTimeout, cause)
+            }
+            Err(Revoked) => {
+                let cause = Cause::new("authority revoked before the response head");
+                (Denial::Revoked, cause)
+            }
         };
-        let mut sending = std::pin::pin!(self.client.send(&upstream, request));
-        let mut revoked = watch.revoked();
-        let mut alarm = std::pin::pin!(tokio::time::sleep(self.timeout));
+        let refused = match upload.fault() {
+            Some(fault) => Refused::because(fault.denial(), Cause::new(fault.to_string())),
+            None => Refused::because(denial, cause),
+        };
+        Err((record, refused))
+    }
+
+    async fn in_time<F: Future>(&self, response: F, upload: &Upload) -> Result<F::Output, TimedOut> {
+        let mut response = pin!(response);
+        let mut timer = pin!(tokio::time::sleep(self.timeout));
         loop {
             tokio::select! {
                 biased;
-                // First, because the first poll of `sending` may put the request on a pooled
-                // connection: what was revoked since the gates looked is not dispatched.
-                () = &mut revoked => {
-                    return Err(refuse(Denial::Revoked, Cause::new("authority revoked before the response head")));
-                }
-                sent = &mut sending => return match sent {
-                    Ok(response) => Ok(Answer { response, watch }),
-                    Err(failure) => Err(refuse(Denial::UpstreamUnreachable, failure.cause().clone())),
-                },
-                () = &mut alarm => {
+                response = &mut response => return Ok(response),
+                () = &mut timer => {
                     let now = clock::instant();
                     let deadline = match upload.turn() {
                         Turn::Caller => now + self.timeout,
                         Turn::Upstream(since) => since + self.timeout,
                     };
                     if deadline <= now {
-                        return Err(refuse(Denial::UpstreamTimeout, Cause::new("no response head within UPSTREAM_TIMEOUT")));
+                        return Err(TimedOut);
                     }
-                    alarm.as_mut().reset(tokio::time::Instant::from_std(deadline));
+                    timer.as_mut().reset(tokio::time::Instant::from_std(deadline));
                 }
             }
         }

@@ -1,21 +1,21 @@
 //! Which backend is real. The only room that knows.
 //!
-//! [`real`] and [`embedded`] fill the same world; from there on there is one code path.
+//! [`external`] and [`embedded`] list the components of their stores; from there on there is one code path. A new
+//! store is one file in `backends` and one line here.
 
 mod assemble;
 mod embedded;
-mod ground;
+mod external;
 mod own;
-mod real;
+mod runtime;
 mod timed;
-mod world;
 
 use std::io;
 
 use admission::ports::Cause;
 
 pub use embedded::embedded;
-pub use real::real;
+pub use external::external;
 
 /// The process cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +28,9 @@ pub enum StartError {
         /// The system's answer.
         source: io::Error,
     },
+    /// The log cannot be written.
+    #[error("no thread for the log: {0}")]
+    Log(#[source] io::Error),
     /// The spool cannot be opened.
     #[error("AUDIT_REPLAY_DIR: {0}")]
     Spool(#[from] evidence::SpoolError),

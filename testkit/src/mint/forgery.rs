@@ -1,9 +1,8 @@
 //! Every kind of broken mandate. Each has one fault and is otherwise good, signature included.
 
-use super::{Key, Mandate, base64url, seal, signing_input};
+use super::mandate::{Key, Mandate, base64url, seal, signing_input};
 use aws_lc_rs::hmac;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
 
 /// Which check a forgery must fail.
@@ -272,8 +271,8 @@ const ORDER: [u8; 32] = [
 /// good, in other bytes and with the same `jti`.
 pub fn high_s_twin(token: &str) -> String {
     let (input, signature) = token.rsplit_once('.').expect("a compact JWS");
-    let mut signature = URL_SAFE_NO_PAD
-        .decode(signature)
+    let mut signature = BASE64URL_NOPAD
+        .decode(signature.as_bytes())
         .expect("a signature in base64url");
     let mut borrow = 0;
     for (byte, order) in signature[32..].iter_mut().zip(ORDER).rev() {

@@ -1,15 +1,14 @@
 use super::{Breaks, Forgery, Key, Mandate, high_s_twin, jwks};
 use crate::clock::START;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use data_encoding::BASE64URL_NOPAD;
 use std::collections::BTreeSet;
 
 fn verifies(token: &str, key: &Key) -> bool {
     let Some((input, signature)) = token.rsplit_once('.') else {
         return false;
     };
-    let Ok(signature) = URL_SAFE_NO_PAD.decode(signature) else {
+    let Ok(signature) = BASE64URL_NOPAD.decode(signature.as_bytes()) else {
         return false;
     };
     UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.public_point())
@@ -38,7 +37,11 @@ fn jwks_holds_the_coordinates_of_the_key() {
         (Some("kid-1"), Some("P-256"))
     );
     let point = ["x", "y"]
-        .map(|name| URL_SAFE_NO_PAD.decode(own[name].as_str().unwrap()).unwrap())
+        .map(|name| {
+            BASE64URL_NOPAD
+                .decode(own[name].as_str().unwrap().as_bytes())
+                .unwrap()
+        })
         .concat();
     assert_eq!(point, key.public_point()[1..]);
 }

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use crate::cause::Cause;
 use crate::limits::{EgressPolicy, OwnEndpoint, PrivateUpstreams};
-use crate::ports::Cause;
 
 /// An address and port that the egress guard let pass. Only [`judge_all`] makes one, so no
 /// second resolution can put another address in its place.

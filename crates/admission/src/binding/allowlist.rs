@@ -1,7 +1,7 @@
 //! The allowlist: when set, the complete list of hosts.
 
+use crate::cause::Cause;
 use crate::limits::EgressPolicy;
-use crate::ports::Cause;
 
 /// Whether a host, in normal form, may be an upstream. Entries are hosts, not patterns:
 /// exact, case-insensitive and IDNA-normalised by whoever filled the policy.

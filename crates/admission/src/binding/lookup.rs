@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
-use super::{Application, Binding, JudgedUpstream};
+use super::entry::{Application, Binding};
+use super::judge::{JudgedUpstream, judge, not_addressable};
 use crate::denial::Denial;
+use crate::identifier::is_identifier;
 use crate::limits::EgressPolicy;
-use crate::ports::{Bindings, Cause, NotBound, Resolver};
+use crate::ports::{Bindings, NotBound, Resolver, Watch};
 use crate::refused::Refused;
-use crate::token::zone::is_identifier;
 use crate::token::{Verified, Watched};
 
 /// A request whose upstream is known and judged.
 pub struct Bound<'r> {
     watched: Watched<'r>,
     binding: Arc<Binding>,
+    application_id: String,
     upstream: JudgedUpstream,
 }
 
@@ -26,21 +28,17 @@ impl<'r> Bound<'r> {
         &self.binding
     }
 
-    /// Under which application the exchange is made; judged by [`resolve`].
+    /// Under which application the exchange is made.
     pub(crate) fn application_id(&self) -> &str {
-        application_id(&self.binding, self.verified()).unwrap_or_default()
+        &self.application_id
     }
 
     pub(crate) fn upstream(&self) -> &JudgedUpstream {
         &self.upstream
     }
 
-    pub(crate) fn refuse(&self, denial: Denial) -> Refused {
-        self.verified().refuse_as(denial, Some(self.application_id()))
-    }
-
-    pub(crate) fn into_parts(self) -> (Watched<'r>, JudgedUpstream) {
-        (self.watched, self.upstream)
+    pub(crate) fn into_watch(self) -> Arc<dyn Watch> {
+        self.watched.into_watch()
     }
 }
 
@@ -56,25 +54,19 @@ pub async fn resolve<'r>(
 ) -> Result<Bound<'r>, Refused> {
     let verified = watched.verified();
     let resource = verified.request().resource();
-    let unbound = |NotBound(cause)| verified.refuse(Denial::NotBound).because(cause);
+    let unbound = |NotBound(cause)| Refused::because(Denial::NotBound, cause);
     let binding = bindings.find(verified.zone(), resource).await.map_err(unbound)?;
-    if application_id(&binding, verified).is_none() {
-        return Err(verified.refuse(Denial::MissingClient));
-    }
-    let refused = |cause: Cause| verified.refuse(Denial::UpstreamNotAddressable).because(cause);
-    let upstream = super::judge(&binding.upstream_url, policy, resolver)
-        .await
-        .map_err(refused)?;
+    let application_id = match &binding.application {
+        Application::Bound(id) => Some(id.as_str()),
+        Application::FromToken => verified.claims().client_id().filter(|id| is_identifier(id)),
+    };
+    let application_id = application_id.ok_or(Denial::MissingClient)?.to_owned();
+    let url = binding.upstream_url.parsed().map_err(not_addressable)?;
+    let upstream = judge(url, policy, resolver).await.map_err(not_addressable)?;
     Ok(Bound {
         watched,
         binding,
+        application_id,
         upstream,
     })
-}
-
-fn application_id<'a>(binding: &'a Binding, verified: &'a Verified<'_>) -> Option<&'a str> {
-    match &binding.application {
-        Application::Bound(id) => Some(id),
-        Application::FromToken => verified.claims().client_id().filter(|id| is_identifier(id)),
-    }
 }

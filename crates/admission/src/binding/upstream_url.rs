@@ -1,40 +1,28 @@
 //! The upstream URL, judged as written, before any parser normalises it and before DNS.
 
 mod host;
+mod split;
 
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::Range;
+use std::sync::Arc;
 
 pub use host::{normalise, normalise_listed};
+use http::HeaderValue;
 use http::uri::PathAndQuery;
+use split::{Absolute, split_port};
 
 use super::allowlist;
+use crate::cause::Cause;
 use crate::limits::{EgressPolicy, OwnEndpoint};
-use crate::ports::Cause;
-use crate::preflight::path;
+use crate::scheme::Scheme;
+use crate::traversal;
 
 /// Host names that lead to a cloud's metadata service, never an upstream.
 const METADATA_HOSTS: [&str; 2] = ["metadata.google.internal", "metadata"];
 /// Longest URL in bytes.
 const MAX_URL_BYTES: usize = 2048;
-
-/// `http` or `https`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Scheme {
-    /// Plain text.
-    Http,
-    /// TLS.
-    Https,
-}
-
-impl Scheme {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-}
 
 /// Scheme, host and port (RFC 6454 §4), the host in normal form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -47,27 +35,97 @@ pub struct Origin {
     pub port: u16,
 }
 
-/// A URL that the guard let pass. Only [`judge`] makes one. Its path and query may hold a key, so
-/// `Debug` shows the origin alone.
-#[derive(Clone, PartialEq, Eq)]
+/// An upstream URL, parsed once. Path and query are the bytes that were written; they may hold a
+/// key, so `Debug` shows the origin alone. Whether it may be dialled is for
+/// [`judge`](super::judge::judge) to say.
+#[derive(Clone)]
 pub struct UpstreamUrl {
-    origin: Origin,
+    origin: Arc<Origin>,
     literal: Option<IpAddr>,
-    raw: String,
-    /// Set where the host as written is not ASCII.
-    ascii: Option<String>,
-}
-
-impl fmt::Debug for UpstreamUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("UpstreamUrl").field(&self.origin).finish()
-    }
+    /// As it is dialled: as written, but with an internationalised host in A-labels.
+    text: Box<str>,
+    /// As written, where that is something else.
+    written: Option<Box<str>>,
+    authority: Range<usize>,
+    path_end: usize,
+    host_header: HeaderValue,
 }
 
 impl UpstreamUrl {
+    /// Parses a URL as text.
+    ///
+    /// # Errors
+    /// Why it is none that could be an upstream, for the log.
+    pub fn parse(raw: &str) -> Result<Self, Cause> {
+        let banned = |byte: u8| byte <= 0x20 || byte == 0x7f || byte == b'\\';
+        if raw.len() > MAX_URL_BYTES || raw.bytes().any(banned) {
+            return refuse("upstream url too long or with blanks, control bytes or backslashes");
+        }
+        let Some((scheme, rest)) = raw.split_once("://") else {
+            return refuse("upstream url without scheme");
+        };
+        let Some(scheme) = Scheme::parse(scheme) else {
+            return refuse("unsupported upstream scheme");
+        };
+        if rest.contains('#') {
+            return refuse("upstream url must not include a fragment");
+        }
+        let (authority, path_and_query) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        if authority.contains('@') {
+            return refuse("upstream url must not include userinfo");
+        }
+        let sendable = path_and_query.is_ascii()
+            && (path_and_query.is_empty() || PathAndQuery::try_from(path_and_query).is_ok());
+        if !sendable {
+            return refuse("upstream url path and query must be percent-encoded");
+        }
+        let path = path_and_query.split('?').next().unwrap_or_default();
+        if traversal::judge(path.as_bytes()).is_err() {
+            return refuse("upstream url contains path traversal");
+        }
+        let (host, port) = split_port(authority)?;
+        let port = port.unwrap_or(scheme.default_port());
+        let (host, literal) = normalise(host)?;
+        if METADATA_HOSTS.contains(&host.as_str()) {
+            return refuse("upstream host is a metadata service");
+        }
+        let (written, text) = match raw.is_ascii() {
+            true => (None, raw.into()),
+            false => {
+                let text = format!("{}://{host}:{port}{path_and_query}", scheme.as_str());
+                (Some(raw.into()), text.into_boxed_str())
+            }
+        };
+        let end = text.len() - path_and_query.len();
+        let authority = text.find("://").map_or(end, |at| at + 3)..end;
+        let host_header = text
+            .get(authority.clone())
+            .and_then(|text| HeaderValue::from_str(text).ok());
+        Ok(Self {
+            origin: Arc::new(Origin { scheme, host, port }),
+            literal,
+            host_header: host_header.ok_or_else(|| Cause::new("upstream host cannot be sent"))?,
+            path_end: end + path.len(),
+            authority,
+            written,
+            text,
+        })
+    }
+
+    /// Whether the policy permits this URL, as far as its text says.
+    pub(crate) fn permitted_by(&self, policy: &EgressPolicy) -> Result<(), Cause> {
+        let Origin { host, port, .. } = &*self.origin;
+        let own =
+            |own: &OwnEndpoint| matches!(own, OwnEndpoint::Host(name, at) if name == host && at == port);
+        if policy.own_endpoints.iter().any(own) {
+            return refuse("upstream is an endpoint of the gateway's own");
+        }
+        allowlist::check(host, policy)
+    }
+
     /// The origin.
     #[must_use]
-    pub fn origin(&self) -> &Origin {
+    pub fn origin(&self) -> &Arc<Origin> {
         &self.origin
     }
 
@@ -83,16 +141,67 @@ impl UpstreamUrl {
         self.origin.port
     }
 
-    /// The URL as written.
-    pub(crate) fn as_written(&self) -> &str {
-        &self.raw
+    /// `host[:port]` as written; an internationalised host is in A-labels.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        self.text.get(self.authority.clone()).unwrap_or_default()
     }
 
-    /// The URL as it is dialled: as written, but with an internationalised host in A-labels.
-    /// Its path and query are the base of the request's.
+    /// The authority as the value of `Host`.
     #[must_use]
-    pub fn base(&self) -> &str {
-        self.ascii.as_deref().unwrap_or(&self.raw)
+    pub fn host_header(&self) -> HeaderValue {
+        self.host_header.clone()
+    }
+
+    /// The path as written; empty when the URL has none.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.text
+            .get(self.authority.end..self.path_end)
+            .unwrap_or_default()
+    }
+
+    /// The query as written, without its `?`; an empty one counts as none.
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        self.text
+            .get(self.path_end + 1..)
+            .filter(|query| !query.is_empty())
+    }
+
+    /// The part of an absolute URL below this one: what its path has beyond this path, and its query
+    /// and fragment as written. `None` when it has another origin or lies beside.
+    #[must_use]
+    pub fn below<'a>(&self, url: &'a str) -> Option<(&'a str, &'a str)> {
+        let other = Absolute::split(url)?;
+        let (host, port) = other.host_and_port()?;
+        let (own_host, _) = split_port(self.authority()).ok()?;
+        let Origin {
+            scheme,
+            port: own_port,
+            ..
+        } = *self.origin;
+        if other.scheme != scheme || port != own_port || !host.eq_ignore_ascii_case(own_host) {
+            return None;
+        }
+        let (path, tail) = other
+            .rest
+            .split_at(other.rest.find(['?', '#']).unwrap_or(other.rest.len()));
+        let own_path = self.path().strip_suffix('/').unwrap_or(self.path());
+        let path = path.strip_prefix(own_path)?;
+        (path.is_empty() || path.starts_with('/')).then_some((path, tail))
+    }
+
+    /// The URL as it is dialled.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The URL as written.
+    #[must_use]
+    pub fn as_written(&self) -> &str {
+        self.written.as_deref().unwrap_or(&self.text)
     }
 
     pub(super) fn ip_literal(&self) -> Option<IpAddr> {
@@ -100,91 +209,9 @@ impl UpstreamUrl {
     }
 }
 
-/// Judges a URL as text.
-///
-/// # Errors
-/// The cause, for the log.
-pub fn judge(raw: &str, policy: &EgressPolicy) -> Result<UpstreamUrl, Cause> {
-    if raw.len() > MAX_URL_BYTES
-        || raw
-            .bytes()
-            .any(|byte| byte <= 0x20 || byte == 0x7f || byte == b'\\')
-    {
-        return refuse("upstream url too long or with blanks, control bytes or backslashes");
-    }
-    let (scheme, rest) = raw
-        .split_once("://")
-        .ok_or_else(|| Cause::new("upstream url without scheme"))?;
-    let scheme = match scheme {
-        _ if scheme.eq_ignore_ascii_case("https") => Scheme::Https,
-        _ if scheme.eq_ignore_ascii_case("http") => Scheme::Http,
-        _ => return refuse("unsupported upstream scheme"),
-    };
-    if rest.contains('#') {
-        return refuse("upstream url must not include a fragment");
-    }
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (authority, path_and_query) = rest.split_at(end);
-    if authority.contains('@') {
-        return refuse("upstream url must not include userinfo");
-    }
-    let sendable = path_and_query.is_ascii()
-        && (path_and_query.is_empty() || PathAndQuery::try_from(path_and_query).is_ok());
-    if !sendable {
-        return refuse("upstream url path and query must be percent-encoded");
-    }
-    let path = path_and_query.split('?').next().unwrap_or_default();
-    if path::judge(path.as_bytes()).is_err() {
-        return refuse("upstream url contains path traversal");
-    }
-    let (host, port) = split_port(authority, scheme)?;
-    let (host, literal) = normalise(host)?;
-    if METADATA_HOSTS.contains(&host.as_str()) {
-        return refuse("upstream host is a metadata service");
-    }
-    let own = |own: &OwnEndpoint| matches!(own, OwnEndpoint::Host(name, at) if *name == host && *at == port);
-    if policy.own_endpoints.iter().any(own) {
-        return refuse("upstream is an endpoint of the gateway's own");
-    }
-    allowlist::check(&host, policy)?;
-    let ascii = (!raw.is_ascii()).then(|| format!("{}://{host}:{port}{path_and_query}", scheme.as_str()));
-    Ok(UpstreamUrl {
-        origin: Origin { scheme, host, port },
-        literal,
-        raw: raw.to_owned(),
-        ascii,
-    })
-}
-
-fn split_port(authority: &str, scheme: Scheme) -> Result<(&str, u16), Cause> {
-    let default = match scheme {
-        Scheme::Http => 80,
-        Scheme::Https => 443,
-    };
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(inner) => {
-            let close = inner
-                .find(']')
-                .ok_or_else(|| Cause::new("unclosed bracket in upstream host"))?;
-            let (_, after) = inner.split_at(close + 1);
-            let (host, _) = authority.split_at(close + 2);
-            match after.strip_prefix(':') {
-                Some(port) => (host, Some(port)),
-                None if after.is_empty() => (host, None),
-                None => return refuse("malformed upstream authority"),
-            }
-        }
-        None => match authority.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (authority, None),
-        },
-    };
-    let Some(port) = port else {
-        return Ok((host, default));
-    };
-    match port.parse() {
-        Ok(number) if number != 0 && port.bytes().all(|byte| byte.is_ascii_digit()) => Ok((host, number)),
-        _ => refuse("malformed upstream port"),
+impl fmt::Debug for UpstreamUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("UpstreamUrl").field(&self.origin).finish()
     }
 }
 

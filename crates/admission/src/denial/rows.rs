@@ -41,7 +41,7 @@ pub(super) const fn of(denial: Denial) -> Row {
             "overloaded",
             "gateway overloaded",
             "overloaded",
-            "More connections or requests in flight than this replica takes. Retry after the given time; raise MAX_CONNECTIONS or MAX_INFLIGHT_REQUESTS, or add replicas.",
+            "More connections or requests in flight than this replica takes, or it is out of file descriptors, memory or local ports. Retry after the given time; raise MAX_CONNECTIONS, MAX_INFLIGHT_REQUESTS or the limit of open files, or add replicas.",
         ),
         Denial::HeadTooLarge => row(
             None,

@@ -6,9 +6,10 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
+use crate::cause::Cause;
 use crate::denial::Denial;
 use crate::exchange::circuit::Outcome;
-use crate::ports::{Cause, StsAnswer};
+use crate::ports::StsAnswer;
 use crate::refused::StsRefusal;
 
 /// Longest `error` and `error_description` that are passed on, in bytes.

@@ -11,7 +11,7 @@ use breaker::{Breaker, Ticket, Verdict};
 pub use gate::{Slotted, enter};
 
 use crate::denial::Denial;
-use crate::ports::Moment;
+use crate::moment::Moment;
 
 /// Zones whose state is kept although it says nothing.
 const IDLE_ZONES: usize = 256;
@@ -60,10 +60,12 @@ pub enum Outcome {
     ZoneFault,
     /// No connection to the STS.
     StsFault,
+    /// It was never asked.
+    Unused,
 }
 
 /// Figures for the metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CircuitFigures {
     /// Breakers that are not closed now, the STS's and the zones' together.
     pub open: usize,
@@ -172,7 +174,7 @@ impl Drop for Slot {
         let state = &mut *guard;
         state.inflight = state.inflight.saturating_sub(1);
         let (sts, zone) = match self.outcome {
-            None => (Verdict::Unused, Verdict::Unused),
+            None | Some((Outcome::Unused, _)) => (Verdict::Unused, Verdict::Unused),
             Some((Outcome::Success, _)) => (Verdict::Success, Verdict::Success),
             Some((Outcome::Answered, _)) => (Verdict::Answered, Verdict::Answered),
             Some((Outcome::ZoneFault, _)) => (Verdict::Answered, Verdict::Failure),

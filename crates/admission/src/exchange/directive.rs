@@ -1,21 +1,23 @@
 //! The last judgement: the upstream directive agrees with the binding, and its credential can
 //! be sent without harm.
 
+use http::header::AUTHORIZATION;
+
 use super::Dialect;
 use super::answer::Grant;
 use super::perform::Granted;
-use crate::binding::{self, Bound, JudgedUpstream, upstream_url};
+use crate::binding::judge::not_addressable;
+use crate::binding::{self, Bound, JudgedUpstream, UpstreamUrl, upstream_url};
+use crate::cause::Cause;
+use crate::credential::Credential;
 use crate::denial::Denial;
 use crate::limits::EgressPolicy;
-use crate::ports::{Bindings, Cause, NotBound, Resolver};
+use crate::ports::{Bindings, NotBound, Resolver};
 use crate::refused::Refused;
+use crate::secret::Secret;
 
 mod credential;
-mod secret;
 mod wire;
-
-pub use credential::{Credential, Placement};
-pub use secret::Secret;
 
 /// A granted request whose upstream and credential are judged: the last state before the permit.
 pub struct Directed<'r, R> {
@@ -62,48 +64,40 @@ pub async fn judge<'r, R>(
     resolver: &dyn Resolver,
 ) -> Result<Directed<'r, R>, Refused> {
     let (bound, room, grant) = granted.into_parts();
-    let refuse = |(denial, cause): (Denial, Option<Cause>)| Refused {
-        cause,
-        ..bound.refuse(denial)
-    };
     let Grant {
         access_token,
         directive,
     } = grant;
     let access_token = Secret::new(access_token);
+    let invalid = |cause| Refused::because(Denial::DirectiveInvalid, cause);
     let (upstream, credential, metadata) = match (directive, dialect) {
-        (None, Dialect::Caracal) => return Err(refuse((Denial::NoDirective, None))),
+        (None, Dialect::Caracal) => return Err(Denial::NoDirective.into()),
         (None, Dialect::Rfc8693) => {
             let metadata = DirectiveMetadata {
                 auth_mode: "caracal_jwt".to_owned(),
                 ..DirectiveMetadata::default()
             };
-            (
-                bound.upstream().clone(),
-                Credential::bearer(access_token),
-                metadata,
-            )
+            // RFC 6750 §2.1.
+            let credential = Credential::header(AUTHORIZATION, "Bearer", access_token.expose())
+                .map_err(|error| invalid(credential::unusable(error)))?;
+            (bound.upstream().clone(), credential, metadata)
         }
         (Some(raw), _) => {
-            let directive =
-                wire::parse(&raw).map_err(|cause| refuse((Denial::DirectiveInvalid, Some(cause))))?;
-            let upstream = judge_upstream(&bound, &directive.url, bindings, policy, resolver)
-                .await
-                .map_err(refuse)?;
+            let directive = wire::parse(&raw).map_err(invalid)?;
+            let upstream = judge_upstream(&bound, &directive.url, bindings, policy, resolver).await?;
             let hosts = &directive.allowed_token_hosts;
             let this = |entry: &String| {
                 upstream_url::normalise_listed(entry).is_ok_and(|host| host == upstream.url().host())
             };
             if !hosts.is_empty() && !hosts.iter().any(this) {
-                return Err(refuse((Denial::TokenHostNotAllowed, None)));
+                return Err(Denial::TokenHostNotAllowed.into());
             }
             let metadata = DirectiveMetadata {
                 auth_mode: directive.auth_mode.clone(),
                 provider_id: directive.provider_id.clone(),
                 connection_id: directive.connection_id.clone(),
             };
-            let credential = credential::judge(directive, access_token)
-                .map_err(|cause| refuse((Denial::DirectiveInvalid, Some(cause))))?;
+            let credential = credential::judge(&directive, &access_token).map_err(invalid)?;
             (upstream, credential, metadata)
         }
     };
@@ -124,32 +118,30 @@ async fn judge_upstream(
     bindings: &dyn Bindings,
     policy: &EgressPolicy,
     resolver: &dyn Resolver,
-) -> Result<JudgedUpstream, (Denial, Option<Cause>)> {
+) -> Result<JudgedUpstream, Refused> {
     if raw_url.is_empty() {
-        return Err((Denial::NoDirective, None));
+        return Err(Denial::NoDirective.into());
     }
     let known = bound.upstream();
     if raw_url == known.url().as_written() {
         return Ok(known.clone());
     }
-    let mismatch = |cause| (Denial::UpstreamMismatch, Some(cause));
-    let url = upstream_url::judge(raw_url, policy)
-        .map_err(|cause| (Denial::UpstreamNotAddressable, Some(cause)))?;
-    if url.origin() == known.url().origin() {
-        return Ok(known.clone().with_url(url));
-    }
+    let mismatch = |cause| Refused::because(Denial::UpstreamMismatch, cause);
+    let url = UpstreamUrl::parse(raw_url).map_err(not_addressable)?;
+    url.permitted_by(policy).map_err(not_addressable)?;
+    let url = match known.with_url(url) {
+        Ok(upstream) => return Ok(upstream),
+        Err(url) => url,
+    };
     let binding = bound.binding();
     let fresh = bindings
         .reread(&binding.zone_id, &binding.resource)
         .await
         .map_err(|NotBound(cause)| mismatch(cause))?;
-    let fresh = binding::judge(&fresh.upstream_url, policy, resolver)
+    let fresh = fresh.upstream_url.parsed().map_err(not_addressable)?;
+    let fresh = binding::judge(fresh, policy, resolver)
         .await
-        .map_err(|cause| (Denial::UpstreamNotAddressable, Some(cause)))?;
-    if url.origin() == fresh.url().origin() {
-        return Ok(fresh.with_url(url));
-    }
-    Err(mismatch(Cause::new(
-        "directive url and bound upstream differ in origin",
-    )))
+        .map_err(not_addressable)?;
+    let differ = |_| mismatch(Cause::new("directive url and bound upstream differ in origin"));
+    fresh.with_url(url).map_err(differ)
 }

@@ -1,5 +1,7 @@
 //! Gate 15: the exchange is sent once, and granted.
 
+use percent_encoding::percent_decode;
+
 use super::answer::{self, Grant, NoGrant};
 use super::circuit::Outcome;
 use super::replay::Marked;
@@ -7,7 +9,6 @@ use super::sign::{ExchangeRequest, ExchangeSigner};
 use crate::binding::Bound;
 use crate::denial::Denial;
 use crate::ports::{Clock, Departure, ExchangeFailure, Sts};
-use crate::preflight::path;
 use crate::refused::Refused;
 
 /// A request whose exchange was granted. The slot is settled and the mandate is spent.
@@ -30,7 +31,8 @@ impl<'r, R> Granted<'r, R> {
 ///
 /// # Errors
 /// [`Denial::ExchangeRefused`] with the STS's words, [`Denial::StsTimeout`],
-/// [`Denial::StsUnreachable`], [`Denial::StsAnswerInvalid`], [`Denial::StsRefusedGateway`].
+/// [`Denial::StsUnreachable`], [`Denial::StsAnswerInvalid`], [`Denial::StsRefusedGateway`];
+/// [`Denial::Overloaded`] where this process could not even ask.
 pub async fn perform<'r, R>(
     request: Marked<'r, R>,
     signer: &ExchangeSigner,
@@ -68,11 +70,7 @@ pub async fn perform<'r, R>(
             cause,
         }) => {
             slot.settle(outcome, clock.now());
-            Err(Refused {
-                sts,
-                cause,
-                ..bound.refuse(denial)
-            })
+            Err(Refused { denial, cause, sts })
         }
     }
 }
@@ -94,25 +92,26 @@ impl Drop for Departing {
 }
 
 fn path_of(bound: &Bound<'_>) -> Vec<u8> {
-    path::decode(bound.verified().request().received().head.uri.path().as_bytes())
+    percent_decode(bound.verified().request().head().parts.uri.path().as_bytes()).collect()
 }
 
 fn exchange_request<'a>(bound: &'a Bound<'_>, request_path: &'a [u8]) -> ExchangeRequest<'a> {
     let request = bound.verified().request();
-    let received = request.received();
+    let head = request.head();
     ExchangeRequest {
         zone_id: bound.verified().zone(),
         application_id: bound.application_id(),
         subject_token: request.token(),
         resource: request.resource(),
-        request_method: received.head.method.as_str(),
+        request_method: head.parts.method.as_str(),
         request_path,
-        exchange_id: received.exchange_id,
+        exchange_id: head.exchange_id,
     }
 }
 
 fn no_answer(failure: &ExchangeFailure) -> NoGrant {
     let (denial, outcome, cause) = match failure {
+        ExchangeFailure::Local(cause) => (Denial::Overloaded, Outcome::Unused, Some(cause.clone())),
         ExchangeFailure::Connect(cause) => (Denial::StsUnreachable, Outcome::StsFault, Some(cause.clone())),
         ExchangeFailure::Timeout(cause) => (Denial::StsTimeout, Outcome::ZoneFault, Some(cause.clone())),
         ExchangeFailure::Transport(cause) => {

@@ -8,9 +8,9 @@ use super::room::Roomed;
 use crate::binding::Bound;
 use crate::denial::Denial;
 use crate::limits::OnReplayOutage;
-use crate::ports::{Mark, MarkRefusal, Moment, ReplayMarks};
+use crate::moment::Moment;
+use crate::ports::{Mark, MarkRefusal, ReplayMarks};
 use crate::refused::Refused;
-use crate::token::claims::Repeatable;
 
 /// How much longer than its mandate a mark lives, so that no clock difference lets a mandate
 /// outlive its mark.
@@ -66,7 +66,7 @@ pub async fn reserve<'r, R>(
     on_outage: OnReplayOutage,
     now: Moment,
 ) -> Result<Marked<'r, R>, Refused> {
-    let refuse = |request: &Roomed<'r, R>, denial, cause| Err(request.bound().refuse(denial).because(cause));
+    let refuse = |denial, cause| Err(Refused::because(denial, cause));
     let held = match mark(request.bound(), now) {
         None => HeldMark::default(),
         Some(mark) => {
@@ -76,10 +76,10 @@ pub async fn reserve<'r, R>(
                 (Err(MarkRefusal::Seen(cause)), _) => {
                     // Somebody else's mark, or this one's memory: nothing to give back.
                     held.spend();
-                    return refuse(&request, Denial::Replayed, cause);
+                    return refuse(Denial::Replayed, cause);
                 }
                 (Err(MarkRefusal::Unavailable(cause)), OnReplayOutage::Refuse) => {
-                    return refuse(&request, Denial::ReplayUnavailable, cause);
+                    return refuse(Denial::ReplayUnavailable, cause);
                 }
                 (Err(MarkRefusal::Unavailable(_)), OnReplayOutage::Pass(_dev_only)) => {
                     held.spend();
@@ -99,16 +99,13 @@ pub async fn reserve<'r, R>(
 
 fn mark(bound: &Bound<'_>, now: Moment) -> Option<Mark> {
     let claims = bound.verified().claims();
-    match claims.repeatable() {
-        Repeatable::Reusable => None,
-        Repeatable::SingleUse => {
-            let expires_at = u64::try_from(claims.expires_at()).unwrap_or_default();
-            Some(Mark {
-                jti: claims.jti().unwrap_or_default().to_owned(),
-                holder: bound.verified().request().received().exchange_id.to_owned(),
-                life: Duration::from_secs(expires_at.saturating_sub(now.unix.as_secs())) + MARGIN,
-                issued_at: claims.issued_at(),
-            })
-        }
-    }
+    let jti = claims.single_use()?;
+    // A mandate that passed gate 7 expires after 1970.
+    let expires_at = Duration::from_secs(claims.expires_at().unsigned_abs());
+    Some(Mark {
+        jti: jti.to_owned(),
+        holder: bound.verified().request().head().exchange_id.to_owned(),
+        life: expires_at.saturating_sub(Duration::from_secs(now.unix.as_secs())) + MARGIN,
+        issued_at: claims.issued_at(),
+    })
 }

@@ -3,7 +3,7 @@
 use super::circuit::{Slot, Slotted};
 use crate::binding::Bound;
 use crate::denial::Denial;
-use crate::ports::EvidenceRooms;
+use crate::journal::Journal;
 use crate::refused::Refused;
 
 /// A request whose evidence has room.
@@ -27,13 +27,13 @@ impl<'r, R> Roomed<'r, R> {
 ///
 /// # Errors
 /// [`Denial::EvidenceUnavailable`].
-pub fn reserve<'r, E: EvidenceRooms + ?Sized>(
+pub fn reserve<'r, J: Journal>(
     request: Slotted<'r>,
-    evidence: &E,
-) -> Result<Roomed<'r, E::Room>, Refused> {
-    let room = evidence
+    journal: &mut J,
+) -> Result<Roomed<'r, J::Room>, Refused> {
+    let room = journal
         .reserve()
-        .map_err(|cause| request.bound().refuse(Denial::EvidenceUnavailable).because(cause))?;
+        .map_err(|cause| Refused::because(Denial::EvidenceUnavailable, cause))?;
     let (bound, slot) = request.into_parts();
     Ok(Roomed { bound, slot, room })
 }

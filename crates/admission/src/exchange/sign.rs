@@ -5,9 +5,10 @@ mod form;
 use std::fmt;
 
 use aws_lc_rs::{digest, hmac};
-use form::{encode_form, push_hex};
+use data_encoding::HEXLOWER;
+use form::encode_form;
 
-use crate::ports::Moment;
+use crate::moment::Moment;
 
 /// The path of the token endpoint below `STS_URL`.
 pub const TOKEN_PATH: &str = "/oauth/2/token";
@@ -99,7 +100,7 @@ impl ExchangeSigner {
 
     fn signature(&self, timestamp: u64, nonce: &str, method: &str, body: &[u8]) -> String {
         let mut context = hmac::Context::with_key(&self.key);
-        let body_digest = hex(digest::digest(&digest::SHA256, body).as_ref());
+        let body_digest = HEXLOWER.encode(digest::digest(&digest::SHA256, body).as_ref());
         let parts = [
             &timestamp.to_string(),
             nonce,
@@ -113,7 +114,7 @@ impl ExchangeSigner {
             }
             context.update(part.as_bytes());
         }
-        hex(context.sign().as_ref())
+        HEXLOWER.encode(context.sign().as_ref())
     }
 }
 
@@ -133,14 +134,6 @@ fn encode_request(request: &ExchangeRequest<'_>) -> String {
         ),
         ("zone_id", request.zone_id.as_bytes()),
     ])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        push_hex(*byte, b"0123456789abcdef", &mut out);
-    }
-    out
 }
 
 #[cfg(test)]

@@ -5,18 +5,18 @@ use http::header::AUTHORIZATION;
 use super::framing::Framed;
 use crate::denial::Denial;
 use crate::limits::Limits;
-use crate::received::Received;
+use crate::received::Head;
 use crate::refused::Refused;
 
 /// A request that carries one bounded bearer token.
 pub struct Bearing<'r> {
-    framed: Framed<'r>,
+    head: Head<'r>,
     token: &'r str,
 }
 
 impl<'r> Bearing<'r> {
-    pub(crate) fn received(&self) -> Received<'r> {
-        self.framed.received()
+    pub(crate) fn head(&self) -> Head<'r> {
+        self.head
     }
 
     pub(crate) fn token(&self) -> &'r str {
@@ -29,24 +29,23 @@ impl<'r> Bearing<'r> {
 /// # Errors
 /// [`Denial::MissingBearer`], [`Denial::BearerTooLarge`].
 pub fn extract(framed: Framed<'_>) -> Result<Bearing<'_>, Refused> {
-    let missing = || Refused::unverified(Denial::MissingBearer);
-    let value = framed
-        .received()
-        .head
+    let head = framed.head();
+    let value = head
+        .parts
         .headers
         .get(AUTHORIZATION)
-        .ok_or_else(missing)?;
+        .ok_or(Denial::MissingBearer)?;
     let (scheme, rest) = value
         .to_str()
         .ok()
         .and_then(|text| text.split_once(' '))
-        .ok_or_else(missing)?;
+        .ok_or(Denial::MissingBearer)?;
     let token = rest.trim_matches(' ');
     if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
-        return Err(missing());
+        return Err(Denial::MissingBearer.into());
     }
     if token.len() > Limits::MAX_BEARER_BYTES {
-        return Err(Refused::unverified(Denial::BearerTooLarge));
+        return Err(Denial::BearerTooLarge.into());
     }
-    Ok(Bearing { framed, token })
+    Ok(Bearing { head, token })
 }

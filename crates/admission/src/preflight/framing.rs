@@ -1,37 +1,21 @@
 //! Gate 1: the head says everything once, and in names that cannot be read in two ways.
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName};
 
 use crate::denial::Denial;
 use crate::limits::Limits;
-use crate::received::Received;
+use crate::names::{self, X_CARACAL_CLIENT_ID, X_CARACAL_RESOURCE};
+use crate::received::Head;
 use crate::refused::Refused;
-
-/// The header that names the resource.
-pub const RESOURCE: &str = "x-caracal-resource";
-/// The one reserved name whose `_` spellings pass this gate: it is ignored, then stripped.
-const CLIENT_ID: &str = "x-caracal-client-id";
-/// Names that another hop may read although they were written with `_`
-/// (CGI-style servers map `-` to `_`; CVE-2025-64484).
-const RESERVED: [&str; 7] = [
-    "content-length",
-    "http2-settings",
-    "keep-alive",
-    "transfer-encoding",
-    "x-forwarded",
-    "x-real-ip",
-    "x-request-id",
-];
-const RESERVED_PREFIXES: [&str; 3] = ["proxy-", "x-caracal-", "x-forwarded-"];
 
 /// A head without ambiguity.
 pub struct Framed<'r> {
-    received: Received<'r>,
+    head: Head<'r>,
 }
 
 impl<'r> Framed<'r> {
-    pub(crate) fn received(&self) -> Received<'r> {
-        self.received
+    pub(crate) fn head(&self) -> Head<'r> {
+        self.head
     }
 }
 
@@ -39,47 +23,30 @@ impl<'r> Framed<'r> {
 ///
 /// # Errors
 /// [`Denial::AmbiguousHeaders`], [`Denial::BodyTooLarge`].
-pub fn check<'r>(received: Received<'r>, limits: &Limits) -> Result<Framed<'r>, Refused> {
-    let headers = &received.head.headers;
-    let twice = |name: &str| headers.get_all(name).iter().nth(1).is_some();
+pub fn check<'r>(head: Head<'r>, limits: &Limits) -> Result<Framed<'r>, Refused> {
+    let headers = &head.parts.headers;
+    let twice = |name: &HeaderName| headers.get_all(name).iter().nth(1).is_some();
     // An intermediary joins two lines with a comma and a blank (RFC 9110 §5.3); identifiers
     // are URIs, which hold no blank.
-    let joined = |name: &str| {
+    let joined = |name: &HeaderName| {
         let value = headers.get(name).map_or(&b""[..], |value| value.as_bytes());
         value.windows(2).any(|pair| pair == b", ")
     };
-    let ambiguous = twice(AUTHORIZATION.as_str())
-        || twice(RESOURCE)
-        || joined(RESOURCE)
-        || twice(HOST.as_str())
-        || headers.keys().any(|name| is_alias(name.as_str()));
+    // The one alias that passes this gate: it is ignored, then stripped.
+    let alias = |name: &HeaderName| names::is_alias(name) && !names::is_same(name, &X_CARACAL_CLIENT_ID);
+    let ambiguous = twice(&AUTHORIZATION)
+        || twice(&X_CARACAL_RESOURCE)
+        || joined(&X_CARACAL_RESOURCE)
+        || twice(&HOST)
+        || headers.keys().any(alias);
     if ambiguous {
-        return Err(Refused::unverified(Denial::AmbiguousHeaders));
+        return Err(Denial::AmbiguousHeaders.into());
     }
     match declared_length(headers) {
-        Ok(length) if length <= limits.max_request_bytes => Ok(Framed { received }),
-        Ok(_) => Err(Refused::unverified(Denial::BodyTooLarge)),
-        Err(Unreadable) => Err(Refused::unverified(Denial::AmbiguousHeaders)),
+        Ok(length) if length <= limits.max_request_bytes => Ok(Framed { head }),
+        Ok(_) => Err(Denial::BodyTooLarge.into()),
+        Err(Unreadable) => Err(Denial::AmbiguousHeaders.into()),
     }
-}
-
-/// Whether a name with `_` reads as a reserved one with `-`. Names arrive in lower case.
-fn is_alias(name: &str) -> bool {
-    if !name.contains('_') || same(name, CLIENT_ID) {
-        return false;
-    }
-    RESERVED.iter().any(|reserved| same(name, reserved))
-        || RESERVED_PREFIXES
-            .iter()
-            .any(|prefix| name.get(..prefix.len()).is_some_and(|start| same(start, prefix)))
-}
-
-fn same(name: &str, reserved: &str) -> bool {
-    name.len() == reserved.len()
-        && name
-            .bytes()
-            .zip(reserved.bytes())
-            .all(|(a, b)| a == b || (a == b'_' && b == b'-'))
 }
 
 struct Unreadable;

@@ -1,14 +1,10 @@
-//! Gate 5: the path stays where it points, however often another hop decodes it.
-//!
-//! The raw path, the path after one and after two percent-decodings are each split on `/`
-//! and `\`; a part that is `.` or `..` before any `;` is traversal, and a backslash, NUL or
-//! control byte anywhere is refused. Three passes over at most 16 KiB: time is linear in the
-//! path, whatever it nests. A path that passes is forwarded byte for byte.
+//! Gate 5: the path stays where it points. A path that passes is forwarded byte for byte.
 
 use super::resource::Routed;
 use crate::denial::Denial;
-use crate::received::Received;
+use crate::received::Head;
 use crate::refused::Refused;
+use crate::traversal::{self, Traversal};
 
 /// A request that passed the preflight: gates 1 to 5.
 pub struct Preflighted<'r> {
@@ -16,8 +12,8 @@ pub struct Preflighted<'r> {
 }
 
 impl<'r> Preflighted<'r> {
-    pub(crate) fn received(&self) -> Received<'r> {
-        self.routed.received()
+    pub(crate) fn head(&self) -> Head<'r> {
+        self.routed.head()
     }
 
     pub(crate) fn token(&self) -> &'r str {
@@ -29,131 +25,13 @@ impl<'r> Preflighted<'r> {
     }
 }
 
-/// How often another hop may decode a path before it means something else.
-const DECODINGS: usize = 2;
-
 /// Refuses traversal.
 ///
 /// # Errors
 /// [`Denial::PathTraversal`].
 pub fn check(routed: Routed<'_>) -> Result<Preflighted<'_>, Refused> {
-    match judge(routed.received().head.uri.path().as_bytes()) {
+    match traversal::judge(routed.head().parts.uri.path().as_bytes()) {
         Ok(()) => Ok(Preflighted { routed }),
-        Err(Traversal) => Err(Refused::unverified(Denial::PathTraversal)),
+        Err(Traversal) => Err(Denial::PathTraversal.into()),
     }
 }
-
-/// The path leaves its place, or could be read as doing so.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Traversal;
-
-/// The predicate, for request paths and for the paths of upstream URLs alike.
-///
-/// # Errors
-/// [`Traversal`].
-pub fn judge(path: &[u8]) -> Result<(), Traversal> {
-    if !path
-        .iter()
-        .any(|byte| *byte == b'%' || OVERLONG_LEADS.contains(byte))
-    {
-        return judge_parts(path);
-    }
-    let mut layer = fold_overlong(path);
-    judge_parts(&layer)?;
-    for _ in 0..DECODINGS {
-        layer = fold_overlong(&decode(&layer));
-        judge_parts(&layer)?;
-    }
-    Ok(())
-}
-
-fn judge_parts(path: &[u8]) -> Result<(), Traversal> {
-    if path
-        .iter()
-        .any(|&byte| byte == b'\\' || byte < 0x20 || byte == 0x7f)
-    {
-        return Err(Traversal);
-    }
-    let leaves = |part: &[u8]| {
-        let name = part.split(|&byte| byte == b';').next().unwrap_or(part);
-        matches!(name, b"." | b"..")
-    };
-    if path.split(|&byte| byte == b'/').any(leaves) {
-        Err(Traversal)
-    } else {
-        Ok(())
-    }
-}
-
-/// One percent-decoding. An escape that is not one stays as it is: it is data.
-pub(crate) fn decode(path: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(path.len());
-    let mut rest = path;
-    while let Some((&first, tail)) = rest.split_first() {
-        match (first, tail) {
-            (b'%', [high, low, after @ ..]) => match (hex(*high), hex(*low)) {
-                (Some(high), Some(low)) => {
-                    out.push(high << 4 | low);
-                    rest = after;
-                }
-                _ => {
-                    out.push(first);
-                    rest = tail;
-                }
-            },
-            _ => {
-                out.push(first);
-                rest = tail;
-            }
-        }
-    }
-    out
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|value| u8::try_from(value).ok())
-}
-
-const OVERLONG_LEADS: [u8; 6] = [0xc0, 0xc1, 0xe0, 0xf0, 0xf8, 0xfc];
-
-/// Reads overlong UTF-8 spellings of ASCII as the ASCII they spell (RFC 3629 §3 forbids them,
-/// lenient decoders accept them, of up to six bytes as in RFC 2279).
-fn fold_overlong(path: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(path.len());
-    let mut rest = path;
-    loop {
-        let (byte, after) = match rest {
-            [] => return out,
-            [lead @ 0xc0..=0xc1, last @ 0x80..=0xbf, after @ ..] => ((lead & 1) << 6 | (last & 0x3f), after),
-            [0xe0, mid @ 0x80..=0x81, last @ 0x80..=0xbf, after @ ..] => {
-                ((mid & 1) << 6 | (last & 0x3f), after)
-            }
-            [0xf0, 0x80, mid @ 0x80..=0x81, last @ 0x80..=0xbf, after @ ..]
-            | [
-                0xf8,
-                0x80,
-                0x80,
-                mid @ 0x80..=0x81,
-                last @ 0x80..=0xbf,
-                after @ ..,
-            ]
-            | [
-                0xfc,
-                0x80,
-                0x80,
-                0x80,
-                mid @ 0x80..=0x81,
-                last @ 0x80..=0xbf,
-                after @ ..,
-            ] => ((mid & 1) << 6 | (last & 0x3f), after),
-            [first, after @ ..] => (*first, after),
-        };
-        out.push(byte);
-        rest = after;
-    }
-}
-
-#[cfg(test)]
-mod tests;

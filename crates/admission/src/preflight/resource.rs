@@ -1,10 +1,10 @@
 //! Gate 4: the request names its resource.
 
 use super::bearer::Bearing;
-use super::framing::RESOURCE;
 use crate::denial::Denial;
 use crate::limits::Limits;
-use crate::received::Received;
+use crate::names::X_CARACAL_RESOURCE;
+use crate::received::Head;
 use crate::refused::Refused;
 
 /// A request that names a resource.
@@ -14,8 +14,8 @@ pub struct Routed<'r> {
 }
 
 impl<'r> Routed<'r> {
-    pub(crate) fn received(&self) -> Received<'r> {
-        self.bearing.received()
+    pub(crate) fn head(&self) -> Head<'r> {
+        self.bearing.head()
     }
 
     pub(crate) fn token(&self) -> &'r str {
@@ -34,16 +34,16 @@ impl<'r> Routed<'r> {
 /// [`Denial::MissingRouting`].
 pub fn name(bearing: Bearing<'_>) -> Result<Routed<'_>, Refused> {
     let resource = bearing
-        .received()
-        .head
+        .head()
+        .parts
         .headers
-        .get(RESOURCE)
+        .get(&X_CARACAL_RESOURCE)
         .and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
         .map(|text| text.trim_matches([' ', '\t']))
         .filter(|text| (1..=Limits::MAX_RESOURCE_BYTES).contains(&text.len()))
         .filter(|text| text.bytes().all(|byte| (0x20..=0x7e).contains(&byte)));
     match resource {
         Some(resource) => Ok(Routed { bearing, resource }),
-        None => Err(Refused::unverified(Denial::MissingRouting)),
+        None => Err(Denial::MissingRouting.into()),
     }
 }

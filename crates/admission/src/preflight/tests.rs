@@ -20,12 +20,12 @@ fn check(headers: &[(&str, &str)]) -> Result<String, Denial> {
     }
     let (head, ()) = request.body(()).unwrap().into_parts();
     super::check(
-        Received {
-            head: &head,
+        Head {
+            parts: &head,
             exchange_id: "x",
-            progress: &(),
         },
         &limits(),
+        |_| (),
     )
     .map(|passed| format!("{} {}", passed.token(), passed.resource()))
     .map_err(|refused| refused.denial)

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::Claims;
+use super::claims::Claims;
 use crate::denial::Denial;
 use crate::limits::Limits;
-use crate::ports::Moment;
+use crate::moment::Moment;
 
 /// Demands at least the preflight window of remaining life, so that the mandate still holds
 /// when the STS reads it (RFC 7519 §4.1.4), and an `nbf` that is at most 30 s ahead (§4.1.5).

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::VerifyingKey;
+use super::key::VerifyingKey;
 
 /// Most keys that are kept of one document; a zone publishes one or two.
 const MAX_KEYS: usize = 16;

@@ -6,7 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::{Deserialize, Deserializer, IgnoredAny};
 
-use super::Malformed;
+/// The token is not a mandate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
 
 /// Buffers into which a token is decoded, so that its claims can be borrowed.
 #[derive(Default)]

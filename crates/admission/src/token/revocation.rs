@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::Verified;
+use super::signature::Verified;
 use crate::denial::Denial;
-use crate::ports::{Moment, Revocations, Standing, Watch, WatchState};
+use crate::moment::Moment;
+use crate::ports::{Revocations, Standing, Watch, WatchState};
 use crate::refused::Refused;
 
 /// A request whose authority stands, and is watched from now on.
@@ -18,8 +19,8 @@ impl<'r> Watched<'r> {
         &self.verified
     }
 
-    pub(crate) fn into_parts(self) -> (Verified<'r>, Arc<dyn Watch>) {
-        (self.verified, self.watch)
+    pub(crate) fn into_watch(self) -> Arc<dyn Watch> {
+        self.watch
     }
 }
 
@@ -34,13 +35,13 @@ pub fn check<'r>(
     now: Moment,
 ) -> Result<Watched<'r>, Refused> {
     let anchors = verified.claims().anchors();
-    let stale = |cause| verified.refuse(Denial::RevocationStale).because(cause);
+    let stale = |cause| Refused::because(Denial::RevocationStale, cause);
     let watch = revocations.watch(&anchors).map_err(stale)?;
     match revocations.standing(&anchors, now) {
-        Standing::Revoked => Err(verified.refuse(Denial::Revoked)),
+        Standing::Revoked => Err(Denial::Revoked.into()),
         Standing::Stale(cause) => Err(stale(cause)),
         Standing::Clear => match watch.poll_now() {
-            WatchState::Revoked => Err(verified.refuse(Denial::Revoked)),
+            WatchState::Revoked => Err(Denial::Revoked.into()),
             WatchState::Quiet => Ok(Watched { verified, watch }),
         },
     }

@@ -15,9 +15,10 @@ use testkit::mint::{Breaks, Forgery, Key, Mandate, high_s_twin};
 use super::*;
 use crate::Denial;
 use crate::binding::Binding;
-use crate::limits::ReusableUses;
+use crate::limits::{Limits, ReusableUses};
+use crate::moment::Moment;
 use crate::ports::{Bindings, BoxFuture, Cause, KeyRefusal, NotBound, SigningKeys, ZoneStanding};
-use crate::received::Received;
+use crate::received::Head;
 
 const NOW: u64 = 1_790_000_000;
 const ZONE: &str = "zone-1";
@@ -44,31 +45,27 @@ impl World {
         }
     }
 
-    /// Gates 1 to 9; the `jti` of a mandate that passes.
+    /// Gates 1 to 9; the `jti` of a single-use mandate that passes.
     fn judge(&self, token: &str) -> Result<Option<String>, Denial> {
         let request = http::Request::builder()
             .header("authorization", format!("Bearer {token}"))
             .header("x-caracal-resource", "resource://r");
         let (head, ()) = request.body(()).unwrap().into_parts();
-        let received = Received {
-            head: &head,
+        let head = Head {
+            parts: &head,
             exchange_id: "x",
-            progress: &(),
         };
         let now = Moment {
             unix: self.now,
             monotonic: Duration::ZERO,
         };
         let scratch = &mut Scratch::default();
-        crate::preflight::check(received, &self.limits)
+        crate::preflight::check(head, &self.limits, |_| ())
             .and_then(|request| parse(request, scratch, &self.limits, now))
             .and_then(|request| zone::check(request, self))
             .and_then(|request| ready(signature::verify(request, self)))
-            .map(|verified| verified.claims().jti().map(str::to_owned))
-            .map_err(|refused| {
-                assert!(refused.subject.is_none(), "nobody vouches for it yet");
-                refused.denial
-            })
+            .map(|verified| verified.claims().single_use().map(str::to_owned))
+            .map_err(|refused| refused.denial)
     }
 
     fn judge_mandate(&self, mandate: &Mandate) -> Result<(), Denial> {

@@ -1,24 +1,27 @@
 //! Gate 8: the mandate names a zone that this gateway serves.
 
-use super::{Claims, Parsed, jws::Jws};
+use std::borrow::Cow;
+
+use super::claims::Claims;
+use super::jws::Jws;
+use super::parsed::Parsed;
 use crate::denial::Denial;
+use crate::identifier::is_identifier;
 use crate::ports::{Bindings, ZoneStanding};
 use crate::preflight::Preflighted;
 use crate::refused::Refused;
 
 /// A mandate of a known zone, still unverified.
 pub struct Zoned<'r> {
-    parsed: Parsed<'r>,
+    preflighted: Preflighted<'r>,
+    jws: Jws<'r>,
+    zone: Cow<'r, str>,
+    claims: Claims<'r>,
 }
 
 impl<'r> Zoned<'r> {
-    pub(super) fn into_parts(self) -> (Preflighted<'r>, Jws<'r>, Claims<'r>) {
-        let Parsed {
-            preflighted,
-            jws,
-            claims,
-        } = self.parsed;
-        (preflighted, jws, claims)
+    pub(super) fn into_parts(self) -> (Preflighted<'r>, Jws<'r>, Cow<'r, str>, Claims<'r>) {
+        (self.preflighted, self.jws, self.zone, self.claims)
     }
 }
 
@@ -28,20 +31,18 @@ impl<'r> Zoned<'r> {
 /// # Errors
 /// [`Denial::MissingZone`], [`Denial::UnknownZone`].
 pub fn check<'r>(parsed: Parsed<'r>, bindings: &dyn Bindings) -> Result<Zoned<'r>, Refused> {
-    let zone = parsed.claims.zone_id().filter(|zone| is_identifier(zone));
-    let Some(zone) = zone else {
-        return Err(Refused::unverified(Denial::MissingZone));
-    };
-    match bindings.zone(zone) {
-        ZoneStanding::Known => Ok(Zoned { parsed }),
-        ZoneStanding::Unknown => Err(Refused::unverified(Denial::UnknownZone)),
+    let (preflighted, jws, mut claims) = parsed.into_parts();
+    let zone = claims
+        .take_zone()
+        .filter(|zone| is_identifier(zone))
+        .ok_or(Denial::MissingZone)?;
+    match bindings.zone(&zone) {
+        ZoneStanding::Known => Ok(Zoned {
+            preflighted,
+            jws,
+            zone,
+            claims,
+        }),
+        ZoneStanding::Unknown => Err(Denial::UnknownZone.into()),
     }
-}
-
-/// `[A-Za-z0-9._:-]{1,128}`: the form of zone and client ids.
-pub(crate) fn is_identifier(text: &str) -> bool {
-    (1..=128).contains(&text.len())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-'))
 }

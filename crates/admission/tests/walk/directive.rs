@@ -3,7 +3,8 @@
 mod credential;
 
 use admission::Denial;
-use admission::exchange::{Dialect, Placement};
+use admission::exchange::Dialect;
+use http::HeaderValue;
 use serde_json::{Value, json};
 
 use crate::ports::{Exchange, binding};
@@ -28,20 +29,16 @@ fn walk(changes: &Value, change: impl FnOnce(&mut Scene)) -> Walked {
 
 /// The placement in words, the identity token, and the header that the caller may not set.
 fn carried(walked: Walked) -> (String, Option<String>, String) {
-    let credential = walked.result.unwrap().into_parts().credential;
-    let placement = match credential.placement {
-        Placement::None => "none".to_owned(),
-        Placement::Header { name, scheme, token } => {
-            format!(
-                "{name}: {}{}",
-                scheme.map_or(String::new(), |scheme| scheme + " "),
-                token.expose()
-            )
-        }
-        Placement::Query { name, token } => format!("?{name}={}", token.expose()),
+    let credential = walked.permit().admitted.credential;
+    let name = credential.reserved_header();
+    let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
+    let placement = match (credential.header_value(), credential.query()) {
+        (None, None) => "none".to_owned(),
+        (Some(value), None) => format!("{name}: {}", text(value)),
+        (None, Some(key)) => format!("?{}={}", key.name(), key.expose()),
+        (Some(_), Some(_)) => panic!("in two places"),
     };
-    let identity = credential.identity.map(|token| token.expose().to_owned());
-    (placement, identity, credential.reserved_header.to_string())
+    (placement, credential.identity().map(text), name.to_string())
 }
 
 #[test]
@@ -134,10 +131,10 @@ fn directive_path_and_query_of_the_same_origin_are_the_base() {
             1,
             "the addresses stay the judged ones"
         );
-        let permit = walked.result.unwrap();
-        assert_eq!(permit.parts().upstream.url().base(), url);
+        let permit = walked.permit();
+        assert_eq!(permit.admitted.upstream.url().as_str(), url);
         assert_eq!(
-            permit.parts().upstream.addresses()[0].socket(),
+            permit.admitted.upstream.addresses()[0].socket(),
             ([93, 184, 216, 34], 443).into()
         );
     }
@@ -175,7 +172,7 @@ fn directive_of_another_origin_is_a_mismatch_after_one_fresh_look() {
             scene.script.reread = Some(binding(url));
         });
         assert_eq!(
-            moved.result.unwrap().parts().upstream.url().base(),
+            moved.permit().admitted.upstream.url().as_str(),
             url,
             "the binding had moved there"
         );
@@ -214,9 +211,8 @@ fn directive_metadata_is_kept_for_the_evidence_in_both_spellings() {
     for connection in ["connection_id", "grant_id"] {
         let permit =
             with(&json!({ "provider_id": "p-1", connection: "c-1", "expires_at": 7, "new_member": {} }))
-                .result
-                .unwrap();
-        let metadata = &permit.parts().directive;
+                .permit();
+        let metadata = &permit.admitted.directive;
         assert_eq!(metadata.provider_id.as_deref(), Some("p-1"));
         assert_eq!(metadata.connection_id.as_deref(), Some("c-1"));
     }
@@ -232,9 +228,9 @@ fn directive_may_be_absent_from_a_standard_sts() {
         .walk()
     };
     let walked = standard(json!({ "access_token": "t", "issued_token_type": "x", "token_type": "N_A" }));
-    let permit = walked.result.unwrap();
+    let permit = walked.permit();
     assert_eq!(
-        permit.parts().upstream.url().base(),
+        permit.admitted.upstream.url().as_str(),
         UPSTREAM,
         "the bound upstream"
     );

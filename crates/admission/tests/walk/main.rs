@@ -11,6 +11,5 @@ mod gates;
 mod order;
 mod permit;
 mod ports;
-mod reserved;
 mod scene;
 mod spent;

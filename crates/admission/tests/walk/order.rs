@@ -155,19 +155,41 @@ fn order_refusals_before_the_replay_gate_never_touch_the_mark() {
 #[test]
 fn order_refusals_name_a_subject_exactly_when_the_signature_held() {
     for (denial, fault) in FAULTS {
-        let refused = Scene::with(fault).walk().result.err().unwrap();
+        let (kept, _) = Scene::with(fault).walk().result.err().unwrap();
         let verified = denial.row().gate > Some(9);
-        assert_eq!(refused.subject.is_some(), verified, "{denial:?}");
-        if let Some(subject) = refused.subject {
+        assert_eq!(kept.subject.is_some(), verified, "{denial:?}");
+        // The bearer is known from the gate that found it, and from no other.
+        assert_eq!(kept.bearer.is_some(), denial.row().gate > Some(3), "{denial:?}");
+        if let Some(subject) = kept.subject {
             assert_eq!(
                 (subject.zone_id.as_str(), subject.resource.as_str()),
                 ("zone-1", "resource://pipernet")
             );
             // Before the binding is known it is the token's client, afterwards the binding's application.
             let bound = denial.row().gate > Some(11);
-            let application = if bound { "app-of-binding" } else { "app-1" };
-            assert_eq!(subject.application_id.as_deref(), Some(application), "{denial:?}");
+            assert_eq!(subject.client_id.as_deref(), Some("app-1"), "{denial:?}");
+            let application = bound.then_some("app-of-binding");
+            assert_eq!(kept.application_id.as_deref(), application, "{denial:?}");
         }
+    }
+}
+
+#[test]
+fn order_only_a_verified_request_takes_a_place_in_flight() {
+    let full = |fault: Fault| {
+        Scene::with(|scene| {
+            scene.script.place = false;
+            fault(scene);
+        })
+        .walk()
+    };
+    assert_eq!(full(|_| ()).denial(), Some(Denial::Overloaded));
+    for (denial, fault) in FAULTS {
+        let expect = match denial.row().gate > Some(9) {
+            true => Denial::Overloaded,
+            false => denial,
+        };
+        assert_eq!(full(fault).denial(), Some(expect));
     }
 }
 

@@ -1,6 +1,6 @@
 //! The good walk: what was asked, what was sent, what the permit holds.
 
-use admission::exchange::Placement;
+use admission::Usage;
 use admission::ports::WatchState;
 
 use crate::scene::{EXCHANGE_ID, Scene};
@@ -17,42 +17,33 @@ fn permit_is_the_end_of_a_good_walk() {
         ],
         "each port once, in the order of the gates"
     );
-    let permit = walked.result.unwrap();
-    let parts = permit.parts();
-    assert_eq!(parts.upstream.url().base(), "https://api.example/base");
+    let permit = walked.permit();
+    let admitted = &permit.admitted;
+    assert_eq!(admitted.upstream.url().as_str(), "https://api.example/base");
     assert_eq!(
-        parts.upstream.addresses()[0].socket(),
+        admitted.upstream.addresses()[0].socket(),
         ([93, 184, 216, 34], 443).into()
     );
-    assert_eq!(parts.subject.jti.as_deref(), Some(jti.as_str()));
-    assert_eq!(parts.subject.subject_kind.as_deref(), Some("application"));
-    assert!(parts.subject.session_id.is_some() && parts.subject.agent_session_id.is_some());
-    assert_eq!(parts.directive.auth_mode, "caracal_jwt");
-    let Placement::Header { name, scheme, token } = &parts.credential.placement else {
-        panic!("a header")
-    };
-    assert_eq!(
-        (name.as_str(), scheme.as_deref(), token.expose()),
-        ("authorization", Some("Bearer"), "resource.mandate.sig")
-    );
-    assert!(!format!("{:?} {:?}", parts.credential, parts.subject).contains("resource.mandate.sig"));
+    assert_eq!(admitted.directive.auth_mode, "caracal_jwt");
+    let credential = &admitted.credential;
+    assert_eq!(credential.reserved_header(), "authorization");
+    let value = credential.header_value().unwrap();
+    assert_eq!(value, "Bearer resource.mandate.sig");
+    assert!(value.is_sensitive());
+    let subject = permit.journal.subject.unwrap();
+    assert_eq!(subject.usage, Usage::SingleUse { jti });
+    assert_eq!(subject.subject_kind.as_deref(), Some("application"));
+    assert!(subject.session_id.is_some() && subject.agent_session_id.is_some());
+    assert!(!format!("{credential:?} {subject:?}").contains("resource.mandate.sig"));
+    assert_eq!(permit.head.uri, "/v1/models?limit=2", "the head of this request");
 }
 
 #[test]
 fn permit_carries_the_watch_that_was_registered_before_the_set_was_read() {
-    let walked = Scene::good().walk();
-    let permit = walked.result.unwrap();
-    assert_eq!(permit.parts().watch.poll_now(), WatchState::Quiet);
-    walked
-        .world
-        .journal
-        .watch
-        .lock()
-        .unwrap()
-        .as_ref()
-        .unwrap()
-        .raise();
-    assert_eq!(permit.parts().watch.poll_now(), WatchState::Revoked);
+    let (world, permit) = Scene::good().walk().split();
+    assert_eq!(permit.admitted.watch.poll_now(), WatchState::Quiet);
+    world.journal.watch.lock().unwrap().as_ref().unwrap().raise();
+    assert_eq!(permit.admitted.watch.poll_now(), WatchState::Revoked);
 }
 
 #[test]

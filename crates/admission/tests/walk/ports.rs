@@ -6,13 +6,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use admission::binding::{Application, Binding};
+use admission::denial::Stage;
 use admission::exchange::{Circuit, CircuitLimits, SignedExchange};
 use admission::ports::{
-    Bindings, BoxFuture, Cause, Clock as _, Departure, EvidenceRooms, ExchangeFailure, KeyRefusal, Mark,
-    MarkRefusal, Moment, NotBound, ReplayMarks, Resolver, Revocations, SigningKeys, Standing, Sts, StsAnswer,
-    Watch, WatchState, ZoneStanding,
+    Bindings, BoxFuture, Cause, Clock as _, Departure, ExchangeFailure, KeyRefusal, Mark, MarkRefusal,
+    Moment, NotBound, ReplayMarks, Resolver, Revocations, SigningKeys, Standing, Sts, StsAnswer, Watch,
+    WatchState, ZoneStanding,
 };
 use admission::token::{Anchors, VerifyingKey};
+use admission::{CrossingFacts, Denial, Subject};
 use testkit::clock::FixedClock;
 use testkit::mint::Key;
 
@@ -54,6 +56,8 @@ pub(crate) enum Exchange {
     Answers(u16, String),
     /// An answer of a transport that forgot to note the departure.
     AnswersUnnoticed(u16, String),
+    /// This process lacks the means to ask: nothing left.
+    Local,
     Connect,
     /// The wait for a free connection was too long: nothing left.
     PoolTimeout,
@@ -78,6 +82,8 @@ pub(crate) struct Script {
     pub(crate) bound: Option<Binding>,
     pub(crate) reread: Option<Binding>,
     pub(crate) addresses: Vec<IpAddr>,
+    /// Whether there is a place in flight.
+    pub(crate) place: bool,
     pub(crate) room: bool,
     pub(crate) set: Set,
     pub(crate) exchange: Exchange,
@@ -141,7 +147,7 @@ pub(crate) fn binding(url: &str) -> Binding {
         zone_id: ZONE.to_owned(),
         resource: RESOURCE.to_owned(),
         application: Application::Bound("app-of-binding".to_owned()),
-        upstream_url: url.to_owned(),
+        upstream_url: url.into(),
     }
 }
 
@@ -258,16 +264,49 @@ impl Drop for Room {
     }
 }
 
-impl EvidenceRooms for World {
-    type Room = Room;
+/// What is kept of the one request.
+pub(crate) struct Kept {
+    pub(crate) world: Arc<World>,
+    pub(crate) bearer: Option<String>,
+    pub(crate) subject: Option<Subject>,
+    pub(crate) application_id: Option<String>,
+}
 
-    fn reserve(&self) -> Result<Room, Cause> {
-        self.journal.write("room");
-        if self.script.room {
-            Ok(Room(Arc::clone(&self.journal)))
+impl admission::Journal for Kept {
+    type Room = Room;
+    type Intent = ();
+
+    fn passed(&mut self, _: Stage) {}
+
+    fn bearer(&mut self, token: &str) {
+        self.bearer = Some(token.to_owned());
+    }
+
+    fn identified(&mut self, subject: Subject) -> Result<(), Denial> {
+        self.subject = Some(subject);
+        if self.world.script.place {
+            Ok(())
+        } else {
+            Err(Denial::Overloaded)
+        }
+    }
+
+    fn bound(&mut self, application_id: &str) {
+        self.application_id = Some(application_id.to_owned());
+    }
+
+    fn reserve(&mut self) -> Result<Room, Cause> {
+        let journal = &self.world.journal;
+        journal.write("room");
+        if self.world.script.room {
+            Ok(Room(Arc::clone(journal)))
         } else {
             Err(Cause::new("scripted"))
         }
+    }
+
+    async fn intent(self, _: Room, _: &CrossingFacts<'_>) -> Result<(), (Self, Cause)> {
+        Ok(())
     }
 }
 
@@ -313,6 +352,7 @@ impl Sts for World {
         let answer = match self.script.exchange.clone() {
             Exchange::Answers(status, body) => departed(answer(status, body)),
             Exchange::AnswersUnnoticed(status, body) => answer(status, body),
+            Exchange::Local => Err(ExchangeFailure::Local(Cause::local("scripted"))),
             Exchange::Connect => Err(ExchangeFailure::Connect(cause())),
             Exchange::PoolTimeout => Err(ExchangeFailure::Timeout(cause())),
             Exchange::Timeout => departed(Err(ExchangeFailure::Timeout(cause()))),

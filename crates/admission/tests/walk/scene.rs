@@ -10,12 +10,12 @@ use admission::exchange::circuit::Outcome;
 use admission::exchange::{Dialect, ExchangeSigner};
 use admission::limits::{EgressPolicy, Limits, OnReplayOutage, PrivateUpstreams, ReusableUses};
 use admission::ports::Clock as _;
-use admission::{Admission, Denial, Permit, Received, Refused};
+use admission::{Admission, Denial, Permit, PermitParts, Received, Refused};
 use serde_json::{Value, json};
 use testkit::clock::{FixedClock, START};
 use testkit::mint::{Key, Mandate};
 
-use crate::ports::{Exchange, Keys, RESOURCE, Revocation, Room, Script, Set, World, ZONE, binding};
+use crate::ports::{Exchange, Kept, Keys, RESOURCE, Revocation, Script, Set, World, ZONE, binding};
 
 pub(crate) const UPSTREAM: &str = "https://api.example/base";
 pub(crate) const EXCHANGE_ID: &str = "0192-exchange";
@@ -40,13 +40,31 @@ pub(crate) struct Scene {
 /// A world after a walk.
 pub(crate) struct Walked {
     pub(crate) world: Arc<World>,
-    pub(crate) result: Result<Permit<Room>, Refused>,
+    pub(crate) result: Result<Permit<Kept>, (Kept, Refused)>,
 }
 
 impl Walked {
+    /// What the permit holds.
+    pub(crate) fn permit(self) -> PermitParts<Kept> {
+        self.split().1
+    }
+
+    /// The world, and what the permit holds.
+    pub(crate) fn split(self) -> (Arc<World>, PermitParts<Kept>) {
+        match self.result {
+            Ok(permit) => (self.world, permit.into_parts()),
+            Err((_, refused)) => panic!("{refused:?}"),
+        }
+    }
+
+    /// What was kept of a refused request, and the refusal.
+    pub(crate) fn refused(&self) -> Option<&(Kept, Refused)> {
+        self.result.as_ref().err()
+    }
+
     /// The refusal.
     pub(crate) fn denial(&self) -> Option<Denial> {
-        self.result.as_ref().err().map(|refused| refused.denial)
+        self.refused().map(|(_, refused)| refused.denial)
     }
 }
 
@@ -81,6 +99,7 @@ impl Scene {
                 bound: Some(binding(UPSTREAM)),
                 reread: None,
                 addresses: vec![[93, 184, 216, 34].into()],
+                place: true,
                 room: true,
                 set: Set::Created,
                 exchange: granting(&directive()),
@@ -118,7 +137,7 @@ impl Scene {
     /// Walks to the end with this token in the mandate's place.
     pub(crate) fn walk_with_token(self, token: &str) -> Walked {
         let (world, admission, head) = self.open(token);
-        let result = match poll(pin!(admission.admit(received(&head)))) {
+        let result = match poll(pin!(admission.admit(received(&world, head)))) {
             Poll::Ready(result) => result,
             Poll::Pending => panic!("the walk waits"),
         };
@@ -129,11 +148,11 @@ impl Scene {
     pub(crate) fn walk_and_hang_up(self) -> Arc<World> {
         let token = self.mandate.sign(&self.key);
         let (world, admission, head) = self.open(&token);
-        assert!(poll(pin!(admission.admit(received(&head)))).is_pending());
+        assert!(poll(pin!(admission.admit(received(&world, head)))).is_pending());
         world
     }
 
-    fn open(self, token: &str) -> (Arc<World>, Admission<World>, http::request::Parts) {
+    fn open(self, token: &str) -> (Arc<World>, Admission, http::request::Parts) {
         let mut request = http::Request::builder()
             .method("POST")
             .uri(self.target)
@@ -171,17 +190,21 @@ impl Scene {
             circuit: Arc::clone(&world.circuit),
             replay: Arc::clone(&world) as _,
             sts: Arc::clone(&world) as _,
-            evidence: Arc::clone(&world),
         };
         (world, admission, head)
     }
 }
 
-fn received(head: &http::request::Parts) -> Received<'_> {
+fn received(world: &Arc<World>, head: http::request::Parts) -> Received<Kept> {
     Received {
         head,
-        exchange_id: EXCHANGE_ID,
-        progress: &(),
+        exchange_id: EXCHANGE_ID.to_owned(),
+        journal: Kept {
+            world: Arc::clone(world),
+            bearer: None,
+            subject: None,
+            application_id: None,
+        },
     }
 }
 

@@ -74,7 +74,7 @@ fn replay_mark_life_is_never_capped() {
 
 #[test]
 fn replay_mark_is_released_when_nothing_can_have_left() {
-    for exchange in [Exchange::Connect, Exchange::PoolTimeout] {
+    for exchange in [Exchange::Local, Exchange::Connect, Exchange::PoolTimeout] {
         let walked = Scene::with(|scene| scene.script.exchange = exchange).walk();
         assert!(walked.result.is_err());
         assert!(released(&walked.world), "the mandate can be used again");
@@ -141,18 +141,11 @@ fn replay_mark_stays_when_the_caller_hangs_up_after_departure() {
 
 #[test]
 fn replay_mark_stays_after_a_grant_and_the_room_goes_with_the_permit() {
-    let walked = Scene::good().walk();
-    let permit = walked.result.unwrap();
-    assert_eq!(walked.world.inflight(), 0, "the exchange is over");
-    assert!(!walked.world.journal.has("room returned"));
-    let (permit, room) = permit.take_room();
-    drop(permit.hold("recorded"));
-    assert!(
-        !walked.world.journal.has("room returned"),
-        "the room outlives the permit"
-    );
-    drop(room);
-    assert!(walked.world.journal.has("room returned") && !released(&walked.world));
+    let (world, permit) = Scene::good().walk().split();
+    assert_eq!(world.inflight(), 0, "the exchange is over");
+    assert!(!world.journal.has("room returned"));
+    drop(permit);
+    assert!(world.journal.has("room returned") && !released(&world));
 }
 
 #[test]
@@ -163,6 +156,12 @@ fn circuit_slot_that_was_not_used_is_not_counted() {
     })
     .walk_and_hang_up();
     settled(&world);
+    let unable = Scene::with(|scene| {
+        scene.circuit_faults = 4;
+        scene.script.exchange = Exchange::Local;
+    })
+    .walk();
+    settled(&unable.world);
     let walked = Scene::with(|scene| {
         scene.circuit_faults = 4;
         scene.script.exchange = Exchange::Connect;
@@ -178,6 +177,11 @@ fn circuit_slot_that_was_not_used_is_not_counted() {
         figures(&world),
         0,
         "a caller that hung up says nothing about the STS"
+    );
+    assert_eq!(
+        figures(&unable.world),
+        0,
+        "nor does a process without descriptors"
     );
     assert_eq!(figures(&walked.world), 1, "the fifth failure to connect does");
 }

@@ -114,7 +114,7 @@ fn binding(row: &Row) -> Result<Binding, Cause> {
     Ok(Binding {
         zone_id: row.try_get(0).map_err(unexpected)?,
         resource: row.try_get(1).map_err(unexpected)?,
-        upstream_url: row.try_get(2).map_err(unexpected)?,
+        upstream_url: row.try_get::<_, &str>(2).map_err(unexpected)?.into(),
         application: application.map_or(Application::FromToken, Application::Bound),
     })
 }

@@ -2,20 +2,22 @@
 //! binding in memory contradicts the STS.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use admission::binding::Binding;
 use admission::ports::{Cause, Clock, NotBound};
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::BindingsConfig;
+use super::config::BindingsConfig;
+use crate::token_bucket::TokenBucket;
 
 /// How long a miss is remembered.
 const MISS_LIFE: Duration = Duration::from_secs(1);
 /// How many misses are remembered. Above it they are looked up again.
-const MISSES: usize = 4096;
+const MAX_MISSES: usize = 4096;
 
 /// Why the database is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,18 +43,19 @@ type Misses = HashMap<(String, String), Duration>;
 /// The way to the reader.
 pub(super) struct Lookups {
     queue: mpsc::Sender<Lookup>,
-    limit: Duration,
+    timeout: Duration,
     clock: Arc<dyn Clock>,
-    allowance: Mutex<Allowance>,
+    allowance: Mutex<TokenBucket>,
     misses: Mutex<Misses>,
 }
 
 impl Lookups {
     pub(super) fn new(queue: mpsc::Sender<Lookup>, config: &BindingsConfig, clock: Arc<dyn Clock>) -> Self {
-        let allowance = Allowance::full(config.max_lookups_per_second, clock.now().monotonic);
+        let per_second = config.max_lookups_per_second.max(1);
+        let allowance = TokenBucket::full(per_second, Duration::from_secs(1) / per_second);
         Self {
             queue,
-            limit: config.lookup_timeout,
+            timeout: config.lookup_timeout,
             clock,
             allowance: Mutex::new(allowance),
             misses: Mutex::default(),
@@ -70,12 +73,12 @@ impl Lookups {
         let now = self.clock.now().monotonic;
         let refuse = |why: &str| Err(NotBound(Cause::new(format!("no such binding: {why}"))));
         if asked == Asked::AfterMiss
-            && let Some(at) = lock(&self.misses).get(&key)
+            && let Some(at) = self.misses.lock().get(&key)
             && now.saturating_sub(*at) < MISS_LIFE
         {
             return refuse("looked up within the last second");
         }
-        if !lock(&self.allowance).take(now) {
+        if self.allowance.lock().take(now).is_err() {
             return refuse("too many lookups");
         }
         let (answer, answered) = oneshot::channel();
@@ -87,7 +90,7 @@ impl Lookups {
         if self.queue.try_send(lookup).is_err() {
             return refuse("too many lookups wait");
         }
-        match timeout(self.limit, answered).await {
+        match timeout(self.timeout, answered).await {
             Ok(Ok(Ok(Some(binding)))) => Ok(binding),
             Ok(Ok(Ok(None))) => {
                 self.remember(key);
@@ -101,62 +104,12 @@ impl Lookups {
 
     fn remember(&self, key: (String, String)) {
         let now = self.clock.now().monotonic;
-        let mut misses = lock(&self.misses);
-        if misses.len() >= MISSES {
+        let mut misses = self.misses.lock();
+        if misses.len() >= MAX_MISSES {
             misses.retain(|_, at| now.saturating_sub(*at) < MISS_LIFE);
         }
-        if misses.len() < MISSES {
+        if misses.len() < MAX_MISSES {
             misses.insert(key, now);
         }
-    }
-}
-
-/// A token bucket of one second's worth.
-struct Allowance {
-    per_second: f64,
-    tokens: f64,
-    since: Duration,
-}
-
-impl Allowance {
-    fn full(per_second: u32, now: Duration) -> Self {
-        Self {
-            per_second: f64::from(per_second),
-            tokens: f64::from(per_second),
-            since: now,
-        }
-    }
-
-    fn take(&mut self, now: Duration) -> bool {
-        let earned = now.saturating_sub(self.since).as_secs_f64() * self.per_second;
-        self.tokens = (self.tokens + earned).min(self.per_second);
-        self.since = self.since.max(now);
-        if self.tokens < 1.0 {
-            return false;
-        }
-        self.tokens -= 1.0;
-        true
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing under these locks can panic half-way through a change.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Allowance;
-    use std::time::Duration;
-
-    #[test]
-    fn allowance_is_one_second_worth() {
-        let at = Duration::from_millis;
-        let mut allowance = Allowance::full(2, at(0));
-        let mut taken = |now| allowance.take(at(now));
-        assert_eq!([taken(0), taken(0), taken(0)], [true, true, false]);
-        assert_eq!([taken(499), taken(500), taken(500)], [false, true, false]);
-        assert_eq!([taken(60_000), taken(60_000), taken(60_000)], [true, true, false]);
-        assert!(!taken(59_000), "a clock that went back earns nothing");
     }
 }

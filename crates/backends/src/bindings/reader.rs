@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use admission::ports::Cause;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::config::BindingsConfig;
 use super::load::{self, Loaded};
 use super::lookup::Lookup;
 use super::{Shared, Snapshot};
@@ -17,37 +18,12 @@ use crate::pause::{Backoff, spread};
 use crate::postgres::{Connector, Reader, rows};
 
 const CHANNEL: &str = "caracal_gateway_bindings";
-/// How many questions are answered in one turn.
-const TURN: usize = 64;
-/// The least time between two reads that notifications cause.
+/// How many lookups are answered together.
+const BATCH: usize = 64;
+/// How long the server may take to begin to notify.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// The shortest time between two reads that notifications cause.
 const CHANGE_PAUSE: Duration = Duration::from_millis(50);
-
-/// Intervals and bounds of the bindings.
-#[derive(Clone, Copy, Debug)]
-pub struct BindingsConfig {
-    /// Time between two full reads, or two looks at the revision where triggers keep it.
-    pub reload_every: Duration,
-    /// The longest that a request waits for a lookup in the database.
-    pub lookup_timeout: Duration,
-    /// How many lookups in the database are allowed in a second.
-    pub max_lookups_per_second: u32,
-    /// How many lookups may wait at the same time.
-    pub max_lookups_waiting: usize,
-    /// How many bindings are loaded at most; more are an error.
-    pub max_bindings: usize,
-}
-
-impl Default for BindingsConfig {
-    fn default() -> Self {
-        Self {
-            reload_every: Duration::from_secs(30),
-            lookup_timeout: Duration::from_secs(1),
-            max_lookups_per_second: 100,
-            max_lookups_waiting: 1024,
-            max_bindings: 1_000_000,
-        }
-    }
-}
 
 /// Keeps the bindings current.
 pub struct BindingsReader {
@@ -81,7 +57,7 @@ impl BindingsReader {
             changed: &changed,
         };
         let keeper = Keeper {
-            reader: Reader::new(self.database),
+            reader: Reader::new(self.database, Arc::clone(&self.shared.clock)),
             config: self.config,
             shared: self.shared,
             triggers: false,
@@ -105,18 +81,18 @@ struct Keeper {
 impl Keeper {
     async fn keep(mut self, mut lookups: mpsc::Receiver<Lookup>, changed: &Notify) {
         let mut failures = Backoff::new(Duration::from_millis(500), self.config.reload_every);
-        let mut due = Instant::now();
-        let mut waiting = Vec::with_capacity(TURN);
+        let mut due = std::pin::pin!(sleep(Duration::ZERO));
+        let mut waiting = Vec::with_capacity(BATCH);
         loop {
             tokio::select! {
                 biased;
-                () = sleep_until(due) => due = self.turn(&mut failures, false).await,
+                () = &mut due => due.set(sleep(self.turn(&mut failures, false).await)),
                 () = changed.notified() => {
-                    due = self.turn(&mut failures, true).await;
+                    due.set(sleep(self.turn(&mut failures, true).await));
                     // Many changes in a row are read together.
                     sleep(CHANGE_PAUSE).await;
                 }
-                received = lookups.recv_many(&mut waiting, TURN) => {
+                received = lookups.recv_many(&mut waiting, BATCH) => {
                     if received == 0 {
                         // Nobody asks any more: the bindings are dropped.
                         return;
@@ -127,11 +103,11 @@ impl Keeper {
         }
     }
 
-    /// One look at the database. Returns when the next is due.
-    async fn turn(&mut self, failures: &mut Backoff, changed: bool) -> Instant {
+    /// One look at the database. Returns how long until the next.
+    async fn turn(&mut self, failures: &mut Backoff, changed: bool) -> Duration {
         let began = self.shared.clock.now().monotonic;
         let listening = self.shared.listening.load(Ordering::Acquire);
-        let pause = match self.refresh(changed).await {
+        match self.refresh(changed).await {
             Ok(()) => {
                 failures.reset();
                 self.shared.confirm(began);
@@ -146,8 +122,7 @@ impl Keeper {
                 self.shared.fail(cause);
                 failures.pause()
             }
-        };
-        Instant::now() + pause
+        }
     }
 
     async fn refresh(&mut self, changed: bool) -> Result<(), Cause> {
@@ -226,7 +201,7 @@ impl Listener<'_> {
 
     async fn follow(&self, number: u64, failures: &mut Backoff) -> Result<std::convert::Infallible, Cause> {
         let mut session = self.database.connect().await?;
-        let limit = Duration::from_secs(5);
+        let limit = LISTEN_TIMEOUT;
         session
             .run(limit, async |client| {
                 rows(client, &format!("LISTEN {CHANNEL}"), &[]).await?;

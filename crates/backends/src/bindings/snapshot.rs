@@ -74,7 +74,7 @@ mod tests {
             zone_id: zone.to_owned(),
             resource: resource.to_owned(),
             application: Application::FromToken,
-            upstream_url: url.to_owned(),
+            upstream_url: url.into(),
         }
     }
 
@@ -82,7 +82,7 @@ mod tests {
     fn snapshot_finds_by_zone_and_resource() {
         let all = Snapshot::of([binding("z", "r", "u1"), binding("y", "r", "u2")]);
         assert_eq!(all.len(), 2);
-        assert_eq!(all.find("y", "r").unwrap().upstream_url, "u2");
+        assert_eq!(all.find("y", "r").unwrap().upstream_url.as_str(), "u2");
         assert!(all.find("z", "other").is_none() && all.find("x", "r").is_none());
         assert!(all.has_zone("z") && !all.has_zone("x"));
     }
@@ -97,7 +97,7 @@ mod tests {
             (first.len(), added.len(), replaced.len(), removed.len()),
             (1, 2, 2, 0)
         );
-        assert_eq!(replaced.find("z", "r").unwrap().upstream_url, "u3");
+        assert_eq!(replaced.find("z", "r").unwrap().upstream_url.as_str(), "u3");
         assert!(first.find("z", "s").is_none());
         assert!(!removed.has_zone("z") && !removed.with("q", "r", None).has_zone("q"));
     }

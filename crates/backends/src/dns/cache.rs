@@ -1,18 +1,19 @@
 //! What was answered, for as long as it holds.
 
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
+
+use parking_lot::RwLock;
 
 use super::Answer;
 
-/// The least time an answer is remembered, a failure too: a resolver that cannot keep up must
+/// The shortest that an answer is remembered, a failure too: a resolver that cannot keep up must
 /// not be asked once per request.
-const FLOOR: Duration = Duration::from_secs(1);
-/// The most time an answer is remembered.
-const CEILING: Duration = Duration::from_secs(60);
-/// Most names that are remembered.
-const MOST: usize = 4096;
+const MIN_LIFE: Duration = Duration::from_secs(1);
+/// The longest that an answer is remembered.
+const MAX_LIFE: Duration = Duration::from_secs(60);
+/// How many names are remembered.
+const MAX_NAMES: usize = 4096;
 
 #[derive(Default)]
 pub(super) struct Cache(RwLock<HashMap<Box<str>, Entry>>);
@@ -24,18 +25,18 @@ struct Entry {
 
 impl Cache {
     pub(super) fn get(&self, host: &str, now: Duration) -> Option<Answer> {
-        let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.0.read();
         let entry = entries.get(host)?;
         (now < entry.until).then(|| entry.answer.clone())
     }
 
     /// Remembers an answer for its life, within the bounds.
     pub(super) fn put(&self, host: &str, answer: Answer, now: Duration, life: Duration) {
-        let until = now + life.clamp(FLOOR, CEILING);
-        let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if entries.len() >= MOST && !entries.contains_key(host) {
+        let until = now + life.clamp(MIN_LIFE, MAX_LIFE);
+        let mut entries = self.0.write();
+        if entries.len() >= MAX_NAMES && !entries.contains_key(host) {
             entries.retain(|_, entry| now < entry.until);
-            if entries.len() >= MOST {
+            if entries.len() >= MAX_NAMES {
                 let any = entries.keys().next().cloned();
                 any.and_then(|any| entries.remove(&any));
             }
@@ -72,13 +73,13 @@ mod tests {
     #[test]
     fn cache_full_drops_what_expired_and_then_anything() {
         let cache = Cache::default();
-        for index in 0..MOST {
-            cache.put(&format!("h{index}"), answer(), Duration::ZERO, FLOOR * 2);
+        for index in 0..MAX_NAMES {
+            cache.put(&format!("h{index}"), answer(), Duration::ZERO, MIN_LIFE * 2);
         }
-        cache.put("one more", answer(), Duration::ZERO, FLOOR);
-        assert_eq!(cache.0.read().unwrap().len(), MOST);
-        cache.put("later", answer(), FLOOR * 3, FLOOR);
-        assert_eq!(cache.0.read().unwrap().len(), 1);
-        assert!(cache.get("later", FLOOR * 3).is_some());
+        cache.put("one more", answer(), Duration::ZERO, MIN_LIFE);
+        assert_eq!(cache.0.read().len(), MAX_NAMES);
+        cache.put("later", answer(), MIN_LIFE * 3, MIN_LIFE);
+        assert_eq!(cache.0.read().len(), 1);
+        assert!(cache.get("later", MIN_LIFE * 3).is_some());
     }
 }

@@ -1,14 +1,15 @@
 //! The audit stream in memory: the last events, to be read back.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use admission::mode::DevOnly;
 use evidence::{BoxFuture, Shipment, SinkError, StreamSink};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 /// How many events are kept; older ones make room.
-const KEPT: usize = 10_000;
+const MAX_EVENTS: usize = 10_000;
 
 /// The stream.
 pub struct MemoryStream {
@@ -30,7 +31,7 @@ impl MemoryStream {
     /// The events that are kept, oldest first.
     #[must_use]
     pub fn events(&self) -> Vec<Shipment> {
-        self.lock().iter().cloned().collect()
+        self.events.lock().iter().cloned().collect()
     }
 
     /// Waits until so many events were appended in all.
@@ -43,14 +44,10 @@ impl MemoryStream {
             .await;
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Shipment>> {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn take(&self, batch: &[Shipment]) {
-        let mut events = self.lock();
+        let mut events = self.events.lock();
         for shipment in batch {
-            if events.len() == KEPT {
+            if events.len() == MAX_EVENTS {
                 events.pop_front();
             }
             events.push_back(shipment.clone());

@@ -1,15 +1,16 @@
 //! Replay marks in memory.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use admission::mode::DevOnly;
 use admission::ports::{BoxFuture, Cause, Clock, Mark, MarkRefusal, ReplayMarks};
+use parking_lot::Mutex;
 
 /// How many marks are kept. When all of them are alive the next one is refused: forgetting one
 /// would let its mandate be used again.
-const MOST: usize = 1 << 20;
+const MAX_MARKS: usize = 1 << 20;
 
 /// The marks.
 pub struct MemoryReplay {
@@ -32,20 +33,16 @@ impl MemoryReplay {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Held>> {
-        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn try_set(&self, mark: &Mark) -> Result<(), MarkRefusal> {
         let now = self.clock.now().monotonic;
-        let mut marks = self.lock();
+        let mut marks = self.marks.lock();
         if marks.get(&mark.jti).is_some_and(|held| held.until > now) {
             return Err(MarkRefusal::Seen(Cause::new("the mark exists")));
         }
-        if marks.len() >= MOST {
+        if marks.len() >= MAX_MARKS {
             marks.retain(|_, held| held.until > now);
         }
-        if marks.len() >= MOST {
+        if marks.len() >= MAX_MARKS {
             return Err(MarkRefusal::Unavailable(Cause::new(
                 "replay marks in memory: full",
             )));
@@ -65,7 +62,7 @@ impl ReplayMarks for MemoryReplay {
     }
 
     fn release(&self, mark: Mark) {
-        let mut marks = self.lock();
+        let mut marks = self.marks.lock();
         if marks
             .get(&mark.jti)
             .is_some_and(|held| held.holder == mark.holder)

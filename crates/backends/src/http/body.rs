@@ -7,21 +7,20 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use super::client::Shared;
-use super::pool::Connection;
+use super::pool::{Connection, Pool};
 
 /// A response body. At its clean end the connection goes back to the pool; a body that is dropped
 /// before its end, or fails, closes it.
 pub struct PooledBody<B> {
     incoming: Incoming,
-    lease: Option<(Connection<B>, Arc<Shared<B>>)>,
+    lease: Option<(Connection<B>, Arc<Pool<B>>)>,
 }
 
 impl<B> PooledBody<B> {
-    pub(super) fn new(incoming: Incoming, connection: Connection<B>, shared: Arc<Shared<B>>) -> Self {
+    pub(super) fn new(incoming: Incoming, connection: Connection<B>, pool: Arc<Pool<B>>) -> Self {
         let mut body = Self {
             incoming,
-            lease: Some((connection, shared)),
+            lease: Some((connection, pool)),
         };
         if body.incoming.is_end_stream() {
             body.give_back();
@@ -30,8 +29,8 @@ impl<B> PooledBody<B> {
     }
 
     fn give_back(&mut self) {
-        if let Some((connection, shared)) = self.lease.take() {
-            shared.put(connection);
+        if let Some((connection, pool)) = self.lease.take() {
+            pool.put(connection);
         }
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use admission::binding::JudgedUpstream;
-use admission::binding::upstream_url::Origin;
-use admission::ports::{Cause, Clock};
+use admission::binding::Origin;
+use admission::ports::{Cause, Clock, Watch};
 use bytes::Buf;
+use forwarding::{Dispatch, DispatchParts, ResponseRules};
 use http::{Request, Response};
 use hyper::body::Body;
 use hyper::client::conn::http1;
@@ -27,11 +27,11 @@ use super::socket::Probe;
 
 /// Largest response head, and most bytes of a body that are read ahead of the consumer.
 const BUFFER_BYTES: usize = 64 * 1024;
-/// How long a connection that nobody wants any more may take to say farewell: its peer may have
-/// stopped reading, and TLS has a last record to write.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// How long a connection that nobody wants any more may take to close: its peer may have stopped
+/// reading, and TLS has a last record to write.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often idle connections are looked through.
-const SWEEP_EVERY: Duration = Duration::from_secs(5);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -45,7 +45,7 @@ pub struct ClientConfig {
 }
 
 /// What a client did so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Connections that are idle now.
     pub idle: usize,
@@ -64,14 +64,27 @@ pub struct Stats {
 /// response body closes the connection.
 pub struct Client<B>(Arc<Shared<B>>);
 
-pub(super) struct Shared<B> {
+struct Shared<B> {
     tls: Arc<TlsConfig>,
-    clock: Arc<dyn Clock>,
     tracker: TaskTracker,
-    pool: Pool<B>,
+    pool: Arc<Pool<B>>,
     dialled: AtomicU64,
     reused: AtomicU64,
     found_dead: AtomicU64,
+}
+
+/// A dispatch that is being sent.
+#[must_use = "nothing is sent before the response is waited for"]
+pub struct Sending<I, F> {
+    /// The intent that was recorded for it.
+    pub intent: I,
+    /// Ends it when an anchor is revoked.
+    pub watch: Arc<dyn Watch>,
+    /// What the answer has to respect.
+    pub rules: ResponseRules,
+    /// Sends the request when it is first polled, and waits for the response head. Dropped, it closes
+    /// the connection.
+    pub response: F,
 }
 
 /// Where a request goes.
@@ -92,30 +105,68 @@ where
     pub fn new(config: ClientConfig, clock: Arc<dyn Clock>, tracker: TaskTracker) -> Self {
         Self(Arc::new(Shared {
             tls: config.tls,
-            clock,
             tracker,
-            pool: Pool::new(config.limits),
+            pool: Arc::new(Pool::new(config.limits, clock)),
             dialled: AtomicU64::new(0),
             reused: AtomicU64::new(0),
             found_dead: AtomicU64::new(0),
         }))
     }
 
-    /// Sends a request to a judged upstream and waits for the response head. A pooled connection
-    /// is used only if its peer is among the upstream's judged addresses.
+    /// Spends a dispatch: the only way to an upstream. A pooled connection is used only if its peer
+    /// is among the judged addresses.
     ///
-    /// # Errors
-    /// [`SendFailure`].
-    pub async fn send(
+    /// Whoever has no dispatch cannot dial:
+    ///
+    /// ```compile_fail,E0308
+    /// fn dial(client: &backends::http::Client<String>, upstream: admission::binding::JudgedUpstream) {
+    ///     let _ = client.send(upstream, String::new()); // nobody recorded an intent
+    /// }
+    /// ```
+    ///
+    /// ```
+    /// fn dial<I>(client: &backends::http::Client<String>, dispatch: forwarding::Dispatch<I>) {
+    ///     let _ = client.send(dispatch, String::new());
+    /// }
+    /// ```
+    ///
+    /// and nobody can send one twice:
+    ///
+    /// ```compile_fail,E0382
+    /// fn twice<I>(client: &backends::http::Client<String>, dispatch: forwarding::Dispatch<I>) {
+    ///     let _ = client.send(dispatch, String::new());
+    ///     let _ = client.send(dispatch, String::new()); // moved
+    /// }
+    /// ```
+    pub fn send<I>(
         &self,
-        upstream: &JudgedUpstream,
-        request: Request<B>,
-    ) -> Result<Response<PooledBody<B>>, SendFailure> {
-        let target = Target {
-            origin: upstream.url().origin(),
-            addresses: upstream.addresses(),
+        dispatch: Dispatch<I>,
+        body: B,
+    ) -> Sending<I, impl Future<Output = Result<Response<PooledBody<B>>, SendFailure>> + Send + use<I, B>>
+    {
+        let DispatchParts {
+            head,
+            upstream,
+            watch,
+            rules,
+            intent,
+        } = dispatch.into_parts();
+        let client = self.clone();
+        let response = async move {
+            let target = Target {
+                origin: upstream.url().origin(),
+                addresses: upstream.addresses(),
+            };
+            client
+                .send_to(&target, Request::from_parts(head, body), &())
+                .await
         };
-        self.send_to(&target, request, &()).await
+        Sending {
+            intent,
+            watch,
+            rules,
+            response,
+        }
     }
 
     /// The same for any target of this crate.
@@ -125,9 +176,8 @@ where
         request: Request<B>,
         leaving: &impl Leaving,
     ) -> Result<Response<PooledBody<B>>, SendFailure> {
-        let now = self.0.clock.now().monotonic;
         let mut request = request;
-        if let Some(pooled) = self.0.pool.take(target.origin, target.addresses, now) {
+        if let Some(pooled) = self.0.pool.take(target.origin, target.addresses) {
             pooled.probe.ask();
             match self.try_send(pooled, request, leaving).await {
                 Err(Unsent::Whole(unsent, _)) => {
@@ -141,7 +191,7 @@ where
                 }
             }
         }
-        let fresh = self.dial(target).await.map_err(SendFailure::Connect)?;
+        let fresh = self.dial(target).await.map_err(SendFailure::to_connect)?;
         match self.try_send(fresh, request, leaving).await {
             Ok(response) => Ok(response),
             Err(Unsent::Whole(_, cause)) => Err(SendFailure::NotSent(cause)),
@@ -153,7 +203,7 @@ where
     /// those that were idle for too long.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let mut shutdown = std::pin::pin!(shutdown);
-        let mut tick = interval(SWEEP_EVERY);
+        let mut tick = interval(SWEEP_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -164,7 +214,7 @@ where
     }
 
     pub(super) fn sweep(&self) {
-        self.0.pool.sweep(self.0.clock.now().monotonic);
+        self.0.pool.sweep();
     }
 
     /// What it did so far.
@@ -206,7 +256,7 @@ where
             tokio::select! {
                 // The request that suffers from it is told; an idle connection's end is no event.
                 _ = driver => {}
-                () = async { unwanted.cancelled().await; sleep(FAREWELL).await } => {}
+                () = async { unwanted.cancelled().await; sleep(CLOSE_TIMEOUT).await } => {}
             }
         });
         Ok(Connection {
@@ -227,8 +277,8 @@ where
         leaving.mark();
         match connection.sender.try_send_request(request).await {
             Ok(response) => {
-                let shared = Arc::clone(&self.0);
-                Ok(response.map(|incoming| PooledBody::new(incoming, connection, shared)))
+                let pool = Arc::clone(&self.0.pool);
+                Ok(response.map(|incoming| PooledBody::new(incoming, connection, pool)))
             }
             Err(mut failed) => {
                 let whole = failed.take_message();
@@ -261,12 +311,6 @@ enum Unsent<B> {
     Whole(Box<Request<B>>, Cause),
     /// It was taken apart: bytes may have left.
     Gone(Cause),
-}
-
-impl<B> Shared<B> {
-    pub(super) fn put(&self, connection: Connection<B>) {
-        self.pool.put(connection, self.clock.now().monotonic);
-    }
 }
 
 impl<B> Clone for Client<B> {

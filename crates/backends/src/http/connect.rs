@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use admission::binding::upstream_url::{Origin, Scheme};
+use admission::Scheme;
+use admission::binding::Origin;
 use admission::ports::Cause;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -16,11 +17,12 @@ use tokio_rustls::TlsConnector;
 
 use super::failure::in_words;
 use super::socket::{Probe, Socket, Wire};
+use crate::local::lacks_ports;
 
 /// How long all addresses together have to accept.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the TLS handshake may take.
-const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an attempt goes on alone before the next address is tried beside it (RFC 8305 §5).
 const STAGGER: Duration = Duration::from_millis(250);
 
@@ -31,7 +33,7 @@ pub(super) async fn connect(
     tls: &Arc<ClientConfig>,
     probe: Probe,
 ) -> Result<(Wire, SocketAddr), Cause> {
-    let (tcp, peer) = timeout(CONNECT_WITHIN, first_of(addresses))
+    let (tcp, peer) = timeout(CONNECT_TIMEOUT, first_of(addresses))
         .await
         .map_err(|_| Cause::new("connect: no address accepted within 5 s"))??;
     tcp.set_nodelay(true)
@@ -41,7 +43,7 @@ pub(super) async fn connect(
         Scheme::Http => Ok((Wire::Plain(socket), peer)),
         Scheme::Https => {
             let handshake = TlsConnector::from(Arc::clone(tls)).connect(server_name(&origin.host)?, socket);
-            let stream = timeout(HANDSHAKE_WITHIN, handshake)
+            let stream = timeout(HANDSHAKE_TIMEOUT, handshake)
                 .await
                 .map_err(|_| Cause::new("TLS handshake: not done within 5 s"))?
                 .map_err(|error| in_words("TLS handshake", &error))?;
@@ -60,7 +62,10 @@ async fn first_of(addresses: Vec<SocketAddr>) -> Result<(TcpStream, SocketAddr),
             Some(outcome) = attempts.next() => match outcome {
                 Ok(connected) => return Ok(connected),
                 Err(cause) => {
-                    failed = cause;
+                    // Where one address could not even be tried, the others' silence proves nothing.
+                    if !failed.is_local() {
+                        failed = cause;
+                    }
                     attempts.extend(waiting.next().map(attempt));
                 }
             },
@@ -73,6 +78,9 @@ async fn first_of(addresses: Vec<SocketAddr>) -> Result<(TcpStream, SocketAddr),
 async fn attempt(address: SocketAddr) -> Result<(TcpStream, SocketAddr), Cause> {
     match TcpStream::connect(address).await {
         Ok(stream) => Ok((stream, address)),
+        Err(error) if lacks_ports(&error, address) => Err(Cause::local(format!(
+            "connect to {address}: no local port is free"
+        ))),
         Err(error) => Err(in_words(&format!("connect to {address}"), &error)),
     }
 }

@@ -4,9 +4,13 @@ use std::fmt;
 
 use admission::ports::Cause;
 
+use crate::local;
+
 /// A request got no response head.
 #[derive(Debug)]
 pub enum SendFailure {
+    /// No connection could be made, for want of something of this process's own: descriptors, memory, local ports.
+    Local(Cause),
     /// No connection could be made.
     Connect(Cause),
     /// There was a connection, but certainly no byte of the request left on it.
@@ -16,11 +20,22 @@ pub enum SendFailure {
 }
 
 impl SendFailure {
+    /// No connection, for this cause.
+    pub(crate) fn to_connect(cause: Cause) -> Self {
+        if cause.is_local() {
+            Self::Local(cause)
+        } else {
+            Self::Connect(cause)
+        }
+    }
+
     /// The cause, for the log.
     #[must_use]
     pub fn cause(&self) -> &Cause {
         match self {
-            Self::Connect(cause) | Self::NotSent(cause) | Self::MaybeSent(cause) => cause,
+            Self::Local(cause) | Self::Connect(cause) | Self::NotSent(cause) | Self::MaybeSent(cause) => {
+                cause
+            }
         }
     }
 }
@@ -33,15 +48,12 @@ impl fmt::Display for SendFailure {
 
 impl std::error::Error for SendFailure {}
 
-/// An error with everything below it, in words. None of the libraries here puts bytes of the
-/// message into its errors.
-pub(crate) fn in_words(what: &str, error: &dyn std::error::Error) -> Cause {
-    let mut words = format!("{what}: {error}");
-    let mut source = error.source();
-    while let Some(error) = source {
+/// An error with everything below it, in words. None of the libraries here puts bytes of the message into its errors.
+pub(crate) fn in_words(what: &str, error: &(dyn std::error::Error + 'static)) -> Cause {
+    let mut words = what.to_owned();
+    for error in std::iter::successors(Some(error), |&error| error.source()) {
         words.push_str(": ");
         words.push_str(&error.to_string());
-        source = error.source();
     }
-    Cause::new(words)
+    local::cause(words, error)
 }

@@ -3,11 +3,13 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use admission::binding::upstream_url::Origin;
+use admission::binding::Origin;
+use admission::ports::Clock;
 use hyper::client::conn::http1::SendRequest;
+use parking_lot::Mutex;
 use tokio_util::sync::DropGuard;
 
 use super::address::Dialable;
@@ -52,21 +54,22 @@ struct Idle<B> {
 /// The idle connections. Those of one origin lie in the order of their return, newest last.
 pub(super) struct Pool<B> {
     limits: PoolLimits,
-    idle: Mutex<Shelves<B>>,
+    clock: Arc<dyn Clock>,
+    idle: Mutex<IdleConnections<B>>,
 }
 
-struct Shelves<B> {
+struct IdleConnections<B> {
     by_origin: HashMap<Arc<Origin>, Vec<Idle<B>>>,
     count: usize,
 }
 
 impl<B> Pool<B> {
-    pub(super) fn new(limits: PoolLimits) -> Self {
-        let idle = Mutex::new(Shelves {
+    pub(super) fn new(limits: PoolLimits, clock: Arc<dyn Clock>) -> Self {
+        let idle = Mutex::new(IdleConnections {
             by_origin: HashMap::new(),
             count: 0,
         });
-        Self { limits, idle }
+        Self { limits, clock, idle }
     }
 
     /// The newest idle connection to the origin whose peer is among the addresses and that can
@@ -74,14 +77,10 @@ impl<B> Pool<B> {
     ///
     /// A returned connection needs a moment, or as long as its peer takes to read the rest of a
     /// request that it answered early; such a one is left where it is.
-    pub(super) fn take<A: Dialable>(
-        &self,
-        origin: &Origin,
-        addresses: &[A],
-        now: Duration,
-    ) -> Option<Connection<B>> {
-        let mut shelves = self.lock();
-        let shelf = shelves.by_origin.get_mut(origin)?;
+    pub(super) fn take<A: Dialable>(&self, origin: &Origin, addresses: &[A]) -> Option<Connection<B>> {
+        let now = self.now();
+        let mut all = self.idle.lock();
+        let idle = all.by_origin.get_mut(origin)?;
         let usable = |idle: &Idle<B>| {
             now.saturating_sub(idle.since) < self.limits.idle
                 && idle.connection.sender.is_ready()
@@ -89,82 +88,80 @@ impl<B> Pool<B> {
                     .iter()
                     .any(|address| address.socket() == idle.connection.peer)
         };
-        let at = shelf.iter().rposition(usable)?;
-        let taken = shelf.remove(at);
-        shelves.count -= 1;
+        let at = idle.iter().rposition(usable)?;
+        let taken = idle.remove(at);
+        all.count -= 1;
         Some(taken.connection)
     }
 
     /// Keeps a connection, in the place of the oldest one where there is no room.
-    pub(super) fn put(&self, connection: Connection<B>, now: Duration) {
+    pub(super) fn put(&self, connection: Connection<B>) {
         if connection.sender.is_closed() || self.limits.per_origin == 0 || self.limits.total == 0 {
             return;
         }
-        let mut shelves = self.lock();
-        let full = shelves
+        let since = self.now();
+        let mut all = self.idle.lock();
+        let full = all
             .by_origin
             .get(&connection.origin)
-            .is_some_and(|shelf| shelf.len() >= self.limits.per_origin);
+            .is_some_and(|idle| idle.len() >= self.limits.per_origin);
         let evicted = if full {
             let origin = Arc::clone(&connection.origin);
-            shelves.evict(&origin)
-        } else if shelves.count >= self.limits.total {
-            shelves.oldest().and_then(|origin| shelves.evict(&origin))
+            all.evict(&origin)
+        } else if all.count >= self.limits.total {
+            all.oldest().and_then(|origin| all.evict(&origin))
         } else {
             None
         };
-        shelves.count += 1;
-        let shelf = shelves
-            .by_origin
+        all.count += 1;
+        all.by_origin
             .entry(Arc::clone(&connection.origin))
-            .or_default();
-        shelf.push(Idle {
-            connection,
-            since: now,
-        });
-        drop(shelves);
+            .or_default()
+            .push(Idle { connection, since });
+        drop(all);
         // Closing wakes the connection's task, which need not happen under the lock.
         drop(evicted);
     }
 
     /// Drops what is closed or was idle for too long.
-    pub(super) fn sweep(&self, now: Duration) {
+    pub(super) fn sweep(&self) {
+        let now = self.now();
         let mut dropped = Vec::new();
-        let mut shelves = self.lock();
-        for shelf in shelves.by_origin.values_mut() {
-            dropped.extend(shelf.extract_if(.., |idle| {
+        let mut all = self.idle.lock();
+        for idle in all.by_origin.values_mut() {
+            dropped.extend(idle.extract_if(.., |idle| {
                 idle.connection.sender.is_closed() || now.saturating_sub(idle.since) >= self.limits.idle
             }));
         }
-        shelves.by_origin.retain(|_, shelf| !shelf.is_empty());
-        shelves.count -= dropped.len();
-        drop(shelves);
+        all.by_origin.retain(|_, idle| !idle.is_empty());
+        all.count -= dropped.len();
+        drop(all);
     }
 
     /// How many connections are idle.
     pub(super) fn idle(&self) -> usize {
-        self.lock().count
+        self.idle.lock().count
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shelves<B>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    fn now(&self) -> Duration {
+        self.clock.now().monotonic
     }
 }
 
-impl<B> Shelves<B> {
+impl<B> IdleConnections<B> {
     fn oldest(&self) -> Option<Arc<Origin>> {
         let fronts = self.by_origin.iter();
         fronts
-            .filter_map(|(origin, shelf)| Some((shelf.first()?.since, origin)))
+            .filter_map(|(origin, idle)| Some((idle.first()?.since, origin)))
             .min_by_key(|(since, _)| *since)
             .map(|(_, origin)| Arc::clone(origin))
     }
 
     fn evict(&mut self, origin: &Origin) -> Option<Idle<B>> {
-        let shelf = self.by_origin.get_mut(origin)?;
-        let evicted = (!shelf.is_empty()).then(|| shelf.remove(0));
+        let idle = self.by_origin.get_mut(origin)?;
+        let evicted = (!idle.is_empty()).then(|| idle.remove(0));
         self.count -= usize::from(evicted.is_some());
-        if shelf.is_empty() {
+        if idle.is_empty() {
             self.by_origin.remove(origin);
         }
         evicted

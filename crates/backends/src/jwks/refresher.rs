@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use admission::ports::{Cause, ExchangeFailure};
+use admission::ports::Cause;
 use admission::token::jwks;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -15,10 +15,10 @@ use super::zone::{Keys, Zone};
 use super::{Inner, count};
 use crate::sts::StsClient;
 
-/// Most fetches at the same time.
-const MOST_FETCHES: usize = 32;
-/// How often is looked which keys are to be fetched ahead of time.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How many fetches are made at the same time.
+const MAX_FETCHES: usize = 32;
+/// How often it is checked which keys are to be fetched ahead of time.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Fetches keys for a [`super::KeyStore`].
 pub struct Refresher {
@@ -36,16 +36,16 @@ impl Refresher {
     pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) {
         let mut shutdown = std::pin::pin!(shutdown);
         let mut fetches = FuturesUnordered::new();
-        let mut look = interval(LOOK_EVERY);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut check = interval(CHECK_INTERVAL);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = &mut shutdown => return,
                 Some(()) = fetches.next() => {}
-                Some(zone) = self.queue.recv(), if fetches.len() < MOST_FETCHES => {
+                Some(zone) = self.queue.recv(), if fetches.len() < MAX_FETCHES => {
                     fetches.push(fetch(&self.store, &self.sts, zone));
                 }
-                _ = look.tick() => self.store.look(),
+                _ = check.tick() => self.store.queue_due(),
             }
         }
     }
@@ -62,19 +62,14 @@ async fn fetch(store: &Inner, sts: &StsClient, zone: Arc<Zone>) {
         }
     }
     if zone.finish(outcome, store.clock.now().monotonic) {
-        store.want(&zone);
+        store.queue(&zone);
     }
 }
 
 async fn get(sts: &StsClient, zone: &str) -> Result<Keys, Cause> {
     let zone: String = byte_serialize(zone.as_bytes()).collect();
     let target = format!("/.well-known/jwks.json?zone_id={zone}");
-    let answer = sts.get(&target).await.map_err(|failure| match failure {
-        ExchangeFailure::Oversized => Cause::new("signing keys: document larger than 256 KiB"),
-        ExchangeFailure::Connect(cause)
-        | ExchangeFailure::Timeout(cause)
-        | ExchangeFailure::Transport(cause) => cause,
-    })?;
+    let answer = sts.get("signing keys", &target).await?;
     // An STS without its database answers 404, so that means nothing about the zone.
     if answer.status != 200 {
         return Err(Cause::new(format!("signing keys: status {}", answer.status)));
@@ -84,11 +79,11 @@ async fn get(sts: &StsClient, zone: &str) -> Result<Keys, Cause> {
 
 impl Inner {
     /// Queues the zones whose keys are to be fetched ahead of time.
-    fn look(&self) {
+    fn queue_due(&self) {
         let now = self.clock.now().monotonic;
         for zone in self.zones.load().values() {
             if zone.is_due(now) {
-                self.want(zone);
+                self.queue(zone);
             }
         }
     }

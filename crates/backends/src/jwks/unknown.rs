@@ -3,22 +3,23 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// Fetches that may follow each other at once.
+use crate::token_bucket::TokenBucket;
+
+/// How many fetches may follow each other at once.
 const BURST: u32 = 4;
 /// How long it takes until one more may be made.
 const REFILL: Duration = Duration::from_secs(2);
 /// How long a `kid` that a fetch did not find is refused without another. Not longer, because
 /// an STS may sign with a key a moment before all of its replicas publish it.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
-/// Most `kid`s that one fetch can be made for, and most that are remembered as refused.
-const MOST: usize = 256;
+/// How many `kid`s one fetch can be made for, and how many are remembered as refused.
+const MAX_KIDS: usize = 256;
 
 /// What was asked for in vain. `kid`s are kept as keyed hashes: they come from tokens that nobody
 /// verified, and may be long.
 #[derive(Debug)]
 pub(super) struct Unknown {
-    tokens: u32,
-    refilled: Duration,
+    budget: TokenBucket,
     /// Asked for since the last fetch began.
     asking: Vec<u64>,
     /// Asked for before the fetch under way began.
@@ -28,10 +29,9 @@ pub(super) struct Unknown {
 }
 
 impl Unknown {
-    pub(super) fn new(now: Duration) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            tokens: BURST,
-            refilled: now,
+            budget: TokenBucket::full(BURST, REFILL),
             asking: Vec::new(),
             asked: Vec::new(),
             refused: HashMap::new(),
@@ -45,31 +45,20 @@ impl Unknown {
 
     /// Notes that the next fetch is for this `kid`, too.
     pub(super) fn ask(&mut self, kid: u64) {
-        if self.asking.len() < MOST && !self.asking.contains(&kid) {
+        if self.asking.len() < MAX_KIDS && !self.asking.contains(&kid) {
             self.asking.push(kid);
         }
     }
 
     /// Takes one fetch out of the budget, or says how long until there is one.
     pub(super) fn spend(&mut self, now: Duration) -> Result<(), Duration> {
-        while self.tokens < BURST && now.saturating_sub(self.refilled) >= REFILL {
-            self.tokens += 1;
-            self.refilled += REFILL;
-        }
-        if self.tokens == BURST {
-            self.refilled = now;
-        }
-        if self.tokens == 0 {
-            return Err(REFILL.saturating_sub(now.saturating_sub(self.refilled)));
-        }
-        self.tokens -= 1;
-        Ok(())
+        self.budget.take(now)
     }
 
     /// A fetch begins.
     pub(super) fn begin(&mut self) {
         self.asked.append(&mut self.asking);
-        self.asked.truncate(MOST);
+        self.asked.truncate(MAX_KIDS);
     }
 
     /// A fetch brought keys: what was asked for before it began and is still not among them does
@@ -77,7 +66,7 @@ impl Unknown {
     pub(super) fn settle(&mut self, now: Duration) {
         let asked = std::mem::take(&mut self.asked);
         self.refused.retain(|_, until| now < *until);
-        if self.refused.len() + asked.len() > MOST {
+        if self.refused.len() + asked.len() > MAX_KIDS {
             self.refused.clear();
         }
         let until = now + REFUSED_FOR;
@@ -92,26 +81,8 @@ mod tests {
     const START: Duration = Duration::from_secs(1000);
 
     #[test]
-    fn unknown_kids_spend_a_burst_and_then_one_fetch_per_refill() {
-        let mut unknown = Unknown::new(START);
-        for _ in 0..BURST {
-            assert_eq!(unknown.spend(START), Ok(()));
-        }
-        assert_eq!(unknown.spend(START), Err(REFILL));
-        let half = START + REFILL / 2;
-        assert_eq!(unknown.spend(half), Err(REFILL / 2));
-        assert_eq!(unknown.spend(START + REFILL), Ok(()));
-        assert_eq!(unknown.spend(START + REFILL), Err(REFILL));
-        let later = START + REFILL * 1000;
-        for _ in 0..BURST {
-            assert_eq!(unknown.spend(later), Ok(()), "never more than a burst");
-        }
-        assert!(unknown.spend(later).is_err());
-    }
-
-    #[test]
     fn unknown_kid_is_refused_only_by_a_fetch_that_began_after_it_was_seen() {
-        let mut unknown = Unknown::new(START);
+        let mut unknown = Unknown::new();
         unknown.ask(1);
         unknown.begin();
         unknown.ask(2);
@@ -126,7 +97,7 @@ mod tests {
 
     #[test]
     fn unknown_kids_that_are_remembered_are_bounded() {
-        let mut unknown = Unknown::new(START);
+        let mut unknown = Unknown::new();
         for round in 0..10 {
             for kid in 0..1000 {
                 unknown.ask(round * 1000 + kid);
@@ -134,8 +105,8 @@ mod tests {
             unknown.begin();
             unknown.begin();
             unknown.settle(START);
-            assert!(unknown.refused.len() <= MOST);
-            assert!(unknown.asking.capacity() <= 2 * MOST && unknown.asked.capacity() <= 2 * MOST);
+            assert!(unknown.refused.len() <= MAX_KIDS);
+            assert!(unknown.asking.capacity() <= 2 * MAX_KIDS && unknown.asked.capacity() <= 2 * MAX_KIDS);
         }
     }
 }

@@ -1,17 +1,18 @@
 //! One zone's keys, and what to do for a request that asks for one.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use admission::ports::{Cause, KeyRefusal};
 use admission::token::VerifyingKey;
 use arc_swap::ArcSwapOption;
-use tokio::sync::watch;
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
-use super::IN_USE;
 use super::unknown::Unknown;
+use super::{IN_USE, MAX_WAITING_PER_ZONE};
 
 /// How long fetched keys are fresh.
 const TTL: Duration = Duration::from_secs(300);
@@ -21,9 +22,7 @@ const SERVE_STALE: Duration = Duration::from_secs(3600);
 const REFRESH_AT: u32 = 75;
 /// How long a failed fetch is not repeated: doubled with each further failure.
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(8);
-/// Most requests of one zone that wait for the budget. Who comes later is refused at once.
-const MOST_PATIENT: usize = 256;
+const MAX_BACKOFF: Duration = Duration::from_secs(8);
 
 pub(super) type Keys = HashMap<String, Arc<VerifyingKey>>;
 
@@ -42,7 +41,7 @@ pub(super) struct Zone {
     state: Mutex<State>,
     /// How many fetches have ended.
     finished: watch::Sender<u64>,
-    patient: Arc<()>,
+    waiting: Semaphore,
 }
 
 struct State {
@@ -62,8 +61,29 @@ struct Failure {
     until: Duration,
 }
 
-/// A place among those who wait for the budget.
-pub(super) struct Place(#[expect(dead_code, reason = "counted, not read")] Arc<()>);
+/// The right to wait, taken once and kept until the request has its answer.
+pub(super) struct Place<'a> {
+    bounds: [&'a Semaphore; 2],
+    taken: Option<[SemaphorePermit<'a>; 2]>,
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn new(all: &'a Semaphore, zone: &'a Zone) -> Self {
+        Self {
+            bounds: [&zone.waiting, all],
+            taken: None,
+        }
+    }
+
+    /// Whether the request may wait.
+    fn take(&mut self) -> bool {
+        if self.taken.is_none() {
+            let [zone, all] = self.bounds.map(Semaphore::try_acquire);
+            self.taken = zone.ok().zip(all.ok()).map(Into::into);
+        }
+        self.taken.is_some()
+    }
+}
 
 /// What to do next.
 pub(super) enum Step {
@@ -76,7 +96,9 @@ pub(super) enum Step {
     /// Wait until a fetch has ended. `queue`: it must be asked for first.
     Fetch { queue: bool },
     /// Wait this long for the budget.
-    Budget(Duration, Place),
+    Budget(Duration),
+    /// Too many wait already. `queue`: the fetch that they wait for must be asked for first.
+    TooMany { queue: bool },
 }
 
 impl Zone {
@@ -91,10 +113,10 @@ impl Zone {
                 again: false,
                 failure: None,
                 refresh_at: Duration::MAX,
-                unknown: Unknown::new(now),
+                unknown: Unknown::new(),
             }),
             finished: watch::Sender::new(0),
-            patient: Arc::default(),
+            waiting: Semaphore::new(MAX_WAITING_PER_ZONE),
         }
     }
 
@@ -123,74 +145,54 @@ impl Zone {
     }
 
     /// What to do for a request that wants this key. `kid_hash` stands for it in memory.
-    pub(super) fn decide(&self, kid: &str, kid_hash: u64, now: Duration) -> Step {
+    pub(super) fn decide(&self, kid: &str, kid_hash: u64, now: Duration, place: &mut Place<'_>) -> Step {
         self.touch(now);
-        let mut state = self.state();
+        let mut state = self.state.lock();
         // Under the lock, so that a fetch that ends now is seen whole.
         let keys = self.keys.load();
         let age = keys.as_ref().map(|set| now.saturating_sub(set.fetched));
         let key = keys.as_ref().and_then(|set| set.keys.get(kid)).cloned();
         match (age, key) {
             (Some(age), Some(key)) if age < TTL => Step::Key(key),
-            (Some(age), None) if age < TTL => self.look_for(&mut state, kid_hash, now),
-            (Some(age), key) if age < SERVE_STALE => match (&state.failure, key) {
-                (Some(failure), Some(key)) => {
-                    let retry = now >= failure.until;
-                    Step::StaleKey {
+            (Some(age), None) if age < TTL => state.look_for(kid_hash, now, place),
+            (Some(age), Some(key)) if age < SERVE_STALE => {
+                let retry = state.failure.as_ref().map(|failure| now >= failure.until);
+                match retry {
+                    // However many wait for the fetch, they must not lock out who shows a key that may still serve.
+                    None if place.take() => state.fetch(now, place),
+                    retry => Step::StaleKey {
                         key,
-                        retry: retry && state.queue(),
-                    }
+                        retry: retry.unwrap_or(true) && state.queue(),
+                    },
                 }
-                (_, _) => state.fetch(now),
-            },
-            (_, _) => state.fetch(now),
-        }
-    }
-
-    /// The keys are fresh and do not hold the key: it may be newer than they are.
-    fn look_for(&self, state: &mut State, kid: u64, now: Duration) -> Step {
-        if state.unknown.is_refused(kid, now) {
-            return Step::Refuse(KeyRefusal::Unknown);
-        }
-        state.unknown.ask(kid);
-        if state.queued {
-            return Step::Fetch { queue: false };
-        }
-        if let Some(refusal) = state.still_failing(now) {
-            return Step::Refuse(refusal);
-        }
-        match state.unknown.spend(now) {
-            Ok(()) => Step::Fetch { queue: state.queue() },
-            Err(_) if Arc::strong_count(&self.patient) > MOST_PATIENT => Step::Refuse(
-                KeyRefusal::Unavailable(Cause::new("signing keys: too many unknown key ids at once")),
-            ),
-            Err(wait) => Step::Budget(wait, Place(Arc::clone(&self.patient))),
+            }
+            (_, _) => state.fetch(now, place),
         }
     }
 
     /// The keys changed. Whether the zone must be queued.
     pub(super) fn invalidate(&self) -> bool {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.again = state.queued;
         state.queue()
     }
 
     /// Whether it is time to fetch ahead. If so, the zone must be queued.
     pub(super) fn is_due(&self, now: Duration) -> bool {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         now >= state.refresh_at && self.in_use(now) && state.queue()
     }
 
     /// A fetch begins.
     pub(super) fn begin(&self) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.again = false;
         state.unknown.begin();
     }
 
     /// A fetch has ended. Whether the zone must be queued again.
     pub(super) fn finish(&self, outcome: Result<Keys, Cause>, now: Duration) -> bool {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         match outcome {
             Ok(keys) => {
                 let spread = u32::try_from(self.spread % 10).unwrap_or_default();
@@ -201,7 +203,7 @@ impl Zone {
             }
             Err(cause) => {
                 let last = state.failure.take().map(|failure| failure.backoff * 2);
-                let backoff = last.unwrap_or(FIRST_BACKOFF).min(LONGEST_BACKOFF);
+                let backoff = last.unwrap_or(FIRST_BACKOFF).min(MAX_BACKOFF);
                 let until = now + backoff;
                 state.refresh_at = until;
                 state.failure = Some(Failure {
@@ -233,10 +235,6 @@ impl Zone {
             self.used.store(now.as_secs(), Ordering::Relaxed);
         }
     }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl State {
@@ -245,10 +243,33 @@ impl State {
         !std::mem::replace(&mut self.queued, true)
     }
 
-    fn fetch(&mut self, now: Duration) -> Step {
+    /// The keys at hand cannot tell: others are needed.
+    fn fetch(&mut self, now: Duration, place: &mut Place<'_>) -> Step {
         match self.still_failing(now) {
             Some(refusal) if !self.queued => Step::Refuse(refusal),
-            _ => Step::Fetch { queue: self.queue() },
+            _ if place.take() => Step::Fetch { queue: self.queue() },
+            _ => Step::TooMany { queue: self.queue() },
+        }
+    }
+
+    /// The keys are fresh and do not hold the key: it may be newer than they are.
+    fn look_for(&mut self, kid: u64, now: Duration, place: &mut Place<'_>) -> Step {
+        if self.unknown.is_refused(kid, now) {
+            return Step::Refuse(KeyRefusal::Unknown);
+        }
+        if let Some(refusal) = self.still_failing(now).filter(|_| !self.queued) {
+            return Step::Refuse(refusal);
+        }
+        if !place.take() {
+            return Step::TooMany { queue: false };
+        }
+        self.unknown.ask(kid);
+        if self.queued {
+            return Step::Fetch { queue: false };
+        }
+        match self.unknown.spend(now) {
+            Ok(()) => Step::Fetch { queue: self.queue() },
+            Err(wait) => Step::Budget(wait),
         }
     }
 

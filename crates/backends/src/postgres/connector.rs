@@ -11,17 +11,19 @@ use tokio_postgres::NoTls;
 use tokio_postgres::config::{SslMode as Negotiation, SslNegotiation};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::cause;
 use super::session::Session;
-use super::url::{self, SslMode};
-use super::{cause, tls};
+use super::tls::{self, SslMode};
 use crate::pem::PemTls;
 
 /// How PostgreSQL is reached.
 #[derive(Clone)]
 pub struct PostgresConfig {
-    /// A `postgres://` URL or libpq keywords, with `sslmode` and `sslrootcert`. A secret.
-    pub url: String,
-    /// Authorities and client certificate; `sslrootcert` of the URL comes second.
+    /// Hosts, login and database. The driver's own `sslmode` in it does not count. A secret.
+    pub client: tokio_postgres::Config,
+    /// How TLS is used.
+    pub ssl_mode: SslMode,
+    /// Authorities and client certificate.
     pub tls: PemTls,
     /// Time to connect, TLS and login included.
     pub connect_timeout: Duration,
@@ -34,6 +36,7 @@ pub struct PostgresConfig {
 impl fmt::Debug for PostgresConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresConfig")
+            .field("ssl_mode", &self.ssl_mode)
             .field("tls", &self.tls)
             .field("connect_timeout", &self.connect_timeout)
             .field("read_timeout", &self.read_timeout)
@@ -63,41 +66,31 @@ impl fmt::Debug for Connector {
 }
 
 impl Connector {
-    /// Checks the URL and the certificates. Nothing is dialled.
+    /// Checks the certificates. Nothing is dialled.
     ///
     /// # Errors
-    /// When the URL or a certificate cannot be used.
+    /// When a certificate cannot be used.
     pub fn new(config: &PostgresConfig) -> Result<Self, Cause> {
-        let split = url::split(&config.url)?;
-        let mut tls = config.tls.clone();
-        if let (None, Some(path)) = (&tls.authorities, &split.authorities) {
-            let pem = std::fs::read(path)
-                .map_err(|error| Cause::new(format!("postgres: sslrootcert {path}: {error}")))?;
-            tls.authorities = Some(pem);
-        }
-        let mut parsed: tokio_postgres::Config = split
-            .rest
-            .parse()
-            .map_err(|error: tokio_postgres::Error| cause("url", &error))?;
-        parsed.ssl_mode(match split.mode {
+        let mut client = config.client.clone();
+        client.ssl_mode(match config.ssl_mode {
             SslMode::Disable => Negotiation::Disable,
             SslMode::Prefer => Negotiation::Prefer,
             SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Negotiation::Require,
         });
-        if parsed.get_application_name().is_none() {
-            parsed.application_name("caracal-gateway");
+        if client.get_application_name().is_none() {
+            client.application_name("caracal-gateway");
         }
-        parsed.connect_timeout(config.connect_timeout);
+        client.connect_timeout(config.connect_timeout);
         // A listener waits for hours: the kernel tells when the other end is gone.
-        parsed.keepalives_idle(Duration::from_secs(30));
-        parsed.keepalives_interval(Duration::from_secs(10));
-        parsed.keepalives_retries(3);
-        let mut tls = tls::client(split.mode, &tls)?;
-        if let (Some(tls), SslNegotiation::Direct) = (&mut tls, parsed.get_ssl_negotiation()) {
+        client.keepalives_idle(Duration::from_secs(30));
+        client.keepalives_interval(Duration::from_secs(10));
+        client.keepalives_retries(3);
+        let mut tls = tls::client(config.ssl_mode, &config.tls)?;
+        if let (Some(tls), SslNegotiation::Direct) = (&mut tls, client.get_ssl_negotiation()) {
             tls.alpn_protocols = vec![b"postgresql".to_vec()];
         }
         Ok(Self {
-            config: parsed,
+            config: client,
             tls,
             connect_timeout: config.connect_timeout,
             read_timeout: config.read_timeout,
@@ -143,36 +136,20 @@ impl Connector {
 
 #[cfg(test)]
 mod tests {
-    use super::{Connector, PostgresConfig};
+    use super::{Connector, PostgresConfig, SslMode};
     use crate::pem::PemTls;
     use std::time::Duration;
 
-    fn config(url: &str) -> PostgresConfig {
-        PostgresConfig {
-            url: url.to_owned(),
+    #[test]
+    fn debug_shows_no_password() {
+        let config = PostgresConfig {
+            client: "postgres://u:planted-secret@h/db".parse().unwrap(),
+            ssl_mode: SslMode::Prefer,
             tls: PemTls::default(),
             connect_timeout: Duration::from_secs(1),
             read_timeout: Duration::from_secs(1),
             max_lifetime: Duration::from_secs(60),
-        }
-    }
-
-    #[test]
-    fn connector_refuses_what_is_no_database_url() {
-        for url in [
-            "http://h/db",
-            "postgres://h/db?sslmode=maybe",
-            "host=h nonsense=1",
-            "postgres://h/db?sslmode=verify-full&sslrootcert=/does/not/exist",
-        ] {
-            assert!(Connector::new(&config(url)).is_err(), "{url}");
-        }
-        assert!(Connector::new(&config("postgres://u@h/db?pool_max_conns=3")).is_ok());
-    }
-
-    #[test]
-    fn debug_shows_no_password() {
-        let config = config("postgres://u:planted-secret@h/db");
+        };
         let text = format!("{config:?} {:?}", Connector::new(&config).unwrap());
         assert!(!text.contains("planted-secret"), "{text}");
     }

@@ -1,9 +1,9 @@
 //! Read transactions that see every zone, or fail.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use admission::ports::Cause;
-use tokio::time::Instant;
+use admission::ports::{Cause, Clock};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
@@ -12,13 +12,16 @@ use super::{Connector, Session, cause};
 /// One reader's connection, made when it is needed and made again after a failure.
 pub(crate) struct Reader {
     connector: Connector,
-    open: Option<(Session, Instant)>,
+    clock: Arc<dyn Clock>,
+    /// And the monotonic time at which it was made.
+    open: Option<(Session, Duration)>,
 }
 
 impl Reader {
-    pub(crate) fn new(connector: Connector) -> Self {
+    pub(crate) fn new(connector: Connector, clock: Arc<dyn Clock>) -> Self {
         Self {
             connector,
+            clock,
             open: None,
         }
     }
@@ -31,7 +34,7 @@ impl Reader {
         let limit = self.connector.read_timeout;
         let (mut session, since) = match self.usable().await {
             Some(open) => open,
-            None => (self.connector.connect().await?, Instant::now()),
+            None => (self.connector.connect().await?, self.clock.now().monotonic),
         };
         let done = session
             .run(limit, async |client| read_transaction(client, limit, work).await)
@@ -42,9 +45,10 @@ impl Reader {
     }
 
     /// The connection of before, unless it is too old or the server has closed it.
-    async fn usable(&mut self) -> Option<(Session, Instant)> {
+    async fn usable(&mut self) -> Option<(Session, Duration)> {
         let (mut session, since) = self.open.take()?;
-        let young = since.elapsed() < self.connector.max_lifetime;
+        let age = self.clock.now().monotonic.saturating_sub(since);
+        let young = age < self.connector.max_lifetime;
         (young && !session.closed().await).then_some((session, since))
     }
 }

@@ -6,127 +6,94 @@ use admission::ports::Cause;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
-use super::url::SslMode;
 use crate::pem::PemTls;
+use crate::tls;
+
+/// libpq's `sslmode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SslMode {
+    /// Never TLS.
+    Disable,
+    /// TLS when the server offers it, its certificate unseen.
+    Prefer,
+    /// TLS or nothing; the certificate is judged when authorities are configured for it.
+    Require,
+    /// A certificate of a trusted authority, for whatever name.
+    VerifyCa,
+    /// A certificate of a trusted authority for this host name.
+    VerifyFull,
+}
 
 /// The client side of TLS; none when the mode never uses it.
 ///
 /// # Errors
 /// When a certificate cannot be used, or the mode needs authorities and there are none.
-pub(super) fn client(mode: SslMode, tls: &PemTls) -> Result<Option<ClientConfig>, Cause> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+pub(super) fn client(mode: SslMode, pem: &PemTls) -> Result<Option<ClientConfig>, Cause> {
+    let provider = tls::provider();
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| wrong(&error))?;
+    let authorities = pem
+        .authorities
+        .as_ref()
+        .map(|pem| certificates(pem))
+        .transpose()?;
+    let roots = || tls::roots(authorities.as_deref()).map_err(|error| wrong(&error));
     // With authorities at hand, `require` judges the chain too, as libpq does.
-    let builder = match (mode, &tls.authorities) {
+    let builder = match (mode, &authorities) {
         (SslMode::Disable, _) => return Ok(None),
-        (SslMode::Prefer, _) | (SslMode::Require, None) => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Unjudged(provider))),
-        (SslMode::VerifyFull, authorities) => builder.with_root_certificates(roots(authorities.as_deref())?),
-        (SslMode::Require | SslMode::VerifyCa, authorities) => {
-            let roots = Arc::new(roots(authorities.as_deref())?);
-            let judge = WebPkiServerVerifier::builder_with_provider(roots, provider)
-                .build()
-                .map_err(|error| wrong(&error))?;
+        (SslMode::VerifyFull, _) => builder.with_root_certificates(roots()?),
+        (SslMode::Prefer, _) | (SslMode::Require, None) => {
+            let any = AnyName {
+                chain: None,
+                provider,
+            };
             builder
                 .dangerous()
-                .with_custom_certificate_verifier(Arc::new(AnyName(judge)))
+                .with_custom_certificate_verifier(Arc::new(any))
+        }
+        (SslMode::Require | SslMode::VerifyCa, _) => {
+            let chain =
+                WebPkiServerVerifier::builder_with_provider(Arc::new(roots()?), Arc::clone(&provider));
+            let chain = Some(chain.build().map_err(|error| wrong(&error))?);
+            let any = AnyName { chain, provider };
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(any))
         }
     };
-    let config = match &tls.identity {
+    let config = match &pem.identity {
         None => builder.with_no_client_auth(),
         Some(identity) => {
-            let chain = CertificateDer::pem_slice_iter(&identity.certificate).collect::<Result<Vec<_>, _>>();
-            let key = PrivateKeyDer::from_pem_slice(&identity.key);
+            let key = PrivateKeyDer::from_pem_slice(&identity.key).map_err(|error| wrong(&error))?;
             builder
-                .with_client_auth_cert(chain.map_err(|e| wrong(&e))?, key.map_err(|e| wrong(&e))?)
+                .with_client_auth_cert(certificates(&identity.certificate)?, key)
                 .map_err(|error| wrong(&error))?
         }
     };
     Ok(Some(config))
 }
 
-fn roots(authorities: Option<&[u8]>) -> Result<RootCertStore, Cause> {
-    let mut roots = RootCertStore::empty();
-    match authorities {
-        Some(pem) => {
-            for certificate in CertificateDer::pem_slice_iter(pem) {
-                let certificate = certificate.map_err(|error| wrong(&error))?;
-                roots.add(certificate).map_err(|error| wrong(&error))?;
-            }
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    if roots.is_empty() {
-        return Err(Cause::new("postgres tls: no certificate authority to trust"));
-    }
-    Ok(roots)
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Cause> {
+    let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>();
+    certificates.map_err(|error| wrong(&error))
 }
 
 fn wrong(error: &dyn std::error::Error) -> Cause {
     Cause::new(format!("postgres tls: {error}"))
 }
 
-/// Any certificate: `sslmode` asks for encryption and not for proof of the other end.
+/// A certificate for whatever name: of a trusted chain, or any at all where `sslmode` asks for encryption and not for
+/// proof of the other end.
 #[derive(Debug)]
-struct Unjudged(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unjudged {
-    fn verify_server_cert(
-        &self,
-        _certificate: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(
-            message,
-            certificate,
-            signed,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signed,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+struct AnyName {
+    chain: Option<Arc<WebPkiServerVerifier>>,
+    provider: Arc<CryptoProvider>,
 }
-
-/// A trusted chain, whatever the name in the certificate.
-#[derive(Debug)]
-struct AnyName(Arc<WebPkiServerVerifier>);
 
 impl ServerCertVerifier for AnyName {
     fn verify_server_cert(
@@ -137,11 +104,11 @@ impl ServerCertVerifier for AnyName {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        let Some(chain) = &self.chain else {
+            return Ok(ServerCertVerified::assertion());
+        };
         // The name is the last thing that is judged: this error alone means that all else holds.
-        match self
-            .0
-            .verify_server_cert(certificate, intermediates, name, ocsp, now)
-        {
+        match chain.verify_server_cert(certificate, intermediates, name, ocsp, now) {
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(ServerCertVerified::assertion()),
@@ -155,7 +122,8 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, certificate, signed)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -164,10 +132,13 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, certificate, signed)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

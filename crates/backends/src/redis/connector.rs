@@ -8,6 +8,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ClientTlsConfig, TlsCertificates};
 use tokio::time::timeout;
 
+use crate::local;
 use crate::pem::PemTls;
 
 /// How Redis is reached.
@@ -89,7 +90,7 @@ impl Connector {
         let dial = self.client.get_multiplexed_async_connection_with_config(&config);
         match timeout(self.dial_timeout, dial).await {
             Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err(Cause::new(format!("redis connect: {error}"))),
+            Ok(Err(error)) => Err(local::cause(format!("redis connect: {error}"), &error)),
             Err(_) => Err(Cause::new(format!(
                 "redis connect: no answer within {:?}",
                 self.dial_timeout

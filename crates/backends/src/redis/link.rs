@@ -1,21 +1,23 @@
 //! One supervised connection.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use admission::ports::{Cause, Clock};
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKind};
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Connector;
+use crate::component::Component;
+use crate::last_seen::LastSeen;
+use crate::local;
 use crate::pause::{Backoff, spread};
 
 /// How often an idle connection is tried.
-const PING_EVERY: Duration = Duration::from_secs(5);
+const PING_INTERVAL: Duration = Duration::from_secs(5);
 /// The least and the longest time between two attempts to connect.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
@@ -25,9 +27,10 @@ pub struct Link {
     connector: Connector,
     clock: Arc<dyn Clock>,
     state: watch::Sender<State>,
-    suspicion: Notify,
-    /// Monotonic milliseconds of the last answer; `u64::MAX` is never.
-    contact: AtomicU64,
+    /// A command stayed without an answer: ping.
+    doubted: Notify,
+    /// The last answer.
+    contact: LastSeen,
 }
 
 #[derive(Clone, Debug)]
@@ -69,6 +72,8 @@ pub enum Fault {
     Late(Cause),
     /// The server refused it (`READONLY`, `OOM`, `LOADING`, no permission).
     Refused(Cause),
+    /// This process could not do its own part.
+    Local(Cause),
 }
 
 impl Fault {
@@ -76,7 +81,11 @@ impl Fault {
     #[must_use]
     pub fn into_cause(self) -> Cause {
         match self {
-            Self::Down(cause) | Self::Lost(cause) | Self::Late(cause) | Self::Refused(cause) => cause,
+            Self::Down(cause)
+            | Self::Lost(cause)
+            | Self::Late(cause)
+            | Self::Refused(cause)
+            | Self::Local(cause) => cause,
         }
     }
 }
@@ -90,9 +99,20 @@ impl Link {
             connector,
             clock,
             state: watch::Sender::new(State::Connecting),
-            suspicion: Notify::new(),
-            contact: AtomicU64::new(u64::MAX),
+            doubted: Notify::new(),
+            contact: LastSeen::never(),
         })
+    }
+
+    /// The link, with the task that runs it.
+    pub fn component(
+        name: &'static str,
+        connector: Connector,
+        clock: Arc<dyn Clock>,
+    ) -> Component<Arc<Self>> {
+        let link = Self::new(name, connector, clock);
+        let running = Arc::clone(&link);
+        Component::new(link).foundation(name, |stop| running.run(stop))
     }
 
     /// Makes the connection, watches it and makes it again, until shutdown.
@@ -137,8 +157,8 @@ impl Link {
         loop {
             tokio::select! {
                 _ = state.wait_for(|state| !matches!(state, State::Up(_))) => return proven,
-                () = self.suspicion.notified() => {}
-                () = sleep(spread(PING_EVERY)) => {}
+                () = self.doubted.notified() => {}
+                () = sleep(spread(PING_INTERVAL)) => {}
             }
             let Some(live) = self.up() else { return proven };
             let mut ping = redis::pipe();
@@ -184,22 +204,32 @@ impl Link {
         }
     }
 
+    /// The monotonic time after this limit from now.
+    pub(crate) fn deadline(&self, limit: Duration) -> Duration {
+        self.clock.now().monotonic + limit
+    }
+
+    /// How much time is left until a deadline.
+    pub(crate) fn left(&self, deadline: Duration) -> Duration {
+        deadline.saturating_sub(self.clock.now().monotonic)
+    }
+
     /// Sends commands in one piece and returns their answers, before the deadline in any case.
     pub(crate) async fn ask<T: FromRedisValue>(
         &self,
         commands: &Pipeline,
-        deadline: Instant,
+        deadline: Duration,
     ) -> Result<(T, u64), Fault> {
         let asked = async {
             let live = self.live().await?;
             let answer = self.send(&live, commands).await?;
             Ok((answer, live.generation))
         };
-        match timeout_at(deadline, asked).await {
+        match timeout(self.left(deadline), asked).await {
             Ok(result) => result,
             Err(_) => {
                 // The connection may be slow or a black hole: a ping will tell.
-                self.suspicion.notify_one();
+                self.doubted.notify_one();
                 Err(Fault::Late(Cause::new("redis: no answer before the deadline")))
             }
         }
@@ -217,7 +247,7 @@ impl Link {
     }
 
     fn fault(&self, generation: u64, error: &RedisError) -> Fault {
-        let cause = Cause::new(format!("redis: {error}"));
+        let cause = local::cause(format!("redis: {error}"), error);
         if error.is_unrecoverable_error() || error.is_io_error() || error.is_connection_dropped() {
             self.lose(generation, cause.clone());
             return Fault::Lost(cause);
@@ -244,8 +274,7 @@ impl Link {
     }
 
     fn touch(&self) {
-        self.contact
-            .store(milliseconds(self.clock.now().monotonic), Ordering::Relaxed);
+        self.contact.set(self.clock.now().monotonic);
     }
 
     /// Where the link stands, from memory.
@@ -256,16 +285,10 @@ impl Link {
             State::Connecting => Some(Cause::new("redis: connecting")),
             State::Down(cause) => Some(cause.clone()),
         };
-        let contact = self.contact.load(Ordering::Relaxed);
-        let now = milliseconds(self.clock.now().monotonic);
         LinkStatus {
             name: self.name,
             down,
-            contact_age: (contact != u64::MAX).then(|| Duration::from_millis(now.saturating_sub(contact))),
+            contact_age: self.contact.age(self.clock.now().monotonic),
         }
     }
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX - 1)
 }

@@ -11,18 +11,20 @@
 //! names, marks may be gone, and a new epoch is born at that moment. Mandates issued before the birth
 //! of the epoch are refused until they have expired.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ::redis::{Pipeline, RedisResult};
 use admission::limits::Limits;
 use admission::ports::{Cause, Clock, Mark};
 use arc_swap::ArcSwapOption;
+use data_encoding::HEXLOWER;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
+use super::epoch_file::EpochFile;
 use crate::redis::{Fault, Link};
 
 pub(super) const EPOCH_KEY: &str = "caracal:gateway:replay-epoch";
@@ -32,7 +34,7 @@ const REPLACE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call(
     return 0";
 
 /// How often a change under our feet is followed before giving up.
-const ROUNDS: usize = 5;
+const MAX_ROUNDS: usize = 5;
 
 /// A loss of the store's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +59,7 @@ impl Loss {
 
     /// Whether a mandate from before it can still be valid.
     fn matters(self, now: Duration) -> bool {
-        let longest = Limits::MAX_SINGLE_USE_LIFE.as_secs() + 60;
+        let longest = Limits::MAX_MANDATE_LIFE.as_secs() + 60;
         now.as_secs() <= self.at.saturating_add(longest)
     }
 }
@@ -125,8 +127,9 @@ impl Known {
 pub(super) struct Epoch {
     link: Arc<Link>,
     clock: Arc<dyn Clock>,
-    memory: Option<PathBuf>,
+    file: EpochFile,
     known: ArcSwapOption<Known>,
+    losses: AtomicU64,
     one_at_a_time: Semaphore,
 }
 
@@ -135,8 +138,9 @@ impl Epoch {
         Self {
             link,
             clock,
-            memory,
+            file: EpochFile::new(memory),
             known: ArcSwapOption::empty(),
+            losses: AtomicU64::new(0),
             one_at_a_time: Semaphore::new(1),
         }
     }
@@ -145,12 +149,17 @@ impl Epoch {
         self.known.load().as_ref().and_then(|known| known.loss())
     }
 
+    /// How often a loss was found that this gateway had not known.
+    pub(super) fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Relaxed)
+    }
+
     /// The loss that matters now, given the epoch that came with a mark over this connection.
     pub(super) async fn judge(
         &self,
         seen: Option<&str>,
         generation: u64,
-        deadline: Instant,
+        deadline: Duration,
     ) -> Result<Option<Loss>, Fault> {
         let loss = match self.settled(seen, generation) {
             Some(known) => known.loss(),
@@ -170,24 +179,25 @@ impl Epoch {
         &self,
         seen: Option<&str>,
         generation: u64,
-        deadline: Instant,
+        deadline: Duration,
     ) -> Result<Option<Loss>, Fault> {
         let late = |what| Fault::Late(Cause::new(format!("replay epoch: {what}")));
-        let Ok(Ok(_turn)) = timeout_at(deadline, self.one_at_a_time.acquire()).await else {
+        let Ok(Ok(_turn)) = timeout(self.link.left(deadline), self.one_at_a_time.acquire()).await else {
             return Err(late("not judged before the deadline"));
         };
         // Whoever had the turn before may have settled it for us.
         if let Some(known) = self.settled(seen, generation) {
             return Ok(known.loss());
         }
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             let (stored, primary, generation) = self.read(deadline).await?;
             if let Some(known) = self.settled(stored.as_deref(), generation) {
                 return Ok(known.loss());
             }
             let remembered = match &*self.known.load() {
                 Some(known) => Some(known.value.id.clone()),
-                None => self.recall().await,
+                // Without it nothing can be judged, and what every replica shares must not be written.
+                None => self.file.recall().await.map_err(Fault::Local)?,
             };
             let value = stored.as_deref().and_then(Value::parse);
             let verdict = match (&stored, &value) {
@@ -216,7 +226,7 @@ impl Epoch {
     }
 
     /// The stored epoch, the run id of the server, and the connection that told.
-    async fn read(&self, deadline: Instant) -> Result<(Option<String>, String, u64), Fault> {
+    async fn read(&self, deadline: Duration) -> Result<(Option<String>, String, u64), Fault> {
         let mut commands = Pipeline::with_capacity(2);
         commands.ignore_errors();
         commands.cmd("GET").arg(EPOCH_KEY);
@@ -236,7 +246,7 @@ impl Epoch {
         Ok((stored, primary, generation))
     }
 
-    async fn write(&self, judged: Option<&str>, next: &str, deadline: Instant) -> Result<(), Fault> {
+    async fn write(&self, judged: Option<&str>, next: &str, deadline: Duration) -> Result<(), Fault> {
         let mut commands = Pipeline::with_capacity(1);
         match judged {
             None => commands.cmd("SET").arg(EPOCH_KEY).arg(next).arg("NX").ignore(),
@@ -257,12 +267,13 @@ impl Epoch {
     ) -> Option<Loss> {
         if remembered.as_ref() != Some(&value.id) {
             if value.birth > 0 {
+                self.losses.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(
                     since = value.birth,
                     "the replay store lost its memory: single-use mandates issued before are refused"
                 );
             }
-            self.remember(&value.id).await;
+            self.file.remember(&value.id).await;
         }
         let known = Known {
             text,
@@ -273,35 +284,6 @@ impl Epoch {
         self.known.store(Some(Arc::new(known)));
         loss
     }
-
-    /// The id last seen, by an earlier process. Where something was remembered and does not read back, it
-    /// is none that the store could hold.
-    async fn recall(&self) -> Option<String> {
-        let path = self.memory.as_ref()?;
-        match tokio::fs::read_to_string(path).await {
-            Ok(id) => Some(id.trim().to_owned()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => {
-                tracing::warn!(%error, path = %path.display(), "the replay epoch of before cannot be read");
-                Some(String::new())
-            }
-        }
-    }
-
-    async fn remember(&self, id: &str) {
-        let Some(path) = &self.memory else { return };
-        if let Err(error) = replace(path, id).await {
-            tracing::warn!(%error, path = %path.display(), "the replay epoch is not remembered on disk");
-        }
-    }
-}
-
-/// A reader sees the old content or the new one, never half of it, after a power cut too.
-async fn replace(path: &Path, content: &str) -> io::Result<()> {
-    let draft = path.with_extension(format!("{}.new", std::process::id()));
-    tokio::fs::write(&draft, content).await?;
-    tokio::fs::File::open(&draft).await?.sync_all().await?;
-    tokio::fs::rename(&draft, path).await
 }
 
 /// One line of the answer of `INFO`.
@@ -314,8 +296,8 @@ fn fact<'a>(info: &'a str, name: &str) -> Option<&'a str> {
 fn random_id() -> Result<String, Fault> {
     let mut bytes = [0; 16];
     aws_lc_rs::rand::fill(&mut bytes)
-        .map_err(|_| Fault::Refused(Cause::new("replay epoch: no random bytes")))?;
-    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
+        .map_err(|_| Fault::Local(Cause::local("replay epoch: no random bytes")))?;
+    Ok(HEXLOWER.encode(&bytes))
 }
 
 #[cfg(test)]
@@ -339,7 +321,6 @@ mod tests {
             (Some("a:0:p1"), "p2", None, Verdict::Lost),
             (Some("a:0:p1"), "", Some("a"), Verdict::Keep),
             (Some("a:0:"), "p1", Some("a"), Verdict::Lost),
-            (Some("b:0:p1"), "p1", Some(""), Verdict::Lost),
             (Some("b:0:p1"), "p1", Some("a"), Verdict::Lost),
             (Some("b:77:p1"), "p1", Some("a"), Verdict::Keep),
         ] {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use admission::ports::Mark;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::key;
@@ -20,8 +20,8 @@ const DELETE_OWN: &str = "local holder = redis.call('GET', KEYS[1])\n\
 
 /// How many go in one round trip, how often one is tried, and how long one try takes.
 const BATCH: usize = 64;
-const TRIES: usize = 4;
-const LIMIT: Duration = Duration::from_secs(2);
+const MAX_TRIES: usize = 4;
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Gives released marks back in the background.
 pub struct Releases {
@@ -58,7 +58,7 @@ impl Releases {
     /// whose answer was lost has not arrived yet, so that is asked again too. Leaves the batch empty.
     async fn release(&self, batch: &mut Vec<Mark>) {
         let mut pauses = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
-        for _ in 0..TRIES {
+        for _ in 0..MAX_TRIES {
             match self.delete(batch).await {
                 Ok(answers) => {
                     let mut answers = answers.into_iter();
@@ -82,7 +82,7 @@ impl Releases {
             let script = commands.cmd("EVAL").arg(DELETE_OWN).arg(1);
             script.arg(key(mark)).arg(&mark.holder);
         }
-        let answers = self.link.ask(&commands, Instant::now() + LIMIT).await;
+        let answers = self.link.ask(&commands, self.link.deadline(TIMEOUT)).await;
         answers.map(|(answers, _)| answers)
     }
 }

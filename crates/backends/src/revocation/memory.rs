@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::anchor::Kind;
 use super::snapshot::{Asked, Snapshot};
 use super::state::{CONTACT_MAX_AGE, RevocationConfig, RevocationState};
+use crate::component::Component;
 
 /// Feeds a revocation state from this process alone. The state's own rules are the real ones.
 #[derive(Clone)]
@@ -24,6 +25,15 @@ impl MemoryRevocations {
         let state = RevocationState::new(config, clock);
         state.inner.complete_from_here();
         Self { state }
+    }
+
+    /// Nothing is revoked, and this process alone can change that.
+    pub fn component(proof: DevOnly, config: RevocationConfig, clock: Arc<dyn Clock>) -> Component<Self> {
+        let revocations = Self::new(proof, config, clock);
+        let running = revocations.clone();
+        let mut component = Component::new(revocations.clone());
+        component.add(revocations.state.observed());
+        component.foundation("revocation state", |stop| running.run(stop))
     }
 
     /// The state, as the gates see it.

@@ -24,7 +24,7 @@ impl Snapshots {
     pub fn new(state: &RevocationState, database: Connector) -> Self {
         Self {
             state: Arc::clone(&state.inner),
-            reader: Reader::new(database),
+            reader: Reader::new(database, Arc::clone(&state.inner.clock)),
         }
     }
 

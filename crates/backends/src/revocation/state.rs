@@ -9,23 +9,23 @@ use admission::limits::Limits;
 use admission::ports::{Cause, Clock, Moment, Revocations, Standing, Watch};
 use admission::token::Anchors;
 use tokio::sync::{Notify, watch};
-use tokio_util::sync::CancellationToken;
 
-use super::anchor::{Kind, named};
+use super::anchor::Kind;
 use super::counters::{Counters, RevocationCounters};
+use super::registry::Registry;
 use super::snapshot::{Announced, Asked, Snapshot};
-use super::table::{Announcement, Table};
-use super::watch::AnchorWatch;
+use super::table::Announcement;
+use crate::last_seen::LastSeen;
 
 /// The longest silence of the streams with which the state still counts as fresh.
 pub(super) const CONTACT_MAX_AGE: Duration = Duration::from_secs(70);
 /// How long an announcement holds: as long as a single-use mandate from before it can be valid, and a
 /// margin. That of an authority record or an edge holds longer where the database still shows the anchor
 /// active, because then mandates that rest on it are still being issued.
-const ANNOUNCEMENT_LIFE: Duration = Limits::MAX_SINGLE_USE_LIFE.saturating_add(Duration::from_secs(300));
+const ANNOUNCEMENT_LIFE: Duration = Limits::MAX_MANDATE_LIFE.saturating_add(Duration::from_secs(300));
 /// The longest that [`RevocationState::reload`] waits.
-const RELOAD_LIMIT: Duration = Duration::from_secs(5);
-/// "Never", where milliseconds or a snapshot's ticket are kept.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// A ticket that no snapshot answers.
 const NEVER: u64 = u64::MAX;
 
 /// Bounds of the revocation state.
@@ -62,7 +62,7 @@ pub struct RevocationState {
 }
 
 /// How the revocation state stands, for readiness and metrics.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RevocationStatus {
     /// Why nothing passes; none while the state is fresh.
     pub stale: Option<Cause>,
@@ -82,17 +82,13 @@ pub(super) struct Inner {
     pub(super) config: RevocationConfig,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) counters: Counters,
-    records: Table,
-    sessions: Table,
-    edges: Table,
-    numbers: AtomicU64,
-    watches: AtomicUsize,
+    registry: Arc<Registry>,
     anchors: AtomicUsize,
     overflowed: AtomicBool,
-    /// Monotonic milliseconds of the last answer of the streams.
-    contact: AtomicU64,
-    /// Monotonic milliseconds of the beginning of the last complete snapshot.
-    snapshot: AtomicU64,
+    /// The last answer of the streams.
+    contact: LastSeen,
+    /// The beginning of the last complete snapshot.
+    snapshot: LastSeen,
     /// Snapshots are numbered by what they answer: one that begins after ticket n was handed out and
     /// completes answers every ticket up to n.
     wanted: AtomicU64,
@@ -121,15 +117,11 @@ impl RevocationState {
             config,
             clock,
             counters: Counters::default(),
-            records: Table::new(),
-            sessions: Table::new(),
-            edges: Table::new(),
-            numbers: AtomicU64::new(0),
-            watches: AtomicUsize::new(0),
+            registry: Arc::new(Registry::new()),
             anchors: AtomicUsize::new(0),
             overflowed: AtomicBool::new(false),
-            contact: AtomicU64::new(NEVER),
-            snapshot: AtomicU64::new(NEVER),
+            contact: LastSeen::never(),
+            snapshot: LastSeen::never(),
             wanted: AtomicU64::new(0),
             wake: Notify::new(),
             answered: AtomicU64::new(0),
@@ -149,11 +141,11 @@ impl RevocationState {
         let ticket = self.inner.want_snapshot();
         let mut outcome = self.inner.outcome.subscribe();
         let answered = outcome.wait_for(|outcome| outcome.ticket >= ticket);
-        match tokio::time::timeout(RELOAD_LIMIT, answered).await {
+        match tokio::time::timeout(RELOAD_TIMEOUT, answered).await {
             Ok(Ok(outcome)) => outcome.result.clone(),
             Ok(Err(_)) => Err(Cause::new("revocation snapshot: nobody takes it")),
             Err(_) => Err(Cause::new(format!(
-                "revocation snapshot: not loaded within {RELOAD_LIMIT:?}"
+                "revocation snapshot: not loaded within {RELOAD_TIMEOUT:?}"
             ))),
         }
     }
@@ -165,11 +157,11 @@ impl RevocationState {
         let now = inner.clock.now();
         RevocationStatus {
             stale: inner.fresh(now).err(),
-            contact_age: age(&inner.contact, now),
-            snapshot_age: age(&inner.snapshot, now),
+            contact_age: inner.contact.age(now.monotonic),
+            snapshot_age: inner.snapshot.age(now.monotonic),
             snapshot_error: inner.outcome.borrow().result.clone().err(),
             anchors: inner.anchors.load(Ordering::Relaxed),
-            watches: inner.watches.load(Ordering::Relaxed),
+            watches: inner.registry.watches(),
         }
     }
 
@@ -182,29 +174,18 @@ impl RevocationState {
 
 impl Revocations for RevocationState {
     fn watch(&self, anchors: &Anchors<'_>) -> Result<Arc<dyn Watch>, Cause> {
-        let inner = &self.inner;
-        if inner.watches.fetch_add(1, Ordering::Relaxed) >= inner.config.max_watches {
-            inner.watch_ended();
-            return Err(Cause::new("revocation: too many requests are watched"));
-        }
-        let number = inner.number();
-        let token = CancellationToken::new();
-        let keys = named(anchors)
-            .map(|(kind, id)| (kind, inner.table(kind).watch(id, number, &token)))
-            .collect();
-        Ok(Arc::new(AnchorWatch {
-            state: Arc::clone(inner),
-            number,
-            token,
-            keys,
-        }))
+        let watch = self
+            .inner
+            .registry
+            .watch(anchors, self.inner.config.max_watches)?;
+        Ok(Arc::new(watch))
     }
 
     fn standing(&self, anchors: &Anchors<'_>, now: Moment) -> Standing {
         if let Err(cause) = self.inner.fresh(now) {
             return Standing::Stale(cause);
         }
-        if named(anchors).any(|(kind, id)| self.inner.table(kind).is_revoked(id)) {
+        if self.inner.registry.is_revoked(anchors) {
             Standing::Revoked
         } else {
             Standing::Clear
@@ -213,22 +194,6 @@ impl Revocations for RevocationState {
 }
 
 impl Inner {
-    pub(super) fn table(&self, kind: Kind) -> &Table {
-        match kind {
-            Kind::Record => &self.records,
-            Kind::Session => &self.sessions,
-            Kind::Edge => &self.edges,
-        }
-    }
-
-    fn number(&self) -> u64 {
-        self.numbers.fetch_add(1, Ordering::Relaxed)
-    }
-
-    pub(super) fn watch_ended(&self) {
-        self.watches.fetch_sub(1, Ordering::Relaxed);
-    }
-
     /// Whether what is known is recent and complete enough to let anything pass.
     fn fresh(&self, now: Moment) -> Result<(), Cause> {
         if self.overflowed.load(Ordering::Relaxed) {
@@ -236,7 +201,7 @@ impl Inner {
                 "revocation: more anchors are revoked than fit into memory",
             ));
         }
-        match age(&self.contact, now) {
+        match self.contact.age(now.monotonic) {
             None => return Err(Cause::new("revocation streams: not read yet")),
             Some(age) if age > CONTACT_MAX_AGE => {
                 return Err(Cause::new(format!("revocation streams: silent for {age:?}")));
@@ -248,7 +213,7 @@ impl Inner {
                 "revocation snapshot: none since the streams are followed",
             ));
         }
-        match age(&self.snapshot, now) {
+        match self.snapshot.age(now.monotonic) {
             None => Err(Cause::new("revocation snapshot: none yet")),
             Some(age) if age > self.config.max_snapshot_age => {
                 Err(Cause::new(format!("revocation snapshot: {age:?} old")))
@@ -259,15 +224,15 @@ impl Inner {
 
     /// The streams answered.
     pub(super) fn touch(&self) {
-        self.contact
-            .store(milliseconds(self.clock.now()), Ordering::Relaxed);
+        self.contact.set(self.clock.now().monotonic);
     }
 
     /// A stream announced a revocation.
     pub(super) fn announce(&self, kind: Kind, id: &str) {
         let until = self.clock.now().monotonic + ANNOUNCEMENT_LIFE;
         let room = self.anchors.load(Ordering::Relaxed) < self.config.max_anchors;
-        match self.table(kind).announce(id, self.number(), until, room) {
+        let (table, number) = (self.registry.table(kind), self.registry.number());
+        match table.announce(id, number, until, room) {
             Announcement::Known => {}
             Announcement::New => {
                 self.anchors.fetch_add(1, Ordering::Relaxed);
@@ -314,30 +279,42 @@ impl Inner {
     /// The announced anchors that a snapshot beginning now must look for: active, a session is admitted
     /// again, and a record or an edge is not.
     pub(super) fn asked(&self, now: Moment) -> Asked {
+        let Registry {
+            records,
+            sessions,
+            edges,
+            ..
+        } = &*self.registry;
         Asked {
-            records: self.records.announced(now.monotonic),
-            sessions: self.sessions.announced(Duration::MAX),
-            edges: self.edges.announced(now.monotonic),
+            records: records.announced(now.monotonic),
+            sessions: sessions.announced(Duration::MAX),
+            edges: edges.announced(now.monotonic),
         }
     }
 
     /// Takes over a snapshot that began at `began` and looked for what was asked then.
     pub(super) async fn take_over(&self, snapshot: Snapshot, asked: &Asked, began: Moment) -> usize {
         let (now, active) = (began.monotonic, &snapshot.active);
+        let Registry {
+            records,
+            sessions,
+            edges,
+            ..
+        } = &*self.registry;
         for (id, number) in among(&asked.sessions, &active.sessions) {
-            self.sessions.withdraw(id, *number);
+            sessions.withdraw(id, *number);
         }
         for (id, number) in among(&asked.records, &active.records) {
-            self.records.renew(id, *number, now + ANNOUNCEMENT_LIFE);
+            records.renew(id, *number, now + ANNOUNCEMENT_LIFE);
         }
         for (id, number) in among(&asked.edges, &active.edges) {
-            self.edges.renew(id, *number, now + ANNOUNCEMENT_LIFE);
+            edges.renew(id, *number, now + ANNOUNCEMENT_LIFE);
         }
-        let total = self.records.record(snapshot.records, now).await
-            + self.sessions.record(snapshot.sessions, now).await
-            + self.edges.record(snapshot.edges, now).await;
+        let total = records.record(snapshot.records, now).await
+            + sessions.record(snapshot.sessions, now).await
+            + edges.record(snapshot.edges, now).await;
         self.anchors.store(total, Ordering::Relaxed);
-        self.snapshot.store(milliseconds(began), Ordering::Release);
+        self.snapshot.set(now);
         total
     }
 
@@ -359,17 +336,6 @@ impl Inner {
 
 fn among<'a>(asked: &'a [Announced], active: &'a HashSet<String>) -> impl Iterator<Item = &'a Announced> {
     asked.iter().filter(|(id, _)| active.contains(&**id))
-}
-
-fn milliseconds(moment: Moment) -> u64 {
-    u64::try_from(moment.monotonic.as_millis()).unwrap_or(NEVER - 1)
-}
-
-fn age(since: &AtomicU64, now: Moment) -> Option<Duration> {
-    match since.load(Ordering::Acquire) {
-        NEVER => None,
-        since => Some(Duration::from_millis(milliseconds(now).saturating_sub(since))),
-    }
 }
 
 #[cfg(test)]

@@ -5,9 +5,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 
 const SHARDS: usize = 64;
@@ -53,7 +54,7 @@ impl Table {
 
     fn shard(&self, id: &str) -> MutexGuard<'_, Shard> {
         // The remainder of a division by the number of shards is the number of a shard.
-        lock(&self.shards[self.index(id)])
+        self.shards[self.index(id)].lock()
     }
 
     pub(super) fn is_revoked(&self, id: &str) -> bool {
@@ -120,7 +121,7 @@ impl Table {
     /// The anchors whose announcement runs out by then, with its number.
     pub(super) fn announced(&self, by: Duration) -> Vec<(Arc<str>, u64)> {
         let of = |shard: &Mutex<Shard>| -> Vec<_> {
-            let shard = lock(shard);
+            let shard = shard.lock();
             let announced = shard.revoked.iter();
             announced
                 .filter_map(|(id, revoked)| Some((id, revoked.announced?)))
@@ -174,7 +175,7 @@ impl Table {
 
     #[cfg(test)]
     pub(super) fn watched(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).watched.len()).sum()
+        self.shards.iter().map(|shard| shard.lock().watched.len()).sum()
     }
 }
 
@@ -187,7 +188,7 @@ pub(super) enum Announcement {
 }
 
 fn record_shard(shard: &Mutex<Shard>, mut recorded: HashSet<String>, now: Duration) -> usize {
-    let mut guard = lock(shard);
+    let mut guard = shard.lock();
     let Shard { revoked, watched } = &mut *guard;
     revoked.retain(|id, state| {
         state.recorded = recorded.remove(&**id);
@@ -215,11 +216,6 @@ fn end(watches: Vec<CancellationToken>) {
     for watch in watches {
         watch.cancel();
     }
-}
-
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    // Every change under the lock is complete before anything that could panic.
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -76,12 +76,16 @@ impl Inner {
                 Err(cause) => Err(cause),
             },
         };
-        let target = Target {
-            origin: self.endpoint.origin(),
-            addresses: &addresses.map_err(ExchangeFailure::Connect)?,
+        let sent = match &addresses {
+            Ok(addresses) => {
+                let origin = self.endpoint.origin();
+                let target = Target { origin, addresses };
+                self.http.send_to(&target, request, phase).await
+            }
+            Err(cause) => Err(SendFailure::to_connect(cause.clone())),
         };
-        let response = self.http.send_to(&target, request, phase).await;
-        read(response.map_err(|failure| match failure {
+        read(sent.map_err(|failure| match failure {
+            SendFailure::Local(cause) => ExchangeFailure::Local(cause),
             SendFailure::Connect(cause) => ExchangeFailure::Connect(cause),
             SendFailure::NotSent(cause) | SendFailure::MaybeSent(cause) => ExchangeFailure::Transport(cause),
         })?)

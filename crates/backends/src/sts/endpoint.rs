@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use admission::Scheme;
+use admission::binding::Origin;
 use admission::binding::address::{Reach, classify};
-use admission::binding::upstream_url::{Origin, Scheme};
 use admission::exchange::sign::TOKEN_PATH;
 use admission::mode::DevOnly;
 use admission::ports::Cause;

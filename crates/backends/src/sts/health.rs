@@ -1,65 +1,54 @@
 //! Whether the STS is up, asked seldom.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use admission::ports::{Cause, ExchangeFailure};
+use admission::ports::Cause;
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, Shared, WeakShared};
+use parking_lot::Mutex;
 
 use super::StsClient;
+use crate::single_flight::SingleFlight;
 
-/// How long one answer holds.
-const HOLDS: Duration = Duration::from_secs(3);
+/// How long one answer holds: nobody can use the readiness endpoint to put load on the STS.
+const HEALTH_LIFE: Duration = Duration::from_secs(5);
 
-type Verdict = Result<(), Cause>;
-type Probe = BoxFuture<'static, Verdict>;
+/// Whether the STS answered with a 2xx, or why not, and the monotonic time at which it was asked.
+type Asked = (Result<(), Cause>, Duration);
 
-#[derive(Default)]
-pub(super) struct Health(Mutex<State>);
-
-#[derive(Default)]
-struct State {
-    known: Option<(Verdict, Duration)>,
-    /// The probe under way, driven by those who wait for it.
-    probe: Option<WeakShared<Probe>>,
+pub(super) struct Health {
+    known: Mutex<Option<Asked>>,
+    asking: SingleFlight<(), Asked>,
 }
 
 impl Health {
-    pub(super) async fn check(&self, sts: &StsClient) -> Verdict {
-        let probe: Shared<Probe> = {
-            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let now = sts.0.clock.now().monotonic;
-            match &state.known {
-                Some((verdict, at)) if now.saturating_sub(*at) < HOLDS => return verdict.clone(),
-                _ => {}
-            }
-            if let Some(probe) = state.probe.as_ref().and_then(WeakShared::upgrade) {
-                probe
-            } else {
-                let probe = ask(sts.clone()).boxed().shared();
-                state.probe = probe.downgrade();
-                probe
-            }
-        };
-        probe.await
+    pub(super) fn new() -> Self {
+        Self {
+            known: Mutex::default(),
+            asking: SingleFlight::new(1),
+        }
+    }
+
+    pub(super) async fn check(&self, sts: &StsClient) -> Asked {
+        let now = sts.0.clock.now().monotonic;
+        let known = self.known.lock().clone();
+        if let Some(known) = known.filter(|(_, at)| now.saturating_sub(*at) < HEALTH_LIFE) {
+            return known;
+        }
+        match self.asking.join((), || ask(sts.clone()).boxed()) {
+            Some(asking) => asking.await,
+            None => (Err(Cause::new("sts health: too many questions")), now),
+        }
     }
 }
 
-async fn ask(sts: StsClient) -> Verdict {
-    let verdict = match sts.get("/health").await {
+async fn ask(sts: StsClient) -> Asked {
+    let at = sts.0.clock.now().monotonic;
+    let result = match sts.get("sts health", "/health").await {
         Ok(answer) if (200..300).contains(&answer.status) => Ok(()),
         Ok(answer) => Err(Cause::new(format!("sts health: status {}", answer.status))),
-        Err(ExchangeFailure::Oversized) => Err(Cause::new("sts health: answer larger than 256 KiB")),
-        Err(
-            ExchangeFailure::Connect(cause)
-            | ExchangeFailure::Timeout(cause)
-            | ExchangeFailure::Transport(cause),
-        ) => Err(cause),
+        Err(cause) => Err(cause),
     };
-    let mut state = sts.0.health.0.lock().unwrap_or_else(PoisonError::into_inner);
-    state.known = Some((verdict.clone(), sts.0.clock.now().monotonic));
-    state.probe = None;
-    drop(state);
-    verdict
+    let asked = (result, at);
+    *sts.0.health.known.lock() = Some(asked.clone());
+    asked
 }

@@ -119,6 +119,7 @@ pub(crate) async fn send(sts: &dyn Sts, call: &SignedExchange) -> (Result<StsAns
 pub(crate) fn word(outcome: &Result<StsAnswer, ExchangeFailure>) -> String {
     match outcome {
         Ok(answer) => answer.status.to_string(),
+        Err(ExchangeFailure::Local(_)) => "local".to_owned(),
         Err(ExchangeFailure::Connect(_)) => "connect".to_owned(),
         Err(ExchangeFailure::Timeout(_)) => "timeout".to_owned(),
         Err(ExchangeFailure::Transport(_)) => "transport".to_owned(),

@@ -82,7 +82,7 @@ impl bindings::Bench for BindingBench {
             zone_id: zone.to_owned(),
             resource: resource.to_owned(),
             application: Application::Bound("app".to_owned()),
-            upstream_url: upstream_url.to_owned(),
+            upstream_url: upstream_url.into(),
         }]);
     }
 

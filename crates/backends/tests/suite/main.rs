@@ -18,6 +18,7 @@ mod bindings_outages;
 mod dns;
 mod embedded;
 mod jwks;
+mod local_faults;
 mod postgres_tls;
 mod replay;
 mod replay_loss;

@@ -2,7 +2,7 @@
 
 use backends::bindings::{BindingsConfig, PostgresBindings};
 use backends::pem::PemTls;
-use backends::postgres::{Connector, PostgresConfig};
+use backends::postgres::{Connector, PostgresConfig, SslMode};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +15,10 @@ use tokio_util::sync::CancellationToken;
 use crate::support::Background;
 
 /// Whether bindings can be loaded over this connection.
-async fn loads(url: &str, authorities: Option<&Ca>) -> Result<(), String> {
+async fn loads(url: &str, ssl_mode: SslMode, authorities: Option<&Ca>) -> Result<(), String> {
     let config = PostgresConfig {
-        url: url.to_owned(),
+        client: url.parse().unwrap(),
+        ssl_mode,
         tls: PemTls {
             authorities: authorities.map(|ca| ca.pem().as_bytes().to_vec()),
             identity: None,
@@ -51,28 +52,28 @@ async fn certificate_is_judged_as_sslmode_says() {
     let ca = Ca::new();
     let foreign = Ca::new();
     for (names, authority, mode, trusted) in [
-        (["127.0.0.1"], &ca, "verify-full", true),
-        (["127.0.0.1"], &ca, "verify-ca", true),
-        (["127.0.0.1"], &ca, "require", true),
-        (["db.example"], &ca, "verify-full", false),
-        (["db.example"], &ca, "verify-ca", true),
-        (["127.0.0.1"], &foreign, "verify-full", false),
-        (["127.0.0.1"], &foreign, "verify-ca", false),
-        (["127.0.0.1"], &foreign, "require", false),
+        (["127.0.0.1"], &ca, SslMode::VerifyFull, true),
+        (["127.0.0.1"], &ca, SslMode::VerifyCa, true),
+        (["127.0.0.1"], &ca, SslMode::Require, true),
+        (["db.example"], &ca, SslMode::VerifyFull, false),
+        (["db.example"], &ca, SslMode::VerifyCa, true),
+        (["127.0.0.1"], &foreign, SslMode::VerifyFull, false),
+        (["127.0.0.1"], &foreign, SslMode::VerifyCa, false),
+        (["127.0.0.1"], &foreign, SslMode::Require, false),
     ] {
         let identity = authority.server(&names);
         let front = TlsFront::start(target, identity.server_config(&["postgresql"])).await;
         // The front speaks TLS from the first byte, which PostgreSQL calls direct negotiation.
         let through = through(&url, front.addr().port());
-        let url = format!("{through}?sslmode={mode}&sslnegotiation=direct");
-        let outcome = loads(&url, Some(&ca)).await;
-        assert_eq!(outcome.is_ok(), trusted, "{names:?} {mode}: {outcome:?}");
+        let url = format!("{through}?sslnegotiation=direct");
+        let outcome = loads(&url, mode, Some(&ca)).await;
+        assert_eq!(outcome.is_ok(), trusted, "{names:?} {mode:?}: {outcome:?}");
     }
     let identity = foreign.server(&["db.example"]);
     let front = TlsFront::start(target, identity.server_config(&["postgresql"])).await;
     let through = through(&url, front.addr().port());
-    let url = format!("{through}?sslmode=require&sslnegotiation=direct");
-    loads(&url, None)
+    let url = format!("{through}?sslnegotiation=direct");
+    loads(&url, SslMode::Require, None)
         .await
         .expect("without authorities `require` only encrypts");
 }
@@ -82,12 +83,12 @@ async fn server_without_tls_is_refused_unless_sslmode_allows_it() {
     let database = Database::create(Layout::August).await;
     let url = database.gateway_url();
     for (mode, accepted) in [
-        ("disable", true),
-        ("prefer", true),
-        ("require", false),
-        ("verify-full", false),
+        (SslMode::Disable, true),
+        (SslMode::Prefer, true),
+        (SslMode::Require, false),
+        (SslMode::VerifyFull, false),
     ] {
-        let outcome = loads(&format!("{url}?sslmode={mode}"), Some(&Ca::new())).await;
-        assert_eq!(outcome.is_ok(), accepted, "{mode}: {outcome:?}");
+        let outcome = loads(&url, mode, Some(&Ca::new())).await;
+        assert_eq!(outcome.is_ok(), accepted, "{mode:?}: {outcome:?}");
     }
 }

@@ -1,5 +1,8 @@
 //! A store that forgets its marks cannot vouch for mandates from before.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use admission::ports::Mark;
@@ -20,6 +23,12 @@ fn issued(jti: &str, at: u64) -> Mark {
 async fn flush(server: &PrivateRedis) {
     let mut redis = server.connection().await;
     let () = redis::cmd("FLUSHALL").query_async(&mut redis).await.unwrap();
+}
+
+async fn epoch(server: &PrivateRedis) -> String {
+    let mut get = redis::cmd("GET");
+    get.arg("caracal:gateway:replay-epoch");
+    get.query_async(&mut server.connection().await).await.unwrap()
 }
 
 /// Sets a mark, through whatever reconnection it takes.
@@ -96,15 +105,9 @@ async fn another_primary_with_a_copy_of_the_epoch_is_a_loss() {
     let clock = FixedClock::default();
     let replay = Replay::remembering(&first.url(), None, &clock);
     assert_eq!(set(replay.port(), &issued("a", START)).await, "set");
-    let key = "caracal:gateway:replay-epoch";
-    let epoch: String = redis::cmd("GET")
-        .arg(key)
-        .query_async(&mut first.connection().await)
-        .await
-        .unwrap();
     let () = redis::cmd("SET")
-        .arg(key)
-        .arg(epoch)
+        .arg("caracal:gateway:replay-epoch")
+        .arg(epoch(&first).await)
         .query_async(&mut second.connection().await)
         .await
         .unwrap();
@@ -153,8 +156,11 @@ async fn gateway_without_memory_does_not_hide_the_loss_from_one_with_it() {
 }
 
 #[tokio::test]
-async fn memory_that_does_not_read_back_is_no_first_use() {
-    let clock = FixedClock::default();
+async fn memory_that_does_not_read_back_refuses_and_leaves_the_shared_epoch_alone() {
+    let (server, clock) = (PrivateRedis::start().await, FixedClock::default());
+    let healthy = Replay::remembering(&server.url(), None, &clock);
+    assert_eq!(set(healthy.port(), &issued("a", START)).await, "set");
+    let shared = epoch(&server).await;
     let directory = tempfile::tempdir().unwrap();
     let (empty, unreadable) = (
         directory.path().join("empty"),
@@ -162,12 +168,39 @@ async fn memory_that_does_not_read_back_is_no_first_use() {
     );
     std::fs::write(&empty, "").unwrap();
     std::fs::create_dir(&unreadable).unwrap();
-    for memory in [empty, unreadable] {
-        let server = PrivateRedis::start().await;
+    for (number, memory) in [empty, unreadable].into_iter().enumerate() {
         let replay = Replay::remembering(&server.url(), Some(memory), &clock);
-        assert_eq!(set(replay.port(), &issued("a", START)).await, "seen");
-        assert_eq!(set(replay.port(), &issued("b", START + 1)).await, "set");
+        let mark = issued(&format!("b-{number}"), START);
+        assert_eq!(set(replay.port(), &mark).await, "unavailable");
+        assert_eq!(replay.marks.errors(), 0, "Redis is not to blame");
+        assert_eq!(epoch(&server).await, shared);
+        let next = issued(&format!("c-{number}"), START);
+        assert_eq!(set(healthy.port(), &next).await, "set", "the others go on");
     }
+}
+
+#[tokio::test]
+async fn memory_is_for_its_owner_alone_also_where_it_was_not() {
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    let (server, clock) = (PrivateRedis::start().await, FixedClock::default());
+    let directory = tempfile::tempdir().unwrap();
+    let memory = directory.path().join("replay-epoch");
+    let start = || Replay::remembering(&server.url(), Some(memory.clone()), &clock);
+    assert_eq!(set(start().port(), &issued("a", START)).await, "set");
+    assert_eq!(mode(&memory), 0o600, "a new one");
+    std::fs::set_permissions(&memory, Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(set(start().port(), &issued("b", START)).await, "set");
+    assert_eq!(mode(&memory), 0o600, "one of before");
+    let draft = memory.with_extension(format!("{}.new", std::process::id()));
+    std::fs::write(&draft, "half").unwrap();
+    std::fs::set_permissions(&draft, Permissions::from_mode(0o644)).unwrap();
+    flush(&server).await;
+    assert_eq!(set(start().port(), &issued("c", START)).await, "seen");
+    assert_eq!(
+        mode(&memory),
+        0o600,
+        "one written over a draft that was left behind"
+    );
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use admission::ports::{Clock, ReplayMarks};
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
 use backends::bindings::{BindingsConfig, PostgresBindings};
 use backends::pem::PemTls;
-use backends::postgres::{self, PostgresConfig};
+use backends::postgres::{self, PostgresConfig, SslMode};
 use backends::redis::{self, Link, RedisConfig};
 use backends::replay::{RedisReplay, ReplayConfig};
 use backends::revocation::{RevocationConfig, RevocationState, Snapshots, StreamReader, StreamsKey};
@@ -51,7 +51,8 @@ pub(crate) fn redis(url: &str) -> redis::Connector {
 
 pub(crate) fn database(url: &str) -> postgres::Connector {
     postgres::Connector::new(&PostgresConfig {
-        url: url.to_owned(),
+        client: url.parse().unwrap(),
+        ssl_mode: SslMode::Prefer,
         tls: PemTls::default(),
         connect_timeout: Duration::from_secs(5),
         read_timeout: Duration::from_secs(5),

@@ -1,6 +1,6 @@
 //! Redis and PostgreSQL.
 
-use super::{Key, Kind, Preset, Section};
+use super::declaration::{Key, Kind, Preset, Section};
 
 pub(crate) const REDIS: Section = Section {
     title: "Redis",
@@ -88,7 +88,7 @@ pub(crate) const REDIS_MIN_IDLE_CONNS: Key = Key::new(
     "REDIS_MIN_IDLE_CONNS",
     Kind::Count,
     Preset::Value("2"),
-    "Accepted so that existing installations start; the shared connection is always kept open.",
+    "Accepted so that existing installations start; it has no effect: the shared connections are always kept open.",
 );
 
 pub(crate) const REDIS_POOL_TIMEOUT: Key = Key::new(
@@ -148,7 +148,7 @@ pub(crate) const DB_MAX_CONNS: Key = Key::new(
     "DB_MAX_CONNS",
     Kind::Count,
     Preset::Value("20"),
-    "Accepted so that existing installations start; it has no effect: the gateway opens one connection for each purpose, three at most.",
+    "Accepted so that existing installations start, and shown in metrics; it has no effect: the gateway opens one connection for each purpose, three at most.",
 );
 
 pub(crate) const DB_MIN_CONNS: Key = Key::new(

@@ -1,6 +1,6 @@
 //! Mandates, the exchange, and where requests may go.
 
-use super::{Key, Kind, Preset, Section};
+use super::declaration::{Key, Kind, Preset, Section};
 
 pub(crate) const MANDATES: Section = Section {
     title: "Mandates",
@@ -72,8 +72,9 @@ pub(crate) const STS_DIALECT: Key = Key::new(
     "STS_DIALECT",
     Kind::Choice(&["caracal", "rfc8693"]),
     Preset::Value("caracal"),
-    "`caracal`: the answer must say where the credential goes. `rfc8693`: an answer of any standard STS \
-     is forwarded to the bound upstream as a bearer token.",
+    "`caracal`: the answer must say where the credential goes (a directive). `rfc8693`: the token of an answer without \
+     a directive goes to the bound upstream as a bearer token. The STS is reached at Caracal's paths, with its \
+     signature headers, in both.",
 );
 
 pub(crate) const GATEWAY_STS_HMAC_KEY: Key = Key::new(

@@ -1,6 +1,6 @@
 //! How long the gateway waits, and how much it takes on.
 
-use super::{Key, Kind, Preset, Section};
+use super::declaration::{Key, Kind, Preset, Section};
 
 pub(crate) const TIME: Section = Section {
     title: "Time limits",

@@ -1,6 +1,6 @@
-//! The mode, and the door that clients come through.
+//! The mode and the public listener.
 
-use super::{Key, Kind, Preset, Section};
+use super::declaration::{Key, Kind, Preset, Section};
 
 pub(crate) const MODE: Section = Section {
     title: "Mode",
@@ -40,8 +40,8 @@ pub(crate) const BIND_ADDR: Key = Key::new(
     "BIND_ADDR",
     Kind::Address,
     Preset::Value("[::]"),
-    "The address to listen on; brackets around IPv6 are optional. `[::]` takes both families. \
-     The `dev` and `demo` commands use `127.0.0.1`.",
+    "The address to listen on; brackets around IPv6 are optional. `[::]` takes both families. Unset on a kernel \
+     without IPv6, `0.0.0.0` is taken instead, with a warning. The `dev` and `demo` commands use `127.0.0.1`.",
 );
 
 pub(crate) const PORT: Key = Key::new(

@@ -1,6 +1,6 @@
 //! Evidence, the operator's endpoints, and the life cycle.
 
-use super::{Key, Kind, Preset, Section};
+use super::declaration::{Key, Kind, Preset, Section};
 
 pub(crate) const EVIDENCE: Section = Section {
     title: "Audit evidence",

@@ -235,3 +235,34 @@ fn authorities_for_a_connection_in_plain_text_are_refused() {
         .with("REDIS_CLIENT_KEY_FILE", key);
     assert_eq!(violations(&pair).len(), 1);
 }
+
+#[test]
+fn authorities_of_the_database_url_count_where_no_file_is_named() {
+    let files = Files::new();
+    let (cert, _) = files.pair(LONG.0, LONG.1);
+    let with = |authorities: &std::path::Path| {
+        let url = format!(
+            "host=db sslmode=verify-full sslrootcert='{}'",
+            authorities.display()
+        );
+        dev().with("DATABASE_URL", url)
+    };
+    let authorities = |env: &MapEnv| {
+        let crate::Stores::External(stores) = load(env).unwrap().0.stores else {
+            panic!("serve never embeds")
+        };
+        stores.database.tls.authorities.map(|authorities| authorities.pem)
+    };
+    assert_eq!(authorities(&with(&cert)), std::fs::read(&cert).ok());
+    let other = Files::new().pair(LONG.0, LONG.1).0;
+    let named = files.write("named", std::fs::read(&cert).unwrap());
+    assert!(!other.exists());
+    assert_eq!(
+        authorities(&with(&other).with("DATABASE_CA_FILE", &named)),
+        std::fs::read(&named).ok()
+    );
+    assert_eq!(
+        violations(&with(&other)),
+        ["sslrootcert in DATABASE_URL: the file it names cannot be read: entity not found"]
+    );
+}

@@ -66,14 +66,3 @@ fn the_sts_is_reached_over_https_or_on_a_private_wire() {
         );
     }
 }
-
-#[test]
-fn the_base_of_the_sts_has_no_trailing_slash() {
-    for (url, expect) in [
-        ("https://sts.example", "https://sts.example"),
-        ("https://sts.example/a/", "https://sts.example/a"),
-    ] {
-        let (config, _) = load(&dev().with("STS_URL", url)).unwrap();
-        assert_eq!(config.sts.base(), expect);
-    }
-}

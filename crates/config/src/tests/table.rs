@@ -92,7 +92,7 @@ fn zero_is_accepted_exactly_where_the_table_says_so() {
 }
 
 #[test]
-fn writing_a_default_out_changes_nothing() {
+fn writing_a_default_out_changes_nothing_but_that_the_address_was_asked_for() {
     let files = Files::new();
     let (env, file) = (production(&files), |preset| match preset {
         Preset::Value(value)
@@ -105,8 +105,13 @@ fn writing_a_default_out_changes_nothing() {
         Some(value) => env.with(key.name, value),
         None => env,
     });
-    let show = |env: &MapEnv| format!("{:?}", Config::load(env, now()).unwrap());
-    assert_eq!(show(&written), show(&env));
+    let show = |env: &MapEnv, asked_for: bool| {
+        let mut loaded = Config::load(env, now()).unwrap();
+        assert_eq!(loaded.0.listener.address_is_default, !asked_for);
+        loaded.0.listener.address_is_default = true;
+        format!("{loaded:?}")
+    };
+    assert_eq!(show(&written, true), show(&env, false));
 }
 
 #[test]

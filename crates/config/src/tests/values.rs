@@ -6,6 +6,7 @@ use admission::mode::Mode;
 
 use super::fixture::{Changes, Files, check, dev, load, now, production, violations, with};
 use crate::endpoints::tests::show;
+use crate::keys::Preset;
 use crate::{Config, Fsync, LaxFlag, LogLevel, MetricsAccess, Stores, StsTransport, Transport, Warning};
 
 #[test]
@@ -187,10 +188,44 @@ fn the_defaults_are_those_of_the_table() {
     };
     let shown = format!("{stores:?}");
     for part in [
-        "dial_timeout: 5s, read_timeout: 3s, write_timeout: 3s, pool_size: 20, pool_timeout: 4s",
-        "max_connections: 20, min_connections: 2, max_lifetime: 1800s, max_idle: 300s, health_check_period: 30s, connect_timeout: 10s",
+        "dial_timeout: 5s, read_timeout: 3s",
+        "max_connections: 20, max_lifetime: 1800s, connect_timeout: 10s",
     ] {
         assert!(shown.contains(part), "{part} in {shown}");
+    }
+    // Accepted without effect, with the defaults of the installations that set them.
+    for (name, expect) in [
+        ("REDIS_WRITE_TIMEOUT", "3s"),
+        ("REDIS_POOL_SIZE", "20"),
+        ("REDIS_POOL_TIMEOUT", "4s"),
+        ("DB_MIN_CONNS", "2"),
+        ("DB_MAX_CONN_IDLE", "5m"),
+        ("DB_HEALTH_CHECK_PERIOD", "30s"),
+    ] {
+        let key = crate::keys::all().find(|key| key.name == name).unwrap();
+        assert!(
+            matches!(key.default, Preset::Value(value) if value == expect),
+            "{name}"
+        );
+        assert!(
+            key.meaning
+                .starts_with("Accepted so that existing installations start"),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_bind_address_that_was_set_is_told_from_the_default() {
+    for (value, default) in [
+        (None, true),
+        (Some(""), true),
+        (Some("[::]"), false),
+        (Some("0.0.0.0"), false),
+    ] {
+        let env = value.map_or_else(dev, |value| dev().with("BIND_ADDR", value));
+        let (config, _) = load(&env).unwrap();
+        assert_eq!(config.listener.address_is_default, default, "{value:?}");
     }
 }
 

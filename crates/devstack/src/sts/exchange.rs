@@ -1,7 +1,6 @@
 //! The gateway's exchange of a presented mandate for a resource mandate.
 
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
 
 use http::{HeaderMap, Method};
 use serde_json::value::RawValue;
@@ -9,8 +8,9 @@ use serde_json::value::RawValue;
 use super::claims::Claims;
 use super::mint::DEFAULT_TTL;
 use super::refusal::Refusal;
+use super::state::Sts;
 use super::zone::Zone;
-use super::{Sts, answer, signature, token};
+use super::{answer, signature, token};
 use crate::form::Form;
 use crate::ids::uuid_v7;
 use crate::revoke::AnchorKind;
@@ -71,11 +71,7 @@ impl Sts {
             form,
         } = request;
         let nonce = signature::verify(&self.0.gateway_key, headers, method, path, body, now)?;
-        self.0
-            .nonces
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .spend(nonce, now)?;
+        self.0.nonces.lock().spend(nonce, now)?;
         let request_id = signature::only(headers, "x-request-id")?;
         if form.get("gateway_request_id") == Some(request_id) {
             Ok(())

@@ -6,9 +6,9 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, ParsedPublicKey,
 };
+use data_encoding::BASE64URL_NOPAD;
 use serde::Serialize;
 
-use super::token::encode;
 use crate::Error;
 use crate::ids::uuid_v7;
 
@@ -47,12 +47,12 @@ impl SigningKey {
         // SEC 1 §2.3.3: 0x04, then the two coordinates of 32 bytes each.
         let coordinates = point.strip_prefix(&[4]).ok_or(Error::Crypto)?;
         let (x, y) = coordinates.split_at_checked(32).ok_or(Error::Crypto)?;
-        let (x, y) = (encode(x), encode(y));
+        let (x, y) = (BASE64URL_NOPAD.encode(x), BASE64URL_NOPAD.encode(y));
         let kid = uuid_v7(now)?.to_string();
-        let header = encode(format!(r#"{{"alg":"ES256","kid":"{kid}","typ":"JWT"}}"#).as_bytes());
+        let header = format!(r#"{{"alg":"ES256","kid":"{kid}","typ":"JWT"}}"#);
         Ok(Self {
             kid,
-            header,
+            header: BASE64URL_NOPAD.encode(header.as_bytes()),
             pair,
             public,
             x,

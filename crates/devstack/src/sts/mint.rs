@@ -7,7 +7,8 @@ use serde_json::value::to_raw_value;
 
 use super::claims::Claims;
 use super::refusal::Refusal;
-use super::{Sts, answer, token};
+use super::state::Sts;
+use super::{answer, token};
 use crate::form::Form;
 use crate::ids::uuid_v7;
 use crate::{Error, Secret};
@@ -15,7 +16,7 @@ use crate::{Error, Secret};
 /// Lifetime of a mandate when none is asked for, in seconds.
 pub(super) const DEFAULT_TTL: u64 = 15 * 60;
 /// The longest lifetime of a directly minted mandate, in seconds.
-const LONGEST_TTL: u64 = 60 * 60;
+const MAX_TTL: u64 = 60 * 60;
 /// Scope of a mandate when none is asked for: the exchange demands one.
 const DEFAULT_SCOPE: &str = "invoke";
 
@@ -155,7 +156,7 @@ impl Sts {
             .ttl_seconds
             .filter(|ttl| *ttl > 0)
             .unwrap_or(DEFAULT_TTL)
-            .min(LONGEST_TTL);
+            .min(MAX_TTL);
         Ok(Claims {
             iss: self.issuer().to_owned(),
             aud: vec![self.issuer().to_owned()],

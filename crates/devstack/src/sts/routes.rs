@@ -10,10 +10,13 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::exchange::Signed;
+use super::keys::Jwk;
 use super::refusal::Refusal;
-use super::{Sts, signature};
+use super::signature;
+use super::state::Sts;
 use crate::form::Form;
 use crate::ids::uuid_v7;
 use crate::revoke::{AnchorKind, Revocation};
@@ -21,17 +24,24 @@ use crate::script::{Answer, RawAnswer, Scope};
 use crate::server::{self, Body, Dropped, Handled, full};
 
 /// The longest request body, in bytes.
-const LONGEST_BODY: usize = 64 * 1024;
+const MAX_BODY: usize = 64 * 1024;
 /// How long a request body may take.
-const BODY_WITHIN: Duration = Duration::from_secs(5);
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
+impl Sts {
+    /// Serves one connection over any stream, for instance one that TLS was taken off.
+    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
+        server::serve(stream, |request| handle(self.clone(), request)).await;
+    }
+}
+
 /// Routes by the end of the path, so that the STS may stand below any prefix.
-pub(super) async fn handle(sts: Sts, request: Request<Incoming>) -> Handled {
+async fn handle(sts: Sts, request: Request<Incoming>) -> Handled {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path();
     let rotated = path
@@ -74,21 +84,16 @@ async fn token(sts: &Sts, parts: &Parts, body: Incoming) -> Result<Result<Respon
         return Ok(sts.mint_form(&form).map(ok_json));
     }
     sts.count(|counts| counts.exchanges += 1);
-    let mut directive = None;
-    if !sts.script().is_empty() {
-        let scope = Scope::Resource(form.get("resource").unwrap_or_default().to_owned());
-        match sts.script().play(&scope).await {
-            None => {}
-            Some(Answer::Raw(raw)) => return Ok(Ok(literal(&raw))),
-            Some(Answer::Drop) => return Err(Dropped),
-            Some(Answer::Directive(json)) => {
-                directive = match RawValue::from_string(json) {
-                    Ok(json) => Some(json),
-                    Err(_) => return Ok(Err(Refusal::internal())),
-                }
-            }
-        }
-    }
+    let scope = Scope::Resource(form.get("resource").unwrap_or_default().to_owned());
+    let directive = match sts.script().play(&scope).await {
+        None => None,
+        Some(Answer::Raw(raw)) => return Ok(Ok(literal(&raw))),
+        Some(Answer::Drop) => return Err(Dropped),
+        Some(Answer::Directive(json)) => match RawValue::from_string(json) {
+            Ok(json) => Some(json),
+            Err(_) => return Ok(Err(Refusal::internal())),
+        },
+    };
     let (method, path) = (&parts.method, parts.uri.path());
     let signed = Signed {
         headers: &parts.headers,
@@ -124,7 +129,7 @@ async fn read_form(parts: &Parts, body: Incoming) -> Result<Bytes, Refusal> {
 }
 
 async fn read(body: Incoming) -> Result<Bytes, Refusal> {
-    match tokio::time::timeout(BODY_WITHIN, Limited::new(body, LONGEST_BODY).collect()).await {
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -171,22 +176,22 @@ fn check_form(body: &[u8]) -> Result<Form<'_>, Refusal> {
 
 #[derive(Serialize)]
 struct KeySet<'a> {
-    keys: Vec<super::keys::Jwk<'a>>,
+    keys: Vec<Jwk<'a>>,
 }
 
 async fn jwks(sts: &Sts, parts: &Parts) -> Handled {
     sts.count(|counts| counts.jwks += 1);
-    match sts.script().play(&Scope::Jwks).await {
-        Some(Answer::Raw(raw)) => return Ok(literal(&raw)),
-        Some(Answer::Drop) => return Err(Dropped),
-        Some(Answer::Directive(_)) | None => {}
-    }
     let query = Form::parse(parts.uri.query().unwrap_or_default().as_bytes());
     let zone_id = query
         .as_ref()
         .ok()
         .and_then(|query| query.get("zone_id"))
         .unwrap_or_default();
+    match sts.script().play(&Scope::ZoneJwks(zone_id.to_owned())).await {
+        Some(Answer::Raw(raw)) => return Ok(literal(&raw)),
+        Some(Answer::Drop) => return Err(Dropped),
+        Some(Answer::Directive(_)) | None => {}
+    }
     let answered = match sts.0.zones.get(zone_id) {
         _ if zone_id.is_empty() => Err(Refusal::form("zone_id required")),
         None => Err(Refusal::new(

@@ -3,9 +3,8 @@
 use std::collections::{HashSet, VecDeque};
 
 use aws_lc_rs::{digest, hmac};
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use http::{HeaderMap, Method};
-
-use crate::secret::{hex, unhex};
 
 /// How far the gateway's clock may be off, in seconds, each way.
 const SKEW_SECONDS: u64 = 60;
@@ -13,7 +12,7 @@ const SKEW_SECONDS: u64 = 60;
 const NONCE_SECONDS: u64 = 120;
 /// The most nonces remembered. Beyond it the oldest are forgotten early: about 9,000
 /// exchanges a second for two minutes, which only a benchmark reaches.
-const MOST_NONCES: usize = 1 << 20;
+const MAX_NONCES: usize = 1 << 20;
 
 const TIMESTAMP: &str = "x-caracal-gateway-timestamp";
 const NONCE: &str = "x-caracal-gateway-request";
@@ -42,12 +41,14 @@ pub(super) fn verify<'h>(
 ) -> Result<&'h str, BadSignature> {
     let timestamp = only(headers, TIMESTAMP)?;
     let nonce = only(headers, NONCE)?;
-    let signature = unhex(only(headers, SIGNATURE)?).ok_or(BadSignature)?;
+    let signature = HEXLOWER_PERMISSIVE
+        .decode(only(headers, SIGNATURE)?.as_bytes())
+        .map_err(|_| BadSignature)?;
     let signed_at: u64 = timestamp.parse().map_err(|_| BadSignature)?;
     if nonce.is_empty() || signed_at.abs_diff(now) > SKEW_SECONDS {
         return Err(BadSignature);
     }
-    let body_digest = hex(digest::digest(&digest::SHA256, body).as_ref());
+    let body_digest = HEXLOWER.encode(digest::digest(&digest::SHA256, body).as_ref());
     let method = method.as_str().to_ascii_uppercase();
     let mut text = hmac::Context::with_key(key);
     for piece in [
@@ -89,7 +90,7 @@ impl Nonces {
     /// Spends a nonce; fails when it is spent already.
     pub(super) fn spend(&mut self, nonce: &str, now: u64) -> Result<(), BadSignature> {
         while let Some((until, oldest)) = self.oldest_first.front()
-            && (*until <= now || self.oldest_first.len() >= MOST_NONCES)
+            && (*until <= now || self.oldest_first.len() >= MAX_NONCES)
         {
             self.spent.remove(oldest);
             self.oldest_first.pop_front();
@@ -135,7 +136,9 @@ mod tests {
 
     fn cases() -> Vec<Case> {
         let all = vectors();
-        let key = unhex(all["key_hex"].as_str().unwrap()).unwrap();
+        let key = HEXLOWER
+            .decode(all["key_hex"].as_str().unwrap().as_bytes())
+            .unwrap();
         let text = |case: &Value, name: &str| case[name].as_str().unwrap().to_owned();
         let cases = all["cases"].as_array().unwrap();
         assert!(cases.len() >= 4);
@@ -234,12 +237,12 @@ mod tests {
         assert_eq!(nonces.spend("b", 1119), Ok(()));
         assert_eq!(nonces.spend("a", 1120), Ok(()));
         assert_eq!(nonces.oldest_first.len(), 2);
-        for n in 0..MOST_NONCES {
+        for n in 0..MAX_NONCES {
             nonces.spend(&n.to_string(), 1121).unwrap();
         }
         assert_eq!(
             (nonces.spent.len(), nonces.oldest_first.len()),
-            (MOST_NONCES, MOST_NONCES)
+            (MAX_NONCES, MAX_NONCES)
         );
     }
 }

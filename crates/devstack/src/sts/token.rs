@@ -1,7 +1,6 @@
 //! Compact JWS (RFC 7515 §7.1), ES256 alone.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use data_encoding::BASE64URL_NOPAD;
 use serde::Deserialize;
 
 use super::claims::Claims;
@@ -15,20 +14,15 @@ struct Header {
     kid: String,
 }
 
-/// Base64url without padding.
-pub(super) fn encode(bytes: &[u8]) -> String {
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
 /// Signs a payload under an encoded header.
 pub(super) fn sign(key: &SigningKey, header: &str, payload: &[u8]) -> Result<String, Error> {
     let mut token = String::with_capacity(header.len() + payload.len() * 4 / 3 + 96);
     token.push_str(header);
     token.push('.');
-    URL_SAFE_NO_PAD.encode_string(payload, &mut token);
+    BASE64URL_NOPAD.encode_append(payload, &mut token);
     let signature = key.sign(token.as_bytes())?;
     token.push('.');
-    URL_SAFE_NO_PAD.encode_string(signature.as_ref(), &mut token);
+    BASE64URL_NOPAD.encode_append(signature.as_ref(), &mut token);
     Ok(token)
 }
 
@@ -42,7 +36,7 @@ pub(super) fn issue(zone: &Zone, claims: &Claims) -> Result<String, Error> {
 pub(super) fn open(zone: &Zone, token: &str, now: u64) -> Option<Claims> {
     let (signed, signature) = token.rsplit_once('.')?;
     let (header, payload) = signed.split_once('.')?;
-    let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).ok();
+    let decode = |part: &str| BASE64URL_NOPAD.decode(part.as_bytes()).ok();
     let header: Header = serde_json::from_slice(&decode(header)?).ok()?;
     if header.alg != "ES256" {
         return None;

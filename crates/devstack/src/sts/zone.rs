@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use parking_lot::RwLock;
 use serde_json::value::RawValue;
 
 use super::directive;
 use super::keys::{KeyRing, SigningKey};
-use crate::config::StackConfig;
-use crate::stack::Binding;
+use crate::config::{Binding, StackConfig};
 use crate::{Error, Secret};
 
 pub(super) struct Zone {
@@ -21,23 +21,20 @@ pub(super) struct Zone {
 
 impl Zone {
     pub(super) fn signing_key(&self) -> Arc<SigningKey> {
-        Arc::clone(self.keys.read().unwrap_or_else(PoisonError::into_inner).newest())
+        Arc::clone(self.keys.read().newest())
     }
 
     pub(super) fn verifying_key(&self, kid: &str, now: u64) -> Option<Arc<SigningKey>> {
-        self.keys
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .find(kid, now)
+        self.keys.read().find(kid, now)
     }
 
     /// The keys as they are now.
     pub(super) fn keys(&self) -> KeyRing {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.keys.read().clone()
     }
 
     pub(super) fn rotate(&self, now: u64) -> Result<String, Error> {
-        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.keys.write();
         *keys = keys.rotated(now)?;
         Ok(keys.newest().kid.clone())
     }

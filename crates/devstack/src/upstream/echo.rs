@@ -4,25 +4,25 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde::Serialize;
 
 use super::record::{BodySeen, fields, method_and_target};
-use crate::secret::hex;
 use crate::server::Dropped;
 
 /// The longest body shown as text, in bytes.
-const LONGEST_TEXT: usize = 4096;
+const MAX_TEXT: usize = 4096;
 /// How long a body may pause.
-const PAUSE: Duration = Duration::from_secs(120);
+const FRAME_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Reads a body to its end, in constant memory.
 pub(super) async fn read(mut body: Incoming) -> Result<BodySeen, Dropped> {
     let mut sha256 = digest::Context::new(&digest::SHA256);
     let mut length = 0;
     let mut text = Some(Vec::new());
-    while let Some(frame) = tokio::time::timeout(PAUSE, body.frame())
+    while let Some(frame) = tokio::time::timeout(FRAME_TIMEOUT, body.frame())
         .await
         .map_err(|_| Dropped)?
     {
@@ -31,7 +31,7 @@ pub(super) async fn read(mut body: Incoming) -> Result<BodySeen, Dropped> {
         };
         sha256.update(&data);
         length += data.len() as u64;
-        text = text.filter(|text: &Vec<u8>| text.len() + data.len() <= LONGEST_TEXT);
+        text = text.filter(|text: &Vec<u8>| text.len() + data.len() <= MAX_TEXT);
         if let Some(text) = &mut text {
             text.extend_from_slice(&data);
         }
@@ -39,7 +39,7 @@ pub(super) async fn read(mut body: Incoming) -> Result<BodySeen, Dropped> {
     let text = text.and_then(|text| String::from_utf8(text).ok());
     Ok(BodySeen {
         length,
-        sha256: hex(sha256.finish().as_ref()),
+        sha256: HEXLOWER.encode(sha256.finish().as_ref()),
         text,
     })
 }

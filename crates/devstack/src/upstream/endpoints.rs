@@ -12,22 +12,34 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Incoming;
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Upstream, echo};
+use super::echo;
+use super::heads::{HeadTap, Heads};
+use super::state::Upstream;
 use crate::form::Form;
 use crate::server::{self, Body, Handled, full};
 
 /// Filler for bodies of a given length.
 static FILLER: [u8; 16 * 1024] = [b'x'; 16 * 1024];
 /// The longest pause a query may ask for.
-const LONGEST_PAUSE: u64 = 10 * 60 * 1000;
+const MAX_PAUSE_MILLISECONDS: u64 = 10 * 60 * 1000;
 /// The trailer of `/trailers`.
 const SUM: HeaderName = HeaderName::from_static("x-sum");
 
+impl Upstream {
+    /// Serves one connection over any stream, for instance one that TLS was taken off.
+    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
+        let heads = Heads::default();
+        let tapped = HeadTap::new(stream, heads.clone());
+        server::serve(tapped, |request| handle(self.clone(), heads.take(), request)).await;
+    }
+}
+
 /// Records the request and answers it.
-pub(super) async fn handle(upstream: Upstream, head: Bytes, request: Request<Incoming>) -> Handled {
+async fn handle(upstream: Upstream, head: Bytes, request: Request<Incoming>) -> Handled {
     let in_flight = InFlight::enter(&upstream);
-    let number = upstream.records(|records| records.add(&head));
+    let number = upstream.records().add(&head);
     let (parts, body) = request.into_parts();
     let path = parts.uri.path();
     let response = match path {
@@ -36,7 +48,7 @@ pub(super) async fn handle(upstream: Upstream, head: Bytes, request: Request<Inc
         "/mirror" => Ok(ok(body.map_err(io::Error::other).boxed_unsync())),
         _ => {
             let seen = echo::read(body).await?;
-            upstream.records(|records| records.add_body(number, &seen));
+            upstream.records().add_body(number, &seen);
             match Query::parse(parts.uri.query()) {
                 _ if !is_special(path) => echo::show(&head, &seen).map(json),
                 Some(query) => special(path, &query).await,
@@ -145,7 +157,7 @@ impl<'a> Query<'a> {
 
     /// The pause that `ms` asks for.
     fn pause(&self, otherwise: u64) -> Duration {
-        Duration::from_millis(self.number("ms").unwrap_or(otherwise).min(LONGEST_PAUSE))
+        Duration::from_millis(self.number("ms").unwrap_or(otherwise).min(MAX_PAUSE_MILLISECONDS))
     }
 }
 

@@ -8,16 +8,17 @@
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The longest head, and the longest line of chunked framing, in bytes.
-const LONGEST: usize = 512 * 1024;
+const MAX_LINE: usize = 512 * 1024;
 /// The most heads that wait for the library to reach them.
-const MOST_WAITING: usize = 1024;
+const MAX_WAITING: usize = 1024;
 
 /// The heads of one connection that no handler has taken yet, in order.
 #[derive(Clone, Default)]
@@ -27,11 +28,7 @@ impl Heads {
     /// The head of the request that the library hands over now; empty when the framing was
     /// not understood.
     pub(super) fn take(&self) -> Bytes {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop_front()
-            .unwrap_or_default()
+        self.0.lock().pop_front().unwrap_or_default()
     }
 }
 
@@ -87,7 +84,7 @@ fn step<'b>(framing: &mut Framing, heads: &Heads, bytes: &'b [u8]) -> &'b [u8] {
                 .split_at_checked(end.unwrap_or(bytes.len()))
                 .unwrap_or_default();
             line.extend_from_slice(here);
-            if line.len() > LONGEST {
+            if line.len() > MAX_LINE {
                 *framing = Framing::Lost;
             } else if end.is_some() {
                 end_line(framing, heads);
@@ -103,8 +100,8 @@ fn end_line(framing: &mut Framing, heads: &Heads) {
         Framing::Head(head) if matches!(head.as_slice(), b"\n" | b"\r\n") => Framing::Head(Vec::new()),
         Framing::Head(head) if head.ends_with(b"\n\n") || head.ends_with(b"\n\r\n") => {
             let next = body_framing(&head);
-            let mut waiting = heads.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if waiting.len() >= MOST_WAITING {
+            let mut waiting = heads.0.lock();
+            if waiting.len() >= MAX_WAITING {
                 return;
             }
             waiting.push_back(head.into());
@@ -208,7 +205,7 @@ mod tests {
                 bytes = step(&mut framing, &heads, bytes);
             }
         }
-        heads.0.lock().unwrap().drain(..).collect()
+        heads.0.lock().drain(..).collect()
     }
 
     #[test]

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use admission::mode::{DevOnly, Mode};
 use aws_lc_rs::{digest, hmac};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use devstack::{Devstack, StackConfig};
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt as _, Full};
@@ -275,16 +274,13 @@ pub(crate) fn claims(token: &str) -> Value {
 /// One JSON part of a token.
 pub(crate) fn part(token: &str, at: usize) -> Value {
     let text = token.split('.').nth(at).unwrap();
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap()
+    serde_json::from_slice(&BASE64URL_NOPAD.decode(text.as_bytes()).unwrap()).unwrap()
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(bytes)
 }
 
 pub(crate) fn unhex(text: &str) -> Vec<u8> {
-    (0..text.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
-        .collect()
+    HEXLOWER.decode(text.as_bytes()).unwrap()
 }

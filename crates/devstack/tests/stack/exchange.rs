@@ -1,8 +1,7 @@
 //! Mandate in, resource mandate and directive out.
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use data_encoding::BASE64URL_NOPAD;
 use devstack::{Credential, Resource, Target};
 use serde_json::{Value, json};
 
@@ -98,10 +97,14 @@ async fn the_resource_mandate_verifies_under_the_published_key_and_inherits_the_
     let keys = fixed.get("/.well-known/jwks.json?zone_id=zone-dev").await.json();
     let key = &keys["keys"][0];
     assert_eq!(header, json!({"alg": "ES256", "kid": key["kid"], "typ": "JWT"}));
-    let coordinate = |name: &str| URL_SAFE_NO_PAD.decode(key[name].as_str().unwrap()).unwrap();
+    let coordinate = |name: &str| {
+        BASE64URL_NOPAD
+            .decode(key[name].as_str().unwrap().as_bytes())
+            .unwrap()
+    };
     let point = [vec![4], coordinate("x"), coordinate("y")].concat();
     let (signed, signature) = token.rsplit_once('.').unwrap();
-    let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).unwrap();
     assert_eq!(signature.len(), 64);
     UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
         .verify(signed.as_bytes(), &signature)

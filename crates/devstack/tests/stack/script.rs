@@ -97,6 +97,30 @@ async fn a_held_exchange_is_counted_and_goes_on_when_it_is_let() {
 }
 
 #[tokio::test]
+async fn the_key_set_of_one_zone_is_held_back_and_the_others_are_not() {
+    let fixed = Fixed::with(|config| config.zones.push("zone-other".into())).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Step {
+        hold: Some(Arc::clone(&gate)),
+        ..Step::default()
+    };
+    let script = fixed.stack.script();
+    script.set(Scope::Jwks, RawAnswer::new(503, "text/plain", ""));
+    script.set(Scope::ZoneJwks("zone-dev".into()), held);
+    let keys_of = |zone: &str| format!("/.well-known/jwks.json?zone_id={zone}");
+    let (slow, other) = (keys_of("zone-dev"), keys_of("zone-other"));
+    let mut slow = Box::pin(fixed.get(&slow));
+    let other = tokio::select! {
+        biased;
+        _ = &mut slow => panic!("not held"),
+        other = fixed.get(&other) => other,
+    };
+    assert_eq!(other.status, 503);
+    gate.add_permits(1);
+    assert_eq!(slow.await.status, 200);
+}
+
+#[tokio::test]
 async fn key_sets_and_health_have_faults_of_their_own() {
     let fixed = Fixed::start().await;
     let script = fixed.stack.script();

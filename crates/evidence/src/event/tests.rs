@@ -162,6 +162,28 @@ fn a_refusal_names_its_reason() {
 }
 
 #[test]
+fn a_client_that_left_before_the_dispatch_is_a_refusal_with_its_subject() {
+    let refusal = Refusal {
+        status: Status::Denied,
+        error_kind: "client_cancelled",
+        gateway_status: 499,
+        latency_ms: 12,
+    };
+    let mut request = request();
+    request.agent_session_id = Some("agent-1");
+    let event: Value = serde_json::from_str(&complete(&request, &Outcome::from(refusal))).unwrap();
+    assert_eq!(
+        (&event["decision"], &event["evaluation_status"]),
+        (&"deny".into(), &"denied".into())
+    );
+    let metadata = &event["metadata_json"];
+    assert_eq!(metadata["error_kind"], "client_cancelled");
+    assert_eq!(metadata["agent_session_id"], "agent-1");
+    assert_eq!(metadata["subject_fingerprint"], "0123456789abcdef");
+    assert!(event["occurred_at"].is_string());
+}
+
+#[test]
 fn a_replay_has_the_fields_of_its_own_event_type() {
     let mut out = Vec::new();
     super::write_replay(

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use super::Shipment;
+use super::sink::Shipment;
 use crate::signature::AuditKey;
 use crate::spool::{Broken, Kind, MAX_RECORD, Records, Segment, read};
 

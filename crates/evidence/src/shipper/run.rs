@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use super::batch::Batch;
-use super::{Shipment, StreamSink};
+use super::sink::{Shipment, StreamSink};
 use crate::signature::AuditKey;
 use crate::spool::{Inner, Orphan, Segment, Spool, add, adopt, flush};
 
@@ -20,13 +20,13 @@ use crate::spool::{Inner, Orphan, Segment, Spool, add, adopt, flush};
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// How long the stream may take for a batch.
-const APPEND_DEADLINE: Duration = Duration::from_secs(10);
+const APPEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often to look for what processes that died meanwhile left behind.
-const RESCAN: Duration = Duration::from_secs(30);
+const RESCAN_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How long shipping may go on after the shutdown signal.
-const LAST_BATCHES: Duration = Duration::from_secs(4);
+const FINISH_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Ships finished and durable events, in the order in which they were recorded, and deletes what is shipped.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Shipper {
                 () = self.serve(&*sink) => {}
             }
         }
-        if timeout(LAST_BATCHES, self.finish(&*sink)).await.is_err() {
+        if timeout(FINISH_TIMEOUT, self.finish(&*sink)).await.is_err() {
             let waiting = self.inner.stats().waiting;
             tracing::warn!(waiting, "events stay in the spool for the next start");
         }
@@ -74,7 +74,7 @@ impl Shipper {
         loop {
             self.adopt().await;
             self.ship_orphans(sink).await;
-            let mut rescan = pin!(sleep(RESCAN));
+            let mut rescan = pin!(sleep(RESCAN_INTERVAL));
             loop {
                 durable.borrow_and_update();
                 self.ship_own(sink).await;
@@ -205,7 +205,7 @@ impl Shipper {
         let mut pause = BACKOFF.0;
         let mut failed = false;
         while !rest.is_empty() {
-            let cause = match timeout(APPEND_DEADLINE, sink.append(rest)).await {
+            let cause = match timeout(APPEND_TIMEOUT, sink.append(rest)).await {
                 Ok(Ok(taken)) if taken > 0 => {
                     add(&self.inner.counters.drained, taken.min(rest.len()) as u64);
                     rest = rest.get(taken..).unwrap_or_default();
@@ -214,7 +214,7 @@ impl Shipper {
                 }
                 Ok(Ok(_)) => "nothing was taken".to_owned(),
                 Ok(Err(error)) => error.to_string(),
-                Err(_) => format!("no answer within {} s", APPEND_DEADLINE.as_secs()),
+                Err(_) => format!("no answer within {} s", APPEND_TIMEOUT.as_secs()),
             };
             add(&self.inner.counters.sink_errors, 1);
             if !failed {

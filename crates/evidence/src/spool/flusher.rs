@@ -8,13 +8,14 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
-use super::{Fsync, Inner};
+use super::config::Fsync;
+use super::inner::Inner;
 
 /// How often sums are written and a failing disk is tried again.
-const TICK: Duration = Duration::from_secs(1);
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long the last flush may take.
-const LAST_FLUSH: Duration = Duration::from_secs(4);
+const LAST_FLUSH_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Makes what is written durable, writes the sums of refusals, and brings the spool back after the disk failed.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl Flusher {
             }
         }
         self.inner.summarise_due(true);
-        if timeout(LAST_FLUSH, flush(&self.inner)).await.is_err() {
+        if timeout(LAST_FLUSH_TIMEOUT, flush(&self.inner)).await.is_err() {
             tracing::error!("the last flush of the evidence spool did not end in time");
         }
     }
@@ -59,7 +60,7 @@ impl Flusher {
                     sleep(pause).await;
                 }
             }
-            () = sleep(TICK) => {}
+            () = sleep(INTERVAL) => {}
         }
     }
 }

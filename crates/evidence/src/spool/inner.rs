@@ -2,19 +2,21 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{fmt, io};
 
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
+use super::config::{Clock, Fsync, SpoolConfig};
+use super::error::NoRoom;
 use super::log::Log;
 use super::quota::{Quota, Verdict};
 use super::record::{self, Kind, MAX_RECORD};
 use super::segment;
 use super::stats::{Counters, Stats, add, get};
-use super::{Clock, Fsync, NoRoom, SpoolConfig};
 use crate::event::{Summary, write_summary};
 
 pub(crate) struct Inner {
@@ -45,10 +47,6 @@ impl fmt::Debug for Inner {
             .field("root", &self.root)
             .finish_non_exhaustive()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Inner {
@@ -86,7 +84,7 @@ impl Inner {
 
     /// Works on the log, and keeps what is readable without its lock up to date.
     pub(crate) fn with_log<R>(&self, work: impl FnOnce(&mut Log) -> R) -> R {
-        let mut log = lock(&self.log);
+        let mut log = self.log.lock();
         let result = work(&mut log);
         self.written.store(log.bytes(), Ordering::Release);
         self.open_to_new
@@ -126,7 +124,7 @@ impl Inner {
 
     /// Makes everything written so far durable, repairing the log first where it has to be.
     pub(crate) fn flush(&self) -> io::Result<()> {
-        let _one_at_a_time = lock(&self.syncing);
+        let _one_at_a_time = self.syncing.lock();
         let now = self.now();
         let plan = self.with_log(|log| {
             if log.fault().is_some() {
@@ -192,7 +190,10 @@ impl Inner {
         // The last quarter of the spool belongs to requests that cross.
         let scarce = self.reserved.load(Ordering::Acquire) + self.taken() > self.limit / 4 * 3;
         let allowed = if scarce { 0 } else { self.denials_per_second };
-        let (verdict, due) = lock(&self.quota).admit(zone, reason, allowed, at, (id, request_id));
+        let (verdict, due) = self
+            .quota
+            .lock()
+            .admit(zone, reason, allowed, at, (id, request_id));
         if let Some(summary) = due {
             self.summarise(&summary);
         }
@@ -205,7 +206,7 @@ impl Inner {
 
     /// Writes the sums of the seconds that are over, or all sums.
     pub(crate) fn summarise_due(&self, all: bool) {
-        let due = lock(&self.quota).due(self.now(), all);
+        let due = self.quota.lock().due(self.now(), all);
         for summary in due {
             self.summarise(&summary);
         }

@@ -64,7 +64,7 @@ impl Quota {
         let Some(windows) = self.zones.get_mut(zone) else {
             return (Verdict::Drop, None);
         };
-        let fresh = Window {
+        let fresh = || Window {
             reason,
             start: now,
             written: 0,
@@ -72,19 +72,14 @@ impl Quota {
         };
         let known = windows.iter().position(|window| window.reason == reason);
         let at = known.unwrap_or_else(|| {
-            windows.push(Window {
-                reason,
-                start: now,
-                written: 0,
-                sum: None,
-            });
+            windows.push(fresh());
             windows.len() - 1
         });
         let Some(window) = windows.get_mut(at) else {
             return (Verdict::Drop, None);
         };
         let due = if window.is_over(now) {
-            std::mem::replace(window, fresh).sum
+            std::mem::replace(window, fresh()).sum
         } else {
             None
         };

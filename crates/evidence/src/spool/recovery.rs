@@ -7,14 +7,14 @@ use std::os::unix::fs::FileExt;
 
 use uuid::Uuid;
 
-use super::Inner;
 use super::claim::Claim;
+use super::inner::Inner;
 use super::record::{self, Kind, Record};
 use super::segment::{self, PREFACE, Records, Segment};
 use super::stats::{Counters, add, subtract};
 
 /// How many spools are adopted in one go: each costs a file descriptor until it is shipped.
-const AT_ONCE: usize = 64;
+const MAX_ORPHANS: usize = 64;
 
 /// The spool of a process that is gone. Every event in it is finished and durable.
 #[derive(Debug)]
@@ -114,7 +114,7 @@ pub(crate) fn adopt(inner: &Inner) -> io::Result<Vec<Orphan>> {
             }
             Err(error) => tracing::error!(path, %error, "an abandoned evidence spool cannot be adopted"),
         }
-        if found.len() == AT_ONCE {
+        if found.len() == MAX_ORPHANS {
             break;
         }
     }

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::config::Fsync;
+use super::error::{NoRoom, SpoolError};
+use super::inner::Inner;
 use super::record::{self, HEADER, Kind, MAX_RECORD};
 use super::stats::add;
-use super::{Fsync, Inner, NoRoom, SpoolError};
 use crate::event::{Outcome, Request, Template};
 
-const FSYNC_DEADLINE: Duration = Duration::from_secs(5);
+const FSYNC_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What one record may take.
 const ONE: u64 = MAX_RECORD as u64;
@@ -64,7 +66,7 @@ impl Room {
         if inner.fsync == Fsync::Always {
             let mut durable = inner.durable();
             let reached = durable.wait_for(|durable| *durable >= end);
-            if !matches!(tokio::time::timeout(FSYNC_DEADLINE, reached).await, Ok(Ok(_))) {
+            if !matches!(tokio::time::timeout(FSYNC_TIMEOUT, reached).await, Ok(Ok(_))) {
                 return Err(SpoolError::FsyncDeadline);
             }
         }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::testing::url;
 use proptest::prelude::*;
 
 fn rewritten(base: &str, locations: &[&str]) -> Vec<String> {
@@ -10,7 +11,7 @@ fn rewritten(base: &str, locations: &[&str]) -> Vec<String> {
             HeaderValue::from_bytes(location.as_bytes()).unwrap(),
         );
     }
-    rewrite(&mut headers, &Base::parse(base).unwrap(), Some("key"));
+    rewrite(&mut headers, &url(base), Some("key"));
     let [first, second] = [LOCATION, CONTENT_LOCATION].map(|name| {
         headers
             .get_all(name)

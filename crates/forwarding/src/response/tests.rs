@@ -3,12 +3,20 @@ use http::header::{CONTENT_LENGTH, HeaderName};
 use http::{Request, Response};
 use proptest::prelude::*;
 
-use crate::{Credential, Crossing, FreshTrace, Scheme, TrustedProxies, request_head};
+use admission::Scheme;
+
+use crate::testing::{no_credential, query_key, url};
+use crate::{Crossing, FreshTrace, TrustedProxies, request_head};
 
 const URL: &str = "https://up.example/base?sig=s3cret";
 
 /// What a request with the given method, version and headers settles.
-fn way_back(method: Method, version: Version, headers: &[(&str, &str)], credential: Credential) -> WayBack {
+fn rules(
+    method: Method,
+    version: Version,
+    headers: &[(&str, &str)],
+    credential: &Credential,
+) -> ResponseRules {
     let mut builder = Request::builder().method(method).version(version).uri("/x");
     for (name, value) in headers {
         builder = builder.header(*name, *value);
@@ -21,36 +29,27 @@ fn way_back(method: Method, version: Version, headers: &[(&str, &str)], credenti
         trace: FreshTrace::from_random([1; 16], [2; 8]),
     };
     let head = builder.body(()).unwrap().into_parts().0;
-    request_head(head, &crossing, &Base::parse(URL).unwrap(), credential)
+    request_head(head, &crossing, &url(URL), credential)
         .unwrap()
-        .way_back
+        .rules
+        .expiring_at(1290)
 }
 
-fn plain() -> WayBack {
-    way_back(Method::GET, Version::HTTP_11, &[], Credential::none())
+fn plain() -> ResponseRules {
+    rules(Method::GET, Version::HTTP_11, &[], &no_credential())
 }
 
-fn with_te() -> WayBack {
-    way_back(
-        Method::GET,
-        Version::HTTP_11,
-        &[("te", "trailers")],
-        Credential::none(),
-    )
+fn with_te() -> ResponseRules {
+    let headers = [("te", "trailers"), ("connection", "TE")];
+    rules(Method::GET, Version::HTTP_11, &headers, &no_credential())
 }
 
-fn answer(status: u16, headers: &[(&str, &str)], way_back: &WayBack) -> Result<Inbound, ResponseError> {
+fn answer(status: u16, headers: &[(&str, &str)], rules: &ResponseRules) -> Result<Inbound, ResponseError> {
     let mut builder = Response::builder().status(status);
     for (name, value) in headers {
         builder = builder.header(*name, *value);
     }
-    let context = ResponseContext {
-        base: &Base::parse(URL).unwrap(),
-        way_back,
-        request_id: &HeaderValue::from_static("id-1"),
-        token_expires_in: 290,
-    };
-    response_head(builder.body(()).unwrap().into_parts().0, &context)
+    response_head(builder.body(()).unwrap().into_parts().0, rules, 1000)
 }
 
 /// Checks that exactly the given lines reach the caller beside those that the gateway always states.
@@ -149,13 +148,8 @@ fn location_elsewhere_stays_behind_and_below_the_base_becomes_relative() {
 
 #[test]
 fn location_does_not_hand_the_api_key_to_the_caller() {
-    let way_back = way_back(
-        Method::GET,
-        Version::HTTP_11,
-        &[],
-        Credential::query("key", "s3cret").unwrap(),
-    );
-    let inbound = answer(301, &[("location", "/x/?a=1&key=s3cret")], &way_back).unwrap();
+    let rules = rules(Method::GET, Version::HTTP_11, &[], &query_key("key", "s3cret"));
+    let inbound = answer(301, &[("location", "/x/?a=1&key=s3cret")], &rules).unwrap();
     assert_eq!(inbound.head.headers["location"], "/x/?a=1");
 }
 
@@ -194,17 +188,17 @@ fn length_of_the_answer_has_one_meaning() {
 fn an_old_upstream_does_not_make_the_gateway_old() {
     let mut head = Response::new(()).into_parts().0;
     head.version = Version::HTTP_10;
-    let context = ResponseContext {
-        base: &Base::parse(URL).unwrap(),
-        way_back: &plain(),
-        request_id: &HeaderValue::from_static("id-1"),
-        token_expires_in: 0,
-    };
+    let inbound = response_head(head, &plain(), 1291).unwrap();
+    assert_eq!(inbound.head.version, Version::HTTP_11);
     assert_eq!(
-        response_head(head, &context).unwrap().head.version,
-        Version::HTTP_11
+        inbound.head.headers["x-caracal-token-expires-in"], "0",
+        "never less"
     );
 }
+
+const TE: (&str, &str) = ("te", "trailers");
+const LISTED: (&str, &str) = ("connection", "keep-alive, te");
+const GRPC: (&str, &str) = ("content-type", "application/grpc+proto");
 
 #[test]
 fn trailers_are_announced_when_the_caller_takes_them_and_the_framing_carries_them() {
@@ -212,29 +206,52 @@ fn trailers_are_announced_when_the_caller_takes_them_and_the_framing_carries_the
         ("transfer-encoding", "chunked"),
         ("trailer", "Grpc-Status, X-Caracal-Identity, Set-Cookie"),
     ];
-    let http2 = way_back(
-        Method::POST,
-        Version::HTTP_2,
-        &[("te", "trailers")],
-        Credential::none(),
-    );
-    for way_back in [with_te(), http2] {
-        let inbound = answer(200, &chunked, &way_back).unwrap();
-        assert_eq!(inbound.head.headers["trailer"], "x-caracal-revoked, grpc-status");
-        assert!(inbound.carries_trailers);
-        assert_eq!(
-            answer(200, &[], &way_back).unwrap().head.headers["trailer"],
-            "x-caracal-revoked"
-        );
+    let http1 = |headers: &[(&str, &str)]| rules(Method::GET, Version::HTTP_11, headers, &no_credential());
+    let http2 = |headers: &[(&str, &str)]| rules(Method::POST, Version::HTTP_2, headers, &no_credential());
+    for (rules, with_upstreams, alone, early_end) in [
+        // A proxy in between may pass `TE` on and drop the trailer: then the end would look clean.
+        (http1(&[TE]), Some("grpc-status"), None, None),
+        (http2(&[TE]), Some("grpc-status"), None, None),
+        (
+            http1(&[TE, LISTED]),
+            Some("x-caracal-revoked, grpc-status"),
+            Some("x-caracal-revoked"),
+            Some(EarlyEnd::Plain),
+        ),
+        (
+            http1(&[TE, GRPC]),
+            Some("x-caracal-revoked, grpc-status"),
+            Some("x-caracal-revoked"),
+            Some(EarlyEnd::Grpc),
+        ),
+        (
+            http2(&[TE, GRPC]),
+            Some("x-caracal-revoked, grpc-status"),
+            Some("x-caracal-revoked"),
+            Some(EarlyEnd::Grpc),
+        ),
+        (http2(&[GRPC]), None, None, Some(EarlyEnd::Grpc)),
+        (http1(&[LISTED]), None, None, None),
+        (http1(&[GRPC]), None, None, None),
+    ] {
+        for (headers, announced) in [(&chunked[..], with_upstreams), (&[], alone)] {
+            let inbound = answer(200, headers, &rules).unwrap();
+            let trailer = inbound.head.headers.get("trailer");
+            assert_eq!(
+                trailer.map(|value| value.to_str().unwrap()),
+                announced,
+                "{rules:?}"
+            );
+            assert_eq!(inbound.early_end, early_end, "{rules:?}");
+        }
     }
 }
 
 #[test]
 fn trailers_are_not_announced_when_they_could_not_be_sent() {
-    let te = [("te", "trailers")];
-    let head = way_back(Method::HEAD, Version::HTTP_11, &te, Credential::none());
-    let old = way_back(Method::GET, Version::HTTP_10, &te, Credential::none());
-    for (status, headers, way_back) in [
+    let head = rules(Method::HEAD, Version::HTTP_11, &[TE, LISTED], &no_credential());
+    let old = rules(Method::GET, Version::HTTP_10, &[TE, LISTED], &no_credential());
+    for (status, headers, rules) in [
         (200, &[("content-length", "5")][..], with_te()),
         (204, &[], with_te()),
         (304, &[], with_te()),
@@ -246,13 +263,39 @@ fn trailers_are_not_announced_when_they_could_not_be_sent() {
             plain(),
         ),
     ] {
-        let inbound = answer(status, headers, &way_back).unwrap();
+        let inbound = answer(status, headers, &rules).unwrap();
         assert!(
             !inbound.head.headers.contains_key("trailer"),
-            "{status} {headers:?} {way_back:?}"
+            "{status} {headers:?} {rules:?}"
         );
-        assert!(!inbound.carries_trailers);
+        assert_eq!(inbound.early_end, None);
     }
+}
+
+#[test]
+fn early_end_of_grpc_has_a_status() {
+    let lines = |trailers: HeaderMap| {
+        let mut lines: Vec<_> = trailers
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect();
+        lines.sort_unstable();
+        lines
+    };
+    assert_eq!(lines(EarlyEnd::Plain.revoked()), ["x-caracal-revoked: true"]);
+    assert_eq!(
+        lines(EarlyEnd::Grpc.revoked()),
+        [
+            "grpc-message: session revoked",
+            "grpc-status: 16",
+            "x-caracal-revoked: true"
+        ]
+    );
+    assert_eq!(EarlyEnd::Plain.unavailable("x"), None);
+    assert_eq!(
+        lines(EarlyEnd::Grpc.unavailable("gateway stopping").unwrap()),
+        ["grpc-message: gateway stopping", "grpc-status: 14"]
+    );
 }
 
 proptest! {

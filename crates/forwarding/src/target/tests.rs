@@ -1,10 +1,10 @@
 use super::*;
 use proptest::prelude::*;
 
-use crate::Credential;
+use crate::testing::{query_key, url};
 
 fn joined(base: &str, caller: &str) -> String {
-    let base = Base::parse(base).unwrap();
+    let base = url(base);
     join(&base, &PathAndQuery::try_from(caller).unwrap(), None)
         .unwrap()
         .as_str()
@@ -12,12 +12,12 @@ fn joined(base: &str, caller: &str) -> String {
 }
 
 fn joined_with_key(base: &str, caller: &str) -> String {
-    let base = Base::parse(base).unwrap();
-    let credential = Credential::query("key", "s3cret").unwrap();
+    let base = url(base);
+    let credential = query_key("key", "s3cret");
     join(
         &base,
         &PathAndQuery::try_from(caller).unwrap(),
-        credential.query_key(),
+        credential.query(),
     )
     .unwrap()
     .as_str()
@@ -149,7 +149,7 @@ fn query_api_key_replaces_one_in_the_upstream_url() {
 
 #[test]
 fn target_without_a_path_is_refused() {
-    let base = Base::parse("https://u/b").unwrap();
+    let base = url("https://u/b");
     assert_eq!(
         join(&base, &PathAndQuery::from_static("*"), None),
         Err(RewriteError::Target)
@@ -160,18 +160,13 @@ fn target_without_a_path_is_refused() {
 fn target_from_an_absolute_form_without_path_gets_its_slash() {
     let uri: http::Uri = "http://gateway?x=1".parse().unwrap();
     let caller = uri.path_and_query().unwrap();
-    assert_eq!(
-        join(&Base::parse("https://u").unwrap(), caller, None)
-            .unwrap()
-            .as_str(),
-        "/?x=1"
-    );
+    assert_eq!(join(&url("https://u"), caller, None).unwrap().as_str(), "/?x=1");
 }
 
 #[test]
 fn target_that_grows_too_long_is_refused() {
-    let base = Base::parse(&format!("https://u/{}", "b".repeat(40_000))).unwrap();
-    let caller = PathAndQuery::try_from(format!("/{}", "x".repeat(40_000))).unwrap();
+    let base = url(&format!("https://u/{}", "b".repeat(2000)));
+    let caller = PathAndQuery::try_from(format!("/{}", "x".repeat(65_000))).unwrap();
     assert_eq!(join(&base, &caller, None), Err(RewriteError::JoinedTarget));
 }
 
@@ -185,7 +180,9 @@ fn a_query() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn path_bytes_of_the_caller_are_the_verbatim_suffix(prefix in "(/[a-zA-Z0-9%._~/-]{0,12})?", path in PATH) {
-        let joined = joined(&format!("https://u{prefix}"), &path);
+        let base = format!("https://u{prefix}");
+        prop_assume!(UpstreamUrl::parse(&base).is_ok());
+        let joined = joined(&base, &path);
         if path == "/" && !prefix.is_empty() {
             prop_assert_eq!(joined, prefix);
         } else {

@@ -60,14 +60,14 @@ async fn play() -> Result<(i32, Vec<Section>), LocalError> {
     let local = Local::start(config, 0, &MapEnv::new(), quiet).await?;
     let Local {
         stack,
-        house,
+        server,
         audit,
         spool: _spool,
     } = local;
-    let gateway = house.address();
+    let gateway = server.address();
     let scene = Scene::new(stack, resources);
     let stop = CancellationToken::new();
-    let (code, sections) = tokio::join!(house.run(Stop::token(stop.clone())), async {
+    let (code, sections) = tokio::join!(server.run(Stop::token(stop.clone())), async {
         let sections = walk(gateway, &scene).await;
         stop.cancel();
         sections

@@ -10,13 +10,13 @@ use devstack::{Devstack, Secret, StackConfig};
 use tempfile::TempDir;
 
 use super::{now, serve_until_signalled};
-use crate::process::{CONFIG, House, INTERNAL};
+use crate::process::{CONFIG, INTERNAL, Server};
 use crate::wiring::{self, StartError};
 
 /// Everything, bound and not serving yet.
 pub(super) struct Local {
     pub(super) stack: Devstack,
-    pub(super) house: House,
+    pub(super) server: Server,
     /// What the gateway ships its evidence to.
     pub(super) audit: Arc<MemoryStream>,
     /// The spool; dropping it removes the directory.
@@ -35,7 +35,7 @@ pub(super) enum LocalError {
     #[error(transparent)]
     Config(#[from] Violations),
     #[error("gateway: {0}")]
-    House(#[from] StartError),
+    Start(#[from] StartError),
     #[error("gateway: the STS did not mint: {0}")]
     Mint(#[from] devstack::Refusal),
     #[error("gateway: the STS did not revoke: {0}")]
@@ -47,7 +47,7 @@ impl LocalError {
     pub(super) fn code(&self) -> i32 {
         match self {
             Self::Config(_) | Self::Mode(_) => CONFIG,
-            Self::Directory(_) | Self::Stack(_) | Self::House(_) | Self::Mint(_) | Self::Revoke(_) => {
+            Self::Directory(_) | Self::Stack(_) | Self::Start(_) | Self::Mint(_) | Self::Revoke(_) => {
                 INTERNAL
             }
         }
@@ -89,10 +89,10 @@ impl Local {
             then: &chosen,
         };
         let (config, warnings) = Config::load_embedded(&all, now())?;
-        let (house, audit) = wiring::embedded(config, &warnings, &stack).await?;
+        let (server, audit) = wiring::embedded(config, &warnings, &stack).await?;
         Ok(Self {
             stack,
-            house,
+            server,
             audit,
             spool,
         })
@@ -100,12 +100,12 @@ impl Local {
 
     /// `http://127.0.0.1:<port>` of the gateway.
     pub(super) fn gateway_url(&self) -> String {
-        format!("http://{}", self.house.address())
+        format!("http://{}", self.server.address())
     }
 
     /// Serves until SIGTERM or SIGINT, and returns the exit status.
     pub(super) async fn run(self) -> i32 {
-        let code = serve_until_signalled(self.house).await;
+        let code = serve_until_signalled(self.server).await;
         self.stack.shutdown().await;
         code
     }

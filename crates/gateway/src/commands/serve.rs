@@ -3,7 +3,7 @@
 use config::{Config, ProcessEnv};
 
 use super::{complain, now, serve_until_signalled};
-use crate::process::{CONFIG, INTERNAL};
+use crate::process::{self, CONFIG, INTERNAL};
 use crate::wiring;
 
 pub(super) async fn run() -> i32 {
@@ -14,8 +14,19 @@ pub(super) async fn run() -> i32 {
             return CONFIG;
         }
     };
-    match wiring::real(config, &warnings).await {
-        Ok(house) => serve_until_signalled(house).await,
+    // From here on: a supervisor may send it before everything stands.
+    let hangup = match process::hangup() {
+        Ok(hangup) => hangup,
+        Err(error) => {
+            complain(format_args!("gateway: no signal handlers: {error}"));
+            return INTERNAL;
+        }
+    };
+    match wiring::external(config, &warnings).await {
+        Ok(server) => {
+            server.reload_on(hangup);
+            serve_until_signalled(server).await
+        }
         Err(error) => {
             complain(format_args!("gateway: {error}"));
             INTERNAL

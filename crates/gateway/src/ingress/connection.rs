@@ -13,8 +13,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use admission::Scheme;
 use bytes::Bytes;
-use forwarding::Scheme;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;

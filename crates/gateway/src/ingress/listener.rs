@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forwarding::Scheme;
+use admission::Scheme;
 use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -70,14 +70,14 @@ impl Listener {
     }
 
     /// Accepts until the process stops accepting; every connection is a task of the tracker.
-    pub async fn run<H: Handler>(self, door: Door<H>, closing: CancellationToken) {
+    pub async fn run<H: Handler>(self, acceptor: Acceptor<H>, closing: CancellationToken) {
         loop {
             let accepted = tokio::select! {
                 () = closing.cancelled() => return,
                 accepted = self.socket.accept() => accepted,
             };
             match accepted {
-                Ok((stream, address)) => door.welcome(stream, address),
+                Ok((stream, address)) => acceptor.accept(stream, address),
                 Err(error) => {
                     // A client that is gone already is no fault; a lack of descriptors passes.
                     if !matches!(
@@ -93,8 +93,8 @@ impl Listener {
     }
 }
 
-/// What stands behind a listener.
-pub struct Door<H> {
+/// Takes on what a listener accepts.
+pub struct Acceptor<H> {
     /// What it speaks.
     pub speaks: Speaks,
     /// How much it takes on.
@@ -103,8 +103,8 @@ pub struct Door<H> {
     pub context: ConnectionContext<H>,
 }
 
-impl<H: Handler> Door<H> {
-    fn welcome(&self, stream: TcpStream, address: SocketAddr) {
+impl<H: Handler> Acceptor<H> {
+    fn accept(&self, stream: TcpStream, address: SocketAddr) {
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         let Ok(place) = self.capacity.connection(address.ip()) else {
             if matches!(self.speaks, Speaks::Plain) {

@@ -1,72 +1,56 @@
 //! Whether this process can do its work.
 
-use serde::Serialize;
+use std::time::Duration;
 
-use super::probe::{Health, Probe, State, bounded};
+use backends::component::{Check, Health};
+use futures_util::future::join_all;
+use serde::{Serialize, Serializer};
+use tokio_util::sync::CancellationToken;
+
+/// How long a dependency may take to answer.
+pub const CHECK_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// What the work depends on.
 pub struct Readiness {
-    /// There is a snapshot of the bindings, confirmed not long ago.
-    pub bindings: Probe,
-    /// Redis answers.
-    pub redis: Probe,
-    /// The revocation state is fresh enough to admit requests.
-    pub revocations: Probe,
-    /// New requests can be recorded.
-    pub audit: Probe,
-    /// The STS answers.
-    pub sts: Probe,
-    /// Whether the process was asked to stop.
-    pub draining: Box<dyn Fn() -> bool + Send + Sync>,
+    /// The dependencies, in the order in which a failing one is the reason.
+    pub checks: Vec<Check>,
+    /// Cancelled when the process was asked to stop.
+    pub draining: CancellationToken,
 }
 
 impl Readiness {
-    /// Asks every dependency at the same time, for at most [`BUDGET`](super::probe::BUDGET).
+    /// Asks every dependency at the same time, for at most [`CHECK_TIMEOUT`].
     pub async fn report(&self) -> Report {
-        let ask = |probe: &Probe| bounded(probe());
-        let (bindings, redis, revocations, audit, sts) = futures_util::future::join5(
-            ask(&self.bindings),
-            ask(&self.redis),
-            ask(&self.revocations),
-            ask(&self.audit),
-            ask(&self.sts),
-        )
-        .await;
-        let checks = [
-            ("bindings_unavailable", bindings),
-            ("redis_unreachable", redis),
-            ("revocation_snapshot_stale", revocations),
-            ("audit_unavailable", audit),
-            ("sts_unreachable", sts),
-        ];
-        let failing = checks
+        let answers = self.checks.iter().map(async |check| {
+            let answer = tokio::time::timeout(CHECK_TIMEOUT, (check.probe)()).await;
+            (check.name, CheckReport::from(answer.ok()))
+        });
+        let checks = join_all(answers).await;
+        let failing = self
+            .checks
             .iter()
-            .find(|(_, health)| health.state != State::Ok)
-            .map(|(reason, _)| *reason);
-        let reason = failing.or_else(|| (self.draining)().then_some("draining"));
+            .zip(&checks)
+            .find(|(_, (_, answer))| answer.state != State::Ok)
+            .map(|(check, _)| check.reason);
+        let reason = failing.or_else(|| self.draining.is_cancelled().then_some("draining"));
         Report {
             ok: reason.is_none(),
             ready: reason.is_none(),
             reason,
-            checks: Checks {
-                bindings: bindings.into(),
-                redis: redis.into(),
-                revocations: revocations.into(),
-                audit: audit.into(),
-                sts: sts.into(),
-            },
+            checks,
         }
     }
 }
 
 /// The answer of `/ready`. It names no address and repeats no error: anybody may ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
     ok: bool,
     ready: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
-    checks: Checks,
+    #[serde(serialize_with = "as_object")]
+    checks: Vec<(&'static str, CheckReport)>,
 }
 
 impl Report {
@@ -75,35 +59,41 @@ impl Report {
     pub fn is_ready(&self) -> bool {
         self.ready
     }
-
-    /// Why not.
-    #[must_use]
-    pub fn reason(&self) -> Option<&'static str> {
-        self.reason
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-struct Checks {
-    bindings: Check,
-    redis: Check,
-    revocations: Check,
-    audit: Check,
-    sts: Check,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-struct Check {
+struct CheckReport {
     state: State,
     #[serde(skip_serializing_if = "Option::is_none")]
     age_seconds: Option<u64>,
 }
 
-impl From<Health> for Check {
-    fn from(health: Health) -> Self {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    Ok,
+    Failing,
+    /// No answer in time.
+    Timeout,
+}
+
+impl From<Option<Health>> for CheckReport {
+    fn from(health: Option<Health>) -> Self {
+        let state = match &health {
+            None => State::Timeout,
+            Some(Health { fault: Some(_), .. }) => State::Failing,
+            Some(Health { fault: None, .. }) => State::Ok,
+        };
         Self {
-            state: health.state,
-            age_seconds: health.age.map(|age| age.as_secs()),
+            state,
+            age_seconds: health.and_then(|health| health.age).map(|age| age.as_secs()),
         }
     }
+}
+
+fn as_object<S: Serializer>(
+    checks: &[(&'static str, CheckReport)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(checks.iter().copied())
 }

@@ -1,4 +1,4 @@
-//! The reload of the revocation state.
+//! The reload of what can be loaded anew while the gateway runs: the revocation snapshot.
 
 use std::time::Duration;
 
@@ -25,26 +25,39 @@ struct NotReloaded {
     reason: &'static str,
 }
 
-/// Reloads within the budget. The cause of a failure goes to the log only.
-pub(super) async fn answer(reload: &Reload, budget: Duration) -> Response<Bytes> {
+/// Reloads within the budget, and logs the outcome: the number of anchors, or why there is none.
+pub(super) async fn run(reload: &Reload, budget: Duration) -> Option<u64> {
     let cause = match tokio::time::timeout(budget, reload()).await {
         Ok(Ok(revocations)) => {
-            let reloaded = Reloaded {
-                ok: true,
-                revocations,
-            };
-            return answer::json(StatusCode::OK, &reloaded);
+            tracing::info!(revocations, "the revocation snapshot was reloaded");
+            return Some(revocations);
         }
         Ok(Err(cause)) => cause,
         Err(_elapsed) => Cause::new(format!("no revocation snapshot within {budget:?}")),
     };
     tracing::warn!(cause = %cause, "the operator's reload of the revocation snapshot failed");
-    let failed = NotReloaded {
-        ok: false,
-        ready: false,
-        reason: "revocation_reload_failed",
-    };
-    answer::json(StatusCode::SERVICE_UNAVAILABLE, &failed)
+    None
+}
+
+/// The outcome as an answer. The cause of a failure stays in the log.
+pub(super) fn answer(reloaded: Option<u64>) -> Response<Bytes> {
+    match reloaded {
+        Some(revocations) => {
+            let reloaded = Reloaded {
+                ok: true,
+                revocations,
+            };
+            answer::json(StatusCode::OK, &reloaded)
+        }
+        None => {
+            let failed = NotReloaded {
+                ok: false,
+                ready: false,
+                reason: "revocation_reload_failed",
+            };
+            answer::json(StatusCode::SERVICE_UNAVAILABLE, &failed)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -54,7 +67,7 @@ mod tests {
     #[tokio::test]
     async fn a_reload_that_takes_too_long_is_a_failure() {
         let stuck: Reload = Box::new(|| Box::pin(std::future::pending()));
-        let response = answer(&stuck, Duration::from_millis(1)).await;
+        let response = answer(run(&stuck, Duration::from_millis(1)).await);
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(
             response.body(),

@@ -5,14 +5,15 @@ mod ready;
 use std::time::{Duration, SystemTime};
 
 use admission::ports::Cause;
+use backends::component::{Check, Health};
 use bytes::Bytes;
 use config::{Config, MapEnv, MetricsAccess};
 use http::header::{HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, request};
+use tokio_util::sync::CancellationToken;
 
-use super::probe::{self, Health, State};
-use super::{Door, Endpoint, Operator, Readiness};
-use crate::telemetry::metrics::tests::{figures, metrics};
+use super::{Endpoint, ListenerRole, Operator, Readiness};
+use crate::telemetry::metrics::tests::{metrics, page_of};
 
 const ID: HeaderValue = HeaderValue::from_static("req-1");
 const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
@@ -34,31 +35,29 @@ fn configured(variables: &[(&str, &str)]) -> config::Operator {
     Config::load(&env, SystemTime::UNIX_EPOCH).unwrap().0.operator
 }
 
-fn well(age_seconds: u64) -> Health {
-    Health {
-        state: State::Ok,
-        age: Some(Duration::from_secs(age_seconds)),
-    }
+/// A dependency that works, as known for so long.
+fn well(name: &'static str, reason: &'static str, age_seconds: Option<u64>) -> Check {
+    Check::known(name, reason, move || {
+        Health::well(age_seconds.map(Duration::from_secs))
+    })
 }
 
 fn readiness() -> Readiness {
     Readiness {
-        bindings: probe::known(|| well(1)),
-        redis: probe::known(|| well(2)),
-        revocations: probe::known(|| well(3)),
-        audit: probe::known(|| Health {
-            state: State::Ok,
-            age: None,
-        }),
-        sts: probe::known(|| well(5)),
-        draining: Box::new(|| false),
+        checks: vec![
+            well("bindings", "bindings_unavailable", Some(1)),
+            well("redis", "redis_unreachable", Some(2)),
+            well("revocations", "revocation_snapshot_stale", Some(3)),
+            well("audit", "audit_unavailable", None),
+            well("sts", "sts_unreachable", Some(5)),
+        ],
+        draining: CancellationToken::new(),
     }
 }
 
 fn operator(config: config::Operator) -> Operator {
     Operator {
-        metrics: metrics(),
-        figures: Box::new(figures),
+        metrics: Box::new(|| page_of(&metrics())),
         metrics_access: config.metrics,
         admin_token: config.admin_token,
         own_listener: config.address.is_some(),
@@ -83,7 +82,7 @@ async fn ask(
     headers: &[(&'static str, &str)],
 ) -> Response<Bytes> {
     let head = head(method, target, headers);
-    let endpoint = operator.route(Door::Operator, &head).unwrap();
+    let endpoint = operator.route(ListenerRole::Operator, &head).unwrap();
     operator.answer(endpoint, &head, &ID).await
 }
 
@@ -116,11 +115,14 @@ fn only_the_exact_path_and_method_are_the_operators() {
         ("GET", "/", None),
         ("GET", "/healthz", None),
     ] {
-        for door in [Door::Public, Door::Operator] {
+        for (role, expect) in [
+            (ListenerRole::Public, expect),
+            (ListenerRole::Operator, expect.or(Some(Endpoint::Missing))),
+        ] {
             assert_eq!(
-                operator.route(door, &head(method, target, &[])),
+                operator.route(role, &head(method, target, &[])),
                 expect,
-                "{method} {target} {door:?}"
+                "{method} {target} {role:?}"
             );
         }
     }
@@ -136,9 +138,9 @@ fn a_request_that_names_a_resource_is_proxied() {
             ("POST", "/internal/revocations/reload"),
         ] {
             let head = head(method, target, &[("x-caracal-resource", resource)]);
-            assert_eq!(operator.route(Door::Public, &head), None, "{target}");
+            assert_eq!(operator.route(ListenerRole::Public, &head), None, "{target}");
             assert!(
-                operator.route(Door::Operator, &head).is_some(),
+                operator.route(ListenerRole::Operator, &head).is_some(),
                 "{target}: there is nothing to proxy to"
             );
         }
@@ -155,9 +157,11 @@ fn a_listener_of_its_own_takes_metrics_and_reload_off_the_public_port() {
         ("GET", "/metrics.json", false),
         ("POST", "/internal/revocations/reload", false),
     ] {
-        let head = head(method, target, &[]);
-        assert_eq!(operator.route(Door::Public, &head).is_some(), public, "{target}");
-        assert!(operator.route(Door::Operator, &head).is_some(), "{target}");
+        let missing = |role| operator.route(role, &head(method, target, &[])) == Some(Endpoint::Missing);
+        assert_eq!(missing(ListenerRole::Public), !public, "{target}");
+        assert!(!missing(ListenerRole::Operator), "{target}");
+        let named = head(method, target, &[("x-caracal-resource", "resource://a")]);
+        assert_eq!(operator.route(ListenerRole::Public, &named), None, "{target}");
     }
 }
 

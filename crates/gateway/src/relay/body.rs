@@ -1,6 +1,5 @@
 //! The body of every answer that the gateway gives.
 
-use std::fmt;
 use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -9,8 +8,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
-use super::Relayed;
-use crate::ingress::capacity::RequestPlace;
+use super::cut::Cut;
+use super::relayed::Relayed;
 use crate::ingress::connection::InFlight;
 
 /// A body of the gateway's own, or one that is relayed from an upstream.
@@ -47,33 +46,6 @@ struct Piece {
     in_flight: InFlight,
 }
 
-/// Why a relayed body was cut. Nothing can be said to the caller any more: the connection is
-/// closed without a last chunk, or the stream is reset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
-    /// An anchor was revoked.
-    Revoked,
-    /// The upstream broke off.
-    Upstream,
-    /// The upstream was silent for longer than `STREAM_IDLE_TIMEOUT`.
-    Silent,
-    /// A fixed-length response took longer than `WRITE_TIMEOUT`.
-    TooSlow,
-}
-
-impl fmt::Display for Cut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Revoked => "authority revoked",
-            Self::Upstream => "upstream broke off its response",
-            Self::Silent => "upstream silent for longer than STREAM_IDLE_TIMEOUT",
-            Self::TooSlow => "response took longer than WRITE_TIMEOUT",
-        })
-    }
-}
-
-impl std::error::Error for Cut {}
-
 impl Body {
     /// A body that is known in full.
     #[must_use]
@@ -95,17 +67,14 @@ impl Body {
         }
     }
 
-    /// Keeps the request in flight, and its place, until this body is written or dropped.
+    /// Keeps the request in flight until this body is written or dropped.
     #[must_use]
-    pub fn holding(mut self, in_flight: InFlight, place: Option<RequestPlace>) -> Self {
+    pub fn holding(mut self, in_flight: InFlight) -> Self {
         if self.has_fixed_length() {
             in_flight.fixed_length_response();
         }
         if let Kind::Relayed(relayed) = &self.kind {
             in_flight.rests_on(relayed.authority());
-        }
-        if let Some(place) = place {
-            in_flight.keep(place);
         }
         self.in_flight = Some(in_flight);
         self

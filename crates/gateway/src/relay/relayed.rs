@@ -5,86 +5,91 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use admission::ports::{BoxFuture, Watch, WatchState};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use forwarding::{EarlyEnd, Inbound};
+use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio_util::sync::CancellationToken;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::body::Cut;
-use crate::account::{Account, End};
+use super::cut::Cut;
+use super::event_stream::EventStream;
 use crate::authority::Authority;
 use crate::clock;
 use crate::ingress::alarm::Alarm;
-use crate::ingress::upload::{Fault, Upload};
+use crate::ingress::upload::Upload;
+use crate::record::{Answered, End, Record};
 use crate::upstream::UpstreamBody;
 
-const REVOKED: HeaderName = HeaderName::from_static("x-caracal-revoked");
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-/// gRPC's UNAUTHENTICATED.
-const UNAUTHENTICATED: HeaderValue = HeaderValue::from_static("16");
-
-/// How long a response may take.
+/// What bounds a response.
 #[derive(Clone, Debug)]
-pub struct RelayLimits {
-    /// A fixed-length response must be through by then.
-    pub deadline: Option<Instant>,
-    /// The longest silence of the upstream; `None` for no bound.
+pub struct ResponseLimits {
+    /// `WRITE_TIMEOUT`: how long a fixed-length response may take.
+    pub write: Duration,
+    /// `STREAM_IDLE_TIMEOUT`: the longest silence of the upstream; `None` for no bound.
     pub silence: Option<Duration>,
-    /// When the process ends, an event stream is ended cleanly at this token: its client knows
-    /// how to come back. Other bodies are cut with their connection.
-    pub closing: Option<CancellationToken>,
+    /// When the process ends, streams that have an end of their own end at this token: their
+    /// clients know how to come back. Other bodies are cut with their connection.
+    pub closing: CancellationToken,
+}
+
+/// What kind of response it is, which decides what bounds it and how it can end early.
+enum Kind {
+    /// Its length is known: it must be through by then.
+    Fixed(Instant),
+    /// Server-sent events: it ends cleanly at an event's boundary.
+    Events(EventStream),
+    /// Anything else. It ends early with these trailers, where they arrive.
+    Stream(Option<EarlyEnd>),
 }
 
 /// Streams an upstream's body to the caller, watches the authority it rests on, and completes
-/// the account and the evidence when it ends, however it ends.
+/// the record when it ends, however it ends.
 pub struct Relayed {
     inner: UpstreamBody,
+    kind: Kind,
+    limits: ResponseLimits,
+    /// With which trailers a response whose authority is revoked ends.
+    early_end: Option<EarlyEnd>,
     upload: Arc<Upload>,
-    watch: Arc<dyn Watch>,
-    revoked: Option<BoxFuture<'static, ()>>,
-    closed: Option<BoxFuture<'static, ()>>,
-    limits: RelayLimits,
+    authority: Authority,
+    closed: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     silent_since: Option<Instant>,
     alarm: Alarm,
-    /// How a revoked response ends: with a trailer where the framing and the caller take one.
-    revoked_trailers: Option<HeaderMap>,
-    account: Account,
-    /// Set once the end is accounted for.
-    over: bool,
+    /// Until the response is over.
+    record: Option<Record<Answered>>,
 }
+
+type Polled = Poll<Option<Result<Frame<Bytes>, Cut>>>;
 
 impl Relayed {
     /// Takes over a response whose head was just rewritten.
     pub fn new(
         inner: UpstreamBody,
+        inbound: &Inbound,
+        limits: ResponseLimits,
         upload: Arc<Upload>,
-        watch: Arc<dyn Watch>,
-        limits: RelayLimits,
-        carries_trailers: bool,
-        is_grpc: bool,
-        account: Account,
+        authority: Authority,
+        record: Record<Answered>,
     ) -> Self {
-        let revoked_trailers = carries_trailers.then(|| {
-            let mut trailers = HeaderMap::new();
-            trailers.insert(REVOKED, HeaderValue::from_static("true"));
-            if is_grpc {
-                trailers.insert(GRPC_STATUS, UNAUTHENTICATED);
-            }
-            trailers
-        });
+        let is_fixed = inner.size_hint().exact().is_some();
+        let kind = match EventStream::of(&inbound.head.headers) {
+            Some(_) if is_fixed => Kind::Stream(None),
+            Some(events) => Kind::Events(events),
+            None if is_fixed => Kind::Fixed(clock::instant() + limits.write),
+            None => Kind::Stream(inbound.early_end),
+        };
         let mut relayed = Self {
             inner,
-            upload,
-            watch,
-            revoked: None,
-            closed: None,
+            kind,
             limits,
+            early_end: inbound.early_end,
+            upload,
+            authority,
+            closed: None,
             silent_since: None,
             alarm: Alarm::default(),
-            revoked_trailers,
-            account,
-            over: false,
+            record: Some(record),
         };
         if relayed.inner.is_end_stream() {
             // The server does not ask an empty body for its end.
@@ -95,7 +100,7 @@ impl Relayed {
 
     /// What it rests on.
     pub(super) fn authority(&self) -> Authority {
-        Authority::new(Arc::clone(&self.watch))
+        self.authority.clone()
     }
 
     /// The caller's body, which ends with it.
@@ -104,23 +109,28 @@ impl Relayed {
     }
 
     pub(super) fn has_fixed_length(&self) -> bool {
-        self.limits.deadline.is_some()
+        matches!(self.kind, Kind::Fixed(_))
     }
 
     pub(super) fn is_end_stream(&self) -> bool {
-        self.over || self.inner.is_end_stream()
+        self.record.is_none() || self.inner.is_end_stream()
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
     }
 
-    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        if self.over {
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
+        if self.record.is_none() {
             return Poll::Ready(None);
         }
-        if self.watch.poll_now() == WatchState::Revoked {
+        if self.authority.is_revoked() {
             return self.cut_revoked();
+        }
+        if self.limits.closing.is_cancelled()
+            && let Some(polled) = self.end_early("gateway stopping", End::GatewayStopped)
+        {
+            return polled;
         }
         match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Pending => self.poll_waiting(cx),
@@ -128,7 +138,11 @@ impl Relayed {
                 self.end(End::Complete);
                 Poll::Ready(None)
             }
-            Poll::Ready(Some(Err(_))) => self.cut(Cut::Upstream, self.why_it_broke()),
+            Poll::Ready(Some(Err(_))) => {
+                // An upload that breaks off takes the upstream's connection with it.
+                let why = self.upload.fault().map_or(End::UpstreamBroke, End::from);
+                self.cut(Cut::Upstream, why)
+            }
             Poll::Ready(Some(Ok(frame))) => {
                 self.silent_since = None;
                 Poll::Ready(Some(Ok(self.pass(frame))))
@@ -136,21 +150,15 @@ impl Relayed {
         }
     }
 
-    /// An upload that breaks off takes the upstream's connection with it.
-    fn why_it_broke(&self) -> End {
-        match self.upload.fault() {
-            Some(Fault::TooLarge) => End::RequestTooLarge,
-            Some(Fault::TooSlow) => End::RequestTooSlow,
-            Some(Fault::Revoked) => End::Revoked,
-            Some(Fault::Malformed | Fault::Broken | Fault::Answered) => End::CallerLeft,
-            None => End::UpstreamBroke,
-        }
-    }
-
     fn pass(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
         match frame.into_data() {
             Ok(data) => {
-                self.account.relayed(data.len() as u64);
+                if let Some(record) = &mut self.record {
+                    record.relayed(data.len() as u64);
+                }
+                if let Kind::Events(events) = &mut self.kind {
+                    events.pass(&data);
+                }
                 if self.inner.is_end_stream() {
                     self.end(End::Complete);
                 }
@@ -165,60 +173,85 @@ impl Relayed {
         }
     }
 
-    fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        let watch = &self.watch;
-        if self
-            .revoked
-            .get_or_insert_with(|| watch.revoked())
-            .as_mut()
-            .poll(cx)
-            .is_ready()
-        {
+    fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Polled {
+        if self.authority.poll_revoked(cx).is_ready() {
             return self.cut_revoked();
         }
-        if let Some(deadline) = self.limits.deadline {
+        if let Kind::Fixed(deadline) = self.kind {
             return match self.alarm.poll(cx, deadline) {
-                Poll::Ready(()) => self.cut(Cut::TooSlow, End::TooSlow),
+                Poll::Ready(()) => self.cut(Cut::TooSlow, End::WriteTimeout),
                 Poll::Pending => Poll::Pending,
             };
         }
-        if let Some(closing) = &self.limits.closing {
-            let closed = self
-                .closed
-                .get_or_insert_with(|| Box::pin(closing.clone().cancelled_owned()));
-            if closed.as_mut().poll(cx).is_ready() {
-                self.end(End::GatewayStopped);
-                return Poll::Ready(None);
-            }
+        if self.is_closing(cx)
+            && let Some(polled) = self.end_early("gateway stopping", End::GatewayStopped)
+        {
+            return polled;
         }
         if let Some(limit) = self.limits.silence {
             let since = *self.silent_since.get_or_insert_with(clock::instant);
             if self.alarm.poll(cx, since + limit).is_ready() {
-                return self.cut(Cut::Silent, End::UpstreamSilent);
+                return self
+                    .end_early("upstream silent", End::UpstreamSilent)
+                    .unwrap_or_else(|| self.cut(Cut::Silent, End::UpstreamSilent));
             }
         }
         Poll::Pending
     }
 
-    /// A clean end would make a truncated body look whole, so only a trailer may make it clean.
-    fn cut_revoked(&mut self) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        match self.revoked_trailers.take() {
-            Some(trailers) => {
-                self.end(End::Revoked);
-                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+    /// Whether the process ends. Wakes the task of a live stream when that happens.
+    fn is_closing(&mut self, cx: &mut Context<'_>) -> bool {
+        let closing = &self.limits.closing;
+        match self.kind {
+            _ if closing.is_cancelled() => true,
+            Kind::Events(_) | Kind::Stream(Some(EarlyEnd::Grpc)) => self
+                .closed
+                .get_or_insert_with(|| Box::pin(closing.clone().cancelled_owned()))
+                .as_mut()
+                .poll(cx)
+                .is_ready(),
+            Kind::Fixed(_) | Kind::Stream(_) => false,
+        }
+    }
+
+    /// Ends the response in its own way, where it has one: an event stream at an event's boundary,
+    /// gRPC with a status.
+    fn end_early(&mut self, reason: &'static str, end: End) -> Option<Polled> {
+        match &self.kind {
+            Kind::Events(events) if events.is_at_boundary() => {
+                self.end(end);
+                Some(Poll::Ready(None))
             }
+            Kind::Stream(Some(early)) => {
+                let trailers = early.unavailable(reason)?;
+                Some(self.end_with(trailers, end))
+            }
+            Kind::Fixed(_) | Kind::Events(_) | Kind::Stream(None) => None,
+        }
+    }
+
+    /// A clean end would make a truncated body look whole, so only a trailer may make it clean.
+    fn cut_revoked(&mut self) -> Polled {
+        match self.early_end {
+            Some(early) => self.end_with(early.revoked(), End::Revoked),
             None => self.cut(Cut::Revoked, End::Revoked),
         }
     }
 
-    fn cut(&mut self, cut: Cut, end: End) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    fn end_with(&mut self, trailers: HeaderMap, end: End) -> Polled {
+        self.end(end);
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+    }
+
+    fn cut(&mut self, cut: Cut, end: End) -> Polled {
         self.end(end);
         Poll::Ready(Some(Err(cut)))
     }
 
     fn end(&mut self, end: End) {
-        self.over = true;
-        self.account.end(end);
+        if let Some(record) = self.record.take() {
+            record.end(end);
+        }
         drop(self.upload.answer_is_over());
     }
 }
@@ -226,11 +259,9 @@ impl Relayed {
 impl Drop for Relayed {
     /// The caller left, or did not take what it was given until its authority was revoked.
     fn drop(&mut self) {
-        if !self.over {
-            self.end(match self.watch.poll_now() {
-                WatchState::Revoked => End::Revoked,
-                WatchState::Quiet => End::CallerLeft,
-            });
+        if self.record.is_some() && self.authority.is_revoked() {
+            self.end(End::Revoked);
         }
+        drop(self.upload.answer_is_over());
     }
 }

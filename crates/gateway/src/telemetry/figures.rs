@@ -1,107 +1,212 @@
-//! Figures that other rooms own, read once for each scrape.
+//! The figures of rooms that know nothing of metrics, and the list of all figures for the documentation.
+
+use std::num::NonZeroU32;
 
 use admission::exchange::circuit::CircuitFigures;
+use backends::bindings::BindingsStatus;
+use backends::component::Samples;
+use backends::http::{Stats, StatsNames};
+use backends::jwks::KeyStats;
+use backends::postgres::ConnectionStats;
+use backends::replay::ReplayStats;
+use backends::revocation::{RevocationCounters, RevocationStatus};
+use backends::{revocation, sts};
 
-/// Reads the figures of the other rooms. It must not wait.
-pub type FigureSource = Box<dyn Fn() -> Figures + Send + Sync>;
+const SECONDS_A_DAY: f64 = 86_400.0;
 
-/// The figures of one scrape.
-#[derive(Clone, Copy, Debug)]
-pub struct Figures {
-    /// The circuit of the STS.
-    pub circuit: CircuitFigures,
-    /// The evidence spool and its shipper.
-    pub evidence: evidence::Stats,
-    /// The revocation state.
-    pub revocation: RevocationFigures,
-    /// The bindings.
-    pub bindings: BindingFigures,
-    /// The zones' signing keys.
-    pub keys: KeyFigures,
-    /// The replay store.
-    pub replay: ReplayFigures,
-    /// The PostgreSQL connections; `None` where there is no PostgreSQL.
-    pub database: Option<DatabaseFigures>,
-    /// What the listener holds.
-    pub capacity: CapacityFigures,
+const UPSTREAM_CONNECTIONS: StatsNames = StatsNames {
+    idle: "caracal_gateway_upstream_connections_idle",
+    dialled: "caracal_gateway_upstream_connections_dialled_total",
+    reused: "caracal_gateway_upstream_connections_reused_total",
+    found_dead: "caracal_gateway_upstream_connections_found_dead_total",
+};
+
+/// The circuit of the STS.
+pub fn circuit(figures: CircuitFigures, out: &mut dyn Samples) {
+    let CircuitFigures {
+        open,
+        opened,
+        fast_failed,
+        inflight,
+    } = figures;
+    out.section("STS");
+    out.gauge(
+        "caracal_gateway_sts_circuit_open",
+        "Whether Gateway is currently fast-failing STS exchange calls, of one zone at least",
+        u64::from(open > 0),
+    );
+    out.counter(
+        "caracal_gateway_sts_circuit_opened_total",
+        "Times Gateway opened its STS exchange circuit breaker",
+        opened,
+    );
+    out.counter(
+        "caracal_gateway_sts_circuit_fast_fail_total",
+        "Gateway requests rejected while the STS exchange circuit was open",
+        fast_failed,
+    );
+    out.gauge(
+        "caracal_gateway_sts_circuit_breakers_open",
+        "Breakers that are open: one for the STS as a whole and one for each zone",
+        open as u64,
+    );
+    out.gauge(
+        "caracal_gateway_sts_exchanges_in_flight",
+        "Exchanges under way",
+        inflight as u64,
+    );
+}
+
+/// The connections to upstreams.
+pub fn upstream_connections(stats: &Stats, out: &mut dyn Samples) {
+    out.section("Upstreams");
+    stats.samples(&UPSTREAM_CONNECTIONS, out);
+}
+
+/// The evidence spool and its shipper.
+pub fn evidence(stats: &evidence::Stats, out: &mut dyn Samples) {
+    let evidence::Stats {
+        files,
+        bytes,
+        waiting,
+        oldest_age_seconds,
+        dropped,
+        suppressed,
+        sink_errors,
+        persisted,
+        drained,
+        recovered,
+        queue_depth,
+        queue_capacity,
+        available,
+    } = *stats;
+    out.section("Audit evidence");
+    out.gauge(
+        "caracal_gateway_audit_replay_files",
+        "Gateway audit files waiting on disk",
+        files,
+    );
+    out.gauge(
+        "caracal_gateway_audit_replay_bytes",
+        "Gateway audit bytes waiting on disk",
+        bytes,
+    );
+    out.gauge(
+        "caracal_gateway_audit_replay_oldest_age_seconds",
+        "Age of the oldest Gateway audit event waiting on disk",
+        oldest_age_seconds,
+    );
+    out.counter(
+        "caracal_gateway_audit_dropped_total",
+        "Gateway audit events lost; only a damaged file loses that of a request that crossed",
+        dropped,
+    );
+    out.counter(
+        "caracal_gateway_audit_sink_errors_total",
+        "Gateway audit delivery errors",
+        sink_errors,
+    );
+    out.gauge(
+        "caracal_gateway_audit_queue_depth",
+        "How much of the spool is taken or promised, in records of the greatest size",
+        queue_depth,
+    );
+    out.gauge(
+        "caracal_gateway_audit_queue_capacity",
+        "The bound of the spool, in records of the greatest size",
+        queue_capacity,
+    );
+    out.counter(
+        "caracal_gateway_audit_persisted_total",
+        "Gateway audit events written to the spool",
+        persisted,
+    );
+    out.counter(
+        "caracal_gateway_audit_drained_total",
+        "Gateway audit events that the audit stream took",
+        drained,
+    );
+    out.gauge(
+        "caracal_gateway_audit_waiting",
+        "Gateway audit events of this process that wait to be taken by the audit stream",
+        waiting,
+    );
+    out.counter(
+        "caracal_gateway_audit_suppressed_total",
+        "Refusals that were summed up in another event because their reason was over its quota",
+        suppressed,
+    );
+    out.counter(
+        "caracal_gateway_audit_recovered_total",
+        "Events that a killed process left unfinished, finished as interrupted",
+        recovered,
+    );
+    out.gauge(
+        "caracal_gateway_audit_available",
+        "Whether new requests can be recorded; while they cannot, they are refused",
+        u64::from(available),
+    );
+}
+
+/// What the process holds and has to say of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessFigures {
+    /// Open connections of callers.
+    pub connections: usize,
+    /// Requests in flight.
+    pub requests: usize,
     /// Seconds until the served certificate expires, negative once it has; `None` without TLS.
     pub certificate_seconds_left: Option<i64>,
     /// Log lines that were dropped because the sink was full or broken.
     pub log_lines_dropped: u64,
 }
 
-/// The revocation state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RevocationFigures {
-    /// Anchors in memory.
-    pub active: u64,
-    /// Seconds since the last snapshot was loaded.
-    pub snapshot_age_seconds: u64,
-    /// Seconds since the revocation streams last answered.
-    pub stream_age_seconds: u64,
-    /// Whether the state is fresh enough to admit requests.
-    pub fresh: bool,
-    /// Stream messages that were applied.
-    pub messages: u64,
-    /// Stream messages that verified but could not be applied as they stand, so that a snapshot was taken instead.
-    pub unusable: u64,
-    /// Stream messages whose signature did not verify.
-    pub invalid_signatures: u64,
-    /// Snapshots that were loaded.
-    pub reloads: u64,
-    /// Snapshots that could not be loaded.
-    pub reload_errors: u64,
-    /// Age in seconds of the last applied message when it was applied.
-    pub propagation_seconds: u64,
+impl ProcessFigures {
+    /// Writes the figures.
+    pub fn samples(&self, out: &mut dyn Samples) {
+        let Self {
+            connections,
+            requests,
+            certificate_seconds_left,
+            log_lines_dropped,
+        } = *self;
+        out.section("Process");
+        out.gauge(
+            "caracal_gateway_connections",
+            "Open connections of callers",
+            connections as u64,
+        );
+        out.gauge(
+            "caracal_gateway_requests_in_flight",
+            "Requests under way, streams included",
+            requests as u64,
+        );
+        out.number(
+            "caracal_gateway_certificate_expiry_days",
+            "Days until the served certificate expires, negative once it has; absent without TLS",
+            certificate_seconds_left.map(|seconds| seconds as f64 / SECONDS_A_DAY),
+        );
+        out.counter(
+            "caracal_gateway_log_lines_dropped_total",
+            "Log lines dropped because standard error did not take them",
+            log_lines_dropped,
+        );
+    }
 }
 
-/// The bindings.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BindingFigures {
-    /// Bindings in memory.
-    pub loaded: u64,
-    /// Seconds since the snapshot in memory was confirmed.
-    pub age_seconds: u64,
-    /// Snapshots that were loaded.
-    pub reloads: u64,
-    /// Snapshots that could not be loaded.
-    pub reload_errors: u64,
-}
-
-/// The zones' signing keys.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct KeyFigures {
-    /// Zones whose keys are in memory.
-    pub zones: u64,
-    /// Key sets that were fetched.
-    pub fetches: u64,
-    /// Key sets that could not be fetched or were not usable.
-    pub fetch_errors: u64,
-}
-
-/// The replay store.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReplayFigures {
-    /// Times the store was found to have lost its memory.
-    pub losses: u64,
-    /// Marks that the store could not set or answer for in time.
-    pub errors: u64,
-}
-
-/// The PostgreSQL connections.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DatabaseFigures {
-    /// Most connections that are opened.
-    pub max: u64,
-    /// Connections in use now.
-    pub acquired: u64,
-}
-
-/// What the listener holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CapacityFigures {
-    /// Open connections.
-    pub connections: u64,
-    /// Requests in flight.
-    pub requests: u64,
+/// Every figure that any installation shows, at zero: what the documentation lists. A test compares the list with
+/// what a running gateway shows.
+pub fn zero(out: &mut dyn Samples) {
+    let no_connections = Stats::default();
+    circuit(CircuitFigures::default(), out);
+    KeyStats::default().samples(out);
+    sts::samples(&no_connections, out);
+    upstream_connections(&no_connections, out);
+    evidence(&evidence::Stats::default(), out);
+    revocation::samples(&RevocationStatus::default(), &RevocationCounters::default(), out);
+    BindingsStatus::default().samples(out);
+    ReplayStats::default().samples(out);
+    let (max, acquired) = (NonZeroU32::MIN, 0);
+    ConnectionStats { max, acquired }.samples(out);
+    ProcessFigures::default().samples(out);
 }

@@ -1,16 +1,17 @@
 //! The log: JSON lines on standard error, one for each request and one for each event.
 //!
-//! A [`LineSink`] takes whole lines and never waits for the terminal, the pipe or the collector behind it.
+//! A [`LineSink`] makes lines and a [`LineWriter`] takes them: nobody waits for the terminal, the pipe or the
+//! collector behind standard error.
 
-mod panics;
+mod events;
 mod request;
 mod sink;
-mod subscriber;
+mod writer;
 
 #[cfg(test)]
 mod tests;
 
-pub use panics::report_panics;
+pub use events::{install, report_panics, subscriber};
 pub use request::RequestLine;
 pub use sink::LineSink;
-pub use subscriber::{install, subscriber};
+pub use writer::{LineWriter, flush};

@@ -1,16 +1,16 @@
 //! Counters and histograms of the request path.
 //!
 //! Whoever handles a request calls [`Metrics`]: atomics, and a short lock for each of the two histograms with
-//! exemplars. Nothing here looks a label up at run time. The `catalog` names every metric once, with its meaning
-//! and the way to read it; the formats are renderings of that table.
+//! exemplars. Nothing here looks a label up at run time. What others count they write to the [`Page`] themselves,
+//! each metric with its name, type and meaning; the formats are renderings of that page.
 
-mod catalog;
 mod exemplar;
 mod histogram;
+mod json;
 mod legacy;
 mod markdown;
-mod metric;
-mod scrape;
+mod own;
+mod page;
 mod text;
 
 #[cfg(test)]
@@ -27,10 +27,10 @@ use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 
 use self::exemplar::TraceId;
 use self::histogram::Histogram;
-use super::{About, Figures};
+use super::About;
 
 pub use markdown::markdown;
-pub use scrape::Scrape;
+pub use page::Page;
 
 /// The counters and histograms of this process.
 #[derive(Debug)]
@@ -161,16 +161,5 @@ impl Metrics {
     /// A caller sent `X-Caracal-Client-ID`, which is never used.
     pub fn client_id_ignored(&self) {
         self.client_ids_ignored.increment();
-    }
-
-    /// Everything that can be known now, for one answer to the operator.
-    #[must_use]
-    pub fn scrape(self: &Arc<Self>, figures: Figures) -> Scrape {
-        Scrape::new(Arc::clone(self), figures)
-    }
-
-    /// Refusals of one kind.
-    fn denials(&self, denial: Denial) -> u64 {
-        self.denials.get(denial as usize).map_or(0, Counter::get)
     }
 }

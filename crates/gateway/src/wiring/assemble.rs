@@ -1,4 +1,4 @@
-//! From the ground and a world to a house.
+//! From the runtime and its stores to a server.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,144 +6,126 @@ use std::time::Duration;
 
 use admission::Admission;
 use admission::exchange::{Circuit, CircuitLimits, ExchangeSigner};
-use admission::ports::{Cause, Clock};
+use admission::ports::{Bindings, Cause, ReplayMarks};
+use backends::component::{Check, Component, Health};
 use backends::http::{Client, ClientConfig};
+use backends::revocation::RevocationState;
 use backends::tls::ClientTls;
 use config::{Config, Transport};
-use evidence::{AuditKey, Fsync, Shipper, Spool, SpoolConfig};
+use evidence::{AuditKey, Fsync, Shipper, Spool, SpoolConfig, StreamSink};
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
-use super::ground::{Ground, POOL};
 use super::own;
+use super::runtime::{POOL, Runtime};
 use super::timed::TimedSts;
-use super::world::World;
-use crate::account::Accounts;
 use crate::clock;
 use crate::front::Front;
 use crate::ingress::capacity::{Capacity, CapacityLimits};
 use crate::ingress::connection::{ConnectionContext, Shutdown, TimeLimits};
-use crate::ingress::listener::{Door, Listener, Speaks};
+use crate::ingress::listener::{Acceptor, Listener, Speaks};
 use crate::ingress::tls;
-use crate::operator::probe::{self, Health, Probe, State};
 use crate::operator::ready::Readiness;
-use crate::operator::{Door as OperatorDoor, Operator};
-use crate::process::{EndTimes, House};
-use crate::proxy::{CrossingTimes, Proxy, SpoolRooms};
-use crate::telemetry::Figures;
-use crate::telemetry::figures::{CapacityFigures, FigureSource, KeyFigures};
+use crate::operator::{ListenerRole, Operator};
+use crate::process::{EndTimes, Server};
+use crate::proxy::{CrossingTimes, Proxy};
+use crate::record::Recorder;
+use crate::telemetry::figures::{self, ProcessFigures};
+use crate::telemetry::metrics::Page;
 use crate::upstream::Upstream;
 
 /// How soon a group `fsync` follows a record (`AUDIT_FSYNC=interval`).
 const GROUP_COMMIT: Duration = Duration::from_millis(50);
-/// How often the STS is asked for its health at most.
-const STS_HEALTH_LIFE: Duration = Duration::from_secs(5);
+/// How long what was started may take to end when the start fails.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Binds the listeners and builds the house.
-pub(super) async fn assemble(ground: Ground, world: World) -> Result<House, StartError> {
-    let listener = bind(ground.config.listener.address)?;
-    let operator_listener = ground.config.operator.address.map(bind).transpose()?;
-    let spool = open_spool(&ground, &world)?;
-    let circuit = Circuit::new(CircuitLimits {
-        max_inflight: ground.config.sts.max_inflight.get() as usize,
-    });
-    let capacity = Capacity::new(capacity_limits(&ground.config));
-    let streams = CancellationToken::new();
+/// The stores behind the gates.
+pub(super) struct Stores {
+    pub(super) bindings: Arc<dyn Bindings>,
+    pub(super) replay: Arc<dyn ReplayMarks>,
+    pub(super) revocations: RevocationState,
+    pub(super) sink: Arc<dyn StreamSink>,
+}
 
-    let listeners = [
-        Some(listener.address()),
-        operator_listener.as_ref().map(Listener::address),
-    ];
-    let also_own = listeners.into_iter().flatten().flat_map(own::listener);
-    let mut egress = ground.config.egress.policy(also_own);
-    egress
-        .own_endpoints
-        .extend(own::resolved(&egress.own_endpoints, &*ground.resolver).await);
+/// Starts what runs in the background, waits for the stores, binds the listeners and builds the server. When that
+/// fails, what was started ends as if it had been asked to, and the error is the only thing said.
+pub(super) async fn start(runtime: Runtime, stores: Stores) -> Result<Server, StartError> {
+    let supervisor = runtime.supervisor.clone();
+    let server = assemble(runtime, stores).await;
+    if server.is_err() {
+        // What does not end in time ends with the process.
+        let _late = tokio::time::timeout(STOP_TIMEOUT, supervisor.finish()).await;
+    }
+    server
+}
 
-    let admission = Admission {
-        limits: ground.config.gates.limits.clone(),
-        egress,
-        dialect: ground.config.sts.dialect,
-        on_replay_outage: ground.config.gates.on_replay_outage,
-        signer: ExchangeSigner::new(ground.config.signing.exchange.as_bytes(), ground.sts.prefix()),
-        clock: Arc::clone(&ground.clock),
-        keys: Arc::new(ground.keys.clone()),
-        revocations: Arc::clone(&world.revocations),
-        bindings: Arc::clone(&world.bindings),
-        resolver: Arc::clone(&ground.resolver) as _,
-        circuit: Arc::clone(&circuit),
-        replay: Arc::clone(&world.replay),
-        sts: Arc::new(TimedSts {
-            sts: ground.sts.clone(),
-            metrics: Arc::clone(&ground.metrics),
-        }),
-        evidence: Arc::new(SpoolRooms(spool.clone())),
-    };
-    let proxy = Arc::new(Proxy {
-        admission,
-        upstream: upstream(&ground)?,
-        accounts: Arc::new(Accounts {
-            metrics: Arc::clone(&ground.metrics),
-            lines: Arc::clone(&ground.lines),
-            spool: spool.clone(),
-        }),
-        trusted_proxies: forwarding::TrustedProxies::new(ground.config.listener.trusted_proxies.clone()),
-        times: CrossingTimes {
-            read: ground.config.timeouts.read,
-            write: ground.config.timeouts.write,
-            stream_idle: ground.config.timeouts.stream_idle,
-        },
-        closing: streams.clone(),
-    });
-    let operator = Arc::new(operator(
-        &ground,
-        world,
-        &spool,
-        &circuit,
-        &capacity,
-        operator_listener.is_some(),
-    ));
-
-    let endings = Shutdown {
-        drain: CancellationToken::new(),
-        streams,
-        cut: CancellationToken::new(),
-    };
-    let speaks = match &ground.config.listener.transport {
+async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartError> {
+    let spool = runtime.add(spool(&runtime, Arc::clone(&stores.sink))?);
+    runtime.add(runtime.sts.clone().component());
+    let upstream = runtime.add(upstream(&runtime)?);
+    let circuit = runtime.add(circuit(&runtime));
+    let capacity = runtime.add(capacity(&runtime));
+    let speaks = match &runtime.config.listener.transport {
         Transport::Tls(identity) => Speaks::Tls(tls::acceptor(Arc::clone(identity.certified_key()))?),
         Transport::Plain(_dev_only) => Speaks::Plain,
     };
-    let door = |proxy: Option<Arc<Proxy>>, door: OperatorDoor, speaks: Speaks| Door {
+    runtime.start().await?;
+
+    let listener = bind(runtime.config.listener.address)?;
+    let operator_listener = runtime.config.operator.address.map(bind).transpose()?;
+    let listeners = [Some(&listener), operator_listener.as_ref()];
+    let shutdown = Shutdown {
+        drain: CancellationToken::new(),
+        streams: CancellationToken::new(),
+        cut: CancellationToken::new(),
+    };
+    let draining = CancellationToken::new();
+    let proxy = Arc::new(Proxy {
+        admission: admission(&runtime, &stores, circuit, listeners).await,
+        upstream,
+        recorder: Arc::new(Recorder {
+            metrics: Arc::clone(&runtime.metrics),
+            lines: Arc::clone(&runtime.lines),
+            spool,
+            capacity: Arc::clone(&capacity),
+        }),
+        trusted_proxies: forwarding::TrustedProxies::new(runtime.config.listener.trusted_proxies.clone()),
+        times: CrossingTimes {
+            read: runtime.config.timeouts.read,
+            write: runtime.config.timeouts.write,
+            stream_idle: runtime.config.timeouts.stream_idle,
+        },
+        closing: shutdown.streams.clone(),
+    });
+    let operator = Arc::new(operator(&mut runtime, stores.revocations, draining.clone()));
+    let acceptor = |proxy: Option<Arc<Proxy>>, role: ListenerRole, speaks: Speaks| Acceptor {
         speaks,
         capacity: Arc::clone(&capacity),
         context: ConnectionContext {
             handler: Arc::new(Front {
                 proxy,
                 operator: Arc::clone(&operator),
-                door,
-                capacity: Arc::clone(&capacity),
+                role,
             }),
-            limits: time_limits(&ground.config),
-            shutdown: endings.clone(),
-            connections: ground.supervisor.inbound().clone(),
+            limits: time_limits(&runtime.config),
+            shutdown: shutdown.clone(),
+            connections: runtime.supervisor.inbound().clone(),
         },
     };
-    let operator_door = operator_listener.map(|listener| {
-        // The operator's own listener faces the inside: it is plain, like every metrics endpoint.
-        (listener, door(None, OperatorDoor::Operator, Speaks::Plain))
-    });
-    Ok(House {
+    Ok(Server {
         listener,
-        door: door(Some(proxy), OperatorDoor::Public, speaks),
-        operator: operator_door,
-        supervisor: ground.supervisor,
-        endings,
-        draining: ground.draining,
+        acceptor: acceptor(Some(proxy), ListenerRole::Public, speaks),
+        // The operator's own listener faces the inside: it is plain, like every metrics endpoint.
+        operator_listener: operator_listener
+            .map(|listener| (listener, acceptor(None, ListenerRole::Operator, Speaks::Plain))),
+        operator,
+        supervisor: runtime.supervisor.clone(),
+        shutdown: shutdown.clone(),
+        draining,
         times: EndTimes {
-            drain_delay: ground.config.life_cycle.drain_delay,
-            grace: ground.config.life_cycle.shutdown_grace,
+            drain_delay: runtime.config.life_cycle.drain_delay,
+            grace: runtime.config.life_cycle.shutdown_grace,
         },
-        lines: ground.lines,
     })
 }
 
@@ -151,8 +133,64 @@ fn bind(address: SocketAddr) -> Result<Listener, StartError> {
     Listener::bind(address).map_err(|source| StartError::Bind { address, source })
 }
 
-fn open_spool(ground: &Ground, world: &World) -> Result<Spool, StartError> {
-    let config = &ground.config.evidence;
+async fn admission(
+    runtime: &Runtime,
+    stores: &Stores,
+    circuit: Arc<Circuit>,
+    listeners: [Option<&Listener>; 2],
+) -> Admission {
+    let config = &runtime.config;
+    let addresses = listeners.into_iter().flatten().map(Listener::address);
+    let mut egress = config.egress.policy(addresses.flat_map(own::listener));
+    let resolved = own::resolved(&egress.own_endpoints, &*runtime.resolver).await;
+    egress.own_endpoints.extend(resolved);
+    Admission {
+        limits: config.gates.limits.clone(),
+        egress,
+        dialect: config.sts.dialect,
+        on_replay_outage: config.gates.on_replay_outage,
+        signer: ExchangeSigner::new(config.signing.exchange.as_bytes(), runtime.sts.prefix()),
+        clock: Arc::clone(&runtime.clock),
+        keys: Arc::new(runtime.keys.clone()),
+        revocations: Arc::new(stores.revocations.clone()),
+        bindings: Arc::clone(&stores.bindings),
+        resolver: Arc::clone(&runtime.resolver) as _,
+        circuit,
+        replay: Arc::clone(&stores.replay),
+        sts: Arc::new(TimedSts {
+            sts: runtime.sts.clone(),
+            metrics: Arc::clone(&runtime.metrics),
+        }),
+    }
+}
+
+fn operator(runtime: &mut Runtime, state: RevocationState, draining: CancellationToken) -> Operator {
+    let figures = std::mem::take(&mut runtime.components.figures);
+    let metrics = Arc::clone(&runtime.metrics);
+    Operator {
+        metrics: Box::new(move || {
+            let mut page = Page::default();
+            metrics.write(&mut page);
+            figures.iter().for_each(|write| write(&mut page));
+            page
+        }),
+        metrics_access: runtime.config.operator.metrics.clone(),
+        admin_token: runtime.config.operator.admin_token.clone(),
+        own_listener: runtime.config.operator.address.is_some(),
+        readiness: Readiness {
+            checks: std::mem::take(&mut runtime.components.checks),
+            draining,
+        },
+        reload: Box::new(move || {
+            let state = state.clone();
+            Box::pin(async move { state.reload().await.map(|anchors| anchors as u64) })
+        }),
+    }
+}
+
+/// The spool, with its flusher and the shipper to the audit stream.
+fn spool(runtime: &Runtime, sink: Arc<dyn StreamSink>) -> Result<Component<Spool>, StartError> {
+    let config = &runtime.config.evidence;
     let (spool, flusher) = Spool::open(SpoolConfig {
         dir: config.directory.clone(),
         max_bytes: config.max_bytes,
@@ -163,133 +201,72 @@ fn open_spool(ground: &Ground, world: &World) -> Result<Spool, StartError> {
         denials_per_second: config.denials_per_second.get(),
         clock: Arc::new(clock::unix_micros),
     })?;
-    let key = AuditKey::new(ground.config.signing.audit.as_bytes())?;
+    let key = AuditKey::new(runtime.config.signing.audit.as_bytes())?;
     let shipper = Shipper::new(&spool, Some(key));
-    let sink = Arc::clone(&world.sink);
-    ground
-        .supervisor
-        .background("evidence flusher", |stop| flusher.run(stop.cancelled_owned()));
-    ground.supervisor.background("evidence shipper", |stop| {
-        shipper.run(sink, stop.cancelled_owned())
+    let (asked, measured) = (spool.clone(), spool.clone());
+    // Whether the next request's evidence would find room: the room is given back at once.
+    let check = Check::known("audit", "audit_unavailable", move || Health {
+        fault: asked
+            .reserve()
+            .err()
+            .map(|no_room| Cause::new(no_room.to_string())),
+        age: None,
     });
-    Ok(spool)
+    Ok(Component::new(spool)
+        .check(check)
+        .figures(move |out| figures::evidence(&measured.stats(), out))
+        .background("evidence flusher", |stop| flusher.run(stop.cancelled_owned()))
+        .background("evidence shipper", |stop| {
+            shipper.run(sink, stop.cancelled_owned())
+        }))
 }
 
-fn upstream(ground: &Ground) -> Result<Upstream, StartError> {
-    let tls = backends::tls::http_client_config(&ClientTls::default())?;
+/// The connections to upstreams.
+fn upstream(runtime: &Runtime) -> Result<Component<Upstream>, StartError> {
     let config = ClientConfig {
-        tls: Arc::new(tls),
+        tls: Arc::new(backends::tls::http_client_config(&ClientTls::default())?),
         limits: POOL,
     };
-    let client = Client::new(
-        config,
-        Arc::clone(&ground.clock),
-        ground.supervisor.outbound().clone(),
-    );
-    let sweeping = client.clone();
-    ground.supervisor.background("upstream connections", |stop| {
-        sweeping.run(stop.cancelled_owned())
+    let connections = runtime.supervisor.outbound().clone();
+    let client = Client::new(config, Arc::clone(&runtime.clock), connections);
+    let (measured, swept) = (client.clone(), client.clone());
+    Ok(
+        Component::new(Upstream::new(client, runtime.config.timeouts.upstream))
+            .figures(move |out| figures::upstream_connections(&measured.stats(), out))
+            .background("upstream connections", |stop| swept.run(stop.cancelled_owned())),
+    )
+}
+
+fn circuit(runtime: &Runtime) -> Component<Arc<Circuit>> {
+    let circuit = Circuit::new(CircuitLimits {
+        max_inflight: runtime.config.sts.max_inflight.get() as usize,
     });
-    Ok(Upstream::new(client, ground.config.timeouts.upstream))
+    let (measured, clock) = (Arc::clone(&circuit), Arc::clone(&runtime.clock));
+    Component::new(circuit).figures(move |out| figures::circuit(measured.figures(clock.now()), out))
 }
 
-fn operator(
-    ground: &Ground,
-    world: World,
-    spool: &Spool,
-    circuit: &Arc<Circuit>,
-    capacity: &Arc<Capacity>,
-    own_listener: bool,
-) -> Operator {
-    let draining = ground.draining.clone();
-    Operator {
-        metrics: Arc::clone(&ground.metrics),
-        figures: figures(ground, world.figures, spool, circuit, capacity),
-        metrics_access: ground.config.operator.metrics.clone(),
-        admin_token: ground.config.operator.admin_token.clone(),
-        own_listener,
-        readiness: Readiness {
-            bindings: world.bindings_probe,
-            redis: world.redis_probe,
-            revocations: world.revocations_probe,
-            audit: audit_probe(spool.clone()),
-            sts: sts_probe(ground),
-            draining: Box::new(move || draining.is_cancelled()),
-        },
-        reload: world.reload,
-    }
-}
-
-fn audit_probe(spool: Spool) -> Probe {
-    probe::known(move || {
-        // Whether the next request's evidence would find room: the room is given back at once.
-        let state = if spool.reserve().is_ok() {
-            State::Ok
-        } else {
-            State::Failing
-        };
-        Health { state, age: None }
-    })
-}
-
-fn sts_probe(ground: &Ground) -> Probe {
-    let sts = ground.sts.clone();
-    let ask: Probe = Box::new(move || {
-        let sts = sts.clone();
-        Box::pin(async move {
-            let state = if sts.health().await.is_ok() {
-                State::Ok
-            } else {
-                State::Failing
-            };
-            Health { state, age: None }
-        })
-    });
-    probe::cached(STS_HEALTH_LIFE, Arc::clone(&ground.clock), ask)
-}
-
-fn figures(
-    ground: &Ground,
-    stores: Box<dyn Fn() -> super::world::StoreFigures + Send + Sync>,
-    spool: &Spool,
-    circuit: &Arc<Circuit>,
-    capacity: &Arc<Capacity>,
-) -> FigureSource {
-    let (clock, keys, lines) = (
-        Arc::clone(&ground.clock),
-        ground.keys.clone(),
-        Arc::clone(&ground.lines),
+/// What the listeners take on, and the figures of the process.
+fn capacity(runtime: &Runtime) -> Component<Arc<Capacity>> {
+    let capacity = Capacity::new(capacity_limits(&runtime.config));
+    let (measured, clock, lines) = (
+        Arc::clone(&capacity),
+        Arc::clone(&runtime.clock),
+        Arc::clone(&runtime.lines),
     );
-    let (spool, circuit, capacity) = (spool.clone(), Arc::clone(circuit), Arc::clone(capacity));
-    let expires = match &ground.config.listener.transport {
+    let expires = match &runtime.config.listener.transport {
         Transport::Tls(identity) => Some(unix_seconds(identity.not_after())),
         Transport::Plain(_) => None,
     };
-    Box::new(move || {
-        let now = clock.now();
-        let stores = stores();
-        let (connections, requests) = capacity.held();
-        let key_stats = keys.stats();
-        Figures {
-            circuit: circuit.figures(now),
-            evidence: spool.stats(),
-            revocation: stores.revocation,
-            bindings: stores.bindings,
-            keys: KeyFigures {
-                zones: key_stats.zones as u64,
-                fetches: key_stats.fetched,
-                fetch_errors: key_stats.failed,
-            },
-            replay: stores.replay,
-            database: stores.database,
-            capacity: CapacityFigures {
-                connections: connections as u64,
-                requests: requests as u64,
-            },
-            certificate_seconds_left: expires
-                .map(|at| at - i64::try_from(now.unix.as_secs()).unwrap_or(i64::MAX)),
+    Component::new(capacity).figures(move |out| {
+        let (connections, requests) = measured.held();
+        let now = i64::try_from(clock.now().unix.as_secs()).unwrap_or(i64::MAX);
+        let process = ProcessFigures {
+            connections,
+            requests,
+            certificate_seconds_left: expires.map(|at| at - now),
             log_lines_dropped: lines.dropped(),
-        }
+        };
+        process.samples(out);
     })
 }
 
@@ -313,31 +290,5 @@ fn time_limits(config: &Config) -> TimeLimits {
         head: config.timeouts.read_header,
         idle: config.timeouts.idle,
         write: config.timeouts.write,
-    }
-}
-
-/// Waits until a store is up.
-///
-/// # Errors
-/// It is not within the time.
-pub(super) async fn come_up(
-    what: &'static str,
-    within: Duration,
-    clock: &dyn Clock,
-    mut standing: impl FnMut() -> Result<(), Cause>,
-) -> Result<(), StartError> {
-    let deadline = clock.now().monotonic + within;
-    loop {
-        match standing() {
-            Ok(()) => return Ok(()),
-            Err(cause) if clock.now().monotonic >= deadline => {
-                return Err(StartError::Dependency {
-                    what,
-                    seconds: within.as_secs(),
-                    cause,
-                });
-            }
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-        }
     }
 }

@@ -1,24 +1,22 @@
 //! Stores in memory, for the `dev` and `demo` commands.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use admission::binding::{Application, Binding};
+use backends::component::Component;
 use backends::embedded::{MemoryBindings, MemoryReplay, MemoryRevocations, MemoryStream};
-use backends::revocation::{Kind, RevocationConfig, RevocationState};
-use config::{Config, Stores, Warning};
+use backends::revocation::Kind;
+use config::{Config, Warning};
 use devstack::{AnchorKind, Devstack, Revocation};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
-use super::assemble::assemble;
-use super::ground::Ground;
-use super::world::{StoreFigures, World};
-use crate::operator::probe::{self, Health, State};
-use crate::process::House;
-use crate::telemetry::figures::{BindingFigures, RevocationFigures};
+use super::assemble::{Stores, start};
+use super::external::revocation_config;
+use super::runtime::Runtime;
+use crate::process::Server;
 
 /// A gateway on stores in memory, against a dev stack, and the audit stream that it ships to.
 ///
@@ -28,57 +26,33 @@ pub async fn embedded(
     config: Config,
     warnings: &[Warning],
     stack: &Devstack,
-) -> Result<(House, Arc<MemoryStream>), StartError> {
-    let Stores::Embedded(proof) = config.stores else {
+) -> Result<(Server, Arc<MemoryStream>), StartError> {
+    let config::Stores::Embedded(proof) = config.stores else {
         return Err(StartError::Stores);
     };
-    let ground = Ground::lay(config, warnings)?;
-
-    let bindings = MemoryBindings::new(
-        proof,
-        stack.bindings().iter().map(|binding| Binding {
-            zone_id: binding.zone.clone(),
-            resource: binding.resource.clone(),
-            application: Application::Bound(binding.application_id.clone()),
-            upstream_url: binding.upstream_url.clone(),
-        }),
-    );
-    let revocations = MemoryRevocations::new(
-        proof,
-        RevocationConfig {
-            max_snapshot_age: ground.config.gates.revocation_snapshot_max_age,
-            ..RevocationConfig::default()
-        },
-        Arc::clone(&ground.clock),
-    );
-    revocations.confirm().await;
-    let (confirming, listening, announced) = (revocations.clone(), revocations.clone(), stack.revocations());
-    ground
-        .supervisor
-        .foundation("revocation state", |stop| confirming.run(stop));
-    ground
-        .supervisor
-        .foundation("revocations", |stop| listen(listening, announced, stop));
-
-    let (state, stream) = (revocations.state().clone(), MemoryStream::new(proof));
-    let world = World {
-        revocations: Arc::new(state.clone()),
-        bindings: Arc::clone(&bindings) as _,
-        replay: MemoryReplay::new(proof, Arc::clone(&ground.clock)) as _,
+    let mut runtime = Runtime::new(config, warnings)?;
+    let clock = Arc::clone(&runtime.clock);
+    let bound = stack.bindings().iter().map(|binding| Binding {
+        zone_id: binding.zone.clone(),
+        resource: binding.resource.clone(),
+        application: Application::Bound(binding.application_id.clone()),
+        upstream_url: binding.upstream_url.as_str().into(),
+    });
+    // In this order they are in `/ready`.
+    let bindings = runtime.add(MemoryBindings::component(proof, bound));
+    let replay = runtime.add(MemoryReplay::component(proof, Arc::clone(&clock)));
+    let revocations = MemoryRevocations::component(proof, revocation_config(&runtime.config), clock);
+    let revocations = runtime.add(revocations);
+    let (revoked, announced) = (revocations.clone(), stack.revocations());
+    runtime.add(Component::new(()).foundation("revocations", |stop| listen(revoked, announced, stop)));
+    let stream = MemoryStream::new(proof);
+    let stores = Stores {
+        bindings,
+        replay,
+        revocations: revocations.state().clone(),
         sink: Arc::clone(&stream) as _,
-        figures: figures(&bindings, &state),
-        bindings_probe: probe::known(|| well(None)),
-        redis_probe: probe::known(|| well(None)),
-        revocations_probe: {
-            let state = state.clone();
-            probe::known(move || well(state.status().snapshot_age))
-        },
-        reload: Box::new(move || {
-            let state = state.clone();
-            Box::pin(async move { state.reload().await.map(|anchors| anchors as u64) })
-        }),
     };
-    Ok((assemble(ground, world).await?, stream))
+    Ok((start(runtime, stores).await?, stream))
 }
 
 /// Applies what the dev STS revokes.
@@ -108,34 +82,4 @@ fn kind(kind: AnchorKind) -> Kind {
         AnchorKind::AgentSession => Kind::Session,
         AnchorKind::DelegationEdge => Kind::Edge,
     }
-}
-
-fn well(age: Option<Duration>) -> Health {
-    Health {
-        state: State::Ok,
-        age,
-    }
-}
-
-fn figures(
-    bindings: &Arc<MemoryBindings>,
-    state: &RevocationState,
-) -> Box<dyn Fn() -> StoreFigures + Send + Sync> {
-    let (bindings, state) = (Arc::clone(bindings), state.clone());
-    Box::new(move || {
-        let status = state.status();
-        StoreFigures {
-            revocation: RevocationFigures {
-                active: status.anchors as u64,
-                snapshot_age_seconds: status.snapshot_age.unwrap_or_default().as_secs(),
-                fresh: status.stale.is_none(),
-                ..RevocationFigures::default()
-            },
-            bindings: BindingFigures {
-                loaded: bindings.loaded() as u64,
-                ..BindingFigures::default()
-            },
-            ..StoreFigures::default()
-        }
-    })
 }

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::binding;
+use crate::binding::{self, UpstreamUrl};
 use crate::ports::{BoxFuture, Resolver};
 
 #[derive(serde::Deserialize)]
@@ -192,7 +192,12 @@ fn address_own_endpoints_named_by_host_are_refused_under_every_name_and_address(
         ("https://unknown.example/", true),
     ] {
         assert_eq!(
-            ready(binding::judge(url, &own, &names)).is_err(),
+            ready(binding::judge(
+                &Arc::new(UpstreamUrl::parse(url).unwrap()),
+                &own,
+                &names
+            ))
+            .is_err(),
             refused,
             "{url}"
         );

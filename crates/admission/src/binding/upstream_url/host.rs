@@ -2,8 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::refuse;
-use crate::ports::Cause;
+use crate::cause::Cause;
 
 /// The normal form of a host: lower case, no trailing dot, A-labels.
 ///
@@ -60,4 +59,8 @@ pub fn normalise_listed(entry: &str) -> Result<String, Cause> {
         Ok(address) => Ok(address.to_string()),
         Err(_) => normalise(entry).map(|(host, _)| host),
     }
+}
+
+fn refuse<T>(words: &'static str) -> Result<T, Cause> {
+    Err(Cause::new(words))
 }

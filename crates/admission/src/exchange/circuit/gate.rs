@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{Circuit, Slot};
 use crate::binding::Bound;
-use crate::ports::{Cause, Moment};
+use crate::cause::Cause;
+use crate::moment::Moment;
 use crate::refused::Refused;
 
 /// A request that may call the STS.
@@ -14,10 +15,6 @@ pub struct Slotted<'r> {
 }
 
 impl<'r> Slotted<'r> {
-    pub(crate) fn bound(&self) -> &Bound<'r> {
-        &self.bound
-    }
-
     pub(crate) fn into_parts(self) -> (Bound<'r>, Slot) {
         (self.bound, self.slot)
     }
@@ -30,6 +27,6 @@ impl<'r> Slotted<'r> {
 pub fn enter<'r>(bound: Bound<'r>, circuit: &Arc<Circuit>, now: Moment) -> Result<Slotted<'r>, Refused> {
     match circuit.enter(&bound.binding().zone_id, now) {
         Ok(slot) => Ok(Slotted { bound, slot }),
-        Err(denial) => Err(bound.refuse(denial).because(Cause::new("sts circuit"))),
+        Err(denial) => Err(Refused::because(denial, Cause::new("sts circuit"))),
     }
 }

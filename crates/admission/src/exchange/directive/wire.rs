@@ -5,9 +5,9 @@ use std::fmt;
 use http::header::{AUTHORIZATION, HeaderName};
 use serde_json::value::RawValue;
 
-use super::secret::Secret;
+use crate::cause::Cause;
 use crate::exchange::answer;
-use crate::ports::Cause;
+use crate::secret::Secret;
 
 /// The wire form of a directive; an unknown member is ignored.
 #[derive(serde::Deserialize)]

@@ -42,7 +42,7 @@ fn exchange_vectors_encode_and_sign_byte_for_byte() {
             .collect();
         assert_eq!(encode_form(&fields), case.body, "{}", case.name);
         assert_eq!(
-            hex(digest::digest(&digest::SHA256, case.body.as_bytes()).as_ref()),
+            HEXLOWER.encode(digest::digest(&digest::SHA256, case.body.as_bytes()).as_ref()),
             case.body_sha256
         );
         let signature = signer.signature(case.timestamp, &case.nonce, &case.method, case.body.as_bytes());
@@ -100,7 +100,7 @@ proptest! {
         let encoded = encode_form(&fields);
         let decoded: Vec<Vec<u8>> = encoded
             .split('&')
-            .map(|pair| crate::preflight::path::decode(pair.strip_prefix("f=").unwrap().replace('+', " ").as_bytes()))
+            .map(|pair| percent_encoding::percent_decode(pair.strip_prefix("f=").unwrap().replace('+', " ").as_bytes()).collect::<Vec<u8>>())
             .collect();
         prop_assert_eq!(decoded, values);
     }

@@ -8,25 +8,40 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
-use super::Claims;
+/// The members that are read, as they stand in the object.
+#[derive(Default)]
+pub(super) struct Members<'r> {
+    pub(super) exp: Option<i64>,
+    pub(super) nbf: Option<i64>,
+    pub(super) iat: Option<i64>,
+    pub(super) jti: Option<Cow<'r, str>>,
+    pub(super) zone_id: Option<Cow<'r, str>>,
+    pub(super) client_id: Option<Cow<'r, str>>,
+    pub(super) use_class: Option<Cow<'r, str>>,
+    pub(super) sub_type: Option<Cow<'r, str>>,
+    pub(super) sid: Option<Cow<'r, str>>,
+    pub(super) root_sid: Option<Cow<'r, str>>,
+    pub(super) agent_session_id: Option<Cow<'r, str>>,
+    pub(super) delegation_edge_id: Option<Cow<'r, str>>,
+}
 
-impl<'de> Deserialize<'de> for Claims<'de> {
+impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ClaimsVisitor)
+        deserializer.deserialize_map(MembersVisitor)
     }
 }
 
-struct ClaimsVisitor;
+struct MembersVisitor;
 
-impl<'de> Visitor<'de> for ClaimsVisitor {
-    type Value = Claims<'de>;
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("one claims object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Claims<'de>, A::Error> {
-        let mut claims = Claims::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+        let mut claims = Members::default();
         let mut names: Vec<Cow<'de, str>> = Vec::with_capacity(24);
         while let Some(Borrowed(name)) = map.next_key()? {
             let text = |map: &mut A| map.next_value().map(|Borrowed(text)| Some(text));

@@ -91,7 +91,7 @@ fn directive_modes_place_the_credential() {
         ),
         (
             json!({ "auth_mode": "provider_apikey", "auth_location": "query", "query_param_name": "api.key~1", "provider_token": "k&x=1", "forward_caracal_identity": true }),
-            "?api.key~1=k&x=1",
+            "?api.key~1=k%26x%3D1",
             Some(mandate),
             "authorization",
         ),

@@ -29,8 +29,8 @@ fn binding_without_application_takes_the_verified_client() {
             });
         }
     };
-    let permit = Scene::with(from_token(Some("app-7"))).walk().result.unwrap();
-    assert_eq!(permit.parts().subject.application_id.as_deref(), Some("app-7"));
+    let permit = Scene::with(from_token(Some("app-7"))).walk().permit();
+    assert_eq!(permit.journal.application_id.as_deref(), Some("app-7"));
     for client in [None, Some(""), Some("a/b")] {
         refuses(from_token(client), 401, "invalid_token", "missing token client");
     }

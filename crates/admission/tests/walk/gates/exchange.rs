@@ -85,7 +85,7 @@ fn exchange_refused_passes_on_the_stss_own_words() {
     let body =
         json!({ "error": "access_denied", "error_description": "policy denied", "challenge_secret": "s" });
     let walked = Scene::with(|scene| scene.script.exchange = Exchange::Answers(403, body.to_string())).walk();
-    let refused = walked.result.err().unwrap();
+    let (_, refused) = walked.result.err().unwrap();
     let words = refused.sts.unwrap();
     assert_eq!(refused.denial, Denial::ExchangeRefused);
     assert_eq!(
@@ -102,6 +102,7 @@ fn exchange_failures_are_of_the_stss_making() {
     let signature = r#"{"error":"access_denied","error_description":"invalid gateway exchange signature"}"#;
     let ours = (503, "sts_unavailable", "sts refused the gateway");
     for (exchange, (status, error, description)) in [
+        (Exchange::Local, (503, "overloaded", "gateway overloaded")),
         (Exchange::Connect, unreachable),
         (Exchange::Broken, unreachable),
         (Exchange::Timeout, timeout),

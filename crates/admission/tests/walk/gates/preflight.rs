@@ -51,12 +51,9 @@ fn framing_client_id_header_is_let_pass_and_never_used() {
         "X-Caracal_Client-ID",
     ] {
         let walked = Scene::with(header(name, "app-of-attacker")).walk();
-        let permit = walked.result.unwrap();
-        assert_eq!(
-            permit.parts().subject.application_id.as_deref(),
-            Some("app-of-binding")
-        );
-        assert!(!walked.world.journal.forms.lock().unwrap()[0].contains("attacker"));
+        let (world, permit) = walked.split();
+        assert_eq!(permit.journal.application_id.as_deref(), Some("app-of-binding"));
+        assert!(!world.journal.forms.lock().unwrap()[0].contains("attacker"));
     }
 }
 

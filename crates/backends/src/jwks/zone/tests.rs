@@ -20,7 +20,9 @@ fn word(step: &Step) -> &'static str {
         Step::Refuse(KeyRefusal::Unavailable(_)) => "unavailable",
         Step::Fetch { queue: true } => "fetch",
         Step::Fetch { queue: false } => "join",
-        Step::Budget(..) => "budget",
+        Step::Budget(_) => "budget",
+        Step::TooMany { queue: true } => "too many, fetch",
+        Step::TooMany { queue: false } => "too many",
     }
 }
 
@@ -40,7 +42,13 @@ impl Walk {
 
     fn ask(&self, kid: &str, at: Duration) -> &'static str {
         let hash = kid.bytes().map(u64::from).sum();
-        word(&self.0.decide(kid, hash, at))
+        word(&self.decide(kid, hash, at))
+    }
+
+    /// The decision for a request that is gone after it.
+    fn decide(&self, kid: &str, hash: u64, at: Duration) -> Step {
+        let all = Semaphore::new(1);
+        self.0.decide(kid, hash, at, &mut Place::new(&all, &self.0))
     }
 
     fn fetch(&self, outcome: Result<Keys, Cause>, at: Duration) -> bool {
@@ -128,7 +136,7 @@ fn unknown_kids_cannot_exhaust_the_budget_for_a_rotated_key() {
     let walk = Walk::with(&["old"]);
     let mut fetches = 0;
     for bogus in 0..1000_u64 {
-        match word(&walk.0.decide("bogus", 1_000_000 + bogus, START)) {
+        match word(&walk.decide("bogus", 1_000_000 + bogus, START)) {
             "fetch" => {
                 fetches += 1;
                 walk.fetch(Ok(keys(&["old"])), START);
@@ -139,7 +147,7 @@ fn unknown_kids_cannot_exhaust_the_budget_for_a_rotated_key() {
     }
     assert_eq!(fetches, 4);
     // A mandate of a rotated key waits for the next fetch of the budget, which finds it.
-    let Step::Budget(wait, _) = walk.0.decide("new", 1, START) else {
+    let Step::Budget(wait) = walk.decide("new", 1, START) else {
         panic!("the budget is spent")
     };
     assert!(wait <= Duration::from_secs(2));
@@ -148,25 +156,66 @@ fn unknown_kids_cannot_exhaust_the_budget_for_a_rotated_key() {
     assert_eq!(walk.ask("new", START + wait), "key");
 }
 
+/// What many requests are told that stay, and their places.
+fn crowd<'a>(
+    walk: &'a Walk,
+    all: &'a Semaphore,
+    kid: &str,
+    at: Duration,
+) -> (Vec<&'static str>, Vec<Place<'a>>) {
+    let one = |number| {
+        let mut place = Place::new(all, &walk.0);
+        (word(&walk.0.decide(kid, number, at, &mut place)), place)
+    };
+    (0..1000).map(one).unzip()
+}
+
+fn count(words: &[&str], wanted: &str) -> usize {
+    words.iter().filter(|word| **word == wanted).count()
+}
+
 #[test]
 fn requests_that_wait_for_the_budget_are_bounded() {
-    let walk = Walk::with(&["a"]);
-    let waiting: Vec<Step> = (0..1000)
-        .map(|kid| {
-            let step = walk.0.decide("bogus", kid, START);
-            if word(&step) == "fetch" {
-                walk.fetch(Ok(keys(&["a"])), START);
-            }
-            step
-        })
-        .collect();
-    let count = |wanted| waiting.iter().filter(|step| word(step) == wanted).count();
-    assert_eq!(
-        (count("budget"), count("unavailable")),
-        (MOST_PATIENT, 1000 - 4 - MOST_PATIENT)
-    );
-    drop(waiting);
+    let (walk, all) = (Walk::with(&["a"]), Semaphore::new(1000));
+    for spent in ["b", "c", "d", "e"] {
+        assert_eq!(walk.ask(spent, START), "fetch");
+        walk.fetch(Ok(keys(&["a"])), START);
+    }
+    let (words, places) = crowd(&walk, &all, "bogus", START);
+    assert_eq!(count(&words, "budget"), MAX_WAITING_PER_ZONE);
+    assert_eq!(count(&words, "too many"), 1000 - MAX_WAITING_PER_ZONE);
+    assert_eq!(walk.ask("a", START), "key", "a kept key needs no place");
+    drop(places);
     assert_eq!(walk.ask("bogus", START), "budget", "their places are free again");
+}
+
+#[test]
+fn requests_that_wait_for_a_fetch_are_bounded_in_each_zone_and_in_all() {
+    let (one, other, all) = (Walk::new(), Walk::new(), Semaphore::new(MAX_WAITING_PER_ZONE + 5));
+    let (words, _one) = crowd(&one, &all, "a", START);
+    assert_eq!(
+        (words[0], count(&words, "join")),
+        ("fetch", MAX_WAITING_PER_ZONE - 1)
+    );
+    assert_eq!(count(&words, "too many"), 1000 - MAX_WAITING_PER_ZONE);
+    let (words, _other) = crowd(&other, &all, "a", START);
+    assert_eq!((words[0], count(&words, "join")), ("fetch", 4));
+    let cold = Walk::new();
+    let (words, _) = crowd(&cold, &all, "a", START);
+    assert_eq!(
+        words[..2],
+        ["too many, fetch", "too many"],
+        "it is fetched all the same"
+    );
+}
+
+#[test]
+fn key_past_its_time_serves_when_too_many_wait_for_the_next() {
+    let (walk, all) = (Walk::with(&["a"]), Semaphore::new(10));
+    let (words, _places) = crowd(&walk, &all, "bogus", START + TTL);
+    assert_eq!((words[0], count(&words, "join")), ("fetch", 9));
+    let mut place = Place::new(&all, &walk.0);
+    assert_eq!(word(&walk.0.decide("a", 1, START + TTL, &mut place)), "stale");
 }
 
 #[test]

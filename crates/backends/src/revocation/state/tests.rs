@@ -141,7 +141,7 @@ async fn state_forgets_a_dropped_watch() {
     drop(watches);
     assert_eq!(bench.state.status().watches, 0);
     for kind in [Kind::Record, Kind::Session, Kind::Edge] {
-        assert_eq!(bench.state.inner.table(kind).watched(), 0);
+        assert_eq!(bench.state.inner.registry.table(kind).watched(), 0);
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) async fn found(bindings: &dyn Bindings, zone: &str, resource: &str) -
         (binding.zone_id.as_str(), binding.resource.as_str()),
         (zone, resource)
     );
-    Some(binding.upstream_url.clone())
+    Some(binding.upstream_url.as_str().to_owned())
 }
 
 /// The source of `bench` holds no binding of the zones `contract-a` and `contract-b`.
@@ -49,7 +49,7 @@ pub(crate) async fn bindings_contract(bench: &impl Bench) {
 
     bench.bind(zone, resource, "https://two.example/").await;
     let reread = bindings.reread(zone, resource).await.unwrap();
-    assert_eq!(reread.upstream_url, "https://two.example/");
+    assert_eq!(reread.upstream_url.as_str(), "https://two.example/");
     assert_eq!(
         found(&*bindings, zone, resource).await.as_deref(),
         Some("https://two.example/"),

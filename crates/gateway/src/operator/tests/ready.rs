@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
+use admission::ports::Cause;
+use backends::component::{Check, Health, Probe};
 use http::StatusCode;
 use testkit::wait::PATIENCE;
 
 use super::{ask, configured, operator, readiness, text};
 use crate::operator::Operator;
-use crate::operator::probe::{self, Health, Probe, State};
-use crate::operator::ready::Readiness;
 
 #[tokio::test]
 async fn ready_lists_every_dependency_with_its_state_and_age() {
@@ -28,10 +27,11 @@ async fn ready_lists_every_dependency_with_its_state_and_age() {
     );
 }
 
-/// A dependency that works, or does not.
-fn failing(fails: bool) -> Probe {
-    let state = if fails { State::Failing } else { State::Ok };
-    probe::known(move || Health { state, age: None })
+fn failing() -> Health {
+    Health {
+        fault: Some(Cause::new("password of redis")),
+        age: None,
+    }
 }
 
 #[tokio::test]
@@ -46,19 +46,20 @@ async fn ready_names_the_first_failing_reason() {
     ];
     for mask in 0_u8..64 {
         let fails = |nth: usize| mask & (1 << nth) != 0;
-        let draining = fails(5);
+        let mut readiness = readiness();
+        let checks = readiness.checks.iter_mut().enumerate();
+        for (_, check) in checks.filter(|(nth, _)| fails(*nth)) {
+            check.probe = Check::known(check.name, check.reason, failing).probe;
+        }
+        if fails(5) {
+            readiness.draining.cancel();
+        }
         let operator = Operator {
-            readiness: Readiness {
-                bindings: failing(fails(0)),
-                redis: failing(fails(1)),
-                revocations: failing(fails(2)),
-                audit: failing(fails(3)),
-                sts: failing(fails(4)),
-                draining: Box::new(move || draining),
-            },
+            readiness,
             ..operator(configured(&[]))
         };
         let response = ask(&operator, "GET", "/ready", &[]).await;
+        assert!(!text(&response).contains("password"), "{mask:b}");
         let json: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
         let expect = reasons
             .iter()
@@ -91,12 +92,14 @@ async fn a_dependency_that_does_not_answer_costs_no_more_than_its_budget() {
             Box::pin(std::future::pending())
         })
     };
+    let mut readiness = readiness();
+    for check in &mut readiness.checks {
+        if ["redis", "sts"].contains(&check.name) {
+            check.probe = stuck();
+        }
+    }
     let operator = Operator {
-        readiness: Readiness {
-            redis: stuck(),
-            sts: stuck(),
-            ..readiness()
-        },
+        readiness,
         ..operator(configured(&[]))
     };
     let mut response = std::pin::pin!(ask(&operator, "GET", "/ready", &[]));
@@ -112,81 +115,4 @@ async fn a_dependency_that_does_not_answer_costs_no_more_than_its_budget() {
         ),
         (&"timeout".into(), &"ok".into())
     );
-}
-
-/// A clock that the test moves.
-#[derive(Default)]
-struct TestClock(AtomicU64);
-
-impl admission::ports::Clock for TestClock {
-    fn now(&self) -> admission::ports::Moment {
-        let now = Duration::from_millis(self.0.load(Ordering::Relaxed));
-        admission::ports::Moment {
-            unix: now,
-            monotonic: now,
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_cached_probe_asks_once_in_its_life() {
-    let clock = Arc::new(TestClock::default());
-    let asked = Arc::new(AtomicU64::new(0));
-    let probe = {
-        let asked = Arc::clone(&asked);
-        probe::cached(
-            Duration::from_secs(5),
-            clock.clone(),
-            Box::new(move || {
-                asked.fetch_add(1, Ordering::Relaxed);
-                Box::pin(std::future::ready(Health {
-                    state: State::Ok,
-                    age: None,
-                }))
-            }),
-        )
-    };
-    for (now, expect_asked, expect_age) in [
-        (0, 1, 0),
-        (100, 1, 100),
-        (4_999, 1, 4_999),
-        (5_000, 2, 0),
-        (6_000, 2, 1_000),
-    ] {
-        clock.0.store(now, Ordering::Relaxed);
-        let expect = Health {
-            state: State::Ok,
-            age: Some(Duration::from_millis(expect_age)),
-        };
-        assert_eq!((probe().await, probe().await), (expect, expect), "{now}");
-        assert_eq!(asked.load(Ordering::Relaxed), expect_asked, "{now}");
-    }
-}
-
-#[tokio::test]
-async fn a_question_is_shared_while_it_is_asked_and_given_up_once_it_is_late() {
-    let clock = Arc::new(TestClock::default());
-    let asked = Arc::new(AtomicU64::new(0));
-    let probe = {
-        let asked = Arc::clone(&asked);
-        probe::cached(
-            Duration::from_secs(5),
-            clock.clone(),
-            Box::new(move || {
-                asked.fetch_add(1, Ordering::Relaxed);
-                Box::pin(std::future::pending())
-            }),
-        )
-    };
-    let mut first = probe();
-    let second = probe();
-    assert!(futures_util::poll!(&mut first).is_pending());
-    assert_eq!(asked.load(Ordering::Relaxed), 1, "both wait for the same answer");
-    drop((first, second));
-    clock.0.store(1_499, Ordering::Relaxed);
-    drop(probe());
-    assert_eq!(asked.load(Ordering::Relaxed), 1, "it may still come");
-    clock.0.store(1_500, Ordering::Relaxed);
-    drop(probe());
-    assert_eq!(asked.load(Ordering::Relaxed), 2);
 }

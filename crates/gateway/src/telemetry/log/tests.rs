@@ -3,23 +3,33 @@
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use config::LogLevel;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
+use tracing::Level;
 
-use super::{LineSink, RequestLine, subscriber};
+use super::{LineSink, LineWriter, RequestLine, subscriber};
 use crate::telemetry::About;
 
-/// A writer whose output the test reads.
+/// How long a writer that nothing holds up may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An output that the test reads.
 #[derive(Clone, Default)]
-struct Output(Arc<Mutex<Vec<u8>>>);
+struct Output {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    writer: Arc<OnceLock<LineWriter>>,
+}
 
 impl Output {
+    /// What there is once everything that was taken is written.
     fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        if let Some(writer) = self.writer.get() {
+            assert!(writer.flush(PATIENCE), "nothing holds the writer up");
+        }
+        String::from_utf8(self.bytes.lock().unwrap().clone()).unwrap()
     }
 
     fn lines(&self) -> Vec<Value> {
@@ -32,7 +42,7 @@ impl Output {
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+        self.bytes.lock().unwrap().write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -81,13 +91,18 @@ fn about() -> About {
     }
 }
 
-fn sink(least: LogLevel, writer: impl Write + Send + 'static) -> Arc<LineSink> {
-    LineSink::new(
-        &about(),
-        least,
-        || Duration::from_millis(1_788_220_800_123),
-        Box::new(writer),
-    )
+fn sink(least: LogLevel, output: Output) -> Arc<LineSink> {
+    let writer = LineWriter::start(output.clone()).unwrap();
+    assert!(
+        output.writer.set(writer.clone()).is_ok(),
+        "an output has one writer"
+    );
+    sink_to(least, writer)
+}
+
+fn sink_to(least: LogLevel, writer: LineWriter) -> Arc<LineSink> {
+    let now = || Duration::from_millis(1_788_220_800_123);
+    LineSink::new(&about(), least, now, writer)
 }
 
 fn line(request_id: &str) -> RequestLine<'_> {
@@ -275,95 +290,64 @@ fn an_event_with_too_much_to_say_is_cut_but_stays_whole_json() {
 }
 
 #[test]
-fn lines_that_the_writer_refuses_are_counted() {
-    let sink = sink(LogLevel::Info, Broken);
+fn lines_that_the_output_refuses_are_counted() {
+    let writer = LineWriter::start(Broken).unwrap();
+    let sink = sink_to(LogLevel::Info, writer.clone());
     sink.request(&line("one"));
+    assert!(writer.flush(PATIENCE));
     sink.request(&line("two"));
+    assert!(writer.flush(PATIENCE));
     assert_eq!(sink.dropped(), 2);
 }
 
 #[test]
 fn a_panic_is_logged_by_its_place_and_not_by_its_words() {
     let output = Output::default();
+    let sink = sink(LogLevel::Info, output.clone());
     let before = std::panic::take_hook();
-    super::report_panics(sink(LogLevel::Info, output.clone()));
-    let result = std::panic::catch_unwind(|| panic!("the secret is {}", "planted"));
+    super::report_panics();
+    let result = tracing::subscriber::with_default(subscriber(sink, LogLevel::Info), || {
+        std::panic::catch_unwind(|| panic!("the secret is {}", "planted"))
+    });
     std::panic::set_hook(before);
     assert!(result.is_err());
     assert!(!output.text().contains("planted"));
     let lines = output.lines();
-    let here = |line: &&Value| {
-        line["location"]
-            .as_str()
-            .is_some_and(|place| place.contains("log/tests.rs"))
-    };
-    let line = lines.iter().find(here).unwrap();
-    assert_eq!((&line["level"], &line["msg"]), (&json!("error"), &json!("panic")));
+    let place = lines[0]["location"].as_str().unwrap();
+    assert!(place.contains("log/tests.rs"), "{place}");
+    assert_eq!(
+        (&lines[0]["level"], &lines[0]["msg"]),
+        (&json!("error"), &json!("panic"))
+    );
 }
 
-#[tokio::test]
-async fn what_waits_is_written_when_the_process_stops() {
-    let output = Output::default();
-    let sink = sink(LogLevel::Info, output.clone());
-    let stop = CancellationToken::new();
-    let mut run = std::pin::pin!(Arc::clone(&sink).run(stop.cancelled()));
-    assert!(futures_util::poll!(run.as_mut()).is_pending());
-    for id in ["one", "two", "three"] {
-        sink.request(&line(id));
-    }
-    assert_eq!(output.text(), "", "taking a line must not write it");
-    stop.cancel();
-    run.await;
-    assert_eq!(output.lines().len(), 3);
-    sink.request(&line("four"));
-    assert_eq!(output.lines().len(), 4, "nobody attends to the sink any more");
-}
-
-#[tokio::test]
-async fn lines_are_written_while_the_process_runs() {
-    for (what, urgent) in [("an ordinary line", false), ("a warning", true)] {
+#[test]
+fn lines_are_written_without_a_flush() {
+    for (what, level) in [("an ordinary line", Level::INFO), ("a warning", Level::WARN)] {
         let output = Output::default();
-        let sink = sink(LogLevel::Info, output.clone());
-        let written = async {
-            match urgent {
-                true => sink.event(LogLevel::Warn, "look", b""),
-                false => sink.request(&line("one")),
-            }
-            while output.lines().is_empty() {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::select! {
-            biased;
-            () = Arc::clone(&sink).run(std::future::pending()) => unreachable!("it runs until it is stopped"),
-            () = written => {}
+        sink(LogLevel::Info, output.clone()).event(level, "look", b"");
+        while output.bytes.lock().unwrap().is_empty() {
+            std::thread::yield_now();
         }
         assert_eq!(output.lines().len(), 1, "{what}");
     }
 }
 
-#[tokio::test]
-async fn a_reader_that_stands_still_costs_lines_and_never_waits() {
+#[test]
+fn a_reader_that_stands_still_costs_lines_and_nobody_waits_for_it() {
     let output = Output::default();
     let (reached, has_reached) = mpsc::channel();
     let (go_on, wait) = mpsc::channel();
-    let sink = sink(
-        LogLevel::Info,
-        Stuck {
-            output: output.clone(),
-            reached,
-            go_on: wait,
-        },
-    );
-    let stop = CancellationToken::new();
-    let mut run = std::pin::pin!(Arc::clone(&sink).run(stop.cancelled()));
-    assert!(futures_util::poll!(run.as_mut()).is_pending());
+    let stuck = Stuck {
+        output: output.clone(),
+        reached,
+        go_on: wait,
+    };
+    let writer = LineWriter::start(stuck).unwrap();
+    let sink = sink_to(LogLevel::Info, writer.clone());
+    sink.event(Level::WARN, "first", b"");
+    has_reached.recv().unwrap();
 
-    // A warning makes the writer begin at once, and get stuck.
-    sink.event(LogLevel::Warn, "first", b"");
-    while has_reached.try_recv().is_err() {
-        assert!(futures_util::poll!(run.as_mut()).is_pending());
-    }
     // Far more than the buffer holds; this would never end if one line waited for the writer.
     let lines = 40_000;
     for _ in 0..lines {
@@ -371,20 +355,31 @@ async fn a_reader_that_stands_still_costs_lines_and_never_waits() {
     }
     let dropped = sink.dropped();
     assert!(dropped > 0, "the buffer is bounded");
+    assert!(!writer.flush(Duration::from_millis(1)), "a flush has a deadline");
+    let waiting = Arc::clone(&sink);
+    let panicked = std::thread::spawn(move || {
+        tracing::subscriber::with_default(subscriber(waiting, LogLevel::Info), || {
+            tracing::error!("an event as a panic makes it");
+        });
+    });
+    panicked.join().unwrap();
+    assert_eq!(sink.dropped(), dropped + 1, "it is lost, and was not waited for");
 
     drop(go_on);
-    stop.cancel();
-    run.await;
+    assert!(writer.flush(PATIENCE));
+    sink.event(Level::INFO, "last", b"");
+    assert!(writer.flush(PATIENCE));
     let written = output.lines();
     assert_eq!(
         written.len() as u64 + dropped,
-        1 + lines + 1,
-        "first, flood, and the report"
+        1 + lines + 2,
+        "first, flood, the report, and last"
     );
-    let report = written.last().unwrap();
+    let report = &written[written.len() - 2];
     assert_eq!(
         (&report["msg"], &report["lines"]),
-        (&json!("log lines were dropped"), &json!(dropped))
+        (&json!("log lines were dropped"), &json!(dropped + 1))
     );
+    assert_eq!(written.last().unwrap()["msg"], "last");
     assert!(output.text().len() <= 4 * 1024 * 1024 + 32 * 1024);
 }

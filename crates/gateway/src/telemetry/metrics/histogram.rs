@@ -56,19 +56,34 @@ impl Histogram {
             .fetch_add(1, Ordering::Relaxed);
         self.nanos.fetch_add(nanos, Ordering::Relaxed);
     }
-}
 
-impl EncodeMetric for Histogram {
-    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+    /// What was observed so far.
+    pub(super) fn reading(&self) -> Box<Reading> {
         let counts = self
             .buckets
             .iter()
             .chain([&self.beyond])
             .map(|count| count.load(Ordering::Relaxed));
-        let buckets: Vec<(f64, u64)> = bounds().chain([f64::INFINITY]).zip(counts).collect();
-        let count = buckets.iter().map(|(_, count)| count).sum();
-        let sum = seconds(self.nanos.load(Ordering::Relaxed));
-        encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+        Box::new(Reading {
+            buckets: bounds().chain([f64::INFINITY]).zip(counts).collect(),
+            sum: seconds(self.nanos.load(Ordering::Relaxed)),
+        })
+    }
+}
+
+/// A distribution as it was at one moment.
+#[derive(Debug)]
+pub(super) struct Reading {
+    /// The upper bound of each bucket in seconds, and the observations in it alone.
+    buckets: Vec<(f64, u64)>,
+    /// All observations together, in seconds.
+    sum: f64,
+}
+
+impl EncodeMetric for Reading {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        let count = self.buckets.iter().map(|(_, count)| count).sum();
+        encoder.encode_histogram::<NoLabelSet>(self.sum, count, &self.buckets, None)
     }
 
     fn metric_type(&self) -> MetricType {

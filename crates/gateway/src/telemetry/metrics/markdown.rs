@@ -1,51 +1,47 @@
-//! `docs/metrics.md`, made from the catalog.
+//! `docs/metrics.md`, made from a page with every metric that an installation may have.
 
 use std::fmt::Write as _;
 
-use super::catalog;
-use super::metric::{Json, Metric, Read};
+use super::{Metrics, Page, json};
+use crate::telemetry::{About, figures};
 
-/// The whole page.
+/// The whole document.
 #[must_use]
 pub fn markdown() -> String {
-    let mut page = String::from(INTRODUCTION);
-    for section in catalog::SECTIONS {
+    let mut document = String::from(INTRODUCTION);
+    let mut section = "";
+    for metric in every_metric().sorted() {
         // Writing to a `String` cannot fail.
-        let _ = write!(
-            page,
-            "\n## {}\n\n| Name | Type | `metrics.json` | Meaning |\n|---|---|---|---|\n",
-            section.title
-        );
-        for metric in section.metrics {
-            let _ = writeln!(
-                page,
-                "| `{}{}` | {} | {} | {} |",
-                metric.name,
-                labels(metric),
-                metric.kind().as_str(),
-                json_key(metric),
-                metric.help
+        if metric.section != section {
+            section = metric.section;
+            let _ = write!(
+                document,
+                "\n## {section}\n\n| Name | Type | `metrics.json` | Meaning |\n|---|---|---|---|\n"
             );
         }
+        let labels = match &*metric.labels() {
+            [] => String::new(),
+            labels => format!("{{{}}}", labels.join(",")),
+        };
+        let key = json::key(metric.name).map(|key| format!("`{key}`"));
+        let _ = writeln!(
+            document,
+            "| `{}{labels}` | {} | {} | {} |",
+            metric.name,
+            metric.kind().as_str(),
+            key.unwrap_or_default(),
+            metric.help
+        );
     }
-    page
+    document
 }
 
 const INTRODUCTION: &str = include_str!("introduction.md");
 
-fn labels(metric: &Metric) -> String {
-    match metric.read {
-        Read::Counters(label, _) | Read::Gauges(label, _) | Read::Histograms(label, _) => {
-            format!("{{{label}}}")
-        }
-        Read::Info(labels, _) => format!("{{{}}}", labels.join(",")),
-        Read::Counter(_) | Read::Gauge(_) | Read::Number(_) | Read::Histogram(_) => String::new(),
-    }
-}
-
-fn json_key(metric: &Metric) -> String {
-    match metric.json {
-        Json::Key(key) | Json::Appended(key) => format!("`{key}`"),
-        Json::Absent => String::new(),
-    }
+/// Every metric, at zero.
+fn every_metric() -> Page {
+    let mut page = Page::default();
+    Metrics::new(About::default(), Vec::new()).write(&mut page);
+    figures::zero(&mut page);
+    page
 }

@@ -65,7 +65,7 @@ pub(super) const EXPOSED: [(&str, &str); 58] = [
 ];
 
 /// The figures of the fixture, and where they are seen.
-pub(super) const FIGURES: [(&str, f64); 46] = [
+pub(super) const FIGURES: [(&str, f64); 62] = [
     ("caracal_gateway_sts_circuit_open", 1.0),
     ("caracal_gateway_sts_circuit_breakers_open", 2.0),
     ("caracal_gateway_sts_circuit_opened_total", 11.0),
@@ -110,6 +110,22 @@ pub(super) const FIGURES: [(&str, f64); 46] = [
     ("caracal_gateway_requests_in_flight", 82.0),
     ("caracal_gateway_certificate_expiry_days", -0.5),
     ("caracal_gateway_log_lines_dropped_total", 91.0),
+    ("caracal_gateway_sts_connections_idle", 14.0),
+    ("caracal_gateway_sts_connections_dialled_total", 15.0),
+    ("caracal_gateway_sts_connections_reused_total", 16.0),
+    ("caracal_gateway_sts_connections_found_dead_total", 17.0),
+    ("caracal_gateway_upstream_connections_idle", 101.0),
+    ("caracal_gateway_upstream_connections_dialled_total", 102.0),
+    ("caracal_gateway_upstream_connections_reused_total", 103.0),
+    ("caracal_gateway_upstream_connections_found_dead_total", 104.0),
+    ("caracal_gateway_audit_waiting", 23.0),
+    ("caracal_gateway_revocation_stream_gaps_total", 33.0),
+    ("caracal_gateway_revocation_stream_errors_total", 34.0),
+    ("caracal_gateway_revocation_watches", 40.0),
+    ("caracal_gateway_binding_changes_notified", 1.0),
+    ("caracal_gateway_jwks_served_stale_total", 64.0),
+    ("caracal_gateway_jwks_unknown_total", 65.0),
+    ("caracal_gateway_jwks_unavailable_total", 66.0),
     ("caracal_gateway_requests_total", 0.0),
     ("caracal_gateway_upstream_errors_total", 0.0),
 ];

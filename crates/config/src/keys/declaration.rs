@@ -1,0 +1,130 @@
+//! What is said of a variable: name, spelling, default, meaning.
+
+/// One variable of the environment.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Its name.
+    pub name: &'static str,
+    /// How its value is spelled.
+    pub kind: Kind,
+    /// What holds when it is unset or empty.
+    pub default: Preset,
+    /// What it means, in one sentence or a few.
+    pub meaning: &'static str,
+    /// How to choose a value; empty where there is nothing to tune.
+    pub advice: &'static str,
+}
+
+impl Key {
+    pub(super) const fn new(name: &'static str, kind: Kind, default: Preset, meaning: &'static str) -> Self {
+        Self {
+            name,
+            kind,
+            default,
+            meaning,
+            advice: "",
+        }
+    }
+
+    pub(super) const fn advice(mut self, advice: &'static str) -> Self {
+        self.advice = advice;
+        self
+    }
+
+    /// Whether the value must never be shown. Such a variable can also be given as `NAME_FILE`.
+    #[must_use]
+    pub const fn is_secret(&self) -> bool {
+        matches!(self.kind, Kind::Secret | Kind::SecretUrl | Kind::HmacKey)
+    }
+}
+
+/// How a value is spelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// Go's duration grammar, greater than zero.
+    Duration,
+    /// Go's duration grammar, not negative; `0` turns the limit off or the wait away.
+    DurationOrZero,
+    /// Go's boolean set.
+    Boolean,
+    /// A whole number of things, greater than zero.
+    Count,
+    /// A whole number of bytes, greater than zero.
+    Bytes,
+    /// An IP address.
+    Address,
+    /// A TCP port.
+    Port,
+    /// An IP address and a port.
+    SocketAddress,
+    /// An absolute URL without secrets.
+    Url,
+    /// A comma separated list of such entries.
+    List(&'static str),
+    /// The path of a file.
+    File,
+    /// The path of a directory.
+    Directory,
+    /// A secret text.
+    Secret,
+    /// A URL that may hold a password.
+    SecretUrl,
+    /// A hexadecimal key of at least 32 bytes.
+    HmacKey,
+}
+
+impl Kind {
+    /// The kind in words, for documentation.
+    #[must_use]
+    pub fn describe(self) -> String {
+        match self {
+            Self::Choice(words) => words.join(" or "),
+            Self::Duration => "duration".to_owned(),
+            Self::DurationOrZero => "duration or 0".to_owned(),
+            Self::Boolean => "boolean".to_owned(),
+            Self::Count => "integer".to_owned(),
+            Self::Bytes => "integer (bytes)".to_owned(),
+            Self::Address => "IP address".to_owned(),
+            Self::Port => "port".to_owned(),
+            Self::SocketAddress => "address:port".to_owned(),
+            Self::Url => "URL".to_owned(),
+            Self::List(of) => format!("list of {of}"),
+            Self::File => "file path".to_owned(),
+            Self::Directory => "directory path".to_owned(),
+            Self::Secret => "secret text".to_owned(),
+            Self::SecretUrl => "secret URL".to_owned(),
+            Self::HmacKey => "secret key (hex)".to_owned(),
+        }
+    }
+}
+
+/// What holds when a variable is unset or empty.
+#[derive(Clone, Copy, Debug)]
+pub enum Preset {
+    /// Nothing does: the process refuses to start.
+    Required,
+    /// There is no value, which means this.
+    Unset(&'static str),
+    /// This text, read with the variable's own grammar.
+    Value(&'static str),
+    /// One text in production and another in development.
+    PerMode {
+        /// In production.
+        production: &'static str,
+        /// In development.
+        dev: &'static str,
+    },
+}
+
+/// Variables that belong together.
+#[derive(Clone, Copy, Debug)]
+pub struct Section {
+    /// The heading.
+    pub title: &'static str,
+    /// What the reader should know before the table.
+    pub intro: &'static str,
+    /// The variables, in reading order.
+    pub keys: &'static [Key],
+}

@@ -1,0 +1,33 @@
+//! How a spool is set up.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Tells the time, in Unix microseconds.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// When a record counts as being in the spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fsync {
+    /// When `write` has returned: it survives the end of the process. A group `fsync` follows within this
+    /// time and makes it survive a power cut.
+    Interval(Duration),
+    /// When the group `fsync` has returned.
+    Always,
+}
+
+/// How to set up a spool.
+#[derive(Clone)]
+pub struct SpoolConfig {
+    /// The directory that all gateways of this machine share; made when missing.
+    pub dir: PathBuf,
+    /// The most bytes that this process keeps on disk, at least 1 MiB.
+    pub max_bytes: u64,
+    /// When a record counts as being in the spool.
+    pub fsync: Fsync,
+    /// Refusals a second that one zone may have written for one reason; those beyond it are summed.
+    pub denials_per_second: u32,
+    /// The time, for ages and for the quota of refusals.
+    pub clock: Clock,
+}

@@ -1,0 +1,147 @@
+//! How requests end, and what the evidence calls it.
+
+use admission::Denial;
+use evidence::Status;
+
+use crate::ingress::connection::Ending;
+use crate::ingress::upload::Fault;
+
+/// How a request that nobody refused ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The response was relayed completely.
+    Complete,
+    /// An anchor was revoked.
+    Revoked,
+    /// The upstream broke off.
+    UpstreamBroke,
+    /// The upstream was silent for too long.
+    UpstreamSilent,
+    /// The caller did not take the response in time.
+    WriteTimeout,
+    /// The request's body was longer than it may be; the answer had begun.
+    RequestTooLarge,
+    /// The caller took too long for the request's body; the answer had begun.
+    RequestTooSlow,
+    /// The request's body was malformed; the answer had begun.
+    RequestMalformed,
+    /// The caller was gone.
+    CallerLeft,
+    /// The gateway stopped.
+    GatewayStopped,
+}
+
+impl End {
+    /// The word in the log.
+    pub(super) fn outcome_label(self) -> &'static str {
+        match self {
+            Self::Complete => "allowed",
+            Self::Revoked => "revoked",
+            Self::UpstreamBroke | Self::UpstreamSilent => "upstream_error",
+            Self::WriteTimeout | Self::RequestTooSlow => "too_slow",
+            Self::RequestTooLarge => "too_large",
+            Self::RequestMalformed => "malformed",
+            Self::CallerLeft => "caller_left",
+            Self::GatewayStopped => "gateway_stopped",
+        }
+    }
+
+    /// The evaluation status of a crossing that ended so.
+    pub(super) fn status(self) -> Status {
+        match self {
+            Self::Complete | Self::Revoked => Status::Executed,
+            Self::UpstreamBroke
+            | Self::UpstreamSilent
+            | Self::WriteTimeout
+            | Self::RequestTooLarge
+            | Self::RequestTooSlow
+            | Self::RequestMalformed
+            | Self::CallerLeft => Status::UpstreamError,
+            Self::GatewayStopped => Status::Interrupted,
+        }
+    }
+
+    /// What went wrong.
+    pub(super) fn error_kind(self) -> Option<&'static str> {
+        match self {
+            Self::Complete | Self::Revoked => None,
+            Self::UpstreamBroke => Some("response_copy_failed"),
+            Self::UpstreamSilent => Some("upstream_silent"),
+            Self::WriteTimeout => Some("write_timeout"),
+            Self::RequestTooLarge => Some(Denial::BodyTooLarge.label()),
+            Self::RequestTooSlow => Some(Denial::RequestTimeout.label()),
+            Self::RequestMalformed => Some(Denial::MalformedBody.label()),
+            Self::CallerLeft => Some("client_cancelled"),
+            Self::GatewayStopped => Some("gateway_stopped"),
+        }
+    }
+}
+
+impl From<Ending> for End {
+    fn from(ending: Ending) -> Self {
+        match ending {
+            Ending::CallerLeft => Self::CallerLeft,
+            Ending::WriteTimeout => Self::WriteTimeout,
+            Ending::Revoked => Self::Revoked,
+            Ending::Stopped => Self::GatewayStopped,
+            Ending::Broken => Self::UpstreamBroke,
+        }
+    }
+}
+
+impl From<Fault> for End {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::TooLarge => Self::RequestTooLarge,
+            Fault::TooSlow => Self::RequestTooSlow,
+            Fault::Malformed => Self::RequestMalformed,
+            Fault::Revoked => Self::Revoked,
+            Fault::Broken | Fault::Answered => Self::CallerLeft,
+        }
+    }
+}
+
+/// How the evidence names a refusal.
+pub(super) fn evidence_labels(denial: Denial) -> (Status, &'static str) {
+    match denial {
+        Denial::UpstreamMismatch => (Status::UpstreamRejected, "upstream_mismatch"),
+        Denial::TokenHostNotAllowed => (Status::UpstreamRejected, "provider_host_not_allowed"),
+        Denial::UpstreamNotAddressable => (Status::UpstreamRejected, "upstream_not_addressable"),
+        Denial::DirectiveInvalid => (Status::BuildFailed, "request_build_failed"),
+        Denial::UpstreamTimeout | Denial::UpstreamUnreachable => (Status::UpstreamError, "transport_error"),
+        Denial::RequestTimeout | Denial::MalformedBody | Denial::BodyTooLarge => {
+            (Status::UpstreamError, denial.label())
+        }
+        Denial::Overloaded
+        | Denial::HeadTooLarge
+        | Denial::BadTarget
+        | Denial::MethodNotAllowed
+        | Denial::AmbiguousHeaders
+        | Denial::MissingBearer
+        | Denial::BearerTooLarge
+        | Denial::MissingRouting
+        | Denial::PathTraversal
+        | Denial::MalformedToken
+        | Denial::Expiring
+        | Denial::NotYetValid
+        | Denial::MissingZone
+        | Denial::UnknownZone
+        | Denial::BadSignature
+        | Denial::KeysUnavailable
+        | Denial::RevocationStale
+        | Denial::Revoked
+        | Denial::NotBound
+        | Denial::MissingClient
+        | Denial::CircuitOpen
+        | Denial::ExchangesFull
+        | Denial::EvidenceUnavailable
+        | Denial::Replayed
+        | Denial::ReplayUnavailable
+        | Denial::ExchangeRefused
+        | Denial::StsTimeout
+        | Denial::StsUnreachable
+        | Denial::StsAnswerInvalid
+        | Denial::StsRefusedGateway
+        | Denial::NoDirective => (Status::Denied, denial.label()),
+    }
+}

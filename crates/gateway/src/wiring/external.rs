@@ -1,0 +1,124 @@
+//! The stores of an installation: Redis and PostgreSQL.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backends::audit_stream::RedisAuditStream;
+use backends::bindings::{BindingsConfig, PostgresBindings};
+use backends::pem::{PemIdentity, PemTls};
+use backends::postgres::{self, PostgresConfig, SslMode};
+use backends::redis::{self, RedisConfig};
+use backends::replay::{RedisReplay, ReplayConfig};
+use backends::revocation::{RevocationConfig, RevocationSources, RevocationState, StreamsKey};
+use config::{ClientTls, Config, External, Warning};
+
+use super::StartError;
+use super::assemble::{Stores, start};
+use super::runtime::Runtime;
+use crate::process::Server;
+
+/// How long one read of a snapshot may take.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long one batch of events may take.
+const AUDIT_BATCH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A gateway on Redis and PostgreSQL.
+///
+/// # Errors
+/// [`StartError`]; also when a store does not come up, because then every request would be refused.
+pub async fn external(config: Config, warnings: &[Warning]) -> Result<Server, StartError> {
+    let config::Stores::External(external) = config.stores.clone() else {
+        return Err(StartError::Stores);
+    };
+    let mut runtime = Runtime::new(config, warnings)?;
+    let stores = stores(&mut runtime, &external)?;
+    start(runtime, stores).await
+}
+
+fn stores(runtime: &mut Runtime, external: &External) -> Result<Stores, StartError> {
+    let clock = Arc::clone(&runtime.clock);
+    let redis = redis(external)?;
+    let database = runtime.add(database(external)?.component(external.database.max_connections));
+    let keys = runtime.keys.clone();
+    // In this order they are in `/ready`.
+    let bindings = runtime.add(PostgresBindings::component(
+        BindingsConfig::default(),
+        database.clone(),
+        Arc::clone(&clock),
+    ));
+    let replay = ReplayConfig {
+        timeout: runtime.config.timeouts.replay,
+        memory: Some(runtime.config.evidence.directory.join("replay-epoch")),
+    };
+    let replay = runtime.add(RedisReplay::component(redis.clone(), replay, Arc::clone(&clock)));
+    let sources = RevocationSources {
+        database,
+        redis: redis.clone(),
+        key: StreamsKey::new(runtime.config.signing.streams.as_bytes()),
+        keys_invalidated: Box::new(move |zone| keys.invalidate(zone)),
+    };
+    let config = revocation_config(&runtime.config);
+    let revocations = runtime.add(RevocationState::component(config, sources, Arc::clone(&clock)));
+    let sink = runtime.add(RedisAuditStream::component(redis, AUDIT_BATCH_TIMEOUT, clock));
+    Ok(Stores {
+        bindings,
+        replay,
+        revocations,
+        sink,
+    })
+}
+
+/// The bounds of the revocation state.
+pub(super) fn revocation_config(config: &Config) -> RevocationConfig {
+    RevocationConfig {
+        max_snapshot_age: config.gates.revocation_snapshot_max_age,
+        ..RevocationConfig::default()
+    }
+}
+
+fn database(external: &External) -> Result<postgres::Connector, StartError> {
+    let config = PostgresConfig {
+        client: external.database.url.client.clone(),
+        ssl_mode: match external.database.url.ssl_mode {
+            config::SslMode::Disable => SslMode::Disable,
+            config::SslMode::Prefer => SslMode::Prefer,
+            config::SslMode::Require => SslMode::Require,
+            config::SslMode::VerifyCa => SslMode::VerifyCa,
+            config::SslMode::VerifyFull => SslMode::VerifyFull,
+        },
+        tls: pem(&external.database.tls),
+        connect_timeout: external.database.connect_timeout,
+        read_timeout: SNAPSHOT_TIMEOUT,
+        max_lifetime: external.database.max_lifetime,
+    };
+    postgres::Connector::new(&config).map_err(|cause| StartError::Store {
+        variable: "DATABASE_URL",
+        cause,
+    })
+}
+
+fn redis(external: &External) -> Result<redis::Connector, StartError> {
+    let config = RedisConfig {
+        url: external.redis.url.expose().to_owned(),
+        tls: pem(&external.redis.tls),
+        dial_timeout: external.redis.dial_timeout,
+        answer_timeout: external.redis.read_timeout,
+    };
+    redis::Connector::new(&config).map_err(|cause| StartError::Store {
+        variable: "REDIS_URL",
+        cause,
+    })
+}
+
+fn pem(tls: &ClientTls) -> PemTls {
+    PemTls {
+        authorities: tls
+            .authorities
+            .as_ref()
+            .map(|authorities| authorities.pem.clone()),
+        identity: tls.identity.as_ref().map(|identity| PemIdentity {
+            certificate: identity.chain_pem().to_vec(),
+            key: identity.expose_key_pem().to_vec(),
+        }),
+    }
+}

@@ -1,0 +1,153 @@
+//! What every gateway runs on, whatever its stores: configuration, clock, supervisor, log, metrics, names, the STS.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use admission::ports::{Cause, Clock};
+use backends::component::{Component, Stage};
+use backends::dns::DnsResolver;
+use backends::http::PoolLimits;
+use backends::jwks::KeyStore;
+use backends::sts::{StsClient, StsConfig, Transport};
+use backends::tls::ClientTls;
+use config::{Config, StsTransport, Warning};
+
+use super::StartError;
+use crate::clock::SystemClock;
+use crate::supervisor::Supervisor;
+use crate::telemetry::{About, LineSink, Metrics, log};
+
+/// How long the stores may take to come up at start.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often they are asked meanwhile.
+const START_POLL: Duration = Duration::from_millis(10);
+/// Bounds of idle connections to one origin and to all.
+pub(super) const POOL: PoolLimits = PoolLimits {
+    per_origin: 100,
+    total: 1000,
+    idle: Duration::from_secs(90),
+};
+
+/// What every gateway runs on, and the components added so far.
+pub(super) struct Runtime {
+    pub(super) config: Config,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) supervisor: Supervisor,
+    pub(super) lines: Arc<LineSink>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) resolver: Arc<DnsResolver>,
+    pub(super) sts: StsClient,
+    pub(super) keys: KeyStore,
+    pub(super) components: Component<()>,
+}
+
+impl Runtime {
+    /// Sets up the log and what the components need. No task runs yet.
+    pub(super) fn new(config: Config, warnings: &[Warning]) -> Result<Self, StartError> {
+        let about = About::this_process(config.mode);
+        let lines = LineSink::stderr(&about, config.operator.log_level).map_err(StartError::Log)?;
+        // A command that runs two gateways in one process keeps the first one's subscriber.
+        let _installed = log::install(Arc::clone(&lines), config.operator.log_level);
+        log::report_panics();
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        let lax = warnings.iter().filter_map(|warning| match warning {
+            Warning::Lax(flag) => Some(*flag),
+            _ => None,
+        });
+        let metrics = Metrics::new(about, lax.collect());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let supervisor = Supervisor::new();
+        let mut components = Component::new(());
+
+        let resolver = Arc::new(DnsResolver::system(Arc::clone(&clock)));
+        if let Some(cause) = resolver.without_servers() {
+            tracing::warn!(%cause, "only the hosts file is known to the resolver");
+        }
+        let sts = StsClient::new(
+            sts_config(&config),
+            Arc::clone(&resolver) as _,
+            Arc::clone(&clock),
+            supervisor.outbound().clone(),
+        )?;
+        let keys = components.add(KeyStore::component(sts.clone(), Arc::clone(&clock)));
+        Ok(Self {
+            config,
+            clock,
+            supervisor,
+            lines,
+            metrics,
+            resolver,
+            sts,
+            keys,
+            components,
+        })
+    }
+
+    /// Adds a component, whose port is returned. `/ready` lists the checks in the order in which they are added.
+    pub(super) fn add<P>(&mut self, component: Component<P>) -> P {
+        self.components.add(component)
+    }
+
+    /// Spawns the tasks of all components, and waits until every store that is awaited has come up.
+    ///
+    /// # Errors
+    /// One did not come up in time: the first in the order of `/ready`.
+    pub(super) async fn start(&mut self) -> Result<(), StartError> {
+        for task in self.components.tasks.drain(..) {
+            match task.stage {
+                Stage::Background => self.supervisor.background(task.name, task.run),
+                Stage::Foundation => self.supervisor.foundation(task.name, task.run),
+            }
+        }
+        let deadline = self.clock.now().monotonic + START_TIMEOUT;
+        while let Some((what, cause)) = self.first_missing().await {
+            if self.clock.now().monotonic >= deadline {
+                let seconds = START_TIMEOUT.as_secs();
+                return Err(StartError::Dependency { what, seconds, cause });
+            }
+            tokio::time::sleep(START_POLL).await;
+        }
+        Ok(())
+    }
+
+    async fn first_missing(&self) -> Option<(&'static str, Cause)> {
+        for check in &self.components.checks {
+            if let Some(what) = check.awaited
+                && let Some(cause) = (check.probe)().await.fault
+            {
+                return Some((what, cause));
+            }
+        }
+        None
+    }
+}
+
+fn sts_config(config: &Config) -> StsConfig {
+    StsConfig {
+        url: config.sts.url.clone(),
+        transport: match config.sts.transport {
+            StsTransport::Https => Transport::Https,
+            StsTransport::PlainLoopback => Transport::PlainLoopback,
+            StsTransport::PlainSingleLabel => Transport::PlainPrivate,
+            StsTransport::PlainAnywhere(proof) => Transport::PlainAnywhere(proof),
+        },
+        timeout: config.timeouts.sts,
+        tls: ClientTls {
+            authorities: config
+                .sts
+                .tls
+                .authorities
+                .as_ref()
+                .map(|authorities| authorities.certificates.clone()),
+            identity: config
+                .sts
+                .tls
+                .identity
+                .as_ref()
+                .map(|identity| Arc::clone(identity.certified_key())),
+        },
+        pool: POOL,
+    }
+}
