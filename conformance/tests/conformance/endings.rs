@@ -182,7 +182,7 @@ async fn event_stream_ends_cleanly_for_silence_behind_an_event_and_breaks_within
         let found = match end {
             Piece::End(Ending::Complete, _) => is_clean,
             Piece::End(Ending::Truncated | Ending::Reset, _) => !is_clean,
-            Piece::Data(_) => false,
+            Piece::End(Ending::Closed, _) | Piece::Data(_) => false,
         };
         report.holds(format!("{case}: {end:?}"), found);
         let events = world.events_of(case, 1).await;
