@@ -16,21 +16,6 @@ pub struct Key {
 }
 
 impl Key {
-    pub(super) const fn new(name: &'static str, kind: Kind, default: Preset, meaning: &'static str) -> Self {
-        Self {
-            name,
-            kind,
-            default,
-            meaning,
-            advice: "",
-        }
-    }
-
-    pub(super) const fn advice(mut self, advice: &'static str) -> Self {
-        self.advice = advice;
-        self
-    }
-
     /// Whether the value must never be shown. Such a variable can also be given as `NAME_FILE`.
     #[must_use]
     pub const fn is_secret(&self) -> bool {
@@ -128,3 +113,26 @@ pub struct Section {
     /// The variables, in reading order.
     pub keys: &'static [Key],
 }
+
+/// Declares a section and its variables: name, kind, preset, meaning, and where there is something
+/// to tune, advice.
+macro_rules! section {
+    ($section:ident: $title:literal, $intro:literal; $(
+        $name:ident: $kind:ident $(($of:expr))?, $preset:ident $(($value:expr))? $({ $($field:ident: $text:literal),* })?,
+        $meaning:literal $(, advice $advice:literal)?;
+    )*) => {
+        pub(crate) const $section: super::declaration::Section = super::declaration::Section {
+            title: $title,
+            intro: $intro,
+            keys: &[$($name),*],
+        };
+        $(pub(crate) const $name: super::declaration::Key = super::declaration::Key {
+            name: stringify!($name),
+            kind: super::declaration::Kind::$kind $(($of))?,
+            default: super::declaration::Preset::$preset $(($value))? $({ $($field: $text),* })?,
+            meaning: $meaning,
+            advice: concat!($($advice)?),
+        };)*
+    };
+}
+pub(super) use section;
