@@ -4,39 +4,18 @@
 //! replay mark, the only write, comes last before the exchange, so that a refusal never spends
 //! a single-use mandate.
 
-use std::sync::Arc;
-
 use http::request::Parts;
 
+use crate::admission::Admission;
 use crate::binding;
 use crate::denial::Stage;
-use crate::exchange::{Circuit, Dialect, ExchangeSigner, circuit, directive, perform, replay, room};
+use crate::exchange::{circuit, directive, perform, replay, room};
 use crate::journal::Journal;
-use crate::limits::{EgressPolicy, Limits, OnReplayOutage};
 use crate::permit::{Admitted, Permit};
-use crate::ports::{Bindings, Clock, ReplayMarks, Resolver, Revocations, SigningKeys, Sts};
 use crate::preflight;
 use crate::received::{Head, Received};
 use crate::refused::Refused;
 use crate::token::{self, Scratch, revocation, signature, zone};
-
-/// The gates and what they need of the world.
-#[expect(missing_docs, reason = "each port is documented where it is defined")]
-pub struct Admission {
-    pub limits: Limits,
-    pub egress: EgressPolicy,
-    pub dialect: Dialect,
-    pub on_replay_outage: OnReplayOutage,
-    pub signer: ExchangeSigner,
-    pub clock: Arc<dyn Clock>,
-    pub keys: Arc<dyn SigningKeys>,
-    pub revocations: Arc<dyn Revocations>,
-    pub bindings: Arc<dyn Bindings>,
-    pub resolver: Arc<dyn Resolver>,
-    pub circuit: Arc<Circuit>,
-    pub replay: Arc<dyn ReplayMarks>,
-    pub sts: Arc<dyn Sts>,
-}
 
 impl Admission {
     /// Walks a request through every gate, in the order of decisions §2.

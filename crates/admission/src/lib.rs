@@ -25,6 +25,7 @@
 //! }
 //! ```
 
+pub mod admission;
 pub mod admit;
 pub mod received;
 
@@ -55,7 +56,7 @@ pub mod scheme;
 mod secret;
 pub mod traversal;
 
-pub use admit::Admission;
+pub use admission::Admission;
 pub use credential::{Credential, CredentialError};
 pub use denial::Denial;
 pub use journal::{CrossingFacts, Journal};

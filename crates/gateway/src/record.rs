@@ -6,6 +6,8 @@
 //! is dropped ends too: as that of a caller who left, or of what the connection says ended it.
 
 mod ending;
+mod event;
+mod journal;
 mod line;
 mod stages;
 
@@ -13,11 +15,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use admission::denial::Stage;
 use admission::names::{self, X_CARACAL_CLIENT_ID};
-use admission::ports::Cause;
-use admission::{CrossingFacts, Denial, Journal, Refused, Subject, Usage};
-use evidence::{Crossing, Fingerprint, Outcome, Refusal, Replay, Room, Spool, Status, Uuid};
+use admission::{Denial, Refused, Subject};
+use evidence::{Crossing, Fingerprint, Spool, Uuid};
 use http::{HeaderValue, Method, StatusCode, request};
 
 use crate::clock;
@@ -26,7 +26,6 @@ use crate::ingress::connection::InFlight;
 use crate::telemetry::Metrics;
 use crate::telemetry::log::LineSink;
 pub use ending::End;
-use ending::evidence_labels;
 use stages::Stages;
 
 /// The status in log and evidence where the caller saw none.
@@ -198,91 +197,6 @@ impl<P: Phase> Drop for Record<P> {
     }
 }
 
-impl Journal for Record<Received> {
-    type Room = Room;
-    type Intent = Record<Intended>;
-
-    fn passed(&mut self, stage: Stage) {
-        if let Some((known, _)) = &mut self.0 {
-            known.stages.pass(stage);
-        }
-    }
-
-    fn bearer(&mut self, token: &str) {
-        if let Some((known, _)) = &mut self.0 {
-            known.bearer = Some(evidence::fingerprint(token.as_bytes()));
-        }
-    }
-
-    fn identified(&mut self, subject: Subject) -> Result<(), Denial> {
-        let Some((known, _)) = &mut self.0 else {
-            return Err(Denial::Overloaded);
-        };
-        // Gates 2 and 3 found the bearer before gate 9 verified it.
-        let bearer = known.bearer.ok_or(Denial::MissingBearer)?;
-        known.identity = Some(Identity {
-            bearer,
-            subject,
-            application_id: None,
-        });
-        let place = known
-            .recorder
-            .capacity
-            .request()
-            .map_err(|_| Denial::Overloaded)?;
-        known.in_flight.keep(place);
-        Ok(())
-    }
-
-    fn bound(&mut self, application_id: &str) {
-        if let Some((known, _)) = &mut self.0
-            && let Some(identity) = &mut known.identity
-        {
-            identity.application_id = Some(application_id.to_owned());
-        }
-    }
-
-    fn reserve(&mut self) -> Result<Room, Cause> {
-        match &self.0 {
-            Some((known, _)) => known
-                .recorder
-                .spool
-                .reserve()
-                .map_err(|no_room| Cause::new(no_room.to_string())),
-            None => Err(Cause::new("the record has ended")),
-        }
-    }
-
-    async fn intent(
-        mut self,
-        room: Room,
-        crossing: &CrossingFacts<'_>,
-    ) -> Result<Record<Intended>, (Self, Cause)> {
-        let Some((known, identity)) = self
-            .0
-            .as_ref()
-            .and_then(|(known, _)| Some((known, known.identity.as_ref()?)))
-        else {
-            return Err((self, Cause::new("the record has no subject")));
-        };
-        let evidence = match room.intent(&known.event(identity, Some(crossing))).await {
-            Ok(evidence) => evidence,
-            Err(error) => return Err((self, Cause::new(error.to_string()))),
-        };
-        let dispatched = Dispatched {
-            evidence,
-            upstream_host: crossing.upstream_host.into(),
-            auth_mode: crossing.directive.auth_mode.as_str().into(),
-            trace_id: crossing.trace_id.map(Box::from),
-        };
-        Ok(Record(
-            self.0
-                .take()
-                .map(|(known, Received)| (known, Intended(dispatched))),
-        ))
-    }
-}
-
 impl Record<Intended> {
     /// The upstream's head arrived.
     #[must_use]
@@ -339,110 +253,6 @@ impl Known {
             .dispatched()
             .and_then(|dispatched| dispatched.trace_id.as_deref());
         metrics.request(self.stages.elapsed(), trace_id);
-    }
-
-    /// The evidence: the outcome of a crossing, or an event of its own once somebody vouched for the
-    /// subject.
-    fn keep(&self, reached: Reached, ending: &Closing<'_>, gateway_status: u16) {
-        let latency = match &reached {
-            Reached::Answer(answered) if matches!(ending, Closing::Ended(_)) => answered.after,
-            Reached::Gates | Reached::Upstream(_) | Reached::Answer(_) => self.stages.elapsed(),
-        };
-        let latency_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
-        let (status, error_kind) = match ending {
-            Closing::Refused(refused) => {
-                let (status, kind) = evidence_labels(refused.denial);
-                (status, Some(kind))
-            }
-            Closing::Ended(end) => (end.status(), end.error_kind()),
-        };
-        let (dispatched, upstream_status, response_bytes) = match reached {
-            Reached::Gates => {
-                return self.keep_undispatched(ending, error_kind, status, gateway_status, latency_ms);
-            }
-            Reached::Upstream(Intended(dispatched)) => (dispatched, None, 0),
-            Reached::Answer(answered) => (
-                answered.dispatched,
-                Some(answered.status.as_u16()),
-                answered.bytes_out,
-            ),
-        };
-        dispatched.evidence.outcome(&Outcome {
-            error_kind,
-            gateway_status: Some(gateway_status),
-            latency_ms: Some(latency_ms),
-            response_bytes: Some(response_bytes),
-            upstream_status,
-            revocation_interrupted: ending.is_revocation(),
-            ..Outcome::new(status)
-        });
-    }
-
-    fn keep_undispatched(
-        &self,
-        ending: &Closing<'_>,
-        error_kind: Option<&'static str>,
-        status: Status,
-        gateway_status: u16,
-        latency_ms: u64,
-    ) {
-        let (Some(identity), Some(error_kind)) = (&self.identity, error_kind) else {
-            return;
-        };
-        let spool = &self.recorder.spool;
-        if let (Closing::Refused(refused), Usage::SingleUse { jti }) = (ending, &identity.subject.usage)
-            && refused.denial == Denial::Replayed
-        {
-            return spool.replay_detected(&Replay {
-                id: self.own_id,
-                occurred_at: self.occurred_at,
-                zone_id: &identity.subject.zone_id,
-                request_id: self.request_id(),
-                jti,
-                resource: &identity.subject.resource,
-                client_id: identity.application_id(),
-                subject_fingerprint: identity.bearer,
-            });
-        }
-        let refusal = Refusal {
-            status: match ending {
-                Closing::Refused(_) => status,
-                // Nothing crossed, whatever ended it.
-                Closing::Ended(_) => Status::Denied,
-            },
-            error_kind,
-            gateway_status,
-            latency_ms,
-        };
-        spool.denied(&self.event(identity, None), &refusal);
-    }
-
-    fn event<'a>(
-        &'a self,
-        identity: &'a Identity,
-        crossing: Option<&CrossingFacts<'a>>,
-    ) -> evidence::Request<'a> {
-        let subject = &identity.subject;
-        let directive = crossing.map(|crossing| crossing.directive);
-        evidence::Request {
-            id: self.own_id,
-            occurred_at: self.occurred_at,
-            zone_id: &subject.zone_id,
-            request_id: self.request_id(),
-            application_id: identity.application_id(),
-            resource: &subject.resource,
-            subject_fingerprint: identity.bearer,
-            method: self.method.as_str(),
-            agent_session_id: subject.agent_session_id.as_deref(),
-            session_id: subject.session_id.as_deref(),
-            path_fingerprint: Some(self.path_fingerprint),
-            trace_id: crossing.and_then(|crossing| crossing.trace_id),
-            subject_kind: subject.subject_kind.as_deref(),
-            upstream_host: crossing.map(|crossing| crossing.upstream_host),
-            auth_mode: directive.map(|directive| directive.auth_mode.as_str()),
-            provider_id: directive.and_then(|directive| directive.provider_id.as_deref()),
-            connection_id: directive.and_then(|directive| directive.connection_id.as_deref()),
-        }
     }
 
     fn request_id(&self) -> &str {

@@ -1,0 +1,25 @@
+//! The gates and what they need of the world.
+
+use std::sync::Arc;
+
+use crate::exchange::{Circuit, Dialect, ExchangeSigner};
+use crate::limits::{EgressPolicy, Limits, OnReplayOutage};
+use crate::ports::{Bindings, Clock, ReplayMarks, Resolver, Revocations, SigningKeys, Sts};
+
+/// Admits requests: see [`Admission::admit`].
+#[expect(missing_docs, reason = "each port is documented where it is defined")]
+pub struct Admission {
+    pub limits: Limits,
+    pub egress: EgressPolicy,
+    pub dialect: Dialect,
+    pub on_replay_outage: OnReplayOutage,
+    pub signer: ExchangeSigner,
+    pub clock: Arc<dyn Clock>,
+    pub keys: Arc<dyn SigningKeys>,
+    pub revocations: Arc<dyn Revocations>,
+    pub bindings: Arc<dyn Bindings>,
+    pub resolver: Arc<dyn Resolver>,
+    pub circuit: Arc<Circuit>,
+    pub replay: Arc<dyn ReplayMarks>,
+    pub sts: Arc<dyn Sts>,
+}
