@@ -8,7 +8,7 @@ use admission::ports::Clock;
 use evidence::{BoxFuture, Shipment, SinkError, StreamSink};
 
 use crate::component::Component;
-use crate::redis::{Connector, Link};
+use crate::redis::{Link, RedisConnector};
 
 /// The stream that the audit service reads. It is never trimmed here: that would drop evidence.
 const STREAM: &str = "caracal.audit.events";
@@ -29,7 +29,7 @@ impl RedisAuditStream {
     }
 
     /// The sink, on a connection of its own.
-    pub fn component(redis: Connector, limit: Duration, clock: Arc<dyn Clock>) -> Component<Arc<Self>> {
+    pub fn component(redis: RedisConnector, limit: Duration, clock: Arc<dyn Clock>) -> Component<Arc<Self>> {
         let link = Link::component("redis: audit stream", redis, clock);
         let mut component = Component::new(Arc::new(Self::new(Arc::clone(&link.port), limit)));
         component.add(link);

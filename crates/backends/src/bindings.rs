@@ -71,7 +71,7 @@ impl PostgresBindings {
     #[must_use]
     pub fn new(
         config: BindingsConfig,
-        database: crate::postgres::Connector,
+        database: crate::postgres::PostgresConnector,
         clock: Arc<dyn Clock>,
     ) -> (Arc<Self>, BindingsReader) {
         let (sender, receiver) = mpsc::channel(config.max_lookups_waiting);

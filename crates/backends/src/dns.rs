@@ -3,7 +3,7 @@
 
 mod cache;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -161,9 +161,11 @@ impl Inner {
 
 fn unresolved(host: &str, error: &NetError) -> Cause {
     let what = format!("resolving {host:?}");
-    match error {
-        // The library does not name it as the source.
-        NetError::Io(error) => in_words(&what, &**error),
-        error => in_words(&what, error),
+    // The library keeps the system's errors to itself: whether it could open a socket is tried here.
+    match UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)) {
+        Err(wanting) if matches!(error, NetError::NoConnections | NetError::Io(_)) => {
+            in_words(&what, &wanting)
+        }
+        Ok(_) | Err(_) => in_words(&what, error),
     }
 }

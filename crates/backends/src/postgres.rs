@@ -9,7 +9,7 @@ mod session;
 mod tls;
 
 pub use component::ConnectionStats;
-pub use connector::{Connector, PostgresConfig};
+pub use connector::{PostgresConfig, PostgresConnector};
 pub(crate) use read::{Reader, expect_visible, rows};
 pub(crate) use session::Session;
 pub use tls::SslMode;

@@ -7,5 +7,5 @@
 mod connector;
 mod link;
 
-pub use connector::{Connector, RedisConfig};
+pub use connector::{RedisConfig, RedisConnector};
 pub use link::{Fault, Link, LinkStatus, Live};

@@ -21,11 +21,9 @@ pub struct ClientTls {
 /// Why no TLS client can be made.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// Neither the system nor a given file has a certificate authority that can be used.
-    #[error(
-        "no certificate authority was found: install the system's CA certificates or name a file of them"
-    )]
-    NoAuthorities,
+    /// The system has no certificate authority that can be used.
+    #[error("no certificate authority was found on this system: install its CA certificates or name a file")]
+    NoSystemAuthorities,
     /// One of the given authorities cannot be used.
     #[error("a certificate authority cannot be used: {0}")]
     Authority(rustls::Error),
@@ -66,24 +64,19 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// These authorities, or the system's; at least one.
-pub(crate) fn roots(authorities: Option<&[CertificateDer<'_>]>) -> Result<RootCertStore, TlsError> {
+/// These authorities, or the system's.
+pub(crate) fn roots(authorities: Option<&[CertificateDer<'static>]>) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    match authorities {
-        Some(authorities) => {
-            for authority in authorities {
-                roots
-                    .add(authority.clone().into_owned())
-                    .map_err(TlsError::Authority)?;
-            }
+    if let Some(authorities) = authorities {
+        for authority in authorities {
+            roots.add(authority.clone()).map_err(TlsError::Authority)?;
         }
-        // System stores hold certificates that this library cannot use; those are left out.
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
+        return Ok(roots);
     }
+    // System stores hold certificates that this library cannot use; those are left out.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
-        return Err(TlsError::NoAuthorities);
+        return Err(TlsError::NoSystemAuthorities);
     }
     Ok(roots)
 }

@@ -6,13 +6,13 @@ use admission::ports::{Cause, Clock};
 
 use super::{BindingsConfig, BindingsStatus, PostgresBindings};
 use crate::component::{Check, Component, Health, Samples, age_in_seconds};
-use crate::postgres::Connector;
+use crate::postgres::PostgresConnector;
 
 impl PostgresBindings {
     /// The bindings of this database, with their reader.
     pub fn component(
         config: BindingsConfig,
-        database: Connector,
+        database: PostgresConnector,
         clock: Arc<dyn Clock>,
     ) -> Component<Arc<Self>> {
         let (bindings, reader) = Self::new(config, database, clock);

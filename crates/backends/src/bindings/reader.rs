@@ -15,7 +15,7 @@ use super::load::{self, Loaded};
 use super::lookup::Lookup;
 use super::{Shared, Snapshot};
 use crate::pause::{Backoff, spread};
-use crate::postgres::{Connector, Reader, rows};
+use crate::postgres::{PostgresConnector, Reader, rows};
 
 const CHANNEL: &str = "caracal_gateway_bindings";
 /// How many lookups are answered together.
@@ -28,7 +28,7 @@ const CHANGE_PAUSE: Duration = Duration::from_millis(50);
 /// Keeps the bindings current.
 pub struct BindingsReader {
     config: BindingsConfig,
-    database: Connector,
+    database: PostgresConnector,
     shared: Arc<Shared>,
     lookups: mpsc::Receiver<Lookup>,
 }
@@ -36,7 +36,7 @@ pub struct BindingsReader {
 impl BindingsReader {
     pub(super) fn new(
         config: BindingsConfig,
-        database: Connector,
+        database: PostgresConnector,
         shared: Arc<Shared>,
         lookups: mpsc::Receiver<Lookup>,
     ) -> Self {
@@ -184,7 +184,7 @@ impl Keeper {
 
 /// Hears of changes at once, where the database has triggers.
 struct Listener<'a> {
-    database: Connector,
+    database: PostgresConnector,
     shared: Arc<Shared>,
     changed: &'a Notify,
 }

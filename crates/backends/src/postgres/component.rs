@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use super::Connector;
+use super::PostgresConnector;
 use crate::component::{Component, Samples};
 
 /// The connections to PostgreSQL.
@@ -14,7 +14,7 @@ pub struct ConnectionStats {
     pub acquired: u64,
 }
 
-impl Connector {
+impl PostgresConnector {
     /// This connector with its figures. It opens no more than `max` connections.
     pub fn component(self, max: NonZeroU32) -> Component<Self> {
         let measured = self.clone();

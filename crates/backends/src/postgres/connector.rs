@@ -34,7 +34,7 @@ pub struct PostgresConfig {
 
 /// Makes connections to one PostgreSQL database.
 #[derive(Clone)]
-pub struct Connector {
+pub struct PostgresConnector {
     config: tokio_postgres::Config,
     tls: Option<ClientConfig>,
     pub(super) connect_timeout: Duration,
@@ -43,7 +43,7 @@ pub struct Connector {
     open: Arc<AtomicU64>,
 }
 
-impl Connector {
+impl PostgresConnector {
     /// Checks the certificates. Nothing is dialled.
     ///
     /// # Errors

@@ -7,18 +7,18 @@ use admission::ports::{Cause, Clock};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
-use super::{Connector, Session, cause};
+use super::{PostgresConnector, Session, cause};
 
 /// One reader's connection, made when it is needed and made again after a failure.
 pub(crate) struct Reader {
-    connector: Connector,
+    connector: PostgresConnector,
     clock: Arc<dyn Clock>,
     /// And the monotonic time at which it was made.
     open: Option<(Session, Duration)>,
 }
 
 impl Reader {
-    pub(crate) fn new(connector: Connector, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(connector: PostgresConnector, clock: Arc<dyn Clock>) -> Self {
         Self {
             connector,
             clock,

@@ -78,9 +78,14 @@ pub(super) fn client(mode: SslMode, pem: &PemTls) -> Result<Option<ClientConfig>
     Ok(Some(config))
 }
 
+/// At least one.
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Cause> {
-    let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>();
-    certificates.map_err(|error| wrong(&error))
+    let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+    let certificates = certificates.map_err(|error| wrong(&error))?;
+    if certificates.is_empty() {
+        return Err(Cause::new("postgres tls: no certificate in the file"));
+    }
+    Ok(certificates)
 }
 
 fn wrong(error: &dyn std::error::Error) -> Cause {

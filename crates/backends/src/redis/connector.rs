@@ -25,13 +25,13 @@ pub struct RedisConfig {
 
 /// Makes connections to one Redis server.
 #[derive(Clone)]
-pub struct Connector {
+pub struct RedisConnector {
     client: Client,
     dial_timeout: Duration,
     answer_timeout: Duration,
 }
 
-impl Connector {
+impl RedisConnector {
     /// Checks the URL and the certificates. Nothing is dialled.
     ///
     /// # Errors
@@ -81,7 +81,7 @@ impl Connector {
 
 #[cfg(test)]
 mod tests {
-    use super::{Connector, RedisConfig};
+    use super::{RedisConfig, RedisConnector};
     use crate::pem::PemTls;
     use std::time::Duration;
 
@@ -97,8 +97,8 @@ mod tests {
     #[test]
     fn connector_refuses_what_is_no_redis_url() {
         for url in ["", "http://127.0.0.1/", "redis://host:port/"] {
-            assert!(Connector::new(&config(url)).is_err(), "{url}");
+            assert!(RedisConnector::new(&config(url)).is_err(), "{url}");
         }
-        assert!(Connector::new(&config("redis://127.0.0.1:6379/3")).is_ok());
+        assert!(RedisConnector::new(&config("redis://127.0.0.1:6379/3")).is_ok());
     }
 }

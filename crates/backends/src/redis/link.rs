@@ -10,7 +10,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::Connector;
+use super::RedisConnector;
 use crate::component::Component;
 use crate::last_seen::LastSeen;
 use crate::local;
@@ -24,7 +24,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 /// One supervised connection to Redis.
 pub struct Link {
     name: &'static str,
-    connector: Connector,
+    connector: RedisConnector,
     clock: Arc<dyn Clock>,
     state: watch::Sender<State>,
     /// A command stayed without an answer: ping.
@@ -93,7 +93,7 @@ impl Fault {
 impl Link {
     /// A link that is down until [`Link::run`] is polled. `name` says in logs what it is for.
     #[must_use]
-    pub fn new(name: &'static str, connector: Connector, clock: Arc<dyn Clock>) -> Arc<Self> {
+    pub fn new(name: &'static str, connector: RedisConnector, clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new(Self {
             name,
             connector,
@@ -107,7 +107,7 @@ impl Link {
     /// The link, with the task that runs it.
     pub fn component(
         name: &'static str,
-        connector: Connector,
+        connector: RedisConnector,
         clock: Arc<dyn Clock>,
     ) -> Component<Arc<Self>> {
         let link = Self::new(name, connector, clock);

@@ -7,7 +7,7 @@ use admission::ports::{Cause, Clock};
 
 use super::{RedisReplay, ReplayConfig};
 use crate::component::{Check, Component, Health, Samples};
-use crate::redis::{Connector, Link, LinkStatus};
+use crate::redis::{Link, LinkStatus, RedisConnector};
 
 /// Without an answer for this long Redis counts as unreachable.
 const CONTACT_MAX_AGE: Duration = Duration::from_secs(15);
@@ -23,7 +23,11 @@ pub struct ReplayStats {
 
 impl RedisReplay {
     /// The marks, on a connection of their own: a batch of events must not delay them.
-    pub fn component(redis: Connector, config: ReplayConfig, clock: Arc<dyn Clock>) -> Component<Arc<Self>> {
+    pub fn component(
+        redis: RedisConnector,
+        config: ReplayConfig,
+        clock: Arc<dyn Clock>,
+    ) -> Component<Arc<Self>> {
         let link = Link::component("redis: replay marks", redis, Arc::clone(&clock));
         let asked = Arc::clone(&link.port);
         let (marks, releases) = Self::new(Arc::clone(&asked), config, clock);

@@ -16,7 +16,15 @@ const MODE: u32 = 0o600;
 pub(super) struct EpochFile(Option<PathBuf>);
 
 impl EpochFile {
+    /// A file that others could read is closed to them.
     pub(super) fn new(path: Option<PathBuf>) -> Self {
+        let tightened = match &path {
+            Some(path) if path.is_file() => std::fs::set_permissions(path, Permissions::from_mode(MODE)),
+            Some(_) | None => Ok(()),
+        };
+        if let Err(error) = tightened {
+            tracing::warn!(%error, "the file of the replay epoch stays readable by others");
+        }
         Self(path)
     }
 
@@ -29,7 +37,6 @@ impl EpochFile {
         let broken = |why: &str| Cause::local(format!("replay epoch: {}: {why}", path.display()));
         match fs::read_to_string(path).await {
             Ok(text) => {
-                tighten(path).await;
                 let id = text.trim();
                 if id.is_empty() || id.contains(|c: char| c == ':' || c.is_whitespace()) {
                     return Err(broken("it holds no id"));
@@ -46,19 +53,6 @@ impl EpochFile {
         if let Err(error) = replace(path, id).await {
             tracing::warn!(%error, path = %path.display(), "the replay epoch is not remembered on disk");
         }
-    }
-}
-
-/// A file that others could read before is closed to them.
-async fn tighten(path: &Path) {
-    let tightened = async {
-        if fs::metadata(path).await?.permissions().mode() & 0o777 != MODE {
-            fs::set_permissions(path, Permissions::from_mode(MODE)).await?;
-        }
-        io::Result::Ok(())
-    };
-    if let Err(error) = tightened.await {
-        tracing::warn!(%error, path = %path.display(), "the replay epoch stays readable by others");
     }
 }
 

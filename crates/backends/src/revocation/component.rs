@@ -14,9 +14,9 @@ use crate::{postgres, redis};
 /// Where the revocation state comes from.
 pub struct RevocationSources {
     /// The snapshots' database.
-    pub database: postgres::Connector,
+    pub database: postgres::PostgresConnector,
     /// The streams' server.
-    pub redis: redis::Connector,
+    pub redis: redis::RedisConnector,
     /// What the streams are signed with.
     pub key: StreamsKey,
     /// Told of changed signing keys.

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::snapshot;
 use super::state::{Inner, RevocationState};
 use crate::pause::{Backoff, spread};
-use crate::postgres::{Connector, Reader};
+use crate::postgres::{PostgresConnector, Reader};
 
 /// Takes snapshots at intervals and on demand, one at a time.
 pub struct Snapshots {
@@ -21,7 +21,7 @@ pub struct Snapshots {
 impl Snapshots {
     /// Snapshots of this database for this state.
     #[must_use]
-    pub fn new(state: &RevocationState, database: Connector) -> Self {
+    pub fn new(state: &RevocationState, database: PostgresConnector) -> Self {
         Self {
             state: Arc::clone(&state.inner),
             reader: Reader::new(database, Arc::clone(&state.inner.clock)),

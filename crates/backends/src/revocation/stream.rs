@@ -18,7 +18,7 @@ use super::message::{Order, Stream, read};
 use super::signature::{Fields, StreamsKey};
 use super::state::{Inner, RevocationState};
 use crate::pause::Backoff;
-use crate::redis::Connector;
+use crate::redis::RedisConnector;
 use cursor::{Cursor, Id, Progress};
 
 /// How long one read waits for a message. A dead connection is noticed this much later, and an
@@ -36,7 +36,7 @@ pub type KeysInvalidated = Box<dyn Fn(&str) + Send + Sync>;
 /// Follows the streams and applies what they say.
 pub struct StreamReader {
     state: Arc<Inner>,
-    redis: Connector,
+    redis: RedisConnector,
     key: StreamsKey,
     keys_invalidated: KeysInvalidated,
 }
@@ -49,7 +49,7 @@ impl StreamReader {
     #[must_use]
     pub fn new(
         state: &RevocationState,
-        redis: Connector,
+        redis: RedisConnector,
         key: StreamsKey,
         keys_invalidated: KeysInvalidated,
     ) -> Self {

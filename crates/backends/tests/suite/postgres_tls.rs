@@ -2,7 +2,7 @@
 
 use backends::bindings::{BindingsConfig, PostgresBindings};
 use backends::pem::PemTls;
-use backends::postgres::{Connector, PostgresConfig, SslMode};
+use backends::postgres::{PostgresConfig, PostgresConnector, SslMode};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ async fn loads(url: &str, ssl_mode: SslMode, authorities: Option<&Ca>) -> Result
         read_timeout: PATIENCE,
         max_lifetime: Duration::from_secs(60),
     };
-    let connector = Connector::new(&config).map_err(|cause| cause.to_string())?;
+    let connector = PostgresConnector::new(&config).map_err(|cause| cause.to_string())?;
     let clock = Arc::new(FixedClock::default());
     let (bindings, reader) = PostgresBindings::new(BindingsConfig::default(), connector, clock);
     let mut background = Background::default();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use admission::ports::ReplayMarks;
 use backends::pem::{PemIdentity, PemTls};
-use backends::redis::{Connector, RedisConfig};
+use backends::redis::{RedisConfig, RedisConnector};
 use testkit::clock::FixedClock;
 use testkit::redis::PrivateRedis;
 use testkit::tls::Ca;
@@ -56,7 +56,11 @@ async fn marks_travel_over_tls_with_a_client_certificate() {
         tls,
         ..redis_config(&server.url())
     };
-    let good = Replay::over(Connector::new(&config).unwrap(), None, &FixedClock::default());
+    let good = Replay::over(
+        RedisConnector::new(&config).unwrap(),
+        None,
+        &FixedClock::default(),
+    );
     assert_eq!(set(good.port(), &mark("over-tls", "a")).await, "set");
 
     let foreign = RedisConfig {
@@ -74,7 +78,11 @@ async fn marks_travel_over_tls_with_a_client_certificate() {
         ..config
     };
     for config in [foreign, anonymous] {
-        let bad = Replay::over(Connector::new(&config).unwrap(), None, &FixedClock::default());
+        let bad = Replay::over(
+            RedisConnector::new(&config).unwrap(),
+            None,
+            &FixedClock::default(),
+        );
         assert_eq!(set(bad.port(), &mark("over-bad-tls", "a")).await, "unavailable");
     }
 }

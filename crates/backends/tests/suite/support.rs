@@ -45,12 +45,12 @@ pub(crate) fn redis_config(url: &str) -> RedisConfig {
     }
 }
 
-pub(crate) fn redis(url: &str) -> redis::Connector {
-    redis::Connector::new(&redis_config(url)).unwrap()
+pub(crate) fn redis(url: &str) -> redis::RedisConnector {
+    redis::RedisConnector::new(&redis_config(url)).unwrap()
 }
 
-pub(crate) fn database(url: &str) -> postgres::Connector {
-    postgres::Connector::new(&PostgresConfig {
+pub(crate) fn database(url: &str) -> postgres::PostgresConnector {
+    postgres::PostgresConnector::new(&PostgresConfig {
         client: url.parse().unwrap(),
         ssl_mode: SslMode::Prefer,
         tls: PemTls::default(),
@@ -82,13 +82,13 @@ impl Replay {
         Self::waiting(HASTY, redis(url), None, &FixedClock::default())
     }
 
-    pub(crate) fn over(redis: redis::Connector, memory: Option<PathBuf>, clock: &FixedClock) -> Self {
+    pub(crate) fn over(redis: redis::RedisConnector, memory: Option<PathBuf>, clock: &FixedClock) -> Self {
         Self::waiting(UNHURRIED, redis, memory, clock)
     }
 
     fn waiting(
         timeout: Duration,
-        redis: redis::Connector,
+        redis: redis::RedisConnector,
         memory: Option<PathBuf>,
         clock: &FixedClock,
     ) -> Self {

@@ -78,7 +78,7 @@ pub(super) fn revocation_config(config: &Config) -> RevocationConfig {
     }
 }
 
-fn database(external: &External) -> Result<postgres::Connector, StartError> {
+fn database(external: &External) -> Result<postgres::PostgresConnector, StartError> {
     let config = PostgresConfig {
         client: external.database.url.client.clone(),
         ssl_mode: match external.database.url.ssl_mode {
@@ -93,20 +93,20 @@ fn database(external: &External) -> Result<postgres::Connector, StartError> {
         read_timeout: SNAPSHOT_TIMEOUT,
         max_lifetime: external.database.max_lifetime,
     };
-    postgres::Connector::new(&config).map_err(|cause| StartError::Store {
+    postgres::PostgresConnector::new(&config).map_err(|cause| StartError::Store {
         variable: "DATABASE_URL",
         cause,
     })
 }
 
-fn redis(external: &External) -> Result<redis::Connector, StartError> {
+fn redis(external: &External) -> Result<redis::RedisConnector, StartError> {
     let config = RedisConfig {
         url: external.redis.url.expose().to_owned(),
         tls: pem(&external.redis.tls),
         dial_timeout: external.redis.dial_timeout,
         answer_timeout: external.redis.read_timeout,
     };
-    redis::Connector::new(&config).map_err(|cause| StartError::Store {
+    redis::RedisConnector::new(&config).map_err(|cause| StartError::Store {
         variable: "REDIS_URL",
         cause,
     })

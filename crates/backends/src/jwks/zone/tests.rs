@@ -165,7 +165,10 @@ fn crowd<'a>(
 ) -> (Vec<&'static str>, Vec<Place<'a>>) {
     let one = |number| {
         let mut place = Place::new(all, &walk.0);
-        (word(&walk.0.decide(kid, number, at, &mut place)), place)
+        (
+            word(&walk.0.decide(kid, 1_000_000 + number, at, &mut place)),
+            place,
+        )
     };
     (0..1000).map(one).unzip()
 }
