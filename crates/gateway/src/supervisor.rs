@@ -1,4 +1,4 @@
-//! Who owns the tasks: the only room that spawns.
+//! Who owns the tasks: the only module that spawns them.
 //!
 //! A background task is critical: when one ends before the process was asked to stop, be it by
 //! a panic or by returning, the supervisor says so loudly and the process stops. Connections
