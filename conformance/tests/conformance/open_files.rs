@@ -33,7 +33,7 @@ fn lowered(gateway: &Gateway) -> Vec<Value> {
         line["level"] == "warn"
             && line["msg"]
                 .as_str()
-                .is_some_and(|text| text.contains("MAX_CONNECTIONS"))
+                .is_some_and(|text| text.contains("MAX_CONNECTIONS is lowered"))
     };
     gateway.log().into_iter().filter(told).collect()
 }

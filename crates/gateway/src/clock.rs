@@ -1,4 +1,4 @@
-//! The only room that reads the time.
+//! The only module that reads the time.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

@@ -167,7 +167,10 @@ impl Server {
         }
         let code = tokio::select! {
             () = stop.asked() => OK,
-            () = supervisor.failure() => INTERNAL,
+            task = supervisor.failure() => {
+                tracing::error!(task, "background task ended unasked, stopping the process");
+                INTERNAL
+            }
         };
         let end = async {
             tracing::info!("draining");

@@ -1,7 +1,7 @@
-//! Who owns the tasks: the only room that spawns.
+//! Who owns the tasks: the only module that spawns them.
 //!
 //! A background task is critical: when one ends before the process was asked to stop, be it by
-//! a panic or by returning, the supervisor says so loudly and the process stops. Connections
+//! a panic or by returning, the process says so loudly and stops. Connections
 //! are many and short; they are tracked and waited for, and a panic in one ends only that one.
 
 use std::panic::AssertUnwindSafe;
@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,8 +24,8 @@ pub struct Supervisor {
     foundation: Group,
     /// Cancelled once the process ends: from then on a task may end because what it worked for has ended.
     stopping: CancellationToken,
-    /// Cancelled when a background task ended before that.
-    failed: CancellationToken,
+    /// The background task that ended before that.
+    failed: watch::Sender<Option<&'static str>>,
 }
 
 /// Tasks that end together.
@@ -56,13 +57,16 @@ impl Supervisor {
             background: Group::default(),
             foundation: Group::default(),
             stopping: CancellationToken::new(),
-            failed: CancellationToken::new(),
+            failed: watch::Sender::default(),
         }
     }
 
-    /// Completes when a background task died.
-    pub async fn failure(&self) {
-        self.failed.cancelled().await;
+    /// Completes when a background task died, with its name. A start that fails takes tasks with it and asks nobody.
+    pub async fn failure(&self) -> &'static str {
+        let mut failed = self.failed.subscribe();
+        let name = failed.wait_for(Option::is_some).await;
+        // The sender is here, so that there is a name.
+        name.ok().and_then(|name| *name).unwrap_or_default()
     }
 
     /// Spawns a task that must live as long as the process. It is given the token on which it ends.
@@ -88,8 +92,7 @@ impl Supervisor {
             // A panic has had its own log line by now.
             let _panicked = AssertUnwindSafe(task).catch_unwind().await;
             if !stopping.is_cancelled() {
-                tracing::error!(task = name, "background task ended unasked, stopping the process");
-                failed.cancel();
+                failed.send_replace(Some(name));
             }
         });
     }
@@ -128,7 +131,7 @@ mod tests {
         for panics in [false, true] {
             let supervisor = Supervisor::new();
             supervisor.background("short", |_stop| async move { assert!(!panics, "on purpose") });
-            supervisor.failure().await;
+            assert_eq!(supervisor.failure().await, "short");
         }
     }
 
@@ -138,14 +141,14 @@ mod tests {
         supervisor.stopping();
         supervisor.background("short", |_stop| async {});
         supervisor.finish().await;
-        assert!(!supervisor.failed.is_cancelled());
+        assert_eq!(*supervisor.failed.borrow(), None);
 
         let dropped = Supervisor::new();
         dropped.background("long", |stop| stop.cancelled_owned());
-        let failed = dropped.failed.clone();
+        let failed = dropped.failed.subscribe();
         drop(dropped);
         tokio::task::yield_now().await;
-        assert!(!failed.is_cancelled());
+        assert_eq!(*failed.borrow(), None);
     }
 
     #[tokio::test]
@@ -164,7 +167,7 @@ mod tests {
             journal.lock().push("shipper");
         });
         supervisor.finish().await;
-        assert!(!supervisor.failed.is_cancelled());
+        assert_eq!(*supervisor.failed.borrow(), None);
         assert_eq!(*ended.lock(), ["shipper", "store"]);
     }
 }

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use config::{Config, Env, Status, Violations};
 
-use super::{UNEXPECTED, complain, print};
+use super::shared::{UNEXPECTED, complain, print};
 use crate::process::{CONFIG, OK};
 
 /// Prints the checklist to standard output and the violations to standard error.

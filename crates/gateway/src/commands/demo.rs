@@ -20,7 +20,7 @@ use config::MapEnv;
 use tokio_util::sync::CancellationToken;
 
 use super::local::{Local, LocalError};
-use super::{UNEXPECTED, complain, print};
+use super::shared::{UNEXPECTED, complain, print};
 use crate::process::{OK, Stop};
 use client::Client;
 use scene::Scene;

@@ -9,7 +9,7 @@ use config::{MapEnv, ProcessEnv};
 use devstack::StackConfig;
 
 use super::local::{Local, LocalError};
-use super::{complain, print};
+use super::shared::{complain, print};
 use crate::cli::DevArgs;
 use guide::Guide;
 

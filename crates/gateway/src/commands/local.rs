@@ -9,7 +9,7 @@ use config::{Config, Env, Layered, MapEnv, Violations};
 use devstack::{Devstack, Secret, StackConfig};
 use tempfile::TempDir;
 
-use super::{now, serve_until_signalled};
+use super::shared::{now, serve_until_signalled};
 use crate::process::{CONFIG, INTERNAL, Server};
 use crate::wiring::{self, StartError};
 

@@ -2,7 +2,7 @@
 
 use config::{Config, ProcessEnv};
 
-use super::{complain, now, serve_until_signalled};
+use super::shared::{complain, now, serve_until_signalled};
 use crate::process::{self, CONFIG, INTERNAL};
 use crate::wiring;
 

@@ -18,16 +18,16 @@ use tokio_rustls::TlsConnector;
 use url::{Host, Url, form_urlencoded};
 
 use super::request::{self, Answer};
-use super::{UNEXPECTED, complain, print};
+use super::shared::{UNEXPECTED, complain, print};
 use crate::cli::MintArgs;
 use crate::process::OK;
 
 /// The variable that holds the client secret when no file is named.
 const SECRET: &str = "CARACAL_CLIENT_SECRET";
 /// How long the STS has for everything.
-const WITHIN: Duration = Duration::from_secs(10);
+const STS_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest answer that is read, in bytes.
-const LONGEST: usize = 64 * 1024;
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// Why there is no mandate.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +48,7 @@ enum MintError {
     Connect { to: String, error: io::Error },
     #[error("no answer from the STS: {0}")]
     Http(#[from] hyper::Error),
-    #[error("the STS did not answer within {} s", WITHIN.as_secs())]
+    #[error("the STS did not answer within {} s", STS_TIMEOUT.as_secs())]
     Timeout,
     #[error("the STS refused: {status} {words}")]
     Refused { status: StatusCode, words: String },
@@ -57,7 +57,7 @@ enum MintError {
 }
 
 pub(super) async fn mint(arguments: &MintArgs) -> i32 {
-    let minted = match tokio::time::timeout(WITHIN, minted(arguments, &ProcessEnv)).await {
+    let minted = match tokio::time::timeout(STS_TIMEOUT, minted(arguments, &ProcessEnv)).await {
         Ok(minted) => minted,
         Err(_elapsed) => Err(MintError::Timeout),
     };
@@ -88,7 +88,7 @@ async fn minted(arguments: &MintArgs, env: &dyn Env) -> Result<String, MintError
     let secret = secret(arguments.client_secret_file.as_deref(), env)?;
     let answer = sts.post(form(arguments, &secret)).await?;
     let status = answer.head.status;
-    let body = answer.rest(LONGEST).await.bytes;
+    let body = answer.rest(MAX_ANSWER_BYTES).await.bytes;
     if status == StatusCode::OK {
         let token: Token = serde_json::from_slice(&body).map_err(|_| MintError::NotAToken(status))?;
         return printable(&token.access_token)

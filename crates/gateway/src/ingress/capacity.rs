@@ -26,29 +26,28 @@ pub struct CapacityLimits {
 }
 
 impl CapacityLimits {
-    /// Lowered until a connection or a request of each place can have its file descriptor, with a warning when that
-    /// takes anything away. However few the process may open, some callers are served.
+    /// Lowered until each connection and each request can have a file descriptor, with a warning for each bound that is.
+    /// However few the process may open, some callers are served.
     #[must_use]
     pub fn within(self, open_files: Option<u64>) -> Self {
         let Some(open_files) = open_files else { return self };
-        let free = open_files.saturating_sub(RESERVED_FILES).max(open_files / 8);
-        let connections = self.connections.min((free / 2) as usize);
-        let lowered = Self {
-            connections,
-            requests: self.requests.min(free as usize - connections),
-            ..self
+        let free = open_files.saturating_sub(RESERVED_FILES).max(open_files / 8) as usize;
+        let lower = |name, asked: usize, most: usize| {
+            if asked > most {
+                tracing::warn!(
+                    "open files are limited to {open_files}: {name} is lowered from {asked} to {most}"
+                );
+            }
+            asked.min(most)
         };
-        if lowered != self {
-            tracing::warn!(
-                "open files are limited to {open_files}: MAX_CONNECTIONS is lowered from {} to {}, \
-                 MAX_INFLIGHT_REQUESTS from {} to {}; raise the limit to 2 x MAX_CONNECTIONS + {RESERVED_FILES}",
-                self.connections,
-                lowered.connections,
-                self.requests,
-                lowered.requests
-            );
+        let connections = lower("MAX_CONNECTIONS", self.connections, free / 2);
+        // HTTP/2 carries more requests than there are connections.
+        let requests = lower("MAX_INFLIGHT_REQUESTS", self.requests, free - connections);
+        Self {
+            connections,
+            requests,
+            ..self
         }
-        lowered
     }
 
     /// How many idle connections to upstreams, and as many to the STS, have room beside these limits.

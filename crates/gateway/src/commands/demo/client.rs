@@ -17,9 +17,9 @@ use tokio::time::timeout;
 use crate::commands::request::{self, Answer, Ended};
 
 /// How long any answer may take: far more than any does, on a busy machine too.
-pub(super) const WITHIN: Duration = Duration::from_secs(10);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest answer that is read, in bytes.
-const LONGEST: usize = 256 * 1024;
+const MAX_ANSWER_BYTES: usize = 256 * 1024;
 
 /// One request.
 pub(super) struct Ask {
@@ -97,9 +97,13 @@ impl Client {
     pub(super) async fn ask(&self, ask: &Ask) -> Result<Reply, String> {
         let answer = self.open(ask).await?;
         let (status, headers) = (answer.head.status.as_u16(), answer.head.headers.clone());
-        let ended = timeout(WITHIN, answer.rest(LONGEST)).await;
-        let ended =
-            ended.map_err(|_| format!("{status}, but no end of the body within {} s", WITHIN.as_secs()))?;
+        let ended = timeout(ANSWER_TIMEOUT, answer.rest(MAX_ANSWER_BYTES)).await;
+        let ended = ended.map_err(|_| {
+            format!(
+                "{status}, but no end of the body within {} s",
+                ANSWER_TIMEOUT.as_secs()
+            )
+        })?;
         Ok(Reply {
             status,
             headers,
@@ -118,9 +122,9 @@ impl Client {
                 .await
                 .map_err(|error| error.to_string())
         };
-        timeout(WITHIN, sent)
+        timeout(ANSWER_TIMEOUT, sent)
             .await
-            .unwrap_or_else(|_| Err(format!("no answer within {} s", WITHIN.as_secs())))
+            .unwrap_or_else(|_| Err(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())))
     }
 
     fn request(&self, ask: &Ask) -> Result<Request<UnsyncBoxBody<Bytes, Infallible>>, http::Error> {

@@ -7,11 +7,11 @@ use devstack::{AnchorKind, MintRequest, RawAnswer, Revocation, Scope};
 use tokio::time::timeout;
 
 use super::cases::Case;
-use super::client::{Ask, WITHIN};
+use super::client::{ANSWER_TIMEOUT, Ask};
 use super::judge::Expect;
 use super::scene::{DARK, FRAIL, MANDATE, ZONE};
 use super::stage::Stage;
-use super::table::Row;
+use super::table::{Row, milliseconds};
 use crate::clock;
 use crate::commands::local::LocalError;
 use crate::commands::request::{Answer, Ended};
@@ -134,7 +134,7 @@ fn row(sent: &str, expected: &str, outcome: Result<String, String>) -> Row {
 /// A stream whose first event has arrived.
 async fn opened(stage: &Stage<'_>, ask: &Ask) -> Result<Answer, String> {
     let mut stream = stage.client.open(ask).await?;
-    match timeout(WITHIN, stream.next()).await {
+    match timeout(ANSWER_TIMEOUT, stream.next()).await {
         Ok(Some(_event)) => Ok(stream),
         Ok(None) => Err(format!("{} without an event", stream.head.status)),
         Err(_elapsed) => Err("no event in time".to_owned()),
@@ -143,7 +143,7 @@ async fn opened(stage: &Stage<'_>, ask: &Ask) -> Result<Answer, String> {
 
 /// How a stream ended, and how long after the revocation.
 async fn ended(stream: Result<Answer, String>, since: Instant) -> Result<(Ended, Duration), String> {
-    let ended = timeout(WITHIN, stream?.rest(usize::MAX)).await;
+    let ended = timeout(ANSWER_TIMEOUT, stream?.rest(usize::MAX)).await;
     let took = clock::instant().duration_since(since);
     ended
         .map(|end| (end, took))
@@ -156,9 +156,4 @@ fn revoked_trailer(end: &Ended) -> Option<&str> {
 
 fn told(end: &Ended) -> String {
     format!("whole: {}, trailers: {:?}", end.whole, end.trailers)
-}
-
-/// A duration for people.
-pub(super) fn milliseconds(took: Duration) -> String {
-    format!("{:.1} ms", took.as_secs_f64() * 1000.0)
 }

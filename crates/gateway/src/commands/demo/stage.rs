@@ -2,9 +2,8 @@
 
 use super::cases::Case;
 use super::client::Client;
-use super::episodes::milliseconds;
 use super::scene::Scene;
-use super::table::Row;
+use super::table::{Row, milliseconds};
 use crate::clock;
 
 /// A caller before a running gateway, and everything behind it.

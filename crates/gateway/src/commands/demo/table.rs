@@ -1,6 +1,7 @@
 //! The table of what was sent, expected and seen.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 /// Rows that belong together.
 pub(super) struct Section {
@@ -86,6 +87,11 @@ fn line(widths: &[usize; 3], cells: [&str; 3]) -> String {
             let _ = write!(line, "{cell:<width$}  ");
             line
         })
+}
+
+/// A duration for people.
+pub(super) fn milliseconds(took: Duration) -> String {
+    format!("{:.1} ms", took.as_secs_f64() * 1000.0)
 }
 
 #[cfg(test)]
