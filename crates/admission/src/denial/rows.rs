@@ -77,7 +77,7 @@ pub(super) const fn of(denial: Denial) -> Row {
             "invalid_token",
             "ambiguous request headers",
             "ambiguous_headers",
-            "`Authorization`, `X-Caracal-Resource` or `Host` occurs more than once, also joined into one line, `Content-Length` cannot be read, or a header name spells a reserved name with `_`. Send each once, with `-`. Lengths that differ are refused by the HTTP parser with a bare 400. What has one meaning passes: lengths that agree, and a length beside `Transfer-Encoding: chunked`, which chunks override (RFC 9112 §6.3) and after which the connection closes; the upstream gets one framing, stated by the gateway.",
+            "`Authorization`, `X-Caracal-Resource` or `Host` occurs more than once, also joined into one line, `Content-Length` cannot be read, or a header name spells a reserved name with `_`. Send each once, with `-`. Lengths that differ, and a list of lengths in one line, are refused by the HTTP parser with a bare 400. What has one meaning passes: equal `Content-Length` lines, and a length beside `Transfer-Encoding: chunked`, which chunks override (RFC 9112 §6.3) and after which the connection closes; the upstream gets one framing, stated by the gateway.",
         ),
         Denial::BodyTooLarge => row(
             Some(1),
