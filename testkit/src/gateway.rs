@@ -8,7 +8,7 @@ use crate::environment;
 use crate::ports::{self, Reserved};
 use crate::process::Process;
 use crate::wait::until;
-use rustix::process::Signal;
+pub use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -49,6 +49,13 @@ impl Launch {
     #[must_use]
     pub fn arg(mut self, argument: impl Into<OsString>) -> Self {
         self.command.push(argument.into());
+        self
+    }
+
+    /// Runs it by another command, which takes it as its last arguments: `["prlimit", "--nofile=64"]`.
+    #[must_use]
+    pub fn under(mut self, command: &[&str]) -> Self {
+        self.command = command.iter().map(Into::into).chain(self.command).collect();
         self
     }
 
@@ -213,6 +220,16 @@ impl Gateway {
     /// Asks it to end (SIGTERM).
     pub fn terminate(&mut self) {
         self.process.signal(Signal::TERM);
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&mut self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Reads nothing that it prints any more, as a collector of logs that stands still, until it has ended.
+    pub fn stop_reading(&self) {
+        self.process.stop_reading();
     }
 
     /// Ends it at once (SIGKILL), as a crash would.

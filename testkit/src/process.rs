@@ -6,6 +6,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -17,7 +18,11 @@ const END_TIMEOUT: Timespec = Timespec {
 
 /// Lines that a process has printed so far; shared with the thread that reads them.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
+struct Lines {
+    lines: Arc<Mutex<Vec<String>>>,
+    /// Nobody reads at present: the pipe fills up.
+    paused: Arc<AtomicBool>,
+}
 
 impl Lines {
     fn collect(&self, output: impl Read + Send + 'static) -> JoinHandle<()> {
@@ -29,14 +34,17 @@ impl Lines {
                 let text = String::from_utf8_lossy(&line)
                     .trim_end_matches(['\n', '\r'])
                     .to_owned();
-                lines.0.lock().expect("the lines").push(text);
+                lines.lines.lock().expect("the lines").push(text);
                 line.clear();
+                while lines.paused.load(Ordering::Acquire) {
+                    std::thread::park();
+                }
             }
         })
     }
 
     fn so_far(&self) -> Vec<String> {
-        self.0.lock().expect("the lines").clone()
+        self.lines.lock().expect("the lines").clone()
     }
 }
 
@@ -89,6 +97,22 @@ impl Process {
         self.stderr.so_far()
     }
 
+    /// Reads no more than the next line of each output until it has ended.
+    pub(crate) fn stop_reading(&self) {
+        for lines in [&self.stdout, &self.stderr] {
+            lines.paused.store(true, Ordering::Release);
+        }
+    }
+
+    fn read_on(&self) {
+        for lines in [&self.stdout, &self.stderr] {
+            lines.paused.store(false, Ordering::Release);
+        }
+        for reader in &self.readers {
+            reader.thread().unpark();
+        }
+    }
+
     /// Both outputs, for the message of a failure.
     pub(crate) fn output(&self) -> String {
         [self.stdout(), self.stderr()].concat().join("\n")
@@ -98,6 +122,9 @@ impl Process {
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         if self.status.is_none() {
             self.status = self.child.try_wait().expect("the state of a child");
+        }
+        if self.status.is_some() {
+            self.read_on();
         }
         if self.readers.iter().all(JoinHandle::is_finished) {
             self.status
@@ -135,5 +162,6 @@ impl Drop for Process {
         // Also ends a stopped one. An error means that it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        self.read_on();
     }
 }

@@ -21,7 +21,7 @@ use std::time::Duration;
 use admission::binding::Binding;
 use admission::ports::{Bindings, BoxFuture, Cause, Clock, NotBound, ZoneStanding};
 use arc_swap::{ArcSwap, ArcSwapOption};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::last_seen::LastSeen;
 use lookup::{Asked, Lookups};
@@ -62,6 +62,8 @@ struct Shared {
     heard: AtomicU64,
     reloads: AtomicU64,
     reload_errors: AtomicU64,
+    /// Everything should be read again: the database tells of a change, or the operator asks.
+    changed: Notify,
 }
 
 impl PostgresBindings {
@@ -82,6 +84,7 @@ impl PostgresBindings {
             heard: AtomicU64::new(0),
             reloads: AtomicU64::new(0),
             reload_errors: AtomicU64::new(0),
+            changed: Notify::new(),
         });
         let bindings = Self {
             lookups: Lookups::new(sender, &config, Arc::clone(&shared.clock)),
@@ -91,6 +94,11 @@ impl PostgresBindings {
             Arc::new(bindings),
             BindingsReader::new(config, database, shared, receiver),
         )
+    }
+
+    /// Has everything read again soon, as after a change that the database tells of.
+    pub fn reload(&self) {
+        self.shared.changed.notify_one();
     }
 
     /// How the bindings stand, from memory.

@@ -120,8 +120,10 @@ pub struct Server {
     pub(crate) acceptor: Acceptor<Front>,
     /// The operator's own listener, when `OPERATOR_ADDR` is set.
     pub(crate) operator_listener: Option<(Listener, Acceptor<Front>)>,
-    /// Knows what can be reloaded.
+    /// Reloads the revocation snapshot.
     pub(crate) operator: Arc<Operator>,
+    /// Has the bindings read again.
+    pub(crate) reload_bindings: Arc<dyn Fn() + Send + Sync>,
     pub(crate) supervisor: Supervisor,
     pub(crate) shutdown: Shutdown,
     /// Turns `/ready` to `draining`.
@@ -136,12 +138,14 @@ impl Server {
         self.listener.address()
     }
 
-    /// Reloads at every `hangup` what can be reloaded: the revocation snapshot.
+    /// Reloads at every `hangup` what can be reloaded: revocations and bindings.
     pub fn reload_on(&self, mut hangup: Signal) {
         let operator = Arc::clone(&self.operator);
+        let reload_bindings = Arc::clone(&self.reload_bindings);
         self.supervisor.background("reload", |stop| async move {
             while let Some(Some(())) = stop.run_until_cancelled(hangup.recv()).await {
-                tracing::info!("SIGHUP: reloading");
+                tracing::info!("SIGHUP: reloading revocations and bindings");
+                reload_bindings();
                 // Its outcome is in the log.
                 let _ = operator.reload().await;
             }

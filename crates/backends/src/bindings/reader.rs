@@ -50,11 +50,12 @@ impl BindingsReader {
 
     /// Runs until shutdown.
     pub async fn run(self, shutdown: CancellationToken) {
-        let changed = Notify::new();
+        let shared = Arc::clone(&self.shared);
+        let changed = &shared.changed;
         let listener = Listener {
             database: self.database.clone(),
             shared: Arc::clone(&self.shared),
-            changed: &changed,
+            changed,
         };
         let keeper = Keeper {
             reader: Reader::new(self.database, Arc::clone(&self.shared.clock)),
@@ -64,7 +65,7 @@ impl BindingsReader {
             revision: None,
         };
         let both = async {
-            tokio::join!(keeper.keep(self.lookups, &changed), listener.listen());
+            tokio::join!(keeper.keep(self.lookups, changed), listener.listen());
         };
         shutdown.run_until_cancelled(Box::pin(both)).await;
     }

@@ -107,7 +107,8 @@ pub(crate) const MAX_CONNECTIONS: Key = Key::new(
     "MAX_CONNECTIONS",
     Kind::Count,
     Preset::Value("10000"),
-    "Client connections at once. Keep it below half of the process's open file limit: every request needs an upstream socket too.",
+    "Client connections at once. Every request needs an upstream socket too: where the hard limit of open files is below \
+     twice this plus 512, this is lowered to fit at start, with a warning. `OPERATOR_ADDR` has connections of its own.",
 );
 
 pub(crate) const MAX_INFLIGHT_REQUESTS: Key = Key::new(

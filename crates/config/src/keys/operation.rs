@@ -88,7 +88,8 @@ pub(crate) const LOG_LEVEL: Key = Key::new(
 pub(crate) const LIFE_CYCLE: Section = Section {
     title: "Life cycle",
     intro: "On SIGTERM `/ready` answers `draining`, new requests are still served for a while, \
-            then open ones are awaited and the evidence is flushed. A second signal exits at once.",
+            then open ones are awaited and the evidence is flushed. A second signal exits at once. \
+            SIGHUP reads revocations and bindings anew; SIGUSR1 and SIGUSR2 are ignored.",
     keys: &[DRAIN_DELAY, SHUTDOWN_GRACE],
 };
 

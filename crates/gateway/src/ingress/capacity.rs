@@ -3,11 +3,19 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+
+use parking_lot::Mutex;
+
+/// Open files that connections of callers and requests leave to everything else: stores, the STS, idle connections, the
+/// spool, the operator's listener.
+const RESERVED_FILES: u64 = 512;
+/// Of which for idle connections to upstreams, and as many to the STS.
+const RESERVED_FOR_IDLE: u64 = 128;
 
 /// The bounds, from the configuration.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CapacityLimits {
     /// `MAX_CONNECTIONS`.
     pub connections: usize,
@@ -15,6 +23,41 @@ pub struct CapacityLimits {
     pub per_source: usize,
     /// `MAX_INFLIGHT_REQUESTS`.
     pub requests: usize,
+}
+
+impl CapacityLimits {
+    /// Lowered until a connection or a request of each place can have its file descriptor, with a warning when that
+    /// takes anything away. However few the process may open, some callers are served.
+    #[must_use]
+    pub fn within(self, open_files: Option<u64>) -> Self {
+        let Some(open_files) = open_files else { return self };
+        let free = open_files.saturating_sub(RESERVED_FILES).max(open_files / 8);
+        let connections = self.connections.min((free / 2) as usize);
+        let lowered = Self {
+            connections,
+            requests: self.requests.min(free as usize - connections),
+            ..self
+        };
+        if lowered != self {
+            tracing::warn!(
+                "open files are limited to {open_files}: MAX_CONNECTIONS is lowered from {} to {}, \
+                 MAX_INFLIGHT_REQUESTS from {} to {}; raise the limit to 2 x MAX_CONNECTIONS + {RESERVED_FILES}",
+                self.connections,
+                lowered.connections,
+                self.requests,
+                lowered.requests
+            );
+        }
+        lowered
+    }
+
+    /// How many idle connections to upstreams, and as many to the STS, have room beside these limits.
+    #[must_use]
+    pub fn idle_connections(self, open_files: Option<u64>, most: usize) -> usize {
+        let Some(open_files) = open_files else { return most };
+        let held = (self.connections + self.requests) as u64 + RESERVED_FILES;
+        most.min((RESERVED_FOR_IDLE + open_files.saturating_sub(held) / 2) as usize)
+    }
 }
 
 /// Counts connections and requests.
@@ -48,7 +91,7 @@ impl Capacity {
     /// [`Full`].
     pub fn connection(self: &Arc<Self>, source: IpAddr) -> Result<ConnectionPlace, Full> {
         let source = counted_as(source);
-        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sources = self.sources.lock();
         if self.connections.load(Ordering::Relaxed) >= self.limits.connections {
             return Err(Full);
         }
@@ -108,11 +151,7 @@ pub struct ConnectionPlace {
 
 impl Drop for ConnectionPlace {
     fn drop(&mut self) {
-        let mut sources = self
-            .capacity
-            .sources
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut sources = self.capacity.sources.lock();
         self.capacity.connections.fetch_sub(1, Ordering::Relaxed);
         if let Entry::Occupied(mut entry) = sources.entry(self.source) {
             *entry.get_mut() -= 1;
@@ -138,6 +177,31 @@ impl Drop for RequestPlace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn limits_are_lowered_to_what_the_open_files_permit() {
+        let limits = |connections, requests| CapacityLimits {
+            connections,
+            per_source: 2048,
+            requests,
+        };
+        let told = limits(10_000, 5_000);
+        for (open_files, expect, idle) in [
+            (None, told, 1000),
+            (Some(1_048_576), told, 1000),
+            (Some(20_512), told, 1000),
+            (Some(20_511), limits(9_999, 5_000), 1000),
+            (Some(4_096), limits(1_792, 1_792), 128),
+            (Some(1_024), limits(256, 256), 128),
+            (Some(256), limits(16, 16), 128),
+        ] {
+            let lowered = told.within(open_files);
+            assert_eq!(lowered, expect, "{open_files:?}");
+            assert_eq!(lowered.idle_connections(open_files, 1000), idle, "{open_files:?}");
+        }
+        // HTTP/2 carries more requests than there are connections.
+        assert_eq!(limits(10, 5_000).within(Some(1_024)), limits(10, 502));
+    }
 
     #[test]
     fn capacity_is_bounded_in_all_and_by_source_and_given_back() {

@@ -1,11 +1,12 @@
 //! Accepting connections.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use admission::Scheme;
+use rustix::io::Errno;
 use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -14,15 +15,18 @@ use tokio_util::sync::CancellationToken;
 use super::capacity::Capacity;
 use super::connection::{self, ConnectionContext, Handler, Peer, Protocol};
 use super::tls::ALPN_H2;
+use crate::clock;
 
 /// Connections that the system keeps for us until they are accepted.
 const BACKLOG: i32 = 1024;
 /// How long a client may take for its TLS handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to leave a listener alone whose system is out of file descriptors.
-const EXHAUSTED: Duration = Duration::from_millis(50);
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+/// How often a failing accept is logged at most.
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
 /// Said to a plain connection for which there is no place.
-const FULL: &[u8] =
+const UNAVAILABLE: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
 /// What a listener speaks.
@@ -63,6 +67,32 @@ impl Listener {
         Ok(Self { socket, address })
     }
 
+    /// Binds an address that nobody asked for: where the kernel has no IPv6, `0.0.0.0` takes the place of `[::]`.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn bind_default(address: SocketAddr) -> io::Result<Self> {
+        let bound = Self::bind(address);
+        // The protocol is not compiled in (`socket`), or disabled on every interface (`bind`).
+        let without_ipv6 = |error: &io::Error| {
+            matches!(
+                Errno::from_io_error(error),
+                Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL)
+            )
+        };
+        match bound {
+            Err(error) if address.is_ipv6() && without_ipv6(&error) => {
+                let instead = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+                tracing::warn!(
+                    %error,
+                    "the kernel has no IPv6: listening on 0.0.0.0 instead of [::]; set BIND_ADDR to choose"
+                );
+                Self::bind(instead)
+            }
+            bound => bound,
+        }
+    }
+
     /// The address, with the port that the system chose when 0 was asked for.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -71,22 +101,24 @@ impl Listener {
 
     /// Accepts until the process stops accepting; every connection is a task of the tracker.
     pub async fn run<H: Handler>(self, acceptor: Acceptor<H>, closing: CancellationToken) {
-        loop {
-            let accepted = tokio::select! {
-                () = closing.cancelled() => return,
-                accepted = self.socket.accept() => accepted,
-            };
+        let mut logged: Option<Instant> = None;
+        while let Some(accepted) = closing.run_until_cancelled(self.socket.accept()).await {
             match accepted {
                 Ok((stream, address)) => acceptor.accept(stream, address),
-                Err(error) => {
-                    // A client that is gone already is no fault; a lack of descriptors passes.
-                    if !matches!(
+                // A client that is gone already is no fault.
+                Err(error)
+                    if matches!(
                         error.kind(),
                         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
-                    ) {
+                    ) => {}
+                // A lack of descriptors passes; connections wait for it in the backlog.
+                Err(error) => {
+                    let now = clock::instant();
+                    if logged.is_none_or(|at| now.duration_since(at) >= LOG_INTERVAL) {
                         tracing::warn!(error = %error, "accept failed");
-                        tokio::time::sleep(EXHAUSTED).await;
+                        logged = Some(now);
                     }
+                    tokio::time::sleep(EXHAUSTED_PAUSE).await;
                 }
             }
         }
@@ -109,7 +141,7 @@ impl<H: Handler> Acceptor<H> {
         let Ok(place) = self.capacity.connection(address.ip()) else {
             if matches!(self.speaks, Speaks::Plain) {
                 // Whether it is read is the client's concern: nobody waits for it.
-                let _unread = stream.try_write(FULL);
+                let _unread = stream.try_write(UNAVAILABLE);
             }
             return;
         };
@@ -125,7 +157,8 @@ impl<H: Handler> Acceptor<H> {
                     connection::serve(stream, Peer { address, scheme }, Protocol::Either, context).await;
                 }
                 Speaks::Tls(acceptor) => {
-                    let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+                    let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await
+                    {
                         Ok(Ok(stream)) => stream,
                         Ok(Err(error)) => {
                             return tracing::debug!(peer = %address, error = %error, "TLS handshake failed");

@@ -1,5 +1,6 @@
 //! From the runtime and its stores to a server.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::StartError;
 use super::own;
-use super::runtime::{POOL, Runtime};
+use super::runtime::Runtime;
 use super::timed::TimedSts;
 use crate::clock;
 use crate::front::Front;
@@ -34,14 +35,22 @@ use crate::telemetry::figures::{self, ProcessFigures};
 use crate::telemetry::metrics::Page;
 use crate::upstream::Upstream;
 
+/// The operator's own listener has places of its own: it answers when the public one is full.
+const OPERATOR_CAPACITY: CapacityLimits = CapacityLimits {
+    connections: 64,
+    per_source: 64,
+    requests: 64,
+};
 /// How soon a group `fsync` follows a record (`AUDIT_FSYNC=interval`).
-const GROUP_COMMIT: Duration = Duration::from_millis(50);
+const GROUP_COMMIT_INTERVAL: Duration = Duration::from_millis(50);
 /// How long what was started may take to end when the start fails.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The stores behind the gates.
 pub(super) struct Stores {
     pub(super) bindings: Arc<dyn Bindings>,
+    /// Has the bindings read again.
+    pub(super) reload_bindings: Arc<dyn Fn() + Send + Sync>,
     pub(super) replay: Arc<dyn ReplayMarks>,
     pub(super) revocations: RevocationState,
     pub(super) sink: Arc<dyn StreamSink>,
@@ -71,8 +80,16 @@ async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartE
     };
     runtime.start().await?;
 
-    let listener = bind(runtime.config.listener.address)?;
-    let operator_listener = runtime.config.operator.address.map(bind).transpose()?;
+    let (public, operator_address) = (&runtime.config.listener, runtime.config.operator.address);
+    let bind_public = if public.address_is_default {
+        Listener::bind_default
+    } else {
+        Listener::bind
+    };
+    let listener = bind(public.address, bind_public)?;
+    let operator_listener = operator_address
+        .map(|address| bind(address, Listener::bind))
+        .transpose()?;
     let listeners = [Some(&listener), operator_listener.as_ref()];
     let shutdown = Shutdown {
         drain: CancellationToken::new(),
@@ -98,9 +115,9 @@ async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartE
         closing: shutdown.streams.clone(),
     });
     let operator = Arc::new(operator(&mut runtime, stores.revocations, draining.clone()));
-    let acceptor = |proxy: Option<Arc<Proxy>>, role: ListenerRole, speaks: Speaks| Acceptor {
+    let acceptor = |proxy: Option<Arc<Proxy>>, role, speaks, capacity| Acceptor {
         speaks,
-        capacity: Arc::clone(&capacity),
+        capacity,
         context: ConnectionContext {
             handler: Arc::new(Front {
                 proxy,
@@ -114,11 +131,15 @@ async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartE
     };
     Ok(Server {
         listener,
-        acceptor: acceptor(Some(proxy), ListenerRole::Public, speaks),
-        // The operator's own listener faces the inside: it is plain, like every metrics endpoint.
-        operator_listener: operator_listener
-            .map(|listener| (listener, acceptor(None, ListenerRole::Operator, Speaks::Plain))),
+        acceptor: acceptor(Some(proxy), ListenerRole::Public, speaks, capacity),
+        operator_listener: operator_listener.map(|listener| {
+            // It faces the inside: it is plain, like every metrics endpoint.
+            let capacity = Capacity::new(OPERATOR_CAPACITY);
+            let role = ListenerRole::Operator;
+            (listener, acceptor(None, role, Speaks::Plain, capacity))
+        }),
         operator,
+        reload_bindings: stores.reload_bindings,
         supervisor: runtime.supervisor.clone(),
         shutdown: shutdown.clone(),
         draining,
@@ -129,8 +150,11 @@ async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartE
     })
 }
 
-fn bind(address: SocketAddr) -> Result<Listener, StartError> {
-    Listener::bind(address).map_err(|source| StartError::Bind { address, source })
+fn bind(
+    address: SocketAddr,
+    bind: impl FnOnce(SocketAddr) -> io::Result<Listener>,
+) -> Result<Listener, StartError> {
+    bind(address).map_err(|source| StartError::Bind { address, source })
 }
 
 async fn admission(
@@ -195,7 +219,7 @@ fn spool(runtime: &Runtime, sink: Arc<dyn StreamSink>) -> Result<Component<Spool
         dir: config.directory.clone(),
         max_bytes: config.max_bytes,
         fsync: match config.fsync {
-            config::Fsync::Interval => Fsync::Interval(GROUP_COMMIT),
+            config::Fsync::Interval => Fsync::Interval(GROUP_COMMIT_INTERVAL),
             config::Fsync::Always => Fsync::Always,
         },
         denials_per_second: config.denials_per_second.get(),
@@ -225,7 +249,7 @@ fn spool(runtime: &Runtime, sink: Arc<dyn StreamSink>) -> Result<Component<Spool
 fn upstream(runtime: &Runtime) -> Result<Component<Upstream>, StartError> {
     let config = ClientConfig {
         tls: Arc::new(backends::tls::http_client_config(&ClientTls::default())?),
-        limits: POOL,
+        limits: runtime.pool,
     };
     let connections = runtime.supervisor.outbound().clone();
     let client = Client::new(config, Arc::clone(&runtime.clock), connections);
@@ -247,7 +271,7 @@ fn circuit(runtime: &Runtime) -> Component<Arc<Circuit>> {
 
 /// What the listeners take on, and the figures of the process.
 fn capacity(runtime: &Runtime) -> Component<Arc<Capacity>> {
-    let capacity = Capacity::new(capacity_limits(&runtime.config));
+    let capacity = Capacity::new(runtime.limits);
     let (measured, clock, lines) = (
         Arc::clone(&capacity),
         Arc::clone(&runtime.clock),
@@ -274,14 +298,6 @@ fn unix_seconds(at: std::time::SystemTime) -> i64 {
     match at.duration_since(std::time::UNIX_EPOCH) {
         Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
         Err(before) => -i64::try_from(before.duration().as_secs()).unwrap_or(i64::MAX),
-    }
-}
-
-fn capacity_limits(config: &Config) -> CapacityLimits {
-    CapacityLimits {
-        connections: config.capacity.connections.get() as usize,
-        per_source: config.capacity.connections_per_source.get() as usize,
-        requests: config.capacity.inflight_requests.get() as usize,
     }
 }
 

@@ -48,6 +48,8 @@ pub async fn embedded(
     let stream = MemoryStream::new(proof);
     let stores = Stores {
         bindings,
+        // They never change.
+        reload_bindings: Arc::new(|| {}),
         replay,
         revocations: revocations.state().clone(),
         sink: Arc::clone(&stream) as _,

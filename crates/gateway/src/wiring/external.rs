@@ -60,8 +60,10 @@ fn stores(runtime: &mut Runtime, external: &External) -> Result<Stores, StartErr
     let config = revocation_config(&runtime.config);
     let revocations = runtime.add(RevocationState::component(config, sources, Arc::clone(&clock)));
     let sink = runtime.add(RedisAuditStream::component(redis, AUDIT_BATCH_TIMEOUT, clock));
+    let reloaded = Arc::clone(&bindings);
     Ok(Stores {
         bindings,
+        reload_bindings: Arc::new(move || reloaded.reload()),
         replay,
         revocations,
         sink,

@@ -14,6 +14,8 @@ use config::{Config, StsTransport, Warning};
 
 use super::StartError;
 use crate::clock::SystemClock;
+use crate::ingress::capacity::CapacityLimits;
+use crate::process;
 use crate::supervisor::Supervisor;
 use crate::telemetry::{About, LineSink, Metrics, log};
 
@@ -21,12 +23,8 @@ use crate::telemetry::{About, LineSink, Metrics, log};
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often they are asked meanwhile.
 const START_POLL: Duration = Duration::from_millis(10);
-/// Bounds of idle connections to one origin and to all.
-pub(super) const POOL: PoolLimits = PoolLimits {
-    per_origin: 100,
-    total: 1000,
-    idle: Duration::from_secs(90),
-};
+/// Most idle connections to all upstreams, and to the STS.
+const MAX_IDLE: usize = 1000;
 
 /// What every gateway runs on, and the components added so far.
 pub(super) struct Runtime {
@@ -35,6 +33,9 @@ pub(super) struct Runtime {
     pub(super) supervisor: Supervisor,
     pub(super) lines: Arc<LineSink>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) limits: CapacityLimits,
+    /// Bounds of idle connections to one origin and to all.
+    pub(super) pool: PoolLimits,
     pub(super) resolver: Arc<DnsResolver>,
     pub(super) sts: StsClient,
     pub(super) keys: KeyStore,
@@ -57,6 +58,13 @@ impl Runtime {
             _ => None,
         });
         let metrics = Metrics::new(about, lax.collect());
+        let open_files = process::raise_open_files();
+        let limits = capacity_limits(&config).within(open_files);
+        let pool = PoolLimits {
+            per_origin: 100,
+            total: limits.idle_connections(open_files, MAX_IDLE),
+            idle: Duration::from_secs(90),
+        };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let supervisor = Supervisor::new();
         let mut components = Component::new(());
@@ -66,7 +74,7 @@ impl Runtime {
             tracing::warn!(%cause, "only the hosts file is known to the resolver");
         }
         let sts = StsClient::new(
-            sts_config(&config),
+            sts_config(&config, pool),
             Arc::clone(&resolver) as _,
             Arc::clone(&clock),
             supervisor.outbound().clone(),
@@ -78,6 +86,8 @@ impl Runtime {
             supervisor,
             lines,
             metrics,
+            limits,
+            pool,
             resolver,
             sts,
             keys,
@@ -124,7 +134,15 @@ impl Runtime {
     }
 }
 
-fn sts_config(config: &Config) -> StsConfig {
+fn capacity_limits(config: &Config) -> CapacityLimits {
+    CapacityLimits {
+        connections: config.capacity.connections.get() as usize,
+        per_source: config.capacity.connections_per_source.get() as usize,
+        requests: config.capacity.inflight_requests.get() as usize,
+    }
+}
+
+fn sts_config(config: &Config, pool: PoolLimits) -> StsConfig {
     StsConfig {
         url: config.sts.url.clone(),
         transport: match config.sts.transport {
@@ -148,6 +166,6 @@ fn sts_config(config: &Config) -> StsConfig {
                 .as_ref()
                 .map(|identity| Arc::clone(identity.certified_key())),
         },
-        pool: POOL,
+        pool,
     }
 }
