@@ -91,7 +91,7 @@ denials! {
     MethodNotAllowed, None, Ingress, METHOD_NOT_ALLOWED, "invalid_request", "method not allowed", "method_not_allowed",
         "CONNECT, TRACE and `OPTIONS *` are never proxied.";
     AmbiguousHeaders, Some(1), Preflight, BAD_REQUEST, "invalid_token", "ambiguous request headers", "ambiguous_headers",
-        "`Authorization`, `X-Caracal-Resource` or `Host` occurs more than once, also joined into one line, `Content-Length` cannot be read, or a header name spells a reserved name with `_`. Send each once, with `-`. Lengths that differ are refused by the HTTP parser with a bare 400. What has one meaning passes: lengths that agree, and a length beside `Transfer-Encoding: chunked`, which chunks override (RFC 9112 §6.3) and after which the connection closes; the upstream gets one framing, stated by the gateway.";
+        "`Authorization`, `X-Caracal-Resource` or `Host` occurs more than once, also joined into one line, `Content-Length` cannot be read, or a header name spells a reserved name with `_`. Send each once, with `-`. Lengths that differ, and a list of lengths in one line, are refused by the HTTP parser with a bare 400. What has one meaning passes: equal `Content-Length` lines, and a length beside `Transfer-Encoding: chunked`, which chunks override (RFC 9112 §6.3) and after which the connection closes; the upstream gets one framing, stated by the gateway.";
     BodyTooLarge, Some(1), Preflight, PAYLOAD_TOO_LARGE, "payload_too_large", "request body too large", "body_too_large",
         "The body is longer than MAX_REQUEST_BYTES. A declared length is refused before the mandate is spent.";
     MissingBearer, Some(2), Preflight, UNAUTHORIZED, "invalid_token", "missing bearer token", "missing_bearer",

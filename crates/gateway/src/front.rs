@@ -52,6 +52,10 @@ impl Handler for Front {
             // Only the end of the connection ends such a body (RFC 9112 §6.3, §9.3).
             response.headers_mut().insert(CONNECTION, CLOSE);
         }
+        if version <= Version::HTTP_10 && response.headers().contains_key(CONNECTION) {
+            // The library would say `keep-alive` beside it.
+            *response.version_mut() = Version::HTTP_10;
+        }
         response.map(|body| body.holding(in_flight))
     }
 }

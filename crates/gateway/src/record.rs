@@ -181,6 +181,20 @@ impl<P: Phase> Record<P> {
         self.close(Closing::Ended(end));
     }
 
+    /// The response was handed over to its end. Whether it ended before the caller took it, the
+    /// connection knows.
+    pub fn complete(mut self) {
+        self.close_by_connection(End::Complete);
+    }
+
+    /// Ends as the connection or the stream was ended, or otherwise like this.
+    fn close_by_connection(&mut self, otherwise: End) {
+        if let Some((known, _)) = &self.0 {
+            let end = known.in_flight.ended_by().map_or(otherwise, End::from);
+            self.close(Closing::Ended(end));
+        }
+    }
+
     fn close(&mut self, ending: Closing<'_>) {
         if let Some((known, phase)) = self.0.take() {
             known.close(phase.into(), ending);
@@ -190,10 +204,7 @@ impl<P: Phase> Record<P> {
 
 impl<P: Phase> Drop for Record<P> {
     fn drop(&mut self) {
-        if let Some((known, _)) = &self.0 {
-            let end = known.in_flight.ended_by().map_or(End::CallerLeft, End::from);
-            self.close(Closing::Ended(end));
-        }
+        self.close_by_connection(End::CallerLeft);
     }
 }
 

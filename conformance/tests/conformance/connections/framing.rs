@@ -23,13 +23,6 @@ async fn framing_that_has_one_meaning_crosses_as_the_gateway_states_it() {
             false,
         ),
         (
-            "two equal lengths in one field",
-            post("Content-Length: 5, 5\r\n") + "hello",
-            vec!["5"],
-            vec![],
-            false,
-        ),
-        (
             "a length beside chunks",
             post(&format!("{length}{chunked}")) + "5\r\nhello\r\n0\r\n\r\n",
             vec![],

@@ -36,6 +36,8 @@ async fn crossing_last_piece_of_a_response_must_be_taken_within_write_timeout() 
         .await;
     let end = end.map(|frame| (frame.kind, frame.stream));
     assert_eq!(end, Some((frames::RST_STREAM, 1)), "the stream is reset");
+    let events = world.events_of("last", 1).await;
+    assert_eq!(events[0].metadata("error_kind"), "write_timeout");
 }
 
 #[tokio::test]

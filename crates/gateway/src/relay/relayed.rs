@@ -58,6 +58,8 @@ pub struct Relayed {
     alarm: Alarm,
     /// Until the response is over.
     record: Option<Record<Answered>>,
+    /// The upstream gave all of it; whether the caller took all of it shows when this is dropped.
+    is_complete: bool,
 }
 
 type Polled = Poll<Option<Result<Frame<Bytes>, Cut>>>;
@@ -90,10 +92,11 @@ impl Relayed {
             silent_since: None,
             alarm: Alarm::default(),
             record: Some(record),
+            is_complete: false,
         };
         if relayed.inner.is_end_stream() {
             // The server does not ask an empty body for its end.
-            relayed.end(End::Complete);
+            relayed.complete();
         }
         relayed
     }
@@ -113,7 +116,7 @@ impl Relayed {
     }
 
     pub(super) fn is_end_stream(&self) -> bool {
-        self.record.is_none() || self.inner.is_end_stream()
+        self.is_over() || self.inner.is_end_stream()
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
@@ -121,7 +124,7 @@ impl Relayed {
     }
 
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
-        if self.record.is_none() {
+        if self.is_over() {
             return Poll::Ready(None);
         }
         if self.authority.is_revoked() {
@@ -135,7 +138,7 @@ impl Relayed {
         match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Pending => self.poll_waiting(cx),
             Poll::Ready(None) => {
-                self.end(End::Complete);
+                self.complete();
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(_))) => {
@@ -160,14 +163,14 @@ impl Relayed {
                     events.pass(&data);
                 }
                 if self.inner.is_end_stream() {
-                    self.end(End::Complete);
+                    self.complete();
                 }
                 Frame::data(data)
             }
             Err(frame) => {
                 let mut trailers = frame.into_trailers().unwrap_or_default();
                 forwarding::response_trailers(&mut trailers);
-                self.end(End::Complete);
+                self.complete();
                 Frame::trailers(trailers)
             }
         }
@@ -248,6 +251,15 @@ impl Relayed {
         Poll::Ready(Some(Err(cut)))
     }
 
+    fn is_over(&self) -> bool {
+        self.is_complete || self.record.is_none()
+    }
+
+    fn complete(&mut self) {
+        self.is_complete = true;
+        drop(self.upload.answer_is_over());
+    }
+
     fn end(&mut self, end: End) {
         if let Some(record) = self.record.take() {
             record.end(end);
@@ -259,8 +271,13 @@ impl Relayed {
 impl Drop for Relayed {
     /// The caller left, or did not take what it was given until its authority was revoked.
     fn drop(&mut self) {
-        if self.record.is_some() && self.authority.is_revoked() {
-            self.end(End::Revoked);
+        if let Some(record) = self.record.take() {
+            match self.is_complete {
+                true => record.complete(),
+                false if self.authority.is_revoked() => record.end(End::Revoked),
+                // Its own drop asks the connection why.
+                false => drop(record),
+            }
         }
         drop(self.upload.answer_is_over());
     }

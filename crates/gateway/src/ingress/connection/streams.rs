@@ -47,7 +47,10 @@ impl<F: Future<Output: Send + 'static> + Send + 'static> hyper::rt::Executor<F> 
 
 async fn run<F: Future>(stream: F, in_flight: InFlight) {
     drive(stream, &in_flight).await;
-    if let Some(rest) = in_flight.take_rest() {
+    let rest = in_flight.take_rest();
+    // The request is over, and its place free.
+    drop(in_flight);
+    if let Some(rest) = rest {
         let _late = tokio::time::timeout(DISCARD_TIMEOUT, discard(rest)).await;
     }
 }
