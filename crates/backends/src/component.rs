@@ -167,6 +167,14 @@ pub trait Samples {
     fn number(&mut self, name: &'static str, help: &'static str, value: Option<f64>);
 }
 
+/// Writes samples to a page, a row each: type, name, help, value.
+#[macro_export]
+macro_rules! samples {
+    ($out:ident, $($kind:ident $name:expr, $help:literal, $value:expr;)*) => {
+        $($out.$kind($name, $help, $value);)*
+    };
+}
+
 /// An age in whole seconds, as a gauge shows it: the greatest number where there is none yet.
 #[must_use]
 pub fn age_in_seconds(age: Option<Duration>) -> u64 {

@@ -6,6 +6,7 @@ use admission::ports::{Cause, Clock};
 
 use super::{BindingsConfig, BindingsStatus, PostgresBindings};
 use crate::component::{Check, Component, Health, Samples, age_in_seconds};
+use crate::samples;
 use crate::postgres::PostgresConnector;
 
 impl PostgresBindings {
@@ -44,30 +45,12 @@ impl BindingsStatus {
             reload_errors,
         } = *self;
         out.section("Bindings, replay marks and PostgreSQL");
-        out.gauge(
-            "caracal_gateway_bindings_loaded",
-            "Gateway bindings loaded in memory",
-            loaded as u64,
-        );
-        out.gauge(
-            "caracal_gateway_binding_snapshot_age_seconds",
-            "Seconds since the bindings in memory were last confirmed by the database",
-            age_in_seconds(age),
-        );
-        out.gauge(
-            "caracal_gateway_binding_changes_notified",
-            "Whether the database announces changed bindings at once; while it does not, they are found by polling",
-            u64::from(notified),
-        );
-        out.counter(
-            "caracal_gateway_binding_reloads_total",
-            "Binding snapshots reloaded",
-            reloads,
-        );
-        out.counter(
-            "caracal_gateway_binding_reload_errors_total",
-            "Binding snapshots that failed to reload; the last good one stays in use",
-            reload_errors,
-        );
+        samples! { out,
+            gauge "caracal_gateway_bindings_loaded", "Gateway bindings loaded in memory", loaded as u64;
+            gauge "caracal_gateway_binding_snapshot_age_seconds", "Seconds since the bindings in memory were last confirmed by the database", age_in_seconds(age);
+            gauge "caracal_gateway_binding_changes_notified", "Whether the database announces changed bindings at once; while it does not, they are found by polling", u64::from(notified);
+            counter "caracal_gateway_binding_reloads_total", "Binding snapshots reloaded", reloads;
+            counter "caracal_gateway_binding_reload_errors_total", "Binding snapshots that failed to reload; the last good one stays in use", reload_errors;
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Stats;
 use crate::component::Samples;
+use crate::samples;
 
 /// The names of one client's metrics.
 #[derive(Clone, Copy, Debug)]
@@ -25,17 +26,11 @@ impl Stats {
             reused,
             found_dead,
         } = *self;
-        out.gauge(names.idle, "Idle connections, ready to be reused", idle as u64);
-        out.counter(names.dialled, "Connections made", dialled);
-        out.counter(
-            names.reused,
-            "Requests sent on a connection that had been used before",
-            reused,
-        );
-        out.counter(
-            names.found_dead,
-            "Idle connections that turned out dead before a byte was written; another one was made",
-            found_dead,
-        );
+        samples! { out,
+            gauge names.idle, "Idle connections, ready to be reused", idle as u64;
+            counter names.dialled, "Connections made", dialled;
+            counter names.reused, "Requests sent on a connection that had been used before", reused;
+            counter names.found_dead, "Idle connections that turned out dead before a byte was written; another one was made", found_dead;
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 
 use super::PostgresConnector;
 use crate::component::{Component, Samples};
+use crate::samples;
 
 /// The connections to PostgreSQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,20 +32,10 @@ impl ConnectionStats {
         let Self { max, acquired } = *self;
         let (max, acquired) = (f64::from(max.get()), acquired as f64);
         out.section("Bindings, replay marks and PostgreSQL");
-        out.number(
-            "caracal_db_pool_in_use_ratio",
-            "PostgreSQL connections in use, as a share of the most that are opened",
-            Some(acquired / max),
-        );
-        out.number(
-            "caracal_db_pool_max_conns",
-            "Most PostgreSQL connections that are opened",
-            Some(max),
-        );
-        out.number(
-            "caracal_db_pool_acquired_conns",
-            "PostgreSQL connections in use",
-            Some(acquired),
-        );
+        samples! { out,
+            number "caracal_db_pool_in_use_ratio", "PostgreSQL connections in use, as a share of the most that are opened", Some(acquired / max);
+            number "caracal_db_pool_max_conns", "Most PostgreSQL connections that are opened", Some(max);
+            number "caracal_db_pool_acquired_conns", "PostgreSQL connections in use", Some(acquired);
+        }
     }
 }

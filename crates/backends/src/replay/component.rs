@@ -7,6 +7,7 @@ use admission::ports::{Cause, Clock};
 
 use super::{RedisReplay, ReplayConfig};
 use crate::component::{Check, Component, Health, Samples};
+use crate::samples;
 use crate::redis::{Link, LinkStatus, RedisConnector};
 
 /// Without an answer for this long Redis counts as unreachable.
@@ -68,15 +69,9 @@ impl ReplayStats {
     pub fn samples(&self, out: &mut dyn Samples) {
         let Self { losses, errors } = *self;
         out.section("Bindings, replay marks and PostgreSQL");
-        out.counter(
-            "caracal_gateway_replay_store_losses_total",
-            "Times the replay store was found to have lost its marks; older single-use mandates are refused since",
-            losses,
-        );
-        out.counter(
-            "caracal_gateway_replay_store_errors_total",
-            "Replay marks that the store did not set or answer for in time",
-            errors,
-        );
+        samples! { out,
+            counter "caracal_gateway_replay_store_losses_total", "Times the replay store was found to have lost its marks; older single-use mandates are refused since", losses;
+            counter "caracal_gateway_replay_store_errors_total", "Replay marks that the store did not set or answer for in time", errors;
+        }
     }
 }

@@ -9,6 +9,7 @@ use super::{
     StreamReader, StreamsKey,
 };
 use crate::component::{Check, Component, Health, Samples, age_in_seconds};
+use crate::samples;
 use crate::{postgres, redis};
 
 /// Where the revocation state comes from.
@@ -77,74 +78,20 @@ pub fn samples(status: &RevocationStatus, counters: &RevocationCounters, out: &m
         propagation_milliseconds,
     } = *counters;
     out.section("Revocation");
-    out.gauge(
-        "caracal_gateway_revocations_active",
-        "Gateway revocation anchors loaded in memory",
-        *anchors as u64,
-    );
-    out.gauge(
-        "caracal_gateway_revocation_snapshot_age_seconds",
-        "Seconds since the last successful reload of the revocation snapshot",
-        age_in_seconds(*snapshot_age),
-    );
-    out.gauge(
-        "caracal_gateway_revocation_snapshot_fresh",
-        "Whether the revocation state is fresh enough to admit requests",
-        u64::from(stale.is_none()),
-    );
-    out.counter(
-        "caracal_gateway_revocation_messages_total",
-        "Gateway revocation stream messages applied",
-        messages,
-    );
-    out.counter(
-        "caracal_gateway_revocation_pending_replayed_total",
-        "Always 0: every replica reads the whole stream, so no message is ever pending for another one",
-        0,
-    );
-    out.counter(
-        "caracal_gateway_revocation_dead_letters_total",
-        "Gateway revocation stream messages that verified but could not be applied; a snapshot was taken instead",
-        ambiguous + nameless,
-    );
-    out.counter(
-        "caracal_gateway_revocation_invalid_signatures_total",
-        "Gateway revocation stream messages with a bad signature",
-        invalid_signatures,
-    );
-    out.counter(
-        "caracal_gateway_revocation_reloads_total",
-        "Gateway revocation snapshots reloaded",
-        reloads,
-    );
-    out.counter(
-        "caracal_gateway_revocation_reload_errors_total",
-        "Gateway revocation snapshots that failed to reload",
-        reload_errors,
-    );
-    out.gauge(
-        "caracal_gateway_revocation_propagation_seconds",
-        "Age of the most recent applied revocation stream message",
-        propagation_milliseconds / 1000,
-    );
-    out.gauge(
-        "caracal_gateway_revocation_stream_age_seconds",
-        "Seconds since the revocation streams last answered",
-        age_in_seconds(*contact_age),
-    );
-    out.counter(
-        "caracal_gateway_revocation_stream_gaps_total",
-        "Times that a revocation stream may have lost messages before they were read; nothing passes until a snapshot was taken",
-        gaps,
-    );
-    out.counter(
-        "caracal_gateway_revocation_stream_errors_total",
-        "Failures of the connection that reads the revocation streams",
-        stream_errors,
-    );
-    out.gauge(
-        "caracal_gateway_revocation_watches",
-        "Requests whose authority is being watched for a revocation",
-        *watches as u64,
-    );
+    samples! { out,
+        gauge "caracal_gateway_revocations_active", "Gateway revocation anchors loaded in memory", *anchors as u64;
+        gauge "caracal_gateway_revocation_snapshot_age_seconds", "Seconds since the last successful reload of the revocation snapshot", age_in_seconds(*snapshot_age);
+        gauge "caracal_gateway_revocation_snapshot_fresh", "Whether the revocation state is fresh enough to admit requests", u64::from(stale.is_none());
+        counter "caracal_gateway_revocation_messages_total", "Gateway revocation stream messages applied", messages;
+        counter "caracal_gateway_revocation_pending_replayed_total", "Always 0: every replica reads the whole stream, so no message is ever pending for another one", 0;
+        counter "caracal_gateway_revocation_dead_letters_total", "Gateway revocation stream messages that verified but could not be applied; a snapshot was taken instead", ambiguous + nameless;
+        counter "caracal_gateway_revocation_invalid_signatures_total", "Gateway revocation stream messages with a bad signature", invalid_signatures;
+        counter "caracal_gateway_revocation_reloads_total", "Gateway revocation snapshots reloaded", reloads;
+        counter "caracal_gateway_revocation_reload_errors_total", "Gateway revocation snapshots that failed to reload", reload_errors;
+        gauge "caracal_gateway_revocation_propagation_seconds", "Age of the most recent applied revocation stream message", propagation_milliseconds / 1000;
+        gauge "caracal_gateway_revocation_stream_age_seconds", "Seconds since the revocation streams last answered", age_in_seconds(*contact_age);
+        counter "caracal_gateway_revocation_stream_gaps_total", "Times that a revocation stream may have lost messages before they were read; nothing passes until a snapshot was taken", gaps;
+        counter "caracal_gateway_revocation_stream_errors_total", "Failures of the connection that reads the revocation streams", stream_errors;
+        gauge "caracal_gateway_revocation_watches", "Requests whose authority is being watched for a revocation", *watches as u64;
+    }
 }

@@ -10,7 +10,7 @@ use backends::jwks::KeyStats;
 use backends::postgres::ConnectionStats;
 use backends::replay::ReplayStats;
 use backends::revocation::{RevocationCounters, RevocationStatus};
-use backends::{revocation, sts};
+use backends::{revocation, samples, sts};
 
 const SECONDS_A_DAY: f64 = 86_400.0;
 
@@ -30,31 +30,13 @@ pub fn circuit(figures: CircuitFigures, out: &mut dyn Samples) {
         inflight,
     } = figures;
     out.section("STS");
-    out.gauge(
-        "caracal_gateway_sts_circuit_open",
-        "Whether Gateway is currently fast-failing STS exchange calls, of one zone at least",
-        u64::from(open > 0),
-    );
-    out.counter(
-        "caracal_gateway_sts_circuit_opened_total",
-        "Times Gateway opened its STS exchange circuit breaker",
-        opened,
-    );
-    out.counter(
-        "caracal_gateway_sts_circuit_fast_fail_total",
-        "Gateway requests rejected while the STS exchange circuit was open",
-        fast_failed,
-    );
-    out.gauge(
-        "caracal_gateway_sts_circuit_breakers_open",
-        "Breakers that are open: one for the STS as a whole and one for each zone",
-        open as u64,
-    );
-    out.gauge(
-        "caracal_gateway_sts_exchanges_in_flight",
-        "Exchanges under way",
-        inflight as u64,
-    );
+    samples! { out,
+        gauge "caracal_gateway_sts_circuit_open", "Whether Gateway is currently fast-failing STS exchange calls, of one zone at least", u64::from(open > 0);
+        counter "caracal_gateway_sts_circuit_opened_total", "Times Gateway opened its STS exchange circuit breaker", opened;
+        counter "caracal_gateway_sts_circuit_fast_fail_total", "Gateway requests rejected while the STS exchange circuit was open", fast_failed;
+        gauge "caracal_gateway_sts_circuit_breakers_open", "Breakers that are open: one for the STS as a whole and one for each zone", open as u64;
+        gauge "caracal_gateway_sts_exchanges_in_flight", "Exchanges under way", inflight as u64;
+    }
 }
 
 /// The connections to upstreams.
@@ -81,71 +63,21 @@ pub fn evidence(stats: &evidence::Stats, out: &mut dyn Samples) {
         available,
     } = *stats;
     out.section("Audit evidence");
-    out.gauge(
-        "caracal_gateway_audit_replay_files",
-        "Gateway audit files waiting on disk",
-        files,
-    );
-    out.gauge(
-        "caracal_gateway_audit_replay_bytes",
-        "Gateway audit bytes waiting on disk",
-        bytes,
-    );
-    out.gauge(
-        "caracal_gateway_audit_replay_oldest_age_seconds",
-        "Age of the oldest Gateway audit event waiting on disk",
-        oldest_age_seconds,
-    );
-    out.counter(
-        "caracal_gateway_audit_dropped_total",
-        "Gateway audit events lost; only a damaged file loses that of a request that crossed",
-        dropped,
-    );
-    out.counter(
-        "caracal_gateway_audit_sink_errors_total",
-        "Gateway audit delivery errors",
-        sink_errors,
-    );
-    out.gauge(
-        "caracal_gateway_audit_queue_depth",
-        "How much of the spool is taken or promised, in records of the greatest size",
-        queue_depth,
-    );
-    out.gauge(
-        "caracal_gateway_audit_queue_capacity",
-        "The bound of the spool, in records of the greatest size",
-        queue_capacity,
-    );
-    out.counter(
-        "caracal_gateway_audit_persisted_total",
-        "Gateway audit events written to the spool",
-        persisted,
-    );
-    out.counter(
-        "caracal_gateway_audit_drained_total",
-        "Gateway audit events that the audit stream took",
-        drained,
-    );
-    out.gauge(
-        "caracal_gateway_audit_waiting",
-        "Gateway audit events of this process that wait to be taken by the audit stream",
-        waiting,
-    );
-    out.counter(
-        "caracal_gateway_audit_suppressed_total",
-        "Refusals that were summed up in another event because their reason was over its quota",
-        suppressed,
-    );
-    out.counter(
-        "caracal_gateway_audit_recovered_total",
-        "Events that a killed process left unfinished, finished as interrupted",
-        recovered,
-    );
-    out.gauge(
-        "caracal_gateway_audit_available",
-        "Whether new requests can be recorded; while they cannot, they are refused",
-        u64::from(available),
-    );
+    samples! { out,
+        gauge "caracal_gateway_audit_replay_files", "Gateway audit files waiting on disk", files;
+        gauge "caracal_gateway_audit_replay_bytes", "Gateway audit bytes waiting on disk", bytes;
+        gauge "caracal_gateway_audit_replay_oldest_age_seconds", "Age of the oldest Gateway audit event waiting on disk", oldest_age_seconds;
+        counter "caracal_gateway_audit_dropped_total", "Gateway audit events lost; only a damaged file loses that of a request that crossed", dropped;
+        counter "caracal_gateway_audit_sink_errors_total", "Gateway audit delivery errors", sink_errors;
+        gauge "caracal_gateway_audit_queue_depth", "How much of the spool is taken or promised, in records of the greatest size", queue_depth;
+        gauge "caracal_gateway_audit_queue_capacity", "The bound of the spool, in records of the greatest size", queue_capacity;
+        counter "caracal_gateway_audit_persisted_total", "Gateway audit events written to the spool", persisted;
+        counter "caracal_gateway_audit_drained_total", "Gateway audit events that the audit stream took", drained;
+        gauge "caracal_gateway_audit_waiting", "Gateway audit events of this process that wait to be taken by the audit stream", waiting;
+        counter "caracal_gateway_audit_suppressed_total", "Refusals that were summed up in another event because their reason was over its quota", suppressed;
+        counter "caracal_gateway_audit_recovered_total", "Events that a killed process left unfinished, finished as interrupted", recovered;
+        gauge "caracal_gateway_audit_available", "Whether new requests can be recorded; while they cannot, they are refused", u64::from(available);
+    }
 }
 
 /// What the process holds and has to say of itself.
@@ -171,26 +103,12 @@ impl ProcessFigures {
             log_lines_dropped,
         } = *self;
         out.section("Process");
-        out.gauge(
-            "caracal_gateway_connections",
-            "Open connections of callers",
-            connections as u64,
-        );
-        out.gauge(
-            "caracal_gateway_requests_in_flight",
-            "Requests under way, streams included",
-            requests as u64,
-        );
-        out.number(
-            "caracal_gateway_certificate_expiry_days",
-            "Days until the served certificate expires, negative once it has; absent without TLS",
-            certificate_seconds_left.map(|seconds| seconds as f64 / SECONDS_A_DAY),
-        );
-        out.counter(
-            "caracal_gateway_log_lines_dropped_total",
-            "Log lines dropped because standard error did not take them",
-            log_lines_dropped,
-        );
+        samples! { out,
+            gauge "caracal_gateway_connections", "Open connections of callers", connections as u64;
+            gauge "caracal_gateway_requests_in_flight", "Requests under way, streams included", requests as u64;
+            number "caracal_gateway_certificate_expiry_days", "Days until the served certificate expires, negative once it has; absent without TLS", certificate_seconds_left.map(|seconds| seconds as f64 / SECONDS_A_DAY);
+            counter "caracal_gateway_log_lines_dropped_total", "Log lines dropped because standard error did not take them", log_lines_dropped;
+        }
     }
 }
 
