@@ -22,6 +22,7 @@ mod bindings;
 mod circuit;
 mod connections;
 mod egress;
+mod endings;
 mod exchange;
 mod main_path;
 mod metrics_page;

@@ -137,7 +137,11 @@ async fn revocation_by_any_stream_and_anchor_ends_silent_streams_and_refuses_new
     let mut latencies = Vec::new();
     for (number, (case, stream, fields, name, anchor)) in messages.into_iter().enumerate() {
         let with_trailer = number % 2 == 0;
-        let lines = if with_trailer { "TE: trailers\r\n" } else { "" };
+        let lines = if with_trailer {
+            "TE: trailers\r\nConnection: TE\r\n"
+        } else {
+            ""
+        };
         let root = format!("root-{number}");
         let request = MintRequest {
             root_sid: Some(root),
@@ -168,11 +172,13 @@ async fn revocation_by_any_stream_and_anchor_ends_silent_streams_and_refuses_new
     }
     println!("from XADD to the end of the stream: {latencies:?}");
 
-    // HTTP/2: RST_STREAM without trailers, the trailer with them; the connection lives on.
+    // HTTP/2: trailers for gRPC, RST_STREAM for all others; the connection lives on.
     let mut client = Frames::open(world.addr()).await;
-    for (stream, trailers) in [(1, false), (3, true)] {
+    let te = ("te", "trailers");
+    let grpc = ("content-type", "application/grpc");
+    let cases: [(u32, bool, &[(&str, &str)]); 3] = [(1, false, &[]), (3, false, &[te]), (5, true, &[te, grpc])];
+    for (stream, trailers, further) in cases {
         let minted = world.mint(NONE);
-        let further: &[_] = if trailers { &[("te", "trailers")] } else { &[] };
         let request = frames::get(minted.token.expose(), stream, SILENT, further);
         client.send(&[request]).await.expect("an open connection");
         let first = client

@@ -16,7 +16,7 @@ use redis::aio::MultiplexedConnection;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use testkit::gateway::{Gateway, Launch};
+use testkit::gateway::{Finished, Gateway, Launch};
 use testkit::http::{self, Response};
 use testkit::mint::Key;
 use testkit::postgres::Database;
@@ -66,6 +66,11 @@ impl World {
     /// Another gateway with some variables changed.
     pub(crate) async fn replica_with(&self, variables: &[(&str, &str)]) -> Gateway {
         self.recipe.launch(variables).start().await
+    }
+
+    /// A gateway that does not start with some variables changed, and what it left behind.
+    pub(crate) async fn failed_start(&self, variables: &[(&str, &str)]) -> Finished {
+        self.recipe.launch(variables).finish().await
     }
 
     /// Another gateway with some variables changed, about to be started.

@@ -3,7 +3,6 @@
 
 mod cache;
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -166,11 +165,5 @@ fn unresolved(host: &str, error: &NetError) -> Cause {
         // The library does not name it as the source.
         NetError::Io(error) => in_words(&what, &**error),
         error => in_words(&what, error),
-    }
-}
-
-impl fmt::Debug for DnsResolver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DnsResolver").finish_non_exhaustive()
     }
 }

@@ -15,10 +15,8 @@ mod unknown;
 mod zone;
 
 use std::collections::HashMap;
-use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use admission::ports::{BoxFuture, Cause, Clock, KeyRefusal, SigningKeys};
@@ -62,16 +60,7 @@ struct Inner {
     timeout: Duration,
     waiting: Semaphore,
     hasher: RandomState,
-    counts: Counts,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    fetched: AtomicU64,
-    failed: AtomicU64,
-    served_stale: AtomicU64,
-    unknown: AtomicU64,
-    unavailable: AtomicU64,
+    counts: Mutex<KeyStats>,
 }
 
 /// What the store did so far.
@@ -105,7 +94,7 @@ impl KeyStore {
             timeout: sts.timeout() + EXTRA_WAIT,
             waiting: Semaphore::new(MAX_WAITING),
             hasher: RandomState::new(),
-            counts: Counts::default(),
+            counts: Mutex::default(),
         }));
         let refresher = Refresher::new(Arc::clone(&store.0), sts, queue);
         (store, refresher)
@@ -124,20 +113,10 @@ impl KeyStore {
     /// What it did so far.
     #[must_use]
     pub fn stats(&self) -> KeyStats {
-        let Counts {
-            fetched,
-            failed,
-            served_stale,
-            unknown,
-            unavailable,
-        } = &self.0.counts;
+        let zones = self.0.zones.load().len();
         KeyStats {
-            zones: self.0.zones.load().len(),
-            fetched: fetched.load(Ordering::Relaxed),
-            failed: failed.load(Ordering::Relaxed),
-            served_stale: served_stale.load(Ordering::Relaxed),
-            unknown: unknown.load(Ordering::Relaxed),
-            unavailable: unavailable.load(Ordering::Relaxed),
+            zones,
+            ..*self.0.counts.lock()
         }
     }
 }
@@ -171,8 +150,8 @@ impl Inner {
         };
         match &outcome {
             Ok(_) => {}
-            Err(KeyRefusal::Unknown) => count(&self.counts.unknown),
-            Err(KeyRefusal::Unavailable(_)) => count(&self.counts.unavailable),
+            Err(KeyRefusal::Unknown) => self.counts.lock().unknown += 1,
+            Err(KeyRefusal::Unavailable(_)) => self.counts.lock().unavailable += 1,
         }
         outcome
     }
@@ -189,7 +168,7 @@ impl Inner {
                     if retry {
                         self.queue(zone);
                     }
-                    count(&self.counts.served_stale);
+                    self.counts.lock().served_stale += 1;
                     return Ok(key);
                 }
                 Step::Refuse(refusal) => return Err(refusal),
@@ -245,16 +224,4 @@ impl Inner {
 
 fn late(limit: Duration) -> KeyRefusal {
     KeyRefusal::Unavailable(Cause::new(format!("signing keys: not fetched within {limit:?}")))
-}
-
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
-}
-
-impl fmt::Debug for KeyStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyStore")
-            .field("stats", &self.stats())
-            .finish_non_exhaustive()
-    }
 }

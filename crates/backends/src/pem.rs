@@ -1,7 +1,5 @@
 //! Certificates and keys for connections to the stores, as PEM text.
 
-use std::fmt;
-
 /// How a TLS connection to a store is secured, beyond what the store's URL says.
 #[derive(Clone, Default)]
 pub struct PemTls {
@@ -18,19 +16,4 @@ pub struct PemIdentity {
     pub certificate: Vec<u8>,
     /// The private key.
     pub key: Vec<u8>,
-}
-
-impl fmt::Debug for PemTls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PemTls")
-            .field("authorities", &self.authorities.is_some())
-            .field("identity", &self.identity)
-            .finish()
-    }
-}
-
-impl fmt::Debug for PemIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PemIdentity(..)")
-    }
 }

@@ -138,6 +138,13 @@ impl Database {
                 private_key: &keys::DATABASE_CLIENT_KEY_FILE,
             },
         );
+        let named = reader.file(&keys::DATABASE_CA_FILE).is_some();
+        let from_url = match url.as_ref().map(|url| &url.authorities) {
+            Ok(Some(path)) if !named => reader
+                .judge(Authorities::load("sslrootcert in DATABASE_URL", path))
+                .map(Some),
+            _ => Ok(None),
+        };
         let max = reader.count(&keys::DB_MAX_CONNS);
         let min = reader.count(&keys::DB_MIN_CONNS);
         // The lower bound has no effect, but one above the upper is a mistake in either.
@@ -153,10 +160,7 @@ impl Database {
         let ignored = reader.ignored(&[&keys::DB_MAX_CONN_IDLE, &keys::DB_HEALTH_CHECK_PERIOD]);
         let connect_timeout = reader.duration(&keys::DB_CONNECT_TIMEOUT);
         let (url, mut tls) = (url?, tls?);
-        if let (None, Some(path)) = (&tls.authorities, &url.authorities) {
-            let authorities = Authorities::load("sslrootcert in DATABASE_URL", path);
-            tls.authorities = Some(reader.judge(authorities)?);
-        }
+        tls.authorities = tls.authorities.or(from_url?);
         ignored?;
         Ok(Self {
             url,

@@ -1,4 +1,4 @@
-//! The time, given from outside.
+//! The time, which the configuration supplies.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};

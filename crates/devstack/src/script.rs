@@ -123,7 +123,7 @@ impl Script {
         self.0.write().remove(scope);
     }
 
-    /// Plays the delay and the hold, and gives the answer to send, if any.
+    /// Plays the delay and the hold, and returns the answer to send, if any.
     pub(crate) async fn play(&self, scope: &Scope) -> Option<Answer> {
         let step = {
             let steps = self.0.read();

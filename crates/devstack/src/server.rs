@@ -30,7 +30,7 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
 #[error("connection dropped on purpose")]
 pub(crate) struct Dropped;
 
-/// What a handler gives.
+/// What a handler returns.
 pub(crate) type Handled = Result<Response<Body>, Dropped>;
 
 /// A body of known length.
@@ -86,5 +86,5 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service_fn(handler));
-    let _ = connection.await; // the peer sees how it ended; nobody else cares
+    let _ = connection.await; // the peer sees how it ended, and nobody else needs to know
 }

@@ -1,7 +1,7 @@
 //! The audit events and their exact bytes.
 //!
-//! An event is rendered once, when the intent is recorded, in the form it has should no outcome follow. The
-//! outcome is spliced into those bytes: what was said about the request at dispatch is what is shipped.
+//! An event is rendered once, when the intent is recorded, as it is shipped if no outcome follows. The outcome is
+//! inserted into those bytes, so what was known of the request at dispatch is what is shipped.
 
 use std::ops::Range;
 
@@ -244,12 +244,12 @@ pub(crate) fn write_summary(out: &mut Vec<u8>, summary: &Summary) {
     close(out, summary.occurred_at);
 }
 
-/// A `gateway_resource_request` event without its outcome, and where the outcome's members belong.
+/// Where the members of the outcome belong in a `gateway_resource_request` event that has none yet.
 #[derive(Debug)]
 pub(crate) struct Template {
     /// After `request_id`.
     judgement: usize,
-    /// The members of `metadata_json`, in three runs; the outcome's members stand behind each.
+    /// The members of `metadata_json`, in three runs; members of the outcome follow each.
     runs: [Range<usize>; 3],
 }
 

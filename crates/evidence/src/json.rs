@@ -8,7 +8,7 @@ use data_encoding::HEXLOWER;
 /// an event has a bounded size whatever a database or a token holds.
 pub(crate) const MAX_VALUE_BYTES: usize = 512;
 
-/// Appends `"key":` and, where something stands before it in the same object, the comma.
+/// Appends `"key":`, after a comma unless it is the first of its object.
 pub(crate) fn key(out: &mut Vec<u8>, key: &str) {
     if out.last() != Some(&b'{') {
         out.push(b',');

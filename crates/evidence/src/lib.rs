@@ -3,7 +3,7 @@
 //! A request that may cross reserves a [`Room`] in the spool, records an intent before its first byte goes
 //! upstream and an outcome when it is over. Both are appended to a file of this process; the [`Shipper`] sends
 //! the finished events to the audit stream in the background. What a killed process leaves behind is adopted
-//! by the next one: an intent that never met its outcome becomes an event whose status is `interrupted`.
+//! by the next one: an intent without an outcome becomes an event whose status is `interrupted`.
 //!
 //! An event is built from the fields of [`Request`] and [`Outcome`] alone. Neither has a place for a bearer, a
 //! provider token, a query string or a body, so none can get in.

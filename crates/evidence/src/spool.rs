@@ -25,7 +25,7 @@ pub use flusher::Flusher;
 pub use room::{Crossing, Room};
 pub use stats::Stats;
 
-pub(crate) use flusher::flush;
+pub(crate) use flusher::{blocking, flush};
 pub(crate) use inner::Inner;
 pub(crate) use record::{Broken, Kind, MAX_RECORD};
 pub(crate) use recovery::{Orphan, adopt};

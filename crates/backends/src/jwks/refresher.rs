@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use url::form_urlencoded::byte_serialize;
 
+use super::Inner;
 use super::zone::{Keys, Zone};
-use super::{Inner, count};
 use crate::sts::StsClient;
 
 /// How many fetches are made at the same time.
@@ -55,9 +55,9 @@ async fn fetch(store: &Inner, sts: &StsClient, zone: Arc<Zone>) {
     zone.begin();
     let outcome = get(sts, zone.name()).await;
     match &outcome {
-        Ok(_) => count(&store.counts.fetched),
+        Ok(_) => store.counts.lock().fetched += 1,
         Err(cause) => {
-            count(&store.counts.failed);
+            store.counts.lock().failed += 1;
             tracing::warn!(zone = &**zone.name(), %cause, "signing keys could not be fetched");
         }
     }
@@ -86,11 +86,5 @@ impl Inner {
                 self.queue(zone);
             }
         }
-    }
-}
-
-impl std::fmt::Debug for Refresher {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Refresher").finish_non_exhaustive()
     }
 }

@@ -1,6 +1,5 @@
 //! How a connection to PostgreSQL is made.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -33,18 +32,6 @@ pub struct PostgresConfig {
     pub max_lifetime: Duration,
 }
 
-impl fmt::Debug for PostgresConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresConfig")
-            .field("ssl_mode", &self.ssl_mode)
-            .field("tls", &self.tls)
-            .field("connect_timeout", &self.connect_timeout)
-            .field("read_timeout", &self.read_timeout)
-            .field("max_lifetime", &self.max_lifetime)
-            .finish_non_exhaustive()
-    }
-}
-
 /// Makes connections to one PostgreSQL database.
 #[derive(Clone)]
 pub struct Connector {
@@ -54,15 +41,6 @@ pub struct Connector {
     pub(super) read_timeout: Duration,
     pub(super) max_lifetime: Duration,
     open: Arc<AtomicU64>,
-}
-
-impl fmt::Debug for Connector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connector")
-            .field("connect_timeout", &self.connect_timeout)
-            .field("read_timeout", &self.read_timeout)
-            .finish_non_exhaustive()
-    }
 }
 
 impl Connector {
@@ -131,26 +109,5 @@ impl Connector {
                 self.connect_timeout
             ))),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Connector, PostgresConfig, SslMode};
-    use crate::pem::PemTls;
-    use std::time::Duration;
-
-    #[test]
-    fn debug_shows_no_password() {
-        let config = PostgresConfig {
-            client: "postgres://u:planted-secret@h/db".parse().unwrap(),
-            ssl_mode: SslMode::Prefer,
-            tls: PemTls::default(),
-            connect_timeout: Duration::from_secs(1),
-            read_timeout: Duration::from_secs(1),
-            max_lifetime: Duration::from_secs(60),
-        };
-        let text = format!("{config:?} {:?}", Connector::new(&config).unwrap());
-        assert!(!text.contains("planted-secret"), "{text}");
     }
 }

@@ -1,37 +1,6 @@
 //! What the revocation machinery counts, for metrics.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-/// One number that only grows.
-#[derive(Debug, Default)]
-pub(super) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(super) fn add_one(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// The live counters.
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    pub(super) messages: Counter,
-    pub(super) invalid_signatures: Counter,
-    pub(super) ambiguous: Counter,
-    pub(super) nameless: Counter,
-    pub(super) gaps: Counter,
-    pub(super) reloads: Counter,
-    pub(super) reload_errors: Counter,
-    pub(super) stream_errors: Counter,
-    /// Milliseconds between a message's `XADD` and its application, of the most recent one.
-    pub(super) propagation: AtomicU64,
-}
-
-/// A reading of the counters.
+/// What the streams and snapshots brought so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RevocationCounters {
     /// Revocation messages applied.
@@ -52,20 +21,4 @@ pub struct RevocationCounters {
     pub stream_errors: u64,
     /// Age of the most recent applied message when it was applied, in milliseconds.
     pub propagation_milliseconds: u64,
-}
-
-impl Counters {
-    pub(super) fn read(&self) -> RevocationCounters {
-        RevocationCounters {
-            messages: self.messages.get(),
-            invalid_signatures: self.invalid_signatures.get(),
-            ambiguous: self.ambiguous.get(),
-            nameless: self.nameless.get(),
-            gaps: self.gaps.get(),
-            reloads: self.reloads.get(),
-            reload_errors: self.reload_errors.get(),
-            stream_errors: self.stream_errors.get(),
-            propagation_milliseconds: self.propagation.load(Ordering::Relaxed),
-        }
-    }
 }

@@ -8,10 +8,11 @@ use std::time::Duration;
 use admission::limits::Limits;
 use admission::ports::{Cause, Clock, Moment, Revocations, Standing, Watch};
 use admission::token::Anchors;
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::anchor::Kind;
-use super::counters::{Counters, RevocationCounters};
+use super::counters::RevocationCounters;
 use super::registry::Registry;
 use super::snapshot::{Announced, Asked, Snapshot};
 use super::table::Announcement;
@@ -81,7 +82,7 @@ pub struct RevocationStatus {
 pub(super) struct Inner {
     pub(super) config: RevocationConfig,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) counters: Counters,
+    pub(super) counters: Mutex<RevocationCounters>,
     registry: Arc<Registry>,
     anchors: AtomicUsize,
     overflowed: AtomicBool,
@@ -116,7 +117,7 @@ impl RevocationState {
         let inner = Inner {
             config,
             clock,
-            counters: Counters::default(),
+            counters: Mutex::default(),
             registry: Arc::new(Registry::new()),
             anchors: AtomicUsize::new(0),
             overflowed: AtomicBool::new(false),
@@ -168,7 +169,7 @@ impl RevocationState {
     /// A reading of the counters.
     #[must_use]
     pub fn counters(&self) -> RevocationCounters {
-        self.inner.counters.read()
+        *self.inner.counters.lock()
     }
 }
 
@@ -322,11 +323,11 @@ impl Inner {
     pub(super) fn answer(&self, ticket: u64, result: Result<usize, Cause>) {
         match &result {
             Ok(_) => {
-                self.counters.reloads.add_one();
+                self.counters.lock().reloads += 1;
                 self.answered.store(ticket, Ordering::Release);
             }
             Err(cause) => {
-                self.counters.reload_errors.add_one();
+                self.counters.lock().reload_errors += 1;
                 tracing::warn!(%cause, "revocation snapshot failed");
             }
         }

@@ -6,7 +6,6 @@
 mod cursor;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
@@ -72,7 +71,7 @@ impl StreamReader {
         let mut pauses = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
         loop {
             let Err(cause) = self.follow(&mut cursors, &mut pauses).await;
-            self.state.counters.stream_errors.add_one();
+            self.state.counters.lock().stream_errors += 1;
             tracing::warn!(%cause, "revocation streams: connection failed");
             sleep(pauses.pause()).await;
         }
@@ -136,7 +135,7 @@ impl StreamReader {
             let last = ends.next().transpose()?.flatten();
             *end = last.unwrap_or(Id::START);
             if cursor.locate(oldest, last, backlog) == Progress::MessagesMayBeLost {
-                self.state.counters.gaps.add_one();
+                self.state.counters.lock().gaps += 1;
                 tracing::warn!(
                     stream = cursor.stream.name(),
                     "messages may be lost: a snapshot is needed"
@@ -203,16 +202,16 @@ impl StreamReader {
         match read(&self.key, stream, &fields) {
             Order::Ignore => {}
             Order::Drop => {
-                counters.invalid_signatures.add_one();
+                counters.lock().invalid_signatures += 1;
                 tracing::warn!(stream = stream.name(), %id, "message dropped: its signature fails");
             }
             Order::Ambiguous => {
-                counters.ambiguous.add_one();
+                counters.lock().ambiguous += 1;
                 tracing::warn!(stream = stream.name(), %id, "message not applied: it could mean two things");
                 self.state.want_snapshot();
             }
             Order::Nameless => {
-                counters.nameless.add_one();
+                counters.lock().nameless += 1;
                 tracing::warn!(stream = stream.name(), %id, "message names nothing");
             }
             Order::Revoke { anchors, cascades } => {
@@ -222,13 +221,13 @@ impl StreamReader {
                 if cascades {
                     self.state.want_snapshot();
                 }
-                counters.messages.add_one();
                 let age = self.state.clock.now().unix.saturating_sub(id.written());
-                let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-                counters.propagation.store(age, Ordering::Relaxed);
+                let mut counters = counters.lock();
+                counters.messages += 1;
+                counters.propagation_milliseconds = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
             }
             Order::Resume => {
-                counters.messages.add_one();
+                counters.lock().messages += 1;
                 self.state.want_snapshot();
             }
             Order::RefetchKeys(zone) => (self.keys_invalidated)(zone),

@@ -18,7 +18,7 @@ use crate::revoke::AnchorKind;
 /// How far the clocks behind `exp`, `iat` and `nbf` may be off, in seconds.
 const LEEWAY_SECONDS: u64 = 60;
 
-/// A signed token request, before anything about it is believed.
+/// A signed token request of which nothing is verified yet.
 pub(super) struct Signed<'a> {
     pub(super) headers: &'a HeaderMap,
     pub(super) method: &'a Method,

@@ -333,14 +333,6 @@ fn literal(raw: &RawAnswer) -> Response<Body> {
     )
 }
 
-#[derive(Serialize)]
-struct RefusalBody<'a> {
-    error: &'a str,
-    error_description: &'a str,
-    #[serde(rename = "requestId")]
-    request_id: &'a str,
-}
-
 /// Adds the caller's request id, and writes a refusal's body.
 fn finish(sts: &Sts, parts: &Parts, answered: Result<Response<Body>, Refusal>) -> Response<Body> {
     let given = parts
@@ -356,16 +348,12 @@ fn finish(sts: &Sts, parts: &Parts, answered: Result<Response<Body>, Refusal>) -
                 .as_ref()
                 .and_then(|value| value.to_str().ok())
                 .unwrap_or(&made);
-            let body = serde_json::to_vec(&RefusalBody {
-                error: refusal.error,
-                error_description: &refusal.description,
-                request_id,
+            let body = serde_json::json!({
+                "error": refusal.error,
+                "error_description": refusal.description,
+                "requestId": request_id,
             });
-            server::answer(
-                refusal.status,
-                [(CONTENT_TYPE, JSON)],
-                full(body.unwrap_or_default()),
-            )
+            server::answer(refusal.status, [(CONTENT_TYPE, JSON)], full(body.to_string()))
         }
     };
     if let Some(id) = given {

@@ -29,7 +29,7 @@ pub(super) fn is_claimed(headers: &HeaderMap) -> bool {
         .any(|name| headers.contains_key(*name))
 }
 
-/// Verifies the signature of a request and gives its nonce, which is not spent yet.
+/// Verifies the signature of a request and returns its nonce, which is not spent yet.
 /// `path` is the path as it was received, escapes and all.
 pub(super) fn verify<'h>(
     key: &hmac::Key,

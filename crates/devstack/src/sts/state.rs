@@ -69,8 +69,8 @@ impl Sts {
         })))
     }
 
-    /// Makes a new signing key for a zone and gives its `kid`. The one before stays
-    /// published for 24 hours, older ones are gone at once.
+    /// Makes a new signing key for a zone and returns its `kid`. The previous key stays
+    /// published for 24 hours; older ones are withdrawn at once.
     ///
     /// # Errors
     /// [`Error::UnknownZone`], or no key could be made.

@@ -1,15 +1,13 @@
 //! The upstream's answers, by path.
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION, TRAILER};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
-use http_body::{Frame, SizeHint};
+use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -31,7 +29,8 @@ impl Upstream {
     /// Serves one connection over any stream, for instance one that TLS was taken off.
     pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
         let heads = Heads::default();
-        let tapped = HeadTap::new(stream, heads.clone());
+        let (reader, writer) = tokio::io::split(stream);
+        let tapped = tokio::io::join(HeadTap::new(reader, heads.clone()), writer);
         server::serve(tapped, |request| handle(self.clone(), heads.take(), request)).await;
     }
 }
@@ -56,15 +55,12 @@ async fn handle(upstream: Upstream, head: Bytes, request: Request<Incoming>) -> 
             }
         }
     };
-    response.map(|response| {
-        response.map(|body| {
-            Tracked {
-                body,
-                _in_flight: in_flight,
-            }
-            .boxed_unsync()
-        })
-    })
+    // The closure, and with it the count, lives until the body is sent or given up.
+    let hold = move |error| {
+        let _held = &in_flight;
+        error
+    };
+    response.map(|response| response.map(|body| body.map_err(hold).boxed_unsync()))
 }
 
 fn is_special(path: &str) -> bool {
@@ -259,31 +255,5 @@ impl Drop for InFlight {
             .0
             .counts
             .send_modify(|counts| counts.in_flight = counts.in_flight.saturating_sub(1));
-    }
-}
-
-/// A body that keeps its request in flight until it is sent or given up.
-struct Tracked {
-    body: Body,
-    _in_flight: InFlight,
-}
-
-impl http_body::Body for Tracked {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

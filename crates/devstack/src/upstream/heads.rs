@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
 /// The longest head, and the longest line of chunked framing, in bytes.
 const MAX_LINE: usize = 512 * 1024;
@@ -50,19 +50,19 @@ impl<S> HeadTap<S> {
 }
 
 enum Framing {
-    /// In a head; what of it has come.
+    /// In a head: the bytes of it so far.
     Head(Vec<u8>),
-    /// In a body or chunk; the bytes left of it.
+    /// In a body or chunk.
     Data { left: u64, chunked: bool },
-    /// In a chunk-size line; what of it has come.
+    /// In a chunk-size line: the bytes of it so far.
     Size(Vec<u8>),
-    /// In a trailer section; what of the line has come.
+    /// In a trailer section: the bytes of the line so far.
     Trailers(Vec<u8>),
-    /// Not understood; the library is about to refuse it too.
+    /// Not understood; the library refuses it too.
     Lost,
 }
 
-/// Consumes one step's worth of `bytes` and gives the rest.
+/// Consumes `bytes` up to the next change of state and returns the rest.
 fn step<'b>(framing: &mut Framing, heads: &Heads, bytes: &'b [u8]) -> &'b [u8] {
     match framing {
         Framing::Lost => &[],
@@ -164,32 +164,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for HeadTap<S> {
             bytes = step(&mut this.framing, &this.heads, bytes);
         }
         Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for HeadTap<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

@@ -105,7 +105,7 @@ impl Records {
         }
     }
 
-    /// Keeps a head, forgetting the oldest, and gives its number.
+    /// Keeps a head, dropping the oldest, and returns its number.
     pub(super) fn add(&mut self, head: &Bytes) -> u64 {
         let number = self.next;
         self.next += 1;

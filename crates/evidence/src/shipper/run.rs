@@ -2,19 +2,18 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::io;
+use std::io::ErrorKind::{NotFound, UnexpectedEof};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use super::batch::Batch;
 use super::sink::{Shipment, StreamSink};
 use crate::signature::AuditKey;
-use crate::spool::{Inner, Orphan, Segment, Spool, add, adopt, flush};
+use crate::spool::{Inner, Orphan, Segment, Spool, add, adopt, blocking, flush};
 
 /// The shortest and the longest pause after a failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -118,10 +117,8 @@ impl Shipper {
 
     async fn trim(&self) {
         let inner = Arc::clone(&self.inner);
-        match spawn_blocking(move || inner.trim()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "shipped evidence cannot be deleted"),
-            Err(error) => tracing::error!(%error, "deleting shipped evidence broke off"),
+        if let Err(error) = blocking(move || inner.trim()).await {
+            tracing::error!(%error, "shipped evidence cannot be deleted");
         }
     }
 
@@ -136,10 +133,9 @@ impl Shipper {
 
     async fn adopt(&mut self) {
         let inner = Arc::clone(&self.inner);
-        match spawn_blocking(move || adopt(&inner)).await {
-            Ok(Ok(orphans)) => self.orphans.extend(orphans),
-            Ok(Err(error)) => tracing::error!(%error, "the spool directory cannot be searched"),
-            Err(error) => tracing::error!(%error, "the search of the spool directory broke off"),
+        match blocking(move || adopt(&inner)).await {
+            Ok(orphans) => self.orphans.extend(orphans),
+            Err(error) => tracing::error!(%error, "the spool directory cannot be searched"),
         }
     }
 
@@ -176,26 +172,19 @@ impl Shipper {
         }
     }
 
-    /// Reads a batch, however long the disk makes us wait for it.
+    /// Reads a batch, trying again for as long as the disk fails.
     async fn read(&self, dir: PathBuf, segment: Segment, from: u64) -> Batch {
         let mut pause = BACKOFF.0;
         loop {
             let (dir, key) = (dir.clone(), self.key.clone());
-            let error = match spawn_blocking(move || Batch::read(&dir, &segment, from, key.as_ref())).await {
-                Ok(Ok(batch)) => return batch,
-                // The file is gone, or shorter than it was: no waiting will bring it back.
-                Ok(Err(error))
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof
-                    ) =>
-                {
+            match blocking(move || Batch::read(&dir, &segment, from, key.as_ref())).await {
+                Ok(batch) => return batch,
+                // The file is gone, or shorter than it was: waiting does not help.
+                Err(error) if matches!(error.kind(), NotFound | UnexpectedEof) => {
                     return Batch::unreadable(from);
                 }
-                Ok(Err(error)) => error,
-                Err(broken_off) => io::Error::other(broken_off),
-            };
-            tracing::error!(%error, "the evidence spool cannot be read");
+                Err(error) => tracing::error!(%error, "the evidence spool cannot be read"),
+            }
             pause = back_off(pause).await;
         }
     }

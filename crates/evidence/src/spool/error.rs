@@ -23,7 +23,7 @@ pub enum SpoolError {
     /// A request with this id is already under way.
     #[error("the event id is in use")]
     DuplicateId,
-    /// The group `fsync` did not come about within five seconds.
+    /// The group `fsync` took longer than five seconds.
     #[error("the spool's fsync took longer than 5 s")]
     FsyncDeadline,
 }

@@ -1,6 +1,7 @@
 //! The group commit.
 
 use std::future::Future;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,9 +69,15 @@ impl Flusher {
 /// Flushes on a thread that may block.
 pub(crate) async fn flush(inner: &Arc<Inner>) {
     let worker = Arc::clone(inner);
-    match spawn_blocking(move || worker.flush()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(%error, "the evidence spool cannot be written"),
-        Err(error) => tracing::error!(%error, "the flush of the evidence spool broke off"),
+    if let Err(error) = blocking(move || worker.flush()).await {
+        tracing::error!(%error, "the evidence spool cannot be written");
     }
+}
+
+/// Works on a thread that may block. An error also when the work panicked or the runtime ends.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let done = spawn_blocking(work).await;
+    done.unwrap_or_else(|broken_off| Err(io::Error::other(broken_off)))
 }

@@ -154,7 +154,7 @@ impl Inner {
             file.sync_data()?;
         }
         if directory {
-            // Opened anew, because the log keeps its own handle behind the lock.
+            // Opened again, because the log keeps its own handle behind the lock.
             let dir = self.with_log(|log| log.claim().path().to_owned());
             File::open(dir)?.sync_all()?;
         }

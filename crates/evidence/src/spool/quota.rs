@@ -46,7 +46,7 @@ pub(crate) struct Quota {
 }
 
 impl Quota {
-    /// Counts a refusal. Should the window before this one have had a sum, it comes along to be written.
+    /// Counts a refusal. Also returns the sum of the previous window, if it has one, to be written.
     pub(crate) fn admit(
         &mut self,
         zone: &str,

@@ -122,10 +122,10 @@ pub(crate) fn adopt(inner: &Inner) -> io::Result<Vec<Orphan>> {
     Ok(found)
 }
 
-/// Cuts torn tails, finishes the intents that never met an outcome, and makes all of it durable.
+/// Cuts torn tails, finishes the intents without an outcome, and makes all of it durable.
 ///
-/// Done again, after a crash in the middle, it comes to the same result: what it adds is the payload of the
-/// intents, so every event has the same bytes however often it is made.
+/// Repeated after a crash in the middle, it has the same result: what it adds is the payload of the intents, so an
+/// event has the same bytes however often it is made.
 pub(crate) fn recover(claim: Claim) -> io::Result<Orphan> {
     let bases = segment::list(claim.path())?;
     let mut scan = Scan::default();

@@ -42,7 +42,7 @@ const OPERATOR_CAPACITY: CapacityLimits = CapacityLimits {
     requests: 64,
 };
 /// How soon a group `fsync` follows a record (`AUDIT_FSYNC=interval`).
-const GROUP_COMMIT: Duration = Duration::from_millis(50);
+const GROUP_COMMIT_INTERVAL: Duration = Duration::from_millis(50);
 /// How long what was started may take to end when the start fails.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -219,7 +219,7 @@ fn spool(runtime: &Runtime, sink: Arc<dyn StreamSink>) -> Result<Component<Spool
         dir: config.directory.clone(),
         max_bytes: config.max_bytes,
         fsync: match config.fsync {
-            config::Fsync::Interval => Fsync::Interval(GROUP_COMMIT),
+            config::Fsync::Interval => Fsync::Interval(GROUP_COMMIT_INTERVAL),
             config::Fsync::Always => Fsync::Always,
         },
         denials_per_second: config.denials_per_second.get(),

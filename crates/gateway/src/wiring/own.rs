@@ -8,7 +8,7 @@ use admission::ports::Resolver;
 use ipnet::{IpNet, Ipv4Net};
 
 /// How long the names of the gateway's own endpoints may take to resolve at start.
-const RESOLVE: Duration = Duration::from_secs(2);
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A listener, at every address under which it can be reached.
 pub(super) fn listener(address: SocketAddr) -> Vec<OwnEndpoint> {
@@ -34,7 +34,7 @@ pub(super) async fn resolved(endpoints: &[OwnEndpoint], resolver: &dyn Resolver)
         let OwnEndpoint::Host(name, port) = endpoint else {
             continue;
         };
-        match tokio::time::timeout(RESOLVE, resolver.resolve(name)).await {
+        match tokio::time::timeout(RESOLVE_TIMEOUT, resolver.resolve(name)).await {
             Ok(Ok(addresses)) => {
                 found.extend(
                     addresses
