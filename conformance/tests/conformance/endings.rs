@@ -9,7 +9,8 @@ use std::sync::Arc;
 use testkit::http::{Connection, Ending, Piece};
 use tokio::sync::Semaphore;
 
-const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+const EVENTS: &str =
+    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
 const GRPC: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTrailer: grpc-status\r\n\
                     Transfer-Encoding: chunked\r\n\r\n4\r\npart\r\n";
 const GRPC_CALL: &str = "TE: trailers\r\nContent-Type: application/grpc\r\nContent-Length: 0\r\n";
@@ -90,7 +91,11 @@ async fn malformed_chunk_is_the_callers_fault_and_no_departure() {
     );
     let events = world.events_of("chunk", 1).await;
     report.equal("status", events[0].kind().1, "upstream_error");
-    report.equal("kind", events[0].metadata("error_kind").as_str(), Some("malformed_body"));
+    report.equal(
+        "kind",
+        events[0].metadata("error_kind").as_str(),
+        Some("malformed_body"),
+    );
     report.finish();
 }
 
@@ -113,7 +118,10 @@ async fn credential_that_is_no_bearer_leaves_no_trace() {
         .gateway
         .logged("the line of the request", |line| line["request_id"] == "basic")
         .await;
-    report.holds(format!("no fingerprint in {line}"), line.get("subject_fp").is_none());
+    report.holds(
+        format!("no fingerprint in {line}"),
+        line.get("subject_fp").is_none(),
+    );
     let bearer = world.get(NONE, "/").await;
     report.status("a bearer", &bearer, 200);
     let line = world
@@ -131,7 +139,11 @@ async fn revoked_response_ends_with_a_trailer_only_where_connection_lists_te() {
     for (case, lines, is_clean) in [
         ("TE alone, as a proxy may pass it on", "TE: trailers\r\n", false),
         ("TE, listed", "TE: trailers\r\nConnection: TE\r\n", true),
-        ("TE, listed among others", "TE: trailers\r\nConnection: keep-alive, te\r\n", true),
+        (
+            "TE, listed among others",
+            "TE: trailers\r\nConnection: keep-alive, te\r\n",
+            true,
+        ),
         ("none", "", false),
     ] {
         let minted = world.mint(NONE);
@@ -186,7 +198,11 @@ async fn event_stream_ends_cleanly_for_silence_behind_an_event_and_breaks_within
         };
         report.holds(format!("{case}: {end:?}"), found);
         let events = world.events_of(case, 1).await;
-        report.equal(case, events[0].metadata("error_kind").as_str(), Some("upstream_silent"));
+        report.equal(
+            case,
+            events[0].metadata("error_kind").as_str(),
+            Some("upstream_silent"),
+        );
     }
 
     let mut client = open(&world, "POST", "silent-grpc", GRPC_CALL).await;
@@ -227,7 +243,10 @@ async fn live_streams_end_in_their_own_way_at_shutdown_and_the_rest_is_on_record
             "plain",
             "GET",
             "",
-            format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{}", chunk("part")),
+            format!(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{}",
+                chunk("part")
+            ),
         ),
     ] {
         let mut client = open(&world, method, id, lines).await;
@@ -289,7 +308,11 @@ async fn response_that_is_not_taken_is_on_record_as_late_and_not_as_left() {
         client.send(request).await.expect("an open connection");
         client.head().await;
         let events = world.events_of(id, 1).await;
-        report.equal(id, events[0].metadata("error_kind").as_str(), Some("write_timeout"));
+        report.equal(
+            id,
+            events[0].metadata("error_kind").as_str(),
+            Some("write_timeout"),
+        );
     }
     report.finish();
 }

@@ -52,6 +52,26 @@ async fn first_use_is_no_loss() {
     let third = Replay::remembering(&server.url(), memory, &clock);
     assert_eq!(set(third.port(), &issued("c", START - 10)).await, "set");
     assert_eq!((one.marks.loss(), third.marks.loss()), (None, None));
+    assert_eq!((one.marks.stats().losses, third.marks.stats().losses), (0, 0));
+}
+
+#[tokio::test]
+async fn loss_counts_once_and_not_again_after_a_restart() {
+    let server = PrivateRedis::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let memory = Some(directory.path().join("replay-epoch"));
+    let clock = FixedClock::default();
+    let before = Replay::remembering(&server.url(), memory.clone(), &clock);
+    assert_eq!(set(before.port(), &issued("a", START - 10)).await, "set");
+    for jti in ["b", "c"] {
+        flush(&server).await;
+        assert_eq!(set(before.port(), &issued(jti, START - 10)).await, "seen");
+        assert_eq!(set(before.port(), &issued(jti, START - 10)).await, "seen");
+    }
+    assert_eq!(before.marks.stats().losses, 2);
+    let after = Replay::remembering(&server.url(), memory, &clock);
+    assert_eq!(set(after.port(), &issued("d", START - 10)).await, "seen");
+    assert_eq!(after.marks.stats().losses, 0, "known before");
 }
 
 #[tokio::test]
