@@ -46,8 +46,9 @@ async fn caller_that_leaves_while_the_exchange_is_under_way_is_on_record_with_it
     let request = head_with(minted.token.expose(), "GET", MANDATE, "/", &named("left", ""));
     client.send(request).await.expect("an open connection");
     testkit::wait::until("the exchange to be under way", async || {
-        let metrics = testkit::http::get(world.addr(), "/metrics.json", &[]).await;
-        (metrics.json()["caracal_gateway_sts_exchanges_in_flight"] == 1).then_some(())
+        let metrics = testkit::http::get(world.addr(), "/metrics", &[]).await;
+        let under_way = "\ncaracal_gateway_sts_exchanges_in_flight 1\n";
+        metrics.text().contains(under_way).then_some(())
     })
     .await;
     drop(client);

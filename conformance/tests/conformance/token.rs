@@ -110,7 +110,7 @@ async fn token_claims_are_judged_in_the_order_of_the_gates() {
         (
             "reusable, two days",
             |now| mandate().claim("use", "session").claim("exp", now + 172_800),
-            AT_THE_STS,
+            MALFORMED,
         ),
         (
             "single-use, two days",

@@ -1,6 +1,5 @@
 //! A request that may be sent: the only thing that an upstream connection takes.
 
-use std::fmt;
 use std::sync::Arc;
 
 use admission::binding::JudgedUpstream;
@@ -125,14 +124,5 @@ impl<I> Dispatch<I> {
     #[must_use]
     pub fn into_parts(self) -> DispatchParts<I> {
         self.parts
-    }
-}
-
-impl<I> fmt::Debug for Dispatch<I> {
-    /// Head and target may hold a credential: neither is shown.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dispatch")
-            .field("upstream", &self.parts.upstream)
-            .finish_non_exhaustive()
     }
 }

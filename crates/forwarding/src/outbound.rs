@@ -1,6 +1,5 @@
 //! An admitted request in its upstream form.
 
-use std::fmt;
 use std::sync::Arc;
 
 use admission::binding::JudgedUpstream;
@@ -78,14 +77,5 @@ impl<J: Journal> Outbound<J> {
                 Err((journal, Refused::because(Denial::DirectiveInvalid, cause)))
             }
         }
-    }
-}
-
-impl<J: Journal> fmt::Debug for Outbound<J> {
-    /// Head and target may hold a credential: neither is shown.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outbound")
-            .field("upstream", &self.upstream)
-            .finish_non_exhaustive()
     }
 }
