@@ -6,8 +6,8 @@ use admission::ports::{Cause, Clock};
 
 use super::{BindingsConfig, BindingsStatus, PostgresBindings};
 use crate::component::{Check, Component, Health, Samples, age_in_seconds};
-use crate::samples;
 use crate::postgres::PostgresConnector;
+use crate::samples;
 
 impl PostgresBindings {
     /// The bindings of this database, with their reader.

@@ -7,8 +7,8 @@ use admission::ports::{Cause, Clock};
 
 use super::{RedisReplay, ReplayConfig};
 use crate::component::{Check, Component, Health, Samples};
-use crate::samples;
 use crate::redis::{Link, LinkStatus, RedisConnector};
+use crate::samples;
 
 /// Without an answer for this long Redis counts as unreachable.
 const CONTACT_MAX_AGE: Duration = Duration::from_secs(15);

@@ -163,7 +163,7 @@ fn crowd<'a>(
     kid: &str,
     at: Duration,
 ) -> (Vec<&'static str>, Vec<Place<'a>>) {
-    let one = |number| {
+    let one = |number: u64| {
         let mut place = Place::new(all, &walk.0);
         (
             word(&walk.0.decide(kid, 1_000_000 + number, at, &mut place)),
