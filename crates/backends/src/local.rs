@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 
 use admission::ports::Cause;
 use rustix::io::Errno;
@@ -12,7 +13,12 @@ use rustix::io::Errno;
 pub(crate) fn cause(words: String, error: &(dyn Error + 'static)) -> Cause {
     let lacking = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS];
     let local = std::iter::successors(Some(error), |&error| error.source())
-        .filter_map(|error| Errno::from_io_error(error.downcast_ref()?))
+        .filter_map(|error| {
+            // The Redis library names a shared error as its source, which hides what is inside.
+            let shared = error.downcast_ref::<Arc<dyn Error + Send + Sync>>();
+            let error: &(dyn Error + 'static) = shared.map_or(error, |inside| &**inside);
+            Errno::from_io_error(error.downcast_ref()?)
+        })
         .any(|errno| lacking.contains(&errno));
     if local {
         Cause::local(words)
@@ -50,6 +56,8 @@ mod tests {
         ] {
             let error = io::Error::from(errno);
             assert_eq!(cause("words".to_owned(), &error).is_local(), local, "{error}");
+            let shared = redis::RedisError::from(error);
+            assert_eq!(cause("words".to_owned(), &shared).is_local(), local, "{shared}");
         }
     }
 
