@@ -176,11 +176,14 @@ async fn revocation_by_any_stream_and_anchor_ends_silent_streams_and_refuses_new
     let mut client = Frames::open(world.addr()).await;
     let te = ("te", "trailers");
     let grpc = ("content-type", "application/grpc");
-    let cases: [(u32, bool, &[(&str, &str)]); 3] =
-        [(1, false, &[]), (3, false, &[te]), (5, true, &[te, grpc])];
+    let cases = [
+        (1, false, vec![]),
+        (3, false, vec![te]),
+        (5, true, vec![te, grpc]),
+    ];
     for (stream, trailers, further) in cases {
         let minted = world.mint(NONE);
-        let request = frames::get(minted.token.expose(), stream, SILENT, further);
+        let request = frames::get(minted.token.expose(), stream, SILENT, &further);
         client.send(&[request]).await.expect("an open connection");
         let first = client
             .find(|frame| frame.kind == frames::DATA && frame.stream == stream)

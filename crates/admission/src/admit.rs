@@ -40,9 +40,8 @@ impl Admission {
         journal: &mut J,
     ) -> Result<Admitted<J::Room>, Refused> {
         let (scratch, now) = (&mut Scratch::default(), self.clock.now());
-        let request = preflight::check(Head { parts, exchange_id }, &self.limits, |token| {
-            journal.bearer(token)
-        })?;
+        let head = Head { parts, exchange_id };
+        let request = preflight::check(head, &self.limits, |token| journal.bearer(token))?;
         journal.passed(Stage::Preflight);
         let request = token::parse(request, scratch, &self.limits, now)?;
         let request = zone::check(request, &*self.bindings)?;

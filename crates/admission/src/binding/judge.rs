@@ -30,14 +30,10 @@ impl JudgedUpstream {
         &self.addresses
     }
 
-    /// The same host with another path and query, from a URL of the same origin; the URL comes back
-    /// when it has another one.
-    pub(crate) fn with_url(&self, url: UpstreamUrl) -> Result<Self, UpstreamUrl> {
-        if url.origin() != self.url.origin() {
-            return Err(url);
-        }
-        Ok(Self {
-            url: Arc::new(url),
+    /// The same host with another path and query; `None` where the URL has another origin.
+    pub(crate) fn with_url(&self, url: &Arc<UpstreamUrl>) -> Option<Self> {
+        (url.origin() == self.url.origin()).then(|| Self {
+            url: Arc::clone(url),
             addresses: Arc::clone(&self.addresses),
         })
     }

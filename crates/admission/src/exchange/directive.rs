@@ -1,6 +1,8 @@
 //! The last judgement: the upstream directive agrees with the binding, and its credential can
 //! be sent without harm.
 
+use std::sync::Arc;
+
 use http::header::AUTHORIZATION;
 
 use super::Dialect;
@@ -127,12 +129,11 @@ async fn judge_upstream(
         return Ok(known.clone());
     }
     let mismatch = |cause| Refused::because(Denial::UpstreamMismatch, cause);
-    let url = UpstreamUrl::parse(raw_url).map_err(not_addressable)?;
+    let url = Arc::new(UpstreamUrl::parse(raw_url).map_err(not_addressable)?);
     url.permitted_by(policy).map_err(not_addressable)?;
-    let url = match known.with_url(url) {
-        Ok(upstream) => return Ok(upstream),
-        Err(url) => url,
-    };
+    if let Some(upstream) = known.with_url(&url) {
+        return Ok(upstream);
+    }
     let binding = bound.binding();
     let fresh = bindings
         .reread(&binding.zone_id, &binding.resource)
@@ -142,6 +143,6 @@ async fn judge_upstream(
     let fresh = binding::judge(fresh, policy, resolver)
         .await
         .map_err(not_addressable)?;
-    let differ = |_| mismatch(Cause::new("directive url and bound upstream differ in origin"));
-    fresh.with_url(url).map_err(differ)
+    let differ = || mismatch(Cause::new("directive url and bound upstream differ in origin"));
+    fresh.with_url(&url).ok_or_else(differ)
 }
