@@ -4,7 +4,7 @@ use std::future::Future;
 
 use crate::cause::Cause;
 use crate::denial::{Denial, Stage};
-use crate::exchange::directive::DirectiveMetadata;
+use crate::exchange::directive::metadata::DirectiveMetadata;
 use crate::subject::Subject;
 
 /// The journal of one request. It goes with the request from room to room, and whatever ends the

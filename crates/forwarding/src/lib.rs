@@ -35,6 +35,7 @@ mod query;
 pub mod request;
 mod reserved;
 pub mod response;
+mod rewrite_error;
 mod target;
 #[cfg(test)]
 mod testing;
@@ -44,7 +45,8 @@ pub mod trailers;
 pub use dispatch::{Dispatch, DispatchParts};
 pub use forwarded::{TrustedProxies, client_address};
 pub use outbound::Outbound;
-pub use request::{Crossing, RewriteError, Rewritten, request_head};
+pub use request::{Crossing, Rewritten, request_head};
 pub use response::{EarlyEnd, Inbound, ResponseError, ResponseRules, is_media_type, response_head};
+pub use rewrite_error::RewriteError;
 pub use trace::FreshTrace;
 pub use trailers::{RequestTrailers, response_trailers};

@@ -11,8 +11,9 @@ use http::request::Parts;
 use http::{Extensions, HeaderMap, Uri, Version};
 
 use crate::forwarded::{CallerSide, TrustedProxies};
-use crate::framing::{self, AmbiguousLength};
+use crate::framing;
 use crate::response::ResponseRules;
+use crate::rewrite_error::RewriteError;
 use crate::trace::{self, FreshTrace};
 use crate::trailers::{self, RequestTrailers};
 use crate::{baggage, connection, reserved, target};
@@ -41,26 +42,6 @@ pub struct Rewritten {
     pub trailers: RequestTrailers,
     /// What the answer's head has to respect.
     pub rules: ResponseRules,
-}
-
-/// Why a request has no form in which it could cross.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum RewriteError {
-    /// The target has no path: `*`, or the authority form of `CONNECT`.
-    #[error("the request target has no path")]
-    Target,
-    /// The joined target is longer than 64 KiB.
-    #[error("the joined request target is too long")]
-    JoinedTarget,
-    /// `Content-Length` lines that disagree or are no number, or a transfer coding besides `chunked`.
-    #[error("the framing is ambiguous")]
-    AmbiguousLength,
-}
-
-impl From<AmbiguousLength> for RewriteError {
-    fn from(_: AmbiguousLength) -> Self {
-        Self::AmbiguousLength
-    }
 }
 
 /// Turns the caller's head into the upstream's, in place.

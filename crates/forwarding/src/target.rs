@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 
 use crate::query;
-use crate::request::RewriteError;
+use crate::rewrite_error::RewriteError;
 
 /// Joins the caller's target to the base.
 ///

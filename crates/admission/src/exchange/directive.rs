@@ -19,7 +19,10 @@ use crate::refused::Refused;
 use crate::secret::Secret;
 
 mod credential;
+pub(crate) mod metadata;
 mod wire;
+
+pub use metadata::DirectiveMetadata;
 
 /// A granted request whose upstream and credential are judged: the last state before the permit.
 pub struct Directed<'r, R> {
@@ -28,17 +31,6 @@ pub struct Directed<'r, R> {
     upstream: JudgedUpstream,
     credential: Credential,
     metadata: DirectiveMetadata,
-}
-
-/// What the evidence records of a directive.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DirectiveMetadata {
-    /// `auth_mode`.
-    pub auth_mode: String,
-    /// `provider_id`.
-    pub provider_id: Option<String>,
-    /// `connection_id`, which the older generation calls `grant_id`.
-    pub connection_id: Option<String>,
 }
 
 impl<'r, R> Directed<'r, R> {

@@ -144,9 +144,10 @@ where
             is_http2 = stream.opens_http2() => is_http2,
         },
     };
+    let opened = Arc::default();
     let executor = StreamExecutor {
         tasks,
-        timer: Arc::clone(&timer),
+        opened: Arc::clone(&opened),
     };
     let builder = match is_http2 {
         Ok(true) => builder(executor).http2_only(),
@@ -154,7 +155,10 @@ where
         Err(error) => return tracing::debug!(peer = %peer.address, error = %error, "connection ended"),
     };
     let service = service_fn(|request: Request<Incoming>| {
-        let (handler, in_flight) = (Arc::clone(&handler), timer.request(&request));
+        let (handler, in_flight) = (Arc::clone(&handler), InFlight::begin(&timer, &request));
+        if in_flight.is_multiplexed() {
+            *opened.lock() = Some(in_flight.clone());
+        }
         async move { Ok::<_, Infallible>(handler.answer(request, peer, in_flight).await) }
     });
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));

@@ -4,10 +4,12 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use http::{Request, Version};
+use http_body::Body;
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 
-use super::state::{Delivery, Ending, Event};
+use super::state::{BodyLeft, ConnectionState, Delivery, Ending, Event, Exchange};
 use super::timer::ConnectionTimer;
 use crate::authority::Authority;
 use crate::clock;
@@ -38,8 +40,24 @@ struct Stream {
 }
 
 impl InFlight {
-    pub(super) fn new(timer: Arc<ConnectionTimer>, head_took: Duration, is_multiplexed: bool) -> Self {
-        let stream = is_multiplexed.then(|| {
+    /// A head is complete: its request is in flight until the last clone of this is dropped.
+    #[must_use]
+    pub(super) fn begin<B: Body>(timer: &Arc<ConnectionTimer>, request: &Request<B>) -> Self {
+        let now = clock::instant();
+        let exchange = Exchange {
+            body: match request.body().size_hint().exact() {
+                Some(length) => BodyLeft::Length(length),
+                None => BodyLeft::Chunks { at_end: false },
+            },
+            write_by: None,
+            is_unread: false,
+            needs_reset: request.version() <= Version::HTTP_10,
+        };
+        let head_took = match timer.after(Event::Request(exchange, now)) {
+            ConnectionState::Head { since } => now.saturating_duration_since(since),
+            _ => Duration::ZERO,
+        };
+        let stream = (request.version() == Version::HTTP_2).then(|| {
             Mutex::new(Stream {
                 delivery: Delivery::Taken,
                 write_by: None,
@@ -49,7 +67,7 @@ impl InFlight {
             })
         });
         Self(Arc::new(Shared {
-            timer,
+            timer: Arc::clone(timer),
             head_took,
             place: OnceLock::new(),
             stream,

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use http_body::Body as _;
 use hyper::body::{Bytes, Incoming};
+use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
 use super::in_flight::InFlight;
 use super::state::Ending;
-use super::timer::ConnectionTimer;
 use crate::clock;
 use crate::ingress::alarm::Alarm;
 
@@ -30,13 +30,14 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) struct StreamExecutor {
     pub(super) tasks: TaskTracker,
-    pub(super) timer: Arc<ConnectionTimer>,
+    /// The request that was read last, until the task of its stream takes it.
+    pub(super) opened: Arc<Mutex<Option<InFlight>>>,
 }
 
 impl<F: Future<Output: Send + 'static> + Send + 'static> hyper::rt::Executor<F> for StreamExecutor {
     fn execute(&self, stream: F) {
         // The library calls the service right before, in the same poll of the connection.
-        match self.timer.take_opened() {
+        match self.opened.lock().take() {
             Some(in_flight) => self.tasks.spawn(run(stream, in_flight)),
             None => self.tasks.spawn(async move {
                 stream.await;

@@ -68,7 +68,7 @@ async fn timed_bytes_behind_a_request_begin_the_next_head() {
     let mut buf = [0; 64];
     assert_eq!(stream.read(&mut buf).await.unwrap(), 16, "a head, and no more");
     let body = Full::new(Bytes::from_static(b"hello"));
-    let in_flight = timer.request(&Request::new(body));
+    let in_flight = InFlight::begin(&timer, &Request::new(body));
     assert_eq!(stream.read(&mut buf).await.unwrap(), 5, "its body, and no more");
     drop(in_flight);
     assert_eq!(stream.read(&mut buf).await.unwrap(), 2);
@@ -99,7 +99,7 @@ async fn timed_stalled_write_ends_the_connection_and_says_why() {
         write: SOON,
         ..LIMITS
     });
-    let in_flight = timer.request(&request(Version::HTTP_11));
+    let in_flight = InFlight::begin(&timer, &request(Version::HTTP_11));
     assert_eq!(in_flight.ended_by(), None);
     let error = stream.write_all(&[0; 1024]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
@@ -109,7 +109,7 @@ async fn timed_stalled_write_ends_the_connection_and_says_why() {
 #[tokio::test]
 async fn timed_caller_that_only_ends_its_side_has_not_left() {
     let (mut stream, timer, mut client) = timed(LIMITS);
-    let in_flight = timer.request(&request(Version::HTTP_11));
+    let in_flight = InFlight::begin(&timer, &request(Version::HTTP_11));
     client.shutdown().await.unwrap();
     stream.flush().await.unwrap();
     assert_eq!(in_flight.ended_by(), None);
@@ -148,7 +148,7 @@ async fn timed_revocation_ends_a_response_that_began_behind_a_stalled_one() {
     };
     assert_eq!([write().await, write().await], ["taken", "stalled"]);
     let revoked = CancellationToken::new();
-    let response = timer.request(&request(Version::HTTP_11));
+    let response = InFlight::begin(&timer, &request(Version::HTTP_11));
     response.rests_on(Authority::new(Arc::new(Anchor(revoked.clone()))));
     assert_eq!(write().await, "stalled");
     revoked.cancel();
@@ -163,7 +163,7 @@ async fn timed_stream_is_ended_alone() {
         ..LIMITS
     });
     timer.after(Event::Http2(clock::instant()));
-    let [late, other] = [(); 2].map(|()| timer.request(&request(Version::HTTP_2)));
+    let [late, other] = [(); 2].map(|()| InFlight::begin(&timer, &request(Version::HTTP_2)));
     assert_eq!(other.take_by(), None);
     late.handed_over();
     assert!(late.take_by().is_some());

@@ -10,12 +10,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{Request, Version};
-use http_body::Body;
 use parking_lot::Mutex;
 
-use super::in_flight::InFlight;
-use super::state::{BodyLeft, ConnectionState, Ending, Event, Exchange};
+use super::state::{ConnectionState, Ending, Event};
 use crate::authority::Authority;
 use crate::clock;
 
@@ -37,8 +34,6 @@ pub(super) struct ConnectionTimer {
     state: Mutex<ConnectionState>,
     /// What the response on an HTTP/1 connection rests on.
     authority: Mutex<Option<Authority>>,
-    /// The HTTP/2 request that was read last, until the task of its stream takes it.
-    opened: Mutex<Option<InFlight>>,
 }
 
 impl ConnectionTimer {
@@ -50,38 +45,7 @@ impl ConnectionTimer {
             limits,
             state: Mutex::new(ConnectionState::Idle { since }),
             authority: Mutex::default(),
-            opened: Mutex::default(),
         })
-    }
-
-    /// A head is complete: its request is in flight until the last clone of this is dropped.
-    #[must_use]
-    pub(super) fn request<B: Body>(self: &Arc<Self>, request: &Request<B>) -> InFlight {
-        let now = clock::instant();
-        let exchange = Exchange {
-            body: match request.body().size_hint().exact() {
-                Some(length) => BodyLeft::Length(length),
-                None => BodyLeft::Chunks { at_end: false },
-            },
-            write_by: None,
-            is_unread: false,
-            needs_reset: request.version() <= Version::HTTP_10,
-        };
-        let head_took = match self.after(Event::Request(exchange, now)) {
-            ConnectionState::Head { since } => now.saturating_duration_since(since),
-            _ => Duration::ZERO,
-        };
-        let is_multiplexed = request.version() == Version::HTTP_2;
-        let in_flight = InFlight::new(Arc::clone(self), head_took, is_multiplexed);
-        if is_multiplexed {
-            *self.opened.lock() = Some(in_flight.clone());
-        }
-        in_flight
-    }
-
-    /// The HTTP/2 request that was read last, for the task of its stream.
-    pub(super) fn take_opened(&self) -> Option<InFlight> {
-        self.opened.lock().take()
     }
 
     /// Ends the connection. The first reason stands.

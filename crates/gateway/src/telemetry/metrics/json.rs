@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use super::page::Page;
-
 /// The keys: a metric's name without `caracal_gateway_`, mostly also without `_total`.
 const KEYS: [&str; 39] = [
     "requests_total",
@@ -57,10 +55,11 @@ pub(super) fn key(metric: &str) -> Option<&'static str> {
     KEYS.into_iter().find(|key| *key == name || *key == stem)
 }
 
-/// The members of the page, in their order.
-pub(super) fn members(page: &Page) -> impl Iterator<Item = (&'static str, u64)> {
-    let values: HashMap<_, _> = page
-        .integers()
+/// The members of the object, in their order, from the metrics that are one whole number.
+pub(super) fn members(
+    integers: impl Iterator<Item = (&'static str, u64)>,
+) -> impl Iterator<Item = (&'static str, u64)> {
+    let values: HashMap<_, _> = integers
         .filter_map(|(name, value)| Some((key(name)?, value)))
         .collect();
     KEYS.into_iter()

@@ -103,7 +103,7 @@ impl Page {
     }
 
     /// The metrics that are one whole number.
-    pub(super) fn integers(&self) -> impl Iterator<Item = (&'static str, u64)> {
+    fn integers(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.metrics.iter().filter_map(|metric| match metric.value {
             Value::Counter(value) | Value::Gauge(value) => Some((metric.name, value)),
             _ => None,
@@ -132,7 +132,7 @@ impl Page {
     pub fn json(&self) -> Vec<u8> {
         let mut object = Vec::with_capacity(2048);
         // Writing to a `Vec` cannot fail.
-        let _ = serde_json::Serializer::new(&mut object).collect_map(json::members(self));
+        let _ = serde_json::Serializer::new(&mut object).collect_map(json::members(self.integers()));
         object.push(b'\n');
         object
     }
