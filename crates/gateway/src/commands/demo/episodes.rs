@@ -81,7 +81,9 @@ pub(super) async fn revocation(stage: &Stage<'_>) -> Result<Vec<Row>, LocalError
         root_sid: Some(first.root_sid.clone()),
         ..scene.stack.request_for(MANDATE)
     };
-    let with_trailers = Ask::get(SILENT_STREAM, first.token.expose(), MANDATE).header("te", "trailers");
+    let with_trailers = Ask::get(SILENT_STREAM, first.token.expose(), MANDATE)
+        .header("te", "trailers")
+        .header("connection", "te");
     let without = Ask::get(SILENT_STREAM, &scene.mandate_as(same_session())?, MANDATE);
     let streams = (opened(stage, &with_trailers).await, opened(stage, &without).await);
     let revoked_at = clock::instant();
