@@ -70,7 +70,9 @@ impl Config {
     pub fn load_embedded(env: &dyn Env, now: SystemTime) -> Result<(Self, Vec<Warning>), Violations> {
         Self::load_with(env, now, |reader, mode| match mode? {
             Mode::Dev(proof) => Ok(Stores::Embedded(proof)),
-            Mode::Production => Err(reader.report(Violation::EmbeddedInProduction)),
+            Mode::Production => Err(reader.report(Violation::Rule(
+                "embedded backends need CARACAL_ENV=dev; use `caracal-gateway serve` in production",
+            ))),
         })
     }
 

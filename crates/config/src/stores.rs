@@ -82,10 +82,8 @@ impl Redis {
     fn read(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Self> {
         let example = "redis://host:6379";
         let url = address(reader, &keys::REDIS_URL, example).and_then(|url| {
-            let parsed = endpoints::redis(url.expose()).ok_or(Violation::MalformedSecret {
-                name: keys::REDIS_URL.name,
-                example,
-            });
+            let parsed = endpoints::redis(url.expose())
+                .ok_or(Violation::MalformedSecret(keys::REDIS_URL.name, example));
             Ok((url, reader.judge(parsed)?))
         });
         let in_use = url
