@@ -21,8 +21,8 @@ pub struct Egress {
 }
 
 impl Egress {
-    /// The guard's policy. The listeners and backends that the environment names are in it; `also_own` are
-    /// those that only the system knows: the addresses of the interfaces, and a port that the system chose.
+    /// The guard's policy. The backends that the environment names are in it; `also_own` are the listeners, whose
+    /// addresses only the system knows: those of the interfaces, and a port that the system chose.
     #[must_use]
     pub fn policy(&self, also_own: impl IntoIterator<Item = OwnEndpoint>) -> EgressPolicy {
         EgressPolicy {

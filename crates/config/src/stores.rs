@@ -71,10 +71,18 @@ impl External {
             database: database?,
         })
     }
+}
 
-    pub(crate) fn own_endpoints(&self) -> impl Iterator<Item = OwnEndpoint> {
-        let redis = self.redis.own_endpoints.0.iter().cloned();
-        redis.chain(self.database.url.endpoints())
+impl Stores {
+    /// Where the servers are reached.
+    pub(crate) fn own_endpoints(&self) -> Vec<OwnEndpoint> {
+        match self {
+            Self::External(external) => {
+                let redis = external.redis.own_endpoints.0.iter().cloned();
+                redis.chain(external.database.url.endpoints()).collect()
+            }
+            Self::Embedded(_) => Vec::new(),
+        }
     }
 }
 

@@ -6,9 +6,9 @@ use std::num::NonZeroU32;
 use admission::exchange::Dialect;
 use admission::limits::OwnEndpoint;
 use admission::mode::{DevOnly, Mode};
-use ipnet::IpNet;
 use url::{Host, Url};
 
+use crate::endpoints::endpoint;
 use crate::keys::gates as keys;
 use crate::reader::{Read, Reader};
 use crate::tls::{ClientTls, ClientTlsKeys};
@@ -47,11 +47,7 @@ pub enum StsTransport {
 impl Sts {
     pub(crate) fn own_endpoint(&self) -> Option<OwnEndpoint> {
         let port = self.url.port_or_known_default()?;
-        Some(match self.url.host()? {
-            Host::Ipv4(address) => OwnEndpoint::Net(IpNet::from(IpAddr::V4(address)), port),
-            Host::Ipv6(address) => OwnEndpoint::Net(IpNet::from(IpAddr::V6(address).to_canonical()), port),
-            Host::Domain(name) => OwnEndpoint::Host(name.strip_suffix('.').unwrap_or(name).to_owned(), port),
-        })
+        endpoint(self.url.host_str()?.trim_matches(['[', ']']), port)
     }
 
     pub(crate) fn read(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Self> {
