@@ -10,7 +10,7 @@ use admission::mode::{DevOnly, Mode};
 use crate::env::Env;
 use crate::file::read_file;
 use crate::grammar;
-use crate::keys::{Key, Kind, Preset};
+use crate::keys::{Key, Kind};
 use crate::secret::Secret;
 use crate::violation::{Violation, Violations};
 use crate::warning::{LaxFlag, Warning};
@@ -77,10 +77,7 @@ impl<'e> Reader<'e> {
     /// The text of a variable or of its default; `None` when it has neither.
     fn text_or_default(&mut self, key: &Key) -> Read<Option<String>> {
         let text = self.text(key)?;
-        Ok(text.or_else(|| match key.default {
-            Preset::Value(default) => Some(default.to_owned()),
-            Preset::Required | Preset::Unset(_) | Preset::PerMode { .. } => None,
-        }))
+        Ok(text.or_else(|| key.default.text(false).map(str::to_owned)))
     }
 
     /// Whether the environment itself has a value, rather than the default.
@@ -173,16 +170,9 @@ impl<'e> Reader<'e> {
 
     /// A duration whose default depends on the mode. Where the mode is unknown, production's stands in.
     pub(crate) fn duration_per_mode(&mut self, key: &Key, mode: Read<Mode>) -> Read<Duration> {
-        let text = self.text(key)?.unwrap_or_else(|| {
-            let default = match (key.default, mode) {
-                (Preset::PerMode { dev, .. }, Ok(Mode::Dev(_))) => dev,
-                (Preset::PerMode { production, .. }, _) => production,
-                (Preset::Value(value), _) => value,
-                (Preset::Required | Preset::Unset(_), _) => "",
-            };
-            default.to_owned()
-        });
-        self.duration_of(key, &text)
+        let text = self.text(key)?;
+        let default = key.default.text(matches!(mode, Ok(Mode::Dev(_))));
+        self.duration_of(key, text.as_deref().or(default).unwrap_or_default())
     }
 
     fn duration_of(&mut self, key: &Key, text: &str) -> Read<Duration> {
@@ -222,11 +212,7 @@ impl<'e> Reader<'e> {
 
     /// The path of a directory.
     pub(crate) fn directory(&mut self, key: &Key) -> Read<PathBuf> {
-        let default = match key.default {
-            Preset::Value(default) => Some(PathBuf::from(default)),
-            Preset::Required | Preset::Unset(_) | Preset::PerMode { .. } => None,
-        };
-        let path = self.raw(key.name).map(PathBuf::from).or(default);
+        let path = self.file(key).or(key.default.text(false).map(PathBuf::from));
         self.present(key, path, "set it to a directory")
     }
 
