@@ -115,12 +115,12 @@ async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartE
         closing: shutdown.streams.clone(),
     });
     let operator = Arc::new(operator(&mut runtime, stores.revocations, draining.clone()));
-    let acceptor = |proxy: Option<Arc<Proxy>>, role, speaks, capacity| Acceptor {
+    let acceptor = |role, speaks, capacity| Acceptor {
         speaks,
         capacity,
         context: ConnectionContext {
             handler: Arc::new(Front {
-                proxy,
+                proxy: Arc::clone(&proxy),
                 operator: Arc::clone(&operator),
                 role,
             }),
@@ -131,12 +131,12 @@ async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartE
     };
     Ok(Server {
         listener,
-        acceptor: acceptor(Some(proxy), ListenerRole::Public, speaks, capacity),
+        acceptor: acceptor(ListenerRole::Public, speaks, capacity),
         operator_listener: operator_listener.map(|listener| {
             // It faces the inside: it is plain, like every metrics endpoint.
             let capacity = Capacity::new(OPERATOR_CAPACITY);
-            let role = ListenerRole::Operator;
-            (listener, acceptor(None, role, Speaks::Plain, capacity))
+            let acceptor = acceptor(ListenerRole::Operator, Speaks::Plain, capacity);
+            (listener, acceptor)
         }),
         operator,
         reload_bindings: stores.reload_bindings,
