@@ -28,7 +28,7 @@ use crate::ingress::listener::{Acceptor, Listener, Speaks};
 use crate::ingress::tls;
 use crate::operator::ready::Readiness;
 use crate::operator::{ListenerRole, Operator};
-use crate::process::{EndTimes, Server};
+use crate::process::Server;
 use crate::proxy::{CrossingTimes, Proxy};
 use crate::record::Recorder;
 use crate::telemetry::figures::{self, ProcessFigures};
@@ -143,10 +143,7 @@ async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartE
         supervisor: runtime.supervisor.clone(),
         shutdown: shutdown.clone(),
         draining,
-        times: EndTimes {
-            drain_delay: runtime.config.life_cycle.drain_delay,
-            grace: runtime.config.life_cycle.shutdown_grace,
-        },
+        times: runtime.config.life_cycle,
     })
 }
 
