@@ -54,120 +54,91 @@ impl fmt::Display for ChecklistLine {
 #[must_use]
 pub fn checklist(env: &dyn Env, now: SystemTime) -> Vec<ChecklistLine> {
     let production = Ok(Mode::Production);
-    let read = |text, read: &dyn Fn(&mut Reader<'_>) -> Read<()>| line(env, now, text, read);
-    let lists = |reader: &mut Reader<'_>| Egress::read(reader, production).map(drop);
+    let judged = |text, judge: &dyn Fn(&mut Reader<'_>) -> Read<Status>| {
+        let mut reader = Reader::new(env, now);
+        let status = judge(&mut reader);
+        let status = match reader.finish(status) {
+            Ok((status, _)) => status,
+            Err(violations) => fail(violations.in_one_line()),
+        };
+        ChecklistLine { status, text }
+    };
+    let manual = |text, how| ChecklistLine {
+        status: Status::Manual { how },
+        text,
+    };
+    let lists = |reader: &mut Reader<'_>| passed(Egress::read(reader, production));
     vec![
-        mode(env, now),
-        read(
+        judged("CARACAL_ENV is production", &mode),
+        judged(
             "a certificate and key are set, valid and not expired",
             &|reader| {
-                Transport::read_identity(reader, production)
-                    .and_then(|identity| Transport::tls(reader, identity))
-                    .map(drop)
+                let identity = Transport::read_identity(reader, production)?;
+                passed(Transport::tls(reader, identity))
             },
         ),
-        read("INSECURE_HTTP is off", &|reader| {
-            Transport::read_plain(reader, production).map(drop)
+        judged("INSECURE_HTTP is off", &|reader| {
+            passed(Transport::read_plain(reader, production))
         }),
-        read("INSECURE_STS is off", &|reader| {
-            Sts::insecure(reader, production).map(drop)
+        judged("INSECURE_STS is off", &|reader| {
+            passed(Sts::insecure(reader, production))
         }),
-        read("JTI_FAIL_OPEN is off", &|reader| {
-            Gates::on_replay_outage(reader, production).map(drop)
+        judged("JTI_FAIL_OPEN is off", &|reader| {
+            passed(Gates::on_replay_outage(reader, production))
         }),
-        read(
+        judged(
             "STREAMS_HMAC_KEY is a secret of at least 32 bytes, in hex, shared with all publishers",
-            &|reader| SigningKeys::read_streams(reader, production).map(drop),
+            &|reader| passed(SigningKeys::read_streams(reader, production)),
         ),
-        read(
+        judged(
             "ALLOW_PRIVATE_UPSTREAMS is off, or limited by an allowlist",
             &lists,
         ),
-        read(
+        judged(
             "UPSTREAM_HOST_ALLOWLIST is set if ALLOW_PRIVATE_UPSTREAMS is on",
             &lists,
         ),
-        ChecklistLine {
-            text: "PostgreSQL and Redis are not reachable from outside",
-            status: Status::Manual {
-                how: "from outside the private network, connecting to their ports (5432, 6379) must fail",
-            },
-        },
-        ChecklistLine {
-            text: "only port 8081 is exposed",
-            status: Status::Manual {
-                how: "from outside, scan the host; nothing but 8081 may answer",
-            },
-        },
-        renewal(env, now),
+        manual(
+            "PostgreSQL and Redis are not reachable from outside",
+            "from outside the private network, connecting to their ports (5432, 6379) must fail",
+        ),
+        manual(
+            "only port 8081 is exposed",
+            "from outside, scan the host; nothing but 8081 may answer",
+        ),
+        judged("the certificate is renewed before it expires", &renewal),
     ]
 }
 
-fn line(
-    env: &dyn Env,
-    now: SystemTime,
-    text: &'static str,
-    read: &dyn Fn(&mut Reader<'_>) -> Read<()>,
-) -> ChecklistLine {
-    let mut reader = Reader::new(env, now);
-    let value = read(&mut reader);
-    let status = match reader.finish(value) {
-        Ok(_) => Status::Pass,
-        Err(violations) => Status::Fail {
-            fix: violations.in_one_line(),
-        },
-    };
-    ChecklistLine { status, text }
+/// What is read without a violation passes.
+fn passed<T>(read: Read<T>) -> Read<Status> {
+    read.map(|_| Status::Pass)
 }
 
-fn mode(env: &dyn Env, now: SystemTime) -> ChecklistLine {
-    let mut reader = Reader::new(env, now);
-    let mode = read_mode(&mut reader);
-    let status = match reader.finish(mode) {
-        Ok((Mode::Production, _)) => Status::Pass,
-        Ok((Mode::Dev(_), _)) => Status::Fail {
-            fix: "set CARACAL_ENV=production, or unset it".to_owned(),
-        },
-        Err(violations) => Status::Fail {
-            fix: violations.in_one_line(),
-        },
-    };
-    ChecklistLine {
-        status,
-        text: "CARACAL_ENV is production",
-    }
+fn fail(fix: impl Into<String>) -> Status {
+    Status::Fail { fix: fix.into() }
+}
+
+fn mode(reader: &mut Reader<'_>) -> Read<Status> {
+    Ok(match read_mode(reader)? {
+        Mode::Production => Status::Pass,
+        Mode::Dev(_) => fail("set CARACAL_ENV=production, or unset it"),
+    })
 }
 
 /// A certificate that is renewed in time always has a third of its life left, or a month of a long one.
-fn renewal(env: &dyn Env, now: SystemTime) -> ChecklistLine {
+fn renewal(reader: &mut Reader<'_>) -> Read<Status> {
     const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
-    let mut reader = Reader::new(env, now);
-    let identity = Transport::read_identity(&mut reader, Ok(Mode::Production));
-    let status = match reader.finish(identity) {
-        Ok((Some(identity), _)) => {
-            let life = identity
-                .not_after()
-                .duration_since(identity.not_before())
-                .unwrap_or_default();
-            let left = identity.time_left(now).unwrap_or_default();
-            if left >= MONTH.min(life / 3) {
-                Status::Pass
-            } else {
-                let days = left.as_secs() / (24 * 3600);
-                Status::Fail {
-                    fix: format!("{days} days are left; renew it, and automate the renewal"),
-                }
-            }
-        }
-        Ok((None, _)) => Status::Fail {
-            fix: "no certificate is set".to_owned(),
-        },
-        Err(violations) => Status::Fail {
-            fix: violations.in_one_line(),
-        },
+    let Some(identity) = Transport::read_identity(reader, Ok(Mode::Production))? else {
+        return Ok(fail("no certificate is set"));
     };
-    ChecklistLine {
-        status,
-        text: "the certificate is renewed before it expires",
+    let life = identity.not_after().duration_since(identity.not_before());
+    let left = identity.time_left(reader.now()).unwrap_or_default();
+    if left >= MONTH.min(life.unwrap_or_default() / 3) {
+        return Ok(Status::Pass);
     }
+    let days = left.as_secs() / (24 * 3600);
+    Ok(fail(format!(
+        "{days} days are left; renew it, and automate the renewal"
+    )))
 }

@@ -7,7 +7,7 @@ use admission::mode::Mode;
 use crate::endpoints::Endpoints;
 use crate::keys::gates as keys;
 use crate::reader::{Read, Reader};
-use crate::violation::{Quoted, Violation};
+use crate::violation::Violation;
 use crate::warning::{LaxFlag, Warning};
 
 /// What the egress guard is told.
@@ -21,8 +21,8 @@ pub struct Egress {
 }
 
 impl Egress {
-    /// The guard's policy. The listeners and backends that the environment names are in it; `also_own` are
-    /// those that only the system knows: the addresses of the interfaces, and a port that the system chose.
+    /// The guard's policy. The backends that the environment names are in it; `also_own` are the listeners, whose
+    /// addresses only the system knows: those of the interfaces, and a port that the system chose.
     #[must_use]
     pub fn policy(&self, also_own: impl IntoIterator<Item = OwnEndpoint>) -> EgressPolicy {
         EgressPolicy {
@@ -40,7 +40,9 @@ impl Egress {
             (false, _) => PrivateUpstreams::Blocked,
             // Production permits private upstreams only to the hosts of a list.
             (true, Ok(Mode::Production)) if allowlist.is_empty() => {
-                return Err(reader.report(Violation::AllowlistRequired));
+                return Err(reader.report(Violation::Rule(
+                    "UPSTREAM_HOST_ALLOWLIST is required when ALLOW_PRIVATE_UPSTREAMS=true in production",
+                )));
             }
             (true, _) => PrivateUpstreams::Allowed,
         };
@@ -63,18 +65,13 @@ impl Egress {
 
 fn allowlist(reader: &mut Reader<'_>) -> Read<Vec<String>> {
     let entries = reader.list(&keys::UPSTREAM_HOST_ALLOWLIST)?;
-    let hosts = entries
-        .iter()
-        .map(|entry| normalise_listed(entry).map_err(|_| not_a_host(entry)));
+    let hosts = entries.iter().map(|entry| {
+        normalise_listed(entry).map_err(|_| {
+            let expected = "exact host names, without scheme, port, path or wildcard";
+            Violation::invalid("value", &keys::UPSTREAM_HOST_ALLOWLIST, entry, expected)
+        })
+    });
     reader.judge(hosts.collect())
-}
-
-fn not_a_host(entry: &str) -> Violation {
-    Violation::Value {
-        name: keys::UPSTREAM_HOST_ALLOWLIST.name,
-        value: Quoted::new(entry),
-        expected: "exact host names, without scheme, port, path or wildcard".to_owned(),
-    }
 }
 
 #[cfg(test)]

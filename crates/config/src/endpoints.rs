@@ -1,10 +1,11 @@
 //! Which hosts and ports a backend's address names, so that none of them can be an upstream.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::IpAddr;
 
 use admission::limits::OwnEndpoint;
 use ipnet::IpNet;
+use url::Url;
 
 const REDIS_PORT: u16 = 6379;
 
@@ -25,43 +26,16 @@ pub(crate) fn redis(address: &str) -> Option<(bool, Vec<OwnEndpoint>)> {
     let (scheme, rest) = address.split_once("://")?;
     match scheme {
         "redis" | "rediss" => {
-            let (host, port) = host_and_port(authority(rest))?;
-            let endpoint = endpoint(host, port.unwrap_or(REDIS_PORT))?;
+            // The client reads it with the same library, so this is the endpoint that is dialled.
+            let url = Url::parse(address).ok()?;
+            let host = url.host_str().filter(|host| !host.contains(','))?;
+            let port = url.port().unwrap_or(REDIS_PORT);
+            let endpoint = endpoint(host.trim_matches(['[', ']']), port).filter(|_| port != 0)?;
             Some((scheme == "rediss", vec![endpoint]))
         }
         "unix" | "redis+unix" if !rest.is_empty() => Some((false, Vec::new())),
         _ => None,
     }
-}
-
-/// The part of a URL between `//` and the path, without user and password.
-fn authority(rest: &str) -> &str {
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, _) = rest.split_at(end);
-    authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts)
-}
-
-/// `host[:port]`; `None` when it is malformed, also for a list.
-fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
-    let (host, port) = match text.strip_prefix('[') {
-        Some(inner) => {
-            let (host, after) = inner.split_once(']')?;
-            host.parse::<Ipv6Addr>().ok()?;
-            match after.strip_prefix(':') {
-                Some(port) => (host, Some(port)),
-                None if after.is_empty() => (host, None),
-                None => return None,
-            }
-        }
-        None => text
-            .split_once(':')
-            .map_or((text, None), |(host, port)| (host, Some(port))),
-    };
-    let port = match port {
-        Some(port) => Some(port.parse().ok().filter(|&port| port != 0)?),
-        None => None,
-    };
-    (!host.is_empty() && !host.contains(',')).then_some((host, port))
 }
 
 /// An endpoint in the egress guard's normal form; `None` for a socket's path.
@@ -73,24 +47,6 @@ pub(crate) fn endpoint(host: &str, port: u16) -> Option<OwnEndpoint> {
         Ok(address) => OwnEndpoint::Net(IpNet::from(address.to_canonical()), port),
         Err(_) => OwnEndpoint::Host(host.strip_suffix('.').unwrap_or(host).to_lowercase(), port),
     })
-}
-
-/// The networks that a listener owns. One bound to every address owns this machine's: loopback is listed
-/// here, the addresses of its interfaces are for the wiring to add.
-pub(crate) fn of_listener(address: SocketAddr) -> Vec<OwnEndpoint> {
-    if address.port() == 0 {
-        return Vec::new();
-    }
-    let nets = match address.ip().is_unspecified() {
-        true => ["127.0.0.0/8", "::1/128"]
-            .iter()
-            .filter_map(|net| net.parse().ok())
-            .collect(),
-        false => vec![IpNet::from(address.ip().to_canonical())],
-    };
-    nets.into_iter()
-        .map(|net| OwnEndpoint::Net(net, address.port()))
-        .collect()
 }
 
 #[cfg(test)]
@@ -138,18 +94,6 @@ pub(crate) mod tests {
             let got = redis(address).map(|(tls, endpoints)| (tls, show(&endpoints)));
             let expect = expect.map(|(tls, list)| (tls, list.into_iter().map(String::from).collect()));
             assert_eq!(got, expect, "{address:?}");
-        }
-    }
-
-    #[test]
-    fn a_listener_on_every_address_owns_loopback() {
-        for (address, expect) in [
-            ("[::]:8081", &["127.0.0.0/8 8081", "::1/128 8081"][..]),
-            ("0.0.0.0:8081", &["127.0.0.0/8 8081", "::1/128 8081"]),
-            ("10.0.0.1:8081", &["10.0.0.1/32 8081"]),
-            ("127.0.0.1:0", &[]),
-        ] {
-            assert_eq!(show(&of_listener(address.parse().unwrap())), expect, "{address}");
         }
     }
 }

@@ -40,13 +40,6 @@ impl MapEnv {
         self.0.insert(name.to_owned(), value.into());
         self
     }
-
-    /// Removes `name`.
-    #[must_use]
-    pub fn without(mut self, name: &str) -> Self {
-        self.0.remove(name);
-        self
-    }
 }
 
 impl Env for MapEnv {

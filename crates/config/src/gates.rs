@@ -29,7 +29,10 @@ impl Gates {
         // It is compared with times in whole seconds, so a fraction would promise what it cannot keep.
         let window = window.and_then(|value| match value.subsec_nanos() {
             0 => Ok(value),
-            _ => Err(reader.report(Violation::WholeSeconds(keys::PREFLIGHT_WINDOW.name))),
+            _ => Err(reader.report(Violation::Variable(
+                keys::PREFLIGHT_WINDOW.name,
+                "must be a whole number of seconds",
+            ))),
         });
         let uses = Self::reusable_uses(reader);
         let on_replay_outage = Self::on_replay_outage(reader, mode);
@@ -49,7 +52,7 @@ impl Gates {
     fn reusable_uses(reader: &mut Reader<'_>) -> Read<Vec<String>> {
         let uses = reader.list(&keys::REUSABLE_MANDATE_USES)?;
         if uses.len() > 1 && uses.iter().any(|class| class == "none") {
-            return Err(reader.report(Violation::NoneAmongOthers(keys::REUSABLE_MANDATE_USES.name)));
+            return Err(reader.report(Violation::Rule("REUSABLE_MANDATE_USES: none must stand alone")));
         }
         // Any other class rests on the protection against replay that this takes away.
         let minted_for_one_use = |class: &&String| !matches!(class.as_str(), "none" | "session" | "ambient");
@@ -60,8 +63,7 @@ impl Gates {
     }
 
     pub(crate) fn on_replay_outage(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<OnReplayOutage> {
-        let open = reader.flag(&keys::JTI_FAIL_OPEN)?;
-        let proof = reader.lax(mode, LaxFlag::JtiFailOpen, open)?;
+        let (_, proof) = reader.lax(mode, &keys::JTI_FAIL_OPEN, LaxFlag::JtiFailOpen)?;
         Ok(proof.map_or(OnReplayOutage::Refuse, OnReplayOutage::Pass))
     }
 }

@@ -42,16 +42,17 @@ pub(crate) fn nanoseconds(text: &str) -> Option<i64> {
     if rest.is_empty() {
         return None;
     }
-    let mut total: u64 = 0;
+    let mut total: i64 = 0;
     while !rest.is_empty() {
         let (part, after) = component(rest)?;
-        total = total.checked_add(part).filter(|&sum| sum <= 1 << 63)?;
+        // Downwards, where there is room for one nanosecond more.
+        total = total.checked_sub_unsigned(part)?;
         rest = after;
     }
     if negative {
-        0i64.checked_sub_unsigned(total)
+        Some(total)
     } else {
-        i64::try_from(total).ok()
+        total.checked_neg()
     }
 }
 
@@ -67,15 +68,12 @@ fn component(text: &str) -> Option<(u64, &str)> {
         .unwrap_or(text.len());
     let (name, text) = text.split_at(end);
     let unit = unit(name)?;
-    let whole = if whole.is_empty() {
-        0
-    } else {
-        whole.parse::<u64>().ok()?
-    };
+    // The zero stands for a whole that is not there.
+    let whole: u64 = format!("0{whole}").parse().ok()?;
     let value = whole
         .checked_mul(unit)?
         .checked_add(fraction_of(fraction, unit))?;
-    (value <= 1 << 63).then_some((value, text))
+    Some((value, text))
 }
 
 fn digits(text: &str) -> (&str, &str) {

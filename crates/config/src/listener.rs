@@ -9,7 +9,7 @@ use crate::identity::Identity;
 use crate::keys::listener as keys;
 use crate::reader::{Read, Reader};
 use crate::tls;
-use crate::violation::{Quoted, Violation};
+use crate::violation::Violation;
 use crate::warning::{LaxFlag, Warning};
 
 /// The one port of production. Development listens on any, 0 included.
@@ -57,7 +57,9 @@ impl Listener {
         );
         let port = reader.required(&keys::PORT, "a TCP port, 1-65535", |text| text.parse().ok());
         let port = port.and_then(|port| match mode {
-            Ok(Mode::Production) if port != PRODUCTION_PORT => Err(reader.report(Violation::Port)),
+            Ok(Mode::Production) if port != PRODUCTION_PORT => {
+                Err(reader.report(Violation::Rule("PORT must be 8081 when CARACAL_ENV=production")))
+            }
             Ok(_) | Err(_) => Ok(port),
         });
         let transport = Transport::read(reader, mode);
@@ -77,22 +79,16 @@ impl Transport {
         let plain = Self::read_plain(reader, mode);
         let identity = Self::read_identity(reader, mode)?;
         match (plain, mode) {
-            (Ok(Plain::Permitted(proof)), _) => Ok(Self::Plain(proof)),
+            (Ok((_, Some(proof))), _) => Ok(Self::Plain(proof)),
             // Plain HTTP is asked for, and a valid mode might permit it: the mode alone is at fault.
-            (Ok(Plain::Undecided), Err(unknown)) => Err(unknown),
-            (Ok(Plain::Undecided | Plain::No) | Err(_), _) => Self::tls(reader, identity),
+            (Ok((true, None)), Err(unknown)) => Err(unknown),
+            _ => Self::tls(reader, identity),
         }
     }
 
-    /// `INSECURE_HTTP`, and the proof where the mode permits it.
-    pub(crate) fn read_plain(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Plain> {
-        let on = reader.flag(&keys::INSECURE_HTTP)?;
-        let proof = reader.lax(mode, LaxFlag::InsecureHttp, on)?;
-        Ok(match proof {
-            Some(proof) => Plain::Permitted(proof),
-            None if on => Plain::Undecided,
-            None => Plain::No,
-        })
+    /// Whether plain HTTP was asked for, and the proof where the mode permits it.
+    pub(crate) fn read_plain(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<(bool, Option<DevOnly>)> {
+        reader.lax(mode, &keys::INSECURE_HTTP, LaxFlag::InsecureHttp)
     }
 
     /// The certificate and its key.
@@ -102,28 +98,22 @@ impl Transport {
 
     /// TLS, which needs a certificate.
     pub(crate) fn tls(reader: &mut Reader<'_>, identity: Option<Identity>) -> Read<Self> {
-        reader.judge(identity.map(Self::Tls).ok_or(Violation::CertificateRequired))
+        reader.judge(identity.map(Self::Tls).ok_or(Violation::Rule(
+            "TLS_CERT_FILE/TLS_KEY_FILE required; set INSECURE_HTTP=true to run plaintext",
+        )))
     }
-}
-
-/// What `INSECURE_HTTP` amounts to.
-#[derive(Clone, Copy)]
-pub(crate) enum Plain {
-    /// It is off.
-    No,
-    /// It is on, and this permits it.
-    Permitted(DevOnly),
-    /// It is on, but the mode is unknown.
-    Undecided,
 }
 
 /// The peers whose forwarding headers are believed: those that are named, or those of the alias.
 fn trusted_proxies(reader: &mut Reader<'_>) -> Read<Vec<IpNet>> {
     let named = reader.list(&keys::TRUSTED_PROXIES);
     let named = named.and_then(|entries| {
-        let nets = entries
-            .iter()
-            .map(|entry| network(entry).ok_or_else(|| not_a_network(entry)));
+        let nets = entries.iter().map(|entry| {
+            network(entry).ok_or_else(|| {
+                let expected = "networks such as 10.0.0.0/8 or single addresses";
+                Violation::invalid("value", &keys::TRUSTED_PROXIES, entry, expected)
+            })
+        });
         reader.judge(nets.collect::<Result<Vec<_>, _>>())
     });
     let alias = reader.flag(&keys::TRUST_PROXY);
@@ -142,14 +132,6 @@ fn trusted_proxies(reader: &mut Reader<'_>) -> Read<Vec<IpNet>> {
         reader.warn(Warning::TrustsEveryPeer);
     }
     Ok(named)
-}
-
-fn not_a_network(entry: &str) -> Violation {
-    Violation::Value {
-        name: keys::TRUSTED_PROXIES.name,
-        value: Quoted::new(entry),
-        expected: "networks such as 10.0.0.0/8 or single addresses".to_owned(),
-    }
 }
 
 /// A network in CIDR notation, its host bits cleared, or a single address.

@@ -2,11 +2,9 @@
 
 use std::time::SystemTime;
 
-use admission::limits::OwnEndpoint;
 use admission::mode::Mode;
 
 use crate::egress::Egress;
-use crate::endpoints;
 use crate::env::Env;
 use crate::gates::Gates;
 use crate::keys::listener::{CARACAL_ENV, CARACAL_MODE};
@@ -70,7 +68,9 @@ impl Config {
     pub fn load_embedded(env: &dyn Env, now: SystemTime) -> Result<(Self, Vec<Warning>), Violations> {
         Self::load_with(env, now, |reader, mode| match mode? {
             Mode::Dev(proof) => Ok(Stores::Embedded(proof)),
-            Mode::Production => Err(reader.report(Violation::EmbeddedInProduction)),
+            Mode::Production => Err(reader.report(Violation::Rule(
+                "embedded backends need CARACAL_ENV=dev; use `caracal-gateway serve` in production",
+            ))),
         })
     }
 
@@ -103,36 +103,23 @@ impl Config {
         let operator = Operator::read(reader, mode, public);
         let life_cycle = LifeCycle::read(reader, mode);
 
-        let config = Self {
+        let (sts, stores) = (sts?, stores?);
+        // None of the backends may be an upstream.
+        let own = sts.own_endpoint().into_iter().chain(stores.own_endpoints());
+        Ok(Self {
             mode: mode?,
             listener: listener?,
             timeouts: timeouts?,
             capacity: capacity?,
             gates: gates?,
             signing: signing?,
-            sts: sts?,
-            egress: egress?,
-            stores: stores?,
+            egress: egress?.own(own),
+            sts,
+            stores,
             evidence: evidence?,
             operator: operator?,
             life_cycle: life_cycle?,
-        };
-        let own = config.own_endpoints();
-        Ok(Self {
-            egress: config.egress.own(own),
-            ..config
         })
-    }
-
-    /// The gateway's listeners and backends, none of which may be an upstream.
-    fn own_endpoints(&self) -> Vec<OwnEndpoint> {
-        let mut own = endpoints::of_listener(self.listener.address);
-        own.extend(self.operator.address.into_iter().flat_map(endpoints::of_listener));
-        own.extend(self.sts.own_endpoint());
-        if let Stores::External(external) = &self.stores {
-            own.extend(external.own_endpoints());
-        }
-        own
     }
 }
 

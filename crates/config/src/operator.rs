@@ -48,10 +48,10 @@ impl Evidence {
         let max_bytes = reader.bytes(&keys::AUDIT_SPOOL_MAX_BYTES);
         let max_bytes = max_bytes.and_then(|bytes| match bytes {
             MIN_SPOOL_BYTES.. => Ok(bytes),
-            _ => Err(reader.report(Violation::TooSmall {
-                name: keys::AUDIT_SPOOL_MAX_BYTES.name,
-                least: MIN_SPOOL_BYTES,
-            })),
+            _ => Err(reader.report(Violation::TooSmall(
+                keys::AUDIT_SPOOL_MAX_BYTES.name,
+                MIN_SPOOL_BYTES,
+            ))),
         });
         let denials_per_second = reader.count(&keys::AUDIT_DENIALS_PER_SECOND);
         Ok(Self {
@@ -144,9 +144,13 @@ fn own_address(
         address.port() == public.port() && (a == b || a.is_unspecified() || b.is_unspecified())
     };
     match (address.port(), mode) {
-        (0, Some(Mode::Production)) => Err(Violation::OperatorPort),
+        (0, Some(Mode::Production)) => Err(Violation::Rule(
+            "OPERATOR_ADDR must name a port when CARACAL_ENV=production",
+        )),
         (0, Some(Mode::Dev(_)) | None) => Ok(address),
-        _ if public.is_some_and(overlaps) => Err(Violation::OperatorOverlap),
+        _ if public.is_some_and(overlaps) => Err(Violation::Rule(
+            "OPERATOR_ADDR must differ from BIND_ADDR and PORT",
+        )),
         _ => Ok(address),
     }
 }

@@ -64,17 +64,19 @@ impl DatabaseUrl {
         };
         // What the driver says of a malformed text may hold a piece of a password.
         let client = rest.and_then(|rest| rest.parse().ok()).filter(can_be_dialled);
-        let client = client.ok_or(Violation::MalformedSecret {
-            name: DATABASE_URL.name,
-            example: EXAMPLE,
-        })?;
+        let client = client.ok_or(Violation::MalformedSecret(DATABASE_URL.name, EXAMPLE))?;
         let ssl_mode = match taken.mode.as_deref() {
             None | Some("prefer" | "allow") => SslMode::Prefer,
             Some("disable") => SslMode::Disable,
             Some("require") => SslMode::Require,
             Some("verify-ca") => SslMode::VerifyCa,
             Some("verify-full") => SslMode::VerifyFull,
-            Some(_) => return Err(Violation::SslMode(DATABASE_URL.name)),
+            // It is not shown: it is a piece of a secret.
+            Some(_) => {
+                return Err(Violation::Rule(
+                    "DATABASE_URL: sslmode must be disable, allow, prefer, require, verify-ca or verify-full",
+                ));
+            }
         };
         Ok(Self {
             client,

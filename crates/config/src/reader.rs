@@ -10,9 +10,9 @@ use admission::mode::{DevOnly, Mode};
 use crate::env::Env;
 use crate::file::read_file;
 use crate::grammar;
-use crate::keys::{Key, Kind, Preset};
+use crate::keys::{Key, Kind};
 use crate::secret::Secret;
-use crate::violation::{Quoted, Violation, Violations};
+use crate::violation::{Violation, Violations};
 use crate::warning::{LaxFlag, Warning};
 
 /// Proof that a violation was recorded: whoever holds one has no value, and needs no text of their own.
@@ -69,16 +69,15 @@ impl<'e> Reader<'e> {
     /// The text of a variable; `None` when it is unset or empty.
     pub(crate) fn text(&mut self, key: &Key) -> Read<Option<String>> {
         let text = self.raw(key.name).map(OsString::into_string).transpose();
-        self.judge(text.map_err(|_| Violation::NotUnicode(key.name)))
+        self.judge(
+            text.map_err(|_| Violation::Variable(key.name, "is not valid UTF-8; set it to plain text")),
+        )
     }
 
     /// The text of a variable or of its default; `None` when it has neither.
     fn text_or_default(&mut self, key: &Key) -> Read<Option<String>> {
         let text = self.text(key)?;
-        Ok(text.or_else(|| match key.default {
-            Preset::Value(default) => Some(default.to_owned()),
-            Preset::Required | Preset::Unset(_) | Preset::PerMode { .. } => None,
-        }))
+        Ok(text.or_else(|| key.default.text(false).map(str::to_owned)))
     }
 
     /// Whether the environment itself has a value, rather than the default.
@@ -100,11 +99,7 @@ impl<'e> Reader<'e> {
         let Some(text) = self.text_or_default(key)? else {
             return Ok(None);
         };
-        let value = parse(&text).ok_or_else(|| Violation::Value {
-            name: key.name,
-            value: Quoted::new(&text),
-            expected: expected.to_owned(),
-        });
+        let value = parse(&text).ok_or_else(|| Violation::invalid("value", key, &text, expected));
         self.judge(value).map(Some)
     }
 
@@ -121,42 +116,42 @@ impl<'e> Reader<'e> {
 
     /// Demands a value; `fix` completes the sentence after "is required;".
     pub(crate) fn present<T>(&mut self, key: &Key, value: Option<T>, fix: &str) -> Read<T> {
-        self.judge(value.ok_or_else(|| Violation::Missing {
-            name: key.name,
-            fix: fix.to_owned(),
-        }))
+        self.judge(value.ok_or_else(|| Violation::Missing(key.name, fix.to_owned())))
     }
 
-    /// The proof that a lax flag demands, if it is on and permitted; remembers it as a warning. Where the mode is
-    /// unknown, that violation is enough.
-    pub(crate) fn lax(&mut self, mode: Read<Mode>, flag: LaxFlag, on: bool) -> Read<Option<DevOnly>> {
-        match (on, mode) {
-            (true, Ok(Mode::Production)) => Err(self.report(Violation::Forbidden(flag.variable()))),
+    /// Whether a lax flag is on, and the proof where the mode permits it, which is remembered as a warning. Where the
+    /// mode is unknown, that violation is enough.
+    pub(crate) fn lax(
+        &mut self,
+        mode: Read<Mode>,
+        key: &Key,
+        flag: LaxFlag,
+    ) -> Read<(bool, Option<DevOnly>)> {
+        match (self.flag(key)?, mode) {
+            (true, Ok(Mode::Production)) => Err(self.report(Violation::Variable(
+                key.name,
+                "is forbidden when CARACAL_ENV=production; unset it or set it to false",
+            ))),
             (true, Ok(Mode::Dev(proof))) => {
                 self.warn(Warning::Lax(flag));
-                Ok(Some(proof))
+                Ok((true, Some(proof)))
             }
-            (true, Err(_)) | (false, _) => Ok(None),
+            (on, _) => Ok((on, None)),
         }
     }
 
     pub(crate) fn flag(&mut self, key: &Key) -> Read<bool> {
         let text = self.text_or_default(key)?.unwrap_or_default();
         let value = grammar::boolean(&text);
-        self.judge(value.ok_or_else(|| Violation::Boolean {
-            name: key.name,
-            value: Quoted::new(&text),
-        }))
+        self.judge(value.ok_or_else(|| Violation::invalid("boolean", key, &text, "true or false")))
     }
 
     /// A positive integer that fits `T`, whose largest value is `max`.
     fn integer<T: TryFrom<NonZeroU64>>(&mut self, key: &Key, max: u64) -> Read<T> {
         let text = self.text_or_default(key)?.unwrap_or_default();
         let value = grammar::positive(&text).and_then(|value| T::try_from(value).ok());
-        self.judge(value.ok_or_else(|| Violation::Integer {
-            name: key.name,
-            value: Quoted::new(&text),
-            max,
+        self.judge(value.ok_or_else(|| {
+            Violation::invalid("integer", key, &text, format!("a whole number from 1 to {max}"))
         }))
     }
 
@@ -175,32 +170,20 @@ impl<'e> Reader<'e> {
 
     /// A duration whose default depends on the mode. Where the mode is unknown, production's stands in.
     pub(crate) fn duration_per_mode(&mut self, key: &Key, mode: Read<Mode>) -> Read<Duration> {
-        let text = self.text(key)?.unwrap_or_else(|| {
-            let default = match (key.default, mode) {
-                (Preset::PerMode { dev, .. }, Ok(Mode::Dev(_))) => dev,
-                (Preset::PerMode { production, .. }, _) => production,
-                (Preset::Value(value), _) => value,
-                (Preset::Required | Preset::Unset(_), _) => "",
-            };
-            default.to_owned()
-        });
-        self.duration_of(key, &text)
+        let text = self.text(key)?;
+        let default = key.default.text(matches!(mode, Ok(Mode::Dev(_))));
+        self.duration_of(key, text.as_deref().or(default).unwrap_or_default())
     }
 
     fn duration_of(&mut self, key: &Key, text: &str) -> Read<Duration> {
         let (least, expected) = match key.kind {
-            Kind::DurationOrZero => (0, "use 0, or a duration such as 5s, 250ms or 1m30s"),
-            _ => (1, "use a duration greater than 0, such as 5s, 250ms or 1m30s"),
+            Kind::DurationOrZero => (0, "0, or a duration such as 5s, 250ms or 1m30s"),
+            _ => (1, "a duration greater than 0, such as 5s, 250ms or 1m30s"),
         };
         let value = grammar::nanoseconds(text)
             .filter(|&nanoseconds| nanoseconds >= least)
             .map(|nanoseconds| Duration::from_nanos(nanoseconds.unsigned_abs()));
-        let violation = || Violation::Duration {
-            name: key.name,
-            value: Quoted::new(text),
-            expected,
-        };
-        self.judge(value.ok_or_else(violation))
+        self.judge(value.ok_or_else(|| Violation::invalid("duration", key, text, expected)))
     }
 
     /// Judges variables that existing installations set and that have no effect here, and forgets their values.
@@ -229,11 +212,7 @@ impl<'e> Reader<'e> {
 
     /// The path of a directory.
     pub(crate) fn directory(&mut self, key: &Key) -> Read<PathBuf> {
-        let default = match key.default {
-            Preset::Value(default) => Some(PathBuf::from(default)),
-            Preset::Required | Preset::Unset(_) | Preset::PerMode { .. } => None,
-        };
-        let path = self.raw(key.name).map(PathBuf::from).or(default);
+        let path = self.file(key).or(key.default.text(false).map(PathBuf::from));
         self.present(key, path, "set it to a directory")
     }
 
@@ -247,10 +226,10 @@ impl<'e> Reader<'e> {
             (Some(text), None) => Ok(Some(Secret::new(text))),
             (None, Some(path)) => {
                 let secret = secret_file(Path::new(&path));
-                self.judge(secret.map_err(|problem| Violation::SecretFile { name, problem }))
+                self.judge(secret.map_err(|problem| Violation::SecretFile(name, problem)))
                     .map(Some)
             }
-            (Some(_), Some(_)) => Err(self.report(Violation::SecretTwice { name })),
+            (Some(_), Some(_)) => Err(self.report(Violation::SecretTwice(name))),
         }
     }
 }

@@ -71,10 +71,18 @@ impl External {
             database: database?,
         })
     }
+}
 
-    pub(crate) fn own_endpoints(&self) -> impl Iterator<Item = OwnEndpoint> {
-        let redis = self.redis.own_endpoints.0.iter().cloned();
-        redis.chain(self.database.url.endpoints())
+impl Stores {
+    /// Where the servers are reached.
+    pub(crate) fn own_endpoints(&self) -> Vec<OwnEndpoint> {
+        match self {
+            Self::External(external) => {
+                let redis = external.redis.own_endpoints.0.iter().cloned();
+                redis.chain(external.database.url.endpoints()).collect()
+            }
+            Self::Embedded(_) => Vec::new(),
+        }
     }
 }
 
@@ -82,10 +90,8 @@ impl Redis {
     fn read(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Self> {
         let example = "redis://host:6379";
         let url = address(reader, &keys::REDIS_URL, example).and_then(|url| {
-            let parsed = endpoints::redis(url.expose()).ok_or(Violation::MalformedSecret {
-                name: keys::REDIS_URL.name,
-                example,
-            });
+            let parsed = endpoints::redis(url.expose())
+                .ok_or(Violation::MalformedSecret(keys::REDIS_URL.name, example));
             Ok((url, reader.judge(parsed)?))
         });
         let in_use = url

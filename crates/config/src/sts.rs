@@ -6,9 +6,9 @@ use std::num::NonZeroU32;
 use admission::exchange::Dialect;
 use admission::limits::OwnEndpoint;
 use admission::mode::{DevOnly, Mode};
-use ipnet::IpNet;
 use url::{Host, Url};
 
+use crate::endpoints::endpoint;
 use crate::keys::gates as keys;
 use crate::reader::{Read, Reader};
 use crate::tls::{ClientTls, ClientTlsKeys};
@@ -47,11 +47,7 @@ pub enum StsTransport {
 impl Sts {
     pub(crate) fn own_endpoint(&self) -> Option<OwnEndpoint> {
         let port = self.url.port_or_known_default()?;
-        Some(match self.url.host()? {
-            Host::Ipv4(address) => OwnEndpoint::Net(IpNet::from(IpAddr::V4(address)), port),
-            Host::Ipv6(address) => OwnEndpoint::Net(IpNet::from(IpAddr::V6(address).to_canonical()), port),
-            Host::Domain(name) => OwnEndpoint::Host(name.strip_suffix('.').unwrap_or(name).to_owned(), port),
-        })
+        endpoint(self.url.host_str()?.trim_matches(['[', ']']), port)
     }
 
     pub(crate) fn read(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Self> {
@@ -101,8 +97,7 @@ impl Sts {
 
     /// Whether plain HTTP was asked for, and the proof where the mode permits it.
     pub(crate) fn insecure(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<(bool, Option<DevOnly>)> {
-        let on = reader.flag(&keys::INSECURE_STS)?;
-        Ok((on, reader.lax(mode, LaxFlag::InsecureSts, on)?))
+        reader.lax(mode, &keys::INSECURE_STS, LaxFlag::InsecureSts)
     }
 }
 
@@ -114,10 +109,10 @@ fn dialect(text: &str) -> Option<Dialect> {
     }
 }
 
-/// An absolute http or https URL to which a path can be appended. It may not hold a password:
-/// it is shown in logs and metrics.
+/// An absolute http or https URL to which a path can be appended. It may not hold a password: it is shown in logs
+/// and metrics. One that is refused may, so that is never shown.
 fn base_url(text: &str) -> Result<Url, Violation> {
-    let refuse = |why| Err(Violation::StsUrl(why));
+    let refuse = |why| Err(Violation::Variable(keys::STS_URL.name, why));
     let Ok(url) = Url::parse(text) else {
         return refuse("must be an absolute URL such as https://sts.example.com");
     };
@@ -150,7 +145,8 @@ fn transport_of(url: &Url, insecure: Option<DevOnly>) -> Result<StsTransport, Vi
         }
         (_, _, Some(proof)) => Ok(StsTransport::PlainAnywhere(proof)),
         (_, Some(Host::Domain(name)), None) if !name.contains('.') => Ok(StsTransport::PlainSingleLabel),
-        _ => Err(Violation::StsUrl(
+        _ => Err(Violation::Variable(
+            keys::STS_URL.name,
             "must use https; plain http is only for loopback and single-label host names such as http://sts:8080",
         )),
     }

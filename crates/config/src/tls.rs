@@ -144,6 +144,6 @@ fn certificate_period(
     };
     match mode {
         Some(Mode::Dev(_)) | None => Ok(Some(Warning::CertificatePeriod { name, state })),
-        Some(Mode::Production) => Err(Violation::CertificatePeriod { name, state }),
+        Some(Mode::Production) => Err(Violation::CertificatePeriod(name, state)),
     }
 }

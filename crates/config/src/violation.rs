@@ -5,6 +5,7 @@ use std::fmt;
 use admission::mode::UnknownMode;
 
 use crate::identity::IdentityError;
+use crate::keys::Key;
 use crate::secret::HmacKey;
 
 /// Written before every line when violations are printed.
@@ -12,7 +13,7 @@ pub const PREFIX: &str = "gateway config: ";
 
 /// One rule that the environment breaks. Its `Display` is one line that names the variable and the fix.
 ///
-/// The `name` fields hold variable names; `value` holds what was found in a variable that is not a secret.
+/// What was found in a variable is only ever shown as a [`Quoted`], and only where it is not a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Violation {
@@ -27,62 +28,20 @@ pub enum Violation {
         /// What `CARACAL_MODE` says.
         alias: Quoted,
     },
-    /// Embedded backends were asked for outside development.
-    #[error("embedded backends need CARACAL_ENV=dev; use `caracal-gateway serve` in production")]
-    EmbeddedInProduction,
-    /// A required variable is missing.
-    #[error("{name} is required; {fix}")]
-    Missing {
-        /// The variable.
-        name: &'static str,
-        /// What to set it to.
-        fix: String,
-    },
-    /// A flag that only development may use.
-    #[error("{0} is forbidden when CARACAL_ENV=production; unset it or set it to false")]
-    Forbidden(&'static str),
-    /// A size below what can work.
-    #[error("{name} must be at least {least}")]
-    TooSmall {
-        /// The variable.
-        name: &'static str,
-        /// The least value.
-        least: u64,
-    },
-    /// A value is not text.
-    #[error("{0} is not valid UTF-8; set it to plain text")]
-    NotUnicode(&'static str),
-    /// A duration that Go's grammar refuses, or one that is not positive.
-    #[error("invalid duration for {name}: {value} ({expected})")]
-    Duration {
-        /// The variable.
-        name: &'static str,
-        /// What it holds.
-        value: Quoted,
-        /// What it may hold.
-        expected: &'static str,
-    },
-    /// A boolean that Go's `ParseBool` refuses.
-    #[error("invalid boolean for {name}: {value} (use true or false)")]
-    Boolean {
-        /// The variable.
-        name: &'static str,
-        /// What it holds.
-        value: Quoted,
-    },
-    /// An integer that is not positive, or too large.
-    #[error("invalid integer for {name}: {value} (use a whole number from 1 to {max})")]
-    Integer {
-        /// The variable.
-        name: &'static str,
-        /// What it holds.
-        value: Quoted,
-        /// The largest value.
-        max: u64,
-    },
-    /// Any other value that its variable does not take.
-    #[error("invalid value for {name}: {value} (use {expected})")]
-    Value {
+    /// A rule of certain variables, in its own words.
+    #[error("{0}")]
+    Rule(&'static str),
+    /// What holds for a variable, in words that follow its name.
+    #[error("{0} {1}")]
+    Variable(&'static str, &'static str),
+    /// A required variable is missing; what to set it to.
+    #[error("{0} is required; {1}")]
+    Missing(&'static str, String),
+    /// A value that its variable does not take.
+    #[error("invalid {kind} for {name}: {value} (use {expected})")]
+    Invalid {
+        /// What it should be.
+        kind: &'static str,
         /// The variable.
         name: &'static str,
         /// What it holds.
@@ -90,37 +49,24 @@ pub enum Violation {
         /// What it may hold.
         expected: String,
     },
-    /// A secret's text has the wrong form. The value is not shown.
-    #[error("{name} is malformed; it must look like {example}")]
-    MalformedSecret {
-        /// The variable.
-        name: &'static str,
-        /// A well-formed value.
-        example: &'static str,
-    },
-    /// `sslmode` has a value that libpq does not know either. It is not shown: it is a piece of a secret.
-    #[error("{0}: sslmode must be disable, allow, prefer, require, verify-ca or verify-full")]
-    SslMode(&'static str),
-    /// A key is not hexadecimal.
+    /// A size below what can work.
+    #[error("{0} must be at least {1}")]
+    TooSmall(&'static str, u64),
+    /// A secret's text has the wrong form; a well-formed one. The value is not shown.
+    #[error("{0} is malformed; it must look like {1}")]
+    MalformedSecret(&'static str, &'static str),
+    /// A key is not hexadecimal, or too short.
     #[error(
         "{0} must be hex-encoded with at least {min} bytes; make one with `openssl rand -hex {min}`",
         min = HmacKey::MIN_BYTES
     )]
     WeakKey(&'static str),
     /// A secret is given twice.
-    #[error("{name} and {name}_FILE are both set; keep one")]
-    SecretTwice {
-        /// The variable.
-        name: &'static str,
-    },
-    /// A secret's file cannot be used. The path is not shown: a secret put there by mistake would be.
-    #[error("{name}_FILE: the file it names {problem}")]
-    SecretFile {
-        /// The variable.
-        name: &'static str,
-        /// Why not.
-        problem: String,
-    },
+    #[error("{0} and {0}_FILE are both set; keep one")]
+    SecretTwice(&'static str),
+    /// Why a secret's file cannot be used. The path is not shown: a secret put there by mistake would be.
+    #[error("{0}_FILE: the file it names {1}")]
+    SecretFile(&'static str, String),
     /// One half of a certificate pair is missing.
     #[error("{cert} and {key} must both be set")]
     HalfPair {
@@ -129,20 +75,12 @@ pub enum Violation {
         /// The key's variable.
         key: &'static str,
     },
-    /// The listener has neither a certificate nor permission to do without.
-    #[error("TLS_CERT_FILE/TLS_KEY_FILE required; set INSECURE_HTTP=true to run plaintext")]
-    CertificateRequired,
     /// A certificate or its key cannot be used.
     #[error("{0}")]
     Identity(#[from] IdentityError),
-    /// A certificate outside its period of validity.
-    #[error("{name}: the certificate {state}; renew it")]
-    CertificatePeriod {
-        /// The certificate's variable.
-        name: &'static str,
-        /// `expired … days ago` or `is not valid for another … days`.
-        state: String,
-    },
+    /// A certificate outside its period of validity: `expired … days ago` or `is not valid for another … days`.
+    #[error("{0}: the certificate {1}; renew it")]
+    CertificatePeriod(&'static str, String),
     /// Certificate authorities for a connection that the URL makes in plain text.
     #[error("{name} is set but {url} does not use TLS; change the URL's scheme or unset {name}")]
     TlsWithoutTls {
@@ -151,27 +89,6 @@ pub enum Violation {
         /// The URL's variable.
         url: &'static str,
     },
-    /// Production listens on one port only.
-    #[error("PORT must be 8081 when CARACAL_ENV=production")]
-    Port,
-    /// A port chosen by the system is for development.
-    #[error("OPERATOR_ADDR must name a port when CARACAL_ENV=production")]
-    OperatorPort,
-    /// The operator's listener collides with the public one.
-    #[error("OPERATOR_ADDR must differ from BIND_ADDR and PORT")]
-    OperatorOverlap,
-    /// `STS_URL` is not an address that the gateway can post to. The value is not shown: it may hold a password.
-    #[error("STS_URL {0}")]
-    StsUrl(&'static str),
-    /// Private upstreams without the list of hosts that makes them safe.
-    #[error("UPSTREAM_HOST_ALLOWLIST is required when ALLOW_PRIVATE_UPSTREAMS=true in production")]
-    AllowlistRequired,
-    /// A duration with a fraction of a second where only whole ones count.
-    #[error("{0} must be a whole number of seconds")]
-    WholeSeconds(&'static str),
-    /// `none` beside other entries of a list.
-    #[error("{0}: none must stand alone")]
-    NoneAmongOthers(&'static str),
     /// A lower bound above its upper one.
     #[error("{low} must not be greater than {high}")]
     Bounds {
@@ -180,6 +97,18 @@ pub enum Violation {
         /// The upper bound's variable.
         high: &'static str,
     },
+}
+
+impl Violation {
+    /// `expected` completes "use …".
+    pub(crate) fn invalid(kind: &'static str, key: &Key, value: &str, expected: impl Into<String>) -> Self {
+        Self::Invalid {
+            kind,
+            name: key.name,
+            value: Quoted::new(value),
+            expected: expected.into(),
+        }
+    }
 }
 
 /// A value as found, escaped and shortened so that it cannot forge a line of the log.

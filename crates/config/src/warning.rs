@@ -1,7 +1,5 @@
 //! What is permitted but worth saying at start.
 
-use std::fmt;
-
 use crate::violation::Quoted;
 
 /// An option that trades safety for convenience. Each one that is on is a warning at start and a gauge.
@@ -50,22 +48,31 @@ impl LaxFlag {
 }
 
 /// One remark about an environment that is accepted. Its `Display` is one line without secrets.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Warning {
     /// A lax flag is on.
+    #[error("{}=true: {}", .0.variable(), .0.consequence())]
     Lax(LaxFlag),
     /// The alias `TRUST_PROXY=true` was used.
+    #[error(
+        "TRUST_PROXY=true trusts loopback and private peers; name the proxies in TRUSTED_PROXIES instead"
+    )]
     TrustProxyAlias,
     /// `TRUST_PROXY` has no effect beside `TRUSTED_PROXIES`.
+    #[error("TRUST_PROXY is ignored because TRUSTED_PROXIES is set; unset it")]
     TrustProxyIgnored,
     /// A network in `TRUSTED_PROXIES` holds every address of its family.
+    #[error("TRUSTED_PROXIES trusts every peer; any client can forge its source address")]
     TrustsEveryPeer,
     /// `REUSABLE_MANDATE_USES` lists a class that an STS mints for one use.
+    #[error("REUSABLE_MANDATE_USES: mandates of the class {0} can be replayed")]
     Replayable(Quoted),
     /// A key shorter than production demands.
+    #[error("{0} is shorter than 32 bytes; production refuses it")]
     ShortKey(&'static str),
     /// A certificate outside its period of validity, in development.
+    #[error("{name}: the certificate {state}")]
     CertificatePeriod {
         /// The certificate's variable.
         name: &'static str,
@@ -73,37 +80,11 @@ pub enum Warning {
         state: String,
     },
     /// A certificate that expires in fewer than 30 days.
+    #[error("{name}: the certificate expires in {days} days; renew it")]
     CertificateExpiresSoon {
         /// The certificate's variable.
         name: &'static str,
         /// Whole days left.
         days: u64,
     },
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Lax(flag) => write!(f, "{}=true: {}", flag.variable(), flag.consequence()),
-            Self::TrustProxyAlias => f.write_str(
-                "TRUST_PROXY=true trusts loopback and private peers; name the proxies in TRUSTED_PROXIES instead",
-            ),
-            Self::TrustProxyIgnored => {
-                f.write_str("TRUST_PROXY is ignored because TRUSTED_PROXIES is set; unset it")
-            }
-            Self::TrustsEveryPeer => {
-                f.write_str("TRUSTED_PROXIES trusts every peer; any client can forge its source address")
-            }
-            Self::Replayable(class) => {
-                write!(f, "REUSABLE_MANDATE_USES: mandates of the class {class} can be replayed")
-            }
-            Self::ShortKey(name) => {
-                write!(f, "{name} is shorter than 32 bytes; production refuses it")
-            }
-            Self::CertificatePeriod { name, state } => write!(f, "{name}: the certificate {state}"),
-            Self::CertificateExpiresSoon { name, days } => {
-                write!(f, "{name}: the certificate expires in {days} days; renew it")
-            }
-        }
-    }
 }

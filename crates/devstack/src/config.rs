@@ -1,7 +1,5 @@
 //! What the stack serves: zones, clients, resources, ports.
 
-use std::fmt;
-
 use crate::clock::{Clock, system_clock};
 use crate::{Error, Secret};
 
@@ -204,17 +202,5 @@ impl StackConfig {
             recorded_requests: 64,
             clock: system_clock(),
         })
-    }
-}
-
-impl fmt::Debug for StackConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StackConfig")
-            .field("zones", &self.zones)
-            .field("clients", &self.clients)
-            .field("resources", &self.resources)
-            .field("sts_port", &self.sts_port)
-            .field("upstream_port", &self.upstream_port)
-            .finish_non_exhaustive()
     }
 }

@@ -1,12 +1,12 @@
 //! Revoked anchors, and the announcement of new ones.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::sync::broadcast;
 
-/// How long a revocation is remembered, in seconds: longer than any mandate lives.
+/// How long a revocation is remembered at least, in seconds: longer than any mandate lives.
 const KEPT_SECONDS: u64 = 24 * 3600;
 /// The most revocations remembered at a time.
 const MAX_REVOCATIONS: usize = 65_536;
@@ -49,22 +49,17 @@ pub enum RevokeError {
     Full,
 }
 
-/// Every revocation of the last day.
+/// Every revocation of the last day, and earlier ones while there is room.
 pub(crate) struct Revocations {
-    marks: Mutex<Marks>,
+    /// Until when each is remembered.
+    revoked: Mutex<HashMap<Revocation, u64>>,
     announce: broadcast::Sender<Revocation>,
-}
-
-#[derive(Default)]
-struct Marks {
-    revoked: HashMap<Revocation, u64>,
-    oldest_first: VecDeque<(u64, Revocation)>,
 }
 
 impl Revocations {
     pub(crate) fn new() -> Self {
         Self {
-            marks: Mutex::default(),
+            revoked: Mutex::default(),
             announce: broadcast::Sender::new(ANNOUNCED),
         }
     }
@@ -78,40 +73,27 @@ impl Revocations {
         if revocation.id.is_empty() || revocation.zone.is_empty() {
             return Err(RevokeError::Empty);
         }
-        self.marks.lock().add(revocation.clone(), now)?;
+        let mut revoked = self.revoked.lock();
+        if revoked.len() >= MAX_REVOCATIONS {
+            revoked.retain(|_, until| *until > now);
+        }
+        if revoked.len() >= MAX_REVOCATIONS {
+            return Err(RevokeError::Full);
+        }
+        revoked.insert(revocation.clone(), now.saturating_add(KEPT_SECONDS));
+        drop(revoked);
         let _ = self.announce.send(revocation); // nobody listening is fine
         Ok(())
     }
 
     pub(crate) fn contains(&self, zone: &str, kind: AnchorKind, id: &str) -> bool {
-        let marks = self.marks.lock();
-        !marks.revoked.is_empty()
-            && marks.revoked.contains_key(&Revocation {
+        let revoked = self.revoked.lock();
+        !revoked.is_empty()
+            && revoked.contains_key(&Revocation {
                 kind,
                 id: id.into(),
                 zone: zone.into(),
             })
-    }
-}
-
-impl Marks {
-    fn add(&mut self, revocation: Revocation, now: u64) -> Result<(), RevokeError> {
-        while let Some((until, oldest)) = self.oldest_first.front()
-            && *until <= now
-        {
-            // An anchor revoked again since then has a later mark of its own.
-            if self.revoked.get(oldest) == Some(until) {
-                self.revoked.remove(oldest);
-            }
-            self.oldest_first.pop_front();
-        }
-        if self.oldest_first.len() >= MAX_REVOCATIONS {
-            return Err(RevokeError::Full);
-        }
-        let until = now.saturating_add(KEPT_SECONDS);
-        self.revoked.insert(revocation.clone(), until);
-        self.oldest_first.push_back((until, revocation));
-        Ok(())
     }
 }
 

@@ -54,6 +54,13 @@ pub(crate) fn answer(
     response
 }
 
+/// The fields that HTTP permits.
+pub(crate) fn fields<'a>(
+    given: impl Iterator<Item = (&'a str, &'a str)>,
+) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    given.filter_map(|(name, value)| Some((name.parse().ok()?, value.parse().ok()?)))
+}
+
 /// Accepts until dropped; dropping closes every connection.
 pub(crate) async fn accept<F, Fut>(listener: TcpListener, serve: F)
 where

@@ -91,19 +91,19 @@ impl Devstack {
     /// The faults to play.
     #[must_use]
     pub fn script(&self) -> &Script {
-        self.sts.script()
+        &self.sts.0.script
     }
 
     /// The key of the exchange signature, as hexadecimal of 32 bytes.
     #[must_use]
     pub fn gateway_hmac_key(&self) -> &Secret {
-        self.sts.gateway_hmac_key()
+        &self.sts.0.gateway_hmac_key
     }
 
     /// The bearer of `/revoke` and of key rotation.
     #[must_use]
     pub fn admin_token(&self) -> &Secret {
-        self.sts.admin_token()
+        &self.sts.0.admin_token
     }
 
     /// The configured clients with their secrets.
@@ -156,7 +156,7 @@ impl Devstack {
     /// Revocations from now on.
     #[must_use]
     pub fn revocations(&self) -> broadcast::Receiver<Revocation> {
-        self.sts.revocations()
+        self.sts.0.revocations.subscribe()
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use admission::Denial;
 use http::header::{CONNECTION, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, Version};
@@ -22,8 +21,8 @@ const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// Answers requests.
 pub struct Front {
-    /// The proxy; absent on the operator's own listener.
-    pub proxy: Option<Arc<Proxy>>,
+    /// The proxy, to which the operator's own listener leaves nothing.
+    pub proxy: Arc<Proxy>,
     /// The operator's endpoints.
     pub operator: Arc<Operator>,
     /// Which of them this listener shows.
@@ -77,9 +76,6 @@ impl Front {
             let response = self.operator.answer(endpoint, &head, &request_id).await;
             return response.map(Body::full);
         }
-        let Some(proxy) = &self.proxy else {
-            return refusal::answer(Denial::BadTarget, None, &request_id, head.version);
-        };
         let arrival = Arrival {
             peer: peer.address.ip(),
             scheme: peer.scheme,
@@ -89,8 +85,8 @@ impl Front {
             upload,
         };
         match target::check(&head) {
-            Err(denial) => proxy.refuse(&head, &arrival, denial),
-            Ok(()) => proxy.run(head, arrival).await,
+            Err(denial) => self.proxy.refuse(&head, &arrival, denial),
+            Ok(()) => self.proxy.run(head, arrival).await,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use config::LifeCycle;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -105,15 +106,6 @@ impl Stop {
     }
 }
 
-/// How long the steps of the end may take.
-#[derive(Clone, Copy, Debug)]
-pub struct EndTimes {
-    /// `DRAIN_DELAY`: not ready any more, but still accepting.
-    pub drain_delay: Duration,
-    /// `SHUTDOWN_GRACE`: for the requests in flight.
-    pub grace: Duration,
-}
-
 /// A gateway that is wired and bound, and not running yet.
 pub struct Server {
     pub(crate) listener: Listener,
@@ -128,7 +120,7 @@ pub struct Server {
     pub(crate) shutdown: Shutdown,
     /// Turns `/ready` to `draining`.
     pub(crate) draining: CancellationToken,
-    pub(crate) times: EndTimes,
+    pub(crate) times: LifeCycle,
 }
 
 impl Server {
@@ -182,7 +174,7 @@ impl Server {
             // Before the listener closes: who sees it closed can rely on the drain having begun.
             shutdown.drain.cancel();
             closing.cancel();
-            end(&supervisor, &shutdown, times.grace).await;
+            end(&supervisor, &shutdown, times.shutdown_grace).await;
         };
         let log_flush = tokio::select! {
             () = end => {

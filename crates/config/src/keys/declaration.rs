@@ -103,6 +103,17 @@ pub enum Preset {
     },
 }
 
+impl Preset {
+    /// The text that stands in for a value.
+    pub(crate) fn text(self, in_dev: bool) -> Option<&'static str> {
+        match self {
+            Self::Required | Self::Unset(_) => None,
+            Self::Value(text) => Some(text),
+            Self::PerMode { production, dev } => Some(if in_dev { dev } else { production }),
+        }
+    }
+}
+
 /// Variables that belong together.
 #[derive(Clone, Copy, Debug)]
 pub struct Section {

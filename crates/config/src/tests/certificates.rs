@@ -17,7 +17,7 @@ fn tls(env: MapEnv, (cert, key): (PathBuf, PathBuf)) -> MapEnv {
 /// Production, and development without its permission for plain HTTP, each with this pair.
 fn both_modes(pair: (PathBuf, PathBuf)) -> [MapEnv; 2] {
     let replaced = Files::new();
-    [production(&replaced), dev().without("INSECURE_HTTP")].map(|env| tls(env, pair.clone()))
+    [production(&replaced), dev().with("INSECURE_HTTP", "")].map(|env| tls(env, pair.clone()))
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn production_refuses_a_certificate_outside_its_period_and_dev_warns() {
         let env = tls(production(&files), files.pair(from, to));
         assert_eq!(violations(&env), [format!("{expect}; renew it")]);
 
-        let (_, warnings) = load(&tls(dev().without("INSECURE_HTTP"), files.pair(from, to))).unwrap();
+        let (_, warnings) = load(&tls(dev().with("INSECURE_HTTP", ""), files.pair(from, to))).unwrap();
         let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
         assert_eq!(warnings, [expect]);
     }
@@ -206,7 +206,7 @@ fn connections_of_the_gateway_take_authorities_and_client_certificates() {
         assert_eq!(identity.expose_key_pem(), std::fs::read(&key).unwrap());
 
         assert_eq!(
-            violations(&full.clone().without(&key_name)),
+            violations(&full.clone().with(&key_name, "")),
             [format!("{cert_name} and {key_name} must both be set")]
         );
         assert_eq!(

@@ -98,15 +98,11 @@ pub(super) fn dev() -> MapEnv {
         .with("GATEWAY_STS_HMAC_KEY", KEY)
 }
 
-/// Sets the variables, where an empty value removes one.
+/// Sets the variables, where an empty value counts as none.
 pub(super) fn with(env: MapEnv, changes: &[(&str, &str)]) -> MapEnv {
-    changes.iter().fold(env, |env, (name, value)| {
-        if value.is_empty() {
-            env.without(name)
-        } else {
-            env.with(name, *value)
-        }
-    })
+    changes
+        .iter()
+        .fold(env, |env, (name, value)| env.with(name, *value))
 }
 
 pub(super) fn load(env: &MapEnv) -> Result<(Config, Vec<Warning>), Violations> {

@@ -370,12 +370,10 @@ fn trusted_proxies_are_named_or_taken_from_the_alias() {
 }
 
 #[test]
-fn the_gateways_own_endpoints_are_never_upstreams() {
+fn the_gateways_own_backends_are_never_upstreams() {
     let env = with(
         dev(),
         &[
-            ("BIND_ADDR", "127.0.0.1"),
-            ("OPERATOR_ADDR", "127.0.0.1:9090"),
             ("STS_URL", "https://sts.example"),
             ("REDIS_URL", "redis://10.0.0.6"),
             ("DATABASE_URL", "postgres://db/caracal"),
@@ -384,13 +382,7 @@ fn the_gateways_own_endpoints_are_never_upstreams() {
     let (config, _) = load(&env).unwrap();
     assert_eq!(
         show(&config.egress.policy([]).own_endpoints),
-        [
-            "127.0.0.1/32 8081",
-            "127.0.0.1/32 9090",
-            "sts.example 443",
-            "10.0.0.6/32 6379",
-            "db 5432"
-        ]
+        ["sts.example 443", "10.0.0.6/32 6379", "db 5432"]
     );
 }
 

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use http::{HeaderMap, Method};
+use http::request::Parts;
 use serde_json::value::RawValue;
 
 use super::claims::Claims;
 use super::mint::DEFAULT_TTL;
 use super::refusal::Refusal;
+use super::signature::BadSignature;
 use super::state::Sts;
 use super::zone::Zone;
 use super::{answer, signature, token};
@@ -18,27 +19,19 @@ use crate::revoke::AnchorKind;
 /// How far the clocks behind `exp`, `iat` and `nbf` may be off, in seconds.
 const LEEWAY_SECONDS: u64 = 60;
 
-/// A signed token request of which nothing is verified yet.
-pub(super) struct Signed<'a> {
-    pub(super) headers: &'a HeaderMap,
-    pub(super) method: &'a Method,
-    pub(super) path: &'a str,
-    pub(super) body: &'a [u8],
-    pub(super) form: &'a Form<'a>,
-}
-
 impl Sts {
     /// Judges a signed exchange and writes its answer. `directive` replaces the
     /// resource's own.
     pub(super) fn exchange(
         &self,
-        request: &Signed<'_>,
+        request: &Parts,
+        body: &[u8],
+        form: &Form<'_>,
         directive: Option<&RawValue>,
     ) -> Result<Vec<u8>, Refusal> {
         let now = self.now();
-        self.authenticate(request, now)
+        self.authenticate(request, body, form, now)
             .map_err(|_| Refusal::caller("invalid gateway exchange signature"))?;
-        let form = request.form;
         let zone_id = form.get("zone_id").unwrap_or_default();
         let application = form.get("application_id").unwrap_or_default();
         let zone = self
@@ -62,21 +55,21 @@ impl Sts {
 
     /// The signature holds, the nonce is new and is now spent, and the form names the same
     /// request as the header. A nonce is spent once its signature verifies, whatever follows.
-    fn authenticate(&self, request: &Signed<'_>, now: u64) -> Result<(), signature::BadSignature> {
-        let Signed {
-            headers,
-            method,
-            path,
-            body,
-            form,
-        } = request;
-        let nonce = signature::verify(&self.0.gateway_key, headers, method, path, body, now)?;
+    fn authenticate(
+        &self,
+        request: &Parts,
+        body: &[u8],
+        form: &Form<'_>,
+        now: u64,
+    ) -> Result<(), BadSignature> {
+        let (headers, path) = (&request.headers, request.uri.path());
+        let nonce = signature::verify(&self.0.gateway_key, headers, &request.method, path, body, now)?;
         self.0.nonces.lock().spend(nonce, now)?;
         let request_id = signature::only(headers, "x-request-id")?;
         if form.get("gateway_request_id") == Some(request_id) {
             Ok(())
         } else {
-            Err(signature::BadSignature)
+            Err(BadSignature)
         }
     }
 
@@ -126,11 +119,7 @@ impl Sts {
     /// The mandate for the upstream: the subject's identity under new ids, with a lifetime
     /// of its own.
     fn resource_mandate(&self, subject: Claims, targets: Vec<String>, now: u64) -> Result<Claims, Refusal> {
-        let fresh = || {
-            uuid_v7(now)
-                .map(|id| id.to_string())
-                .map_err(|_| Refusal::internal())
-        };
+        let fresh = || uuid_v7(now).map_err(|_| Refusal::internal());
         let root_sid = if subject.root_sid.is_empty() {
             subject.sid
         } else {

@@ -7,7 +7,7 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, ParsedPublicKey,
 };
 use data_encoding::BASE64URL_NOPAD;
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::Error;
 use crate::ids::uuid_v7;
@@ -26,19 +26,6 @@ pub(super) struct SigningKey {
     y: String,
 }
 
-/// A published key (RFC 7517 §4, RFC 7518 §6.2).
-#[derive(Serialize)]
-pub(super) struct Jwk<'a> {
-    kty: &'static str,
-    crv: &'static str,
-    #[serde(rename = "use")]
-    usage: &'static str,
-    kid: &'a str,
-    alg: &'static str,
-    x: &'a str,
-    y: &'a str,
-}
-
 impl SigningKey {
     fn random(now: u64) -> Result<Self, Error> {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)?;
@@ -48,7 +35,7 @@ impl SigningKey {
         let coordinates = point.strip_prefix(&[4]).ok_or(Error::Crypto)?;
         let (x, y) = coordinates.split_at_checked(32).ok_or(Error::Crypto)?;
         let (x, y) = (BASE64URL_NOPAD.encode(x), BASE64URL_NOPAD.encode(y));
-        let kid = uuid_v7(now)?.to_string();
+        let kid = uuid_v7(now)?;
         let header = format!(r#"{{"alg":"ES256","kid":"{kid}","typ":"JWT"}}"#);
         Ok(Self {
             kid,
@@ -68,16 +55,12 @@ impl SigningKey {
         self.public.verify_sig(message, signature).is_ok()
     }
 
-    fn jwk(&self) -> Jwk<'_> {
-        Jwk {
-            kty: "EC",
-            crv: "P-256",
-            usage: "sig",
-            kid: &self.kid,
-            alg: "ES256",
-            x: &self.x,
-            y: &self.y,
-        }
+    /// The published key (RFC 7517 §4, RFC 7518 §6.2).
+    fn jwk(&self) -> Value {
+        json!({
+            "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256",
+            "kid": self.kid, "x": self.x, "y": self.y,
+        })
     }
 }
 
@@ -119,8 +102,9 @@ impl KeyRing {
         self.published(now).find(|key| key.kid == kid).cloned()
     }
 
-    pub(super) fn jwks(&self, now: u64) -> Vec<Jwk<'_>> {
-        self.published(now).map(|key| key.jwk()).collect()
+    /// The key set (RFC 7517 §5).
+    pub(super) fn jwks(&self, now: u64) -> Value {
+        json!({ "keys": self.published(now).map(|key| key.jwk()).collect::<Vec<_>>() })
     }
 }
 
@@ -133,10 +117,9 @@ mod tests {
         let first = KeyRing::random(1000).unwrap();
         let second = first.rotated(2000).unwrap();
         let kids = |ring: &KeyRing, now| {
-            ring.jwks(now)
-                .iter()
-                .map(|jwk| jwk.kid.to_owned())
-                .collect::<Vec<_>>()
+            let keys = ring.jwks(now)["keys"].as_array().unwrap().clone();
+            let kids = keys.iter().map(|jwk| jwk["kid"].as_str().unwrap().to_owned());
+            kids.collect::<Vec<_>>()
         };
         let (old, new) = (first.newest.kid.clone(), second.newest.kid.clone());
         assert_eq!(kids(&first, 1000), std::slice::from_ref(&old));

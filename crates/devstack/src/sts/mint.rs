@@ -138,7 +138,7 @@ impl Sts {
 
     fn claims(&self, request: &MintRequest) -> Result<Claims, Error> {
         let now = self.now();
-        let fresh = || uuid_v7(now).map(|id| id.to_string());
+        let fresh = || uuid_v7(now);
         let governed = |given: &Option<String>| match (given, request.mandate_use) {
             (None, Use::Gateway) => fresh().map(Some),
             (given, _) => Ok(given.clone()),

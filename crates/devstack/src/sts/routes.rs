@@ -8,12 +8,10 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::exchange::Signed;
-use super::keys::Jwk;
 use super::refusal::Refusal;
 use super::signature;
 use super::state::Sts;
@@ -62,7 +60,7 @@ async fn handle(sts: Sts, request: Request<Incoming>) -> Handled {
     } else if path.ends_with("/revoke") {
         revoke(&sts, &parts, body).await
     } else if let Some(zone) = rotated {
-        admin(&sts, &parts, &Method::POST).and_then(|()| rotate(&sts, zone))
+        admin(&sts, &parts).and_then(|()| rotate(&sts, zone))
     } else {
         return Ok(plain(StatusCode::NOT_FOUND, "Not Found"));
     };
@@ -85,7 +83,7 @@ async fn token(sts: &Sts, parts: &Parts, body: Incoming) -> Result<Result<Respon
     }
     sts.count(|counts| counts.exchanges += 1);
     let scope = Scope::Resource(form.get("resource").unwrap_or_default().to_owned());
-    let directive = match sts.script().play(&scope).await {
+    let directive = match sts.0.script.play(&scope).await {
         None => None,
         Some(Answer::Raw(raw)) => return Ok(Ok(literal(&raw))),
         Some(Answer::Drop) => return Err(Dropped),
@@ -94,24 +92,13 @@ async fn token(sts: &Sts, parts: &Parts, body: Incoming) -> Result<Result<Respon
             Err(_) => return Ok(Err(Refusal::internal())),
         },
     };
-    let (method, path) = (&parts.method, parts.uri.path());
-    let signed = Signed {
-        headers: &parts.headers,
-        method,
-        path,
-        body: &body,
-        form: &form,
-    };
-    Ok(sts.exchange(&signed, directive.as_deref()).map(ok_json))
+    let answered = sts.exchange(parts, &body, &form, directive.as_deref());
+    Ok(answered.map(ok_json))
 }
 
 /// The body of a form request, whose content is not looked at yet.
 async fn read_form(parts: &Parts, body: Incoming) -> Result<Bytes, Refusal> {
-    let media_type = parts
-        .headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let media_type = media_type
+    let media_type = header(parts, CONTENT_TYPE)
         .and_then(|value| value.split(';').next())
         .map(str::trim)
         .unwrap_or_default();
@@ -174,35 +161,20 @@ fn check_form(body: &[u8]) -> Result<Form<'_>, Refusal> {
     Ok(form)
 }
 
-#[derive(Serialize)]
-struct KeySet<'a> {
-    keys: Vec<Jwk<'a>>,
-}
-
 async fn jwks(sts: &Sts, parts: &Parts) -> Handled {
     sts.count(|counts| counts.jwks += 1);
-    let query = Form::parse(parts.uri.query().unwrap_or_default().as_bytes());
-    let zone_id = query
-        .as_ref()
-        .ok()
-        .and_then(|query| query.get("zone_id"))
-        .unwrap_or_default();
-    match sts.script().play(&Scope::ZoneJwks(zone_id.to_owned())).await {
+    let query = Form::parse(parts.uri.query().unwrap_or_default().as_bytes()).ok();
+    let zone_id = query.as_ref().and_then(|query| query.get("zone_id"));
+    let zone_id = zone_id.unwrap_or_default();
+    match sts.0.script.play(&Scope::ZoneJwks(zone_id.to_owned())).await {
         Some(Answer::Raw(raw)) => return Ok(literal(&raw)),
         Some(Answer::Drop) => return Err(Dropped),
         Some(Answer::Directive(_)) | None => {}
     }
     let answered = match sts.0.zones.get(zone_id) {
         _ if zone_id.is_empty() => Err(Refusal::form("zone_id required")),
-        None => Err(Refusal::new(
-            StatusCode::NOT_FOUND,
-            "resource_not_found",
-            "zone signing key not found",
-        )),
-        Some(zone) => serde_json::to_vec(&KeySet {
-            keys: zone.keys().jwks(sts.now()),
-        })
-        .map(|body| {
+        None => Err(no_such_zone()),
+        Some(zone) => {
             let cache = HeaderValue::from_static("public, max-age=300, must-revalidate");
             let nosniff = HeaderValue::from_static("nosniff");
             let headers = [
@@ -210,15 +182,15 @@ async fn jwks(sts: &Sts, parts: &Parts) -> Handled {
                 (CACHE_CONTROL, cache),
                 (X_CONTENT_TYPE_OPTIONS, nosniff),
             ];
-            server::answer(StatusCode::OK, headers, full(body))
-        })
-        .map_err(|_| Refusal::internal()),
+            let body = full(zone.keys().jwks(sts.now()).to_string());
+            Ok(server::answer(StatusCode::OK, headers, body))
+        }
     };
     Ok(finish(sts, parts, answered))
 }
 
 async fn health(sts: &Sts) -> Handled {
-    match sts.script().play(&Scope::Health).await {
+    match sts.0.script.play(&Scope::Health).await {
         Some(Answer::Raw(raw)) => Ok(literal(&raw)),
         Some(Answer::Drop) => Err(Dropped),
         Some(Answer::Directive(_)) | None => Ok(server::answer(StatusCode::NO_CONTENT, [], full(""))),
@@ -234,7 +206,7 @@ struct RevokeBody {
 }
 
 async fn revoke(sts: &Sts, parts: &Parts, body: Incoming) -> Result<Response<Body>, Refusal> {
-    admin(sts, parts, &Method::POST)?;
+    admin(sts, parts)?;
     let body = read(body).await?;
     let named: RevokeBody = serde_json::from_slice(&body)
         .map_err(|_| Refusal::form("body must be {\"kind\", \"id\"} with a kind of session_id, agent_session_id or delegation_edge_id"))?;
@@ -259,31 +231,36 @@ async fn revoke(sts: &Sts, parts: &Parts, body: Incoming) -> Result<Response<Bod
     Ok(server::answer(StatusCode::NO_CONTENT, [], full("")))
 }
 
+fn no_such_zone() -> Refusal {
+    Refusal::new(
+        StatusCode::NOT_FOUND,
+        "resource_not_found",
+        "zone signing key not found",
+    )
+}
+
 fn rotate(sts: &Sts, zone: &str) -> Result<Response<Body>, Refusal> {
     let kid = sts.rotate_key(zone).map_err(|error| match error {
-        crate::Error::UnknownZone(_) => Refusal::new(
-            StatusCode::NOT_FOUND,
-            "resource_not_found",
-            "zone signing key not found",
-        ),
+        crate::Error::UnknownZone(_) => no_such_zone(),
         _ => Refusal::internal(),
     })?;
     Ok(ok_json(serde_json::json!({ "kid": kid }).to_string()))
 }
 
+/// The text of a field.
+fn header(parts: &Parts, name: HeaderName) -> Option<&str> {
+    parts.headers.get(name)?.to_str().ok()
+}
+
 /// Only a caller with the admin token may go on.
-fn admin(sts: &Sts, parts: &Parts, method: &Method) -> Result<(), Refusal> {
-    let presented = parts
-        .headers
-        .get(AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    let token = presented
+fn admin(sts: &Sts, parts: &Parts) -> Result<(), Refusal> {
+    let token = header(parts, AUTHORIZATION)
         .and_then(|value| value.strip_prefix("Bearer "))
         .unwrap_or_default();
     if !sts.0.admin_token.matches(token) {
         return Err(Refusal::caller("invalid admin token"));
     }
-    if parts.method != *method {
+    if parts.method != Method::POST {
         return Err(Refusal::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "operation_not_permitted",
@@ -320,12 +297,8 @@ fn literal(raw: &RawAnswer) -> Response<Body> {
     let status = StatusCode::from_u16(raw.status)
         .ok()
         .filter(|status| status.as_u16() >= 200);
-    let headers = raw.headers.iter().filter_map(|(name, value)| {
-        Some((
-            name.parse::<HeaderName>().ok()?,
-            HeaderValue::from_str(value).ok()?,
-        ))
-    });
+    let given = raw.headers.iter();
+    let headers = server::fields(given.map(|(name, value)| (name.as_str(), value.as_str())));
     server::answer(
         status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         headers,
@@ -335,28 +308,20 @@ fn literal(raw: &RawAnswer) -> Response<Body> {
 
 /// Adds the caller's request id, and writes a refusal's body.
 fn finish(sts: &Sts, parts: &Parts, answered: Result<Response<Body>, Refusal>) -> Response<Body> {
-    let given = parts
-        .headers
-        .get(X_REQUEST_ID)
-        .filter(|value| value.to_str().is_ok())
-        .cloned();
+    let given = header(parts, X_REQUEST_ID);
     let mut response = match answered {
         Ok(response) => response,
         Err(refusal) => {
-            let made = uuid_v7(sts.now()).map(|id| id.to_string()).unwrap_or_default();
-            let request_id = given
-                .as_ref()
-                .and_then(|value| value.to_str().ok())
-                .unwrap_or(&made);
+            let made = uuid_v7(sts.now()).unwrap_or_default();
             let body = serde_json::json!({
                 "error": refusal.error,
                 "error_description": refusal.description,
-                "requestId": request_id,
+                "requestId": given.unwrap_or(&made),
             });
             server::answer(refusal.status, [(CONTENT_TYPE, JSON)], full(body.to_string()))
         }
     };
-    if let Some(id) = given {
+    if let Some(Ok(id)) = given.map(HeaderValue::from_str) {
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
     response

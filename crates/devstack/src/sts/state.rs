@@ -8,7 +8,7 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use parking_lot::Mutex;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 
 use super::signature::Nonces;
 use super::token;
@@ -32,18 +32,18 @@ pub struct StsCounts {
 
 /// A handle on the STS; clones share it.
 #[derive(Clone)]
-pub struct Sts(pub(super) Arc<Inner>);
+pub struct Sts(pub(crate) Arc<Inner>);
 
-pub(super) struct Inner {
+pub(crate) struct Inner {
     pub(super) issuer: String,
     pub(super) zones: HashMap<String, Zone>,
-    pub(super) gateway_hmac_key: Secret,
+    pub(crate) gateway_hmac_key: Secret,
     pub(super) gateway_key: hmac::Key,
-    pub(super) admin_token: Secret,
+    pub(crate) admin_token: Secret,
     pub(super) accept_session_mandates: bool,
     pub(super) nonces: Mutex<Nonces>,
-    pub(super) revocations: Revocations,
-    pub(super) script: Script,
+    pub(crate) revocations: Revocations,
+    pub(crate) script: Script,
     pub(super) counts: watch::Sender<StsCounts>,
     pub(super) clock: Clock,
 }
@@ -118,24 +118,8 @@ impl Sts {
         &self.0.issuer
     }
 
-    pub(crate) fn script(&self) -> &Script {
-        &self.0.script
-    }
-
-    pub(crate) fn gateway_hmac_key(&self) -> &Secret {
-        &self.0.gateway_hmac_key
-    }
-
-    pub(crate) fn admin_token(&self) -> &Secret {
-        &self.0.admin_token
-    }
-
     pub(crate) fn revoke(&self, revocation: Revocation) -> Result<(), RevokeError> {
         self.0.revocations.revoke(revocation, self.now())
-    }
-
-    pub(crate) fn revocations(&self) -> broadcast::Receiver<Revocation> {
-        self.0.revocations.subscribe()
     }
 
     fn zone(&self, id: &str) -> Result<&Zone, Error> {

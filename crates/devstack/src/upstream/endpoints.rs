@@ -44,14 +44,14 @@ async fn handle(upstream: Upstream, head: Bytes, request: Request<Incoming>) -> 
     let response = match path {
         "/early" => Ok(text(StatusCode::OK, "early")),
         "/hang" => std::future::pending().await,
-        "/mirror" => Ok(ok(body.map_err(io::Error::other).boxed_unsync())),
+        "/mirror" => Ok(ok([], body.map_err(io::Error::other).boxed_unsync())),
         _ => {
             let seen = echo::read(body).await?;
             upstream.records().add_body(number, &seen);
-            match Query::parse(parts.uri.query()) {
+            match Form::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
                 _ if !is_special(path) => echo::show(&head, &seen).map(json),
-                Some(query) => special(path, &query).await,
-                None => Ok(text(StatusCode::BAD_REQUEST, "malformed query")),
+                Ok(query) => Ok(special(path, &query).await),
+                Err(_) => Ok(text(StatusCode::BAD_REQUEST, "malformed query")),
             }
         }
     };
@@ -77,24 +77,23 @@ fn is_special(path: &str) -> bool {
     PATHS.contains(&path) || path.starts_with("/status/")
 }
 
-async fn special(path: &str, query: &Query<'_>) -> Handled {
-    Ok(match path {
+async fn special(path: &str, query: &Form<'_>) -> Response<Body> {
+    match path {
         "/sse" => {
-            let body = events(query.number("n"), query.pause(1000));
+            let body = events(number(query, "n"), pause(query));
             let kind = HeaderValue::from_static("text/event-stream");
-            server::answer(StatusCode::OK, [(CONTENT_TYPE, kind)], body)
+            ok([(CONTENT_TYPE, kind)], body)
         }
         "/slow" => {
-            tokio::time::sleep(query.pause(1000)).await;
+            tokio::time::sleep(pause(query)).await;
             text(StatusCode::OK, "slow")
         }
         "/chunked" => {
-            let chunk = filler(query.number("size").unwrap_or(16));
-            ok(streamed(query.number("n").unwrap_or(10), move |_| {
-                Ok(Frame::data(chunk.clone()))
-            }))
+            let chunk = filler(number(query, "size").unwrap_or(16));
+            let frame = move |_| Ok(Frame::data(chunk.clone()));
+            ok([], streamed(number(query, "n").unwrap_or(10), frame))
         }
-        "/bytes" => bytes(query.number("n").unwrap_or(256)),
+        "/bytes" => bytes(number(query, "n").unwrap_or(256)),
         "/trailers" => {
             let body = streamed(2, |at| {
                 Ok(if at == 0 {
@@ -103,26 +102,14 @@ async fn special(path: &str, query: &Query<'_>) -> Handled {
                     Frame::trailers(HeaderMap::from_iter([(SUM, HeaderValue::from_static("15"))]))
                 })
             });
-            server::answer(
-                StatusCode::OK,
-                [(TRAILER, HeaderValue::from_static("x-sum"))],
-                body,
-            )
+            ok([(TRAILER, HeaderValue::from_static("x-sum"))], body)
         }
-        "/redirect" => match HeaderValue::from_str(query.text("to").unwrap_or("/")) {
+        "/redirect" => match HeaderValue::from_str(query.get("to").unwrap_or("/")) {
             Ok(to) => server::answer(StatusCode::FOUND, [(LOCATION, to)], full("")),
             Err(_) => text(StatusCode::BAD_REQUEST, "malformed location"),
         },
-        "/close" => close(query.number("n").unwrap_or(1000)),
-        "/headers" => {
-            let headers = query.0.fields().filter_map(|(name, value)| {
-                Some((
-                    name.parse::<HeaderName>().ok()?,
-                    HeaderValue::from_str(value).ok()?,
-                ))
-            });
-            server::answer(StatusCode::OK, headers, full("headers"))
-        }
+        "/close" => close(number(query, "n").unwrap_or(1000)),
+        "/headers" => ok(server::fields(query.fields()), full("headers")),
         _ => {
             let code = path.strip_prefix("/status/").and_then(|code| code.parse().ok());
             match code
@@ -133,48 +120,30 @@ async fn special(path: &str, query: &Query<'_>) -> Handled {
                 None => text(StatusCode::BAD_REQUEST, "malformed status"),
             }
         }
-    })
-}
-
-struct Query<'a>(Form<'a>);
-
-impl<'a> Query<'a> {
-    fn parse(query: Option<&'a str>) -> Option<Self> {
-        Form::parse(query.unwrap_or_default().as_bytes()).ok().map(Self)
-    }
-
-    fn text(&self, name: &str) -> Option<&str> {
-        self.0.get(name)
-    }
-
-    fn number(&self, name: &str) -> Option<u64> {
-        self.text(name)?.parse().ok()
-    }
-
-    /// The pause that `ms` asks for.
-    fn pause(&self, otherwise: u64) -> Duration {
-        Duration::from_millis(self.number("ms").unwrap_or(otherwise).min(MAX_PAUSE_MILLISECONDS))
     }
 }
 
-fn ok(body: Body) -> Response<Body> {
-    server::answer(StatusCode::OK, [], body)
+fn number(query: &Form<'_>, name: &str) -> Option<u64> {
+    query.get(name)?.parse().ok()
+}
+
+/// The pause that `ms` asks for; one second where it asks for none.
+fn pause(query: &Form<'_>) -> Duration {
+    Duration::from_millis(number(query, "ms").unwrap_or(1000).min(MAX_PAUSE_MILLISECONDS))
+}
+
+fn ok(headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>, body: Body) -> Response<Body> {
+    server::answer(StatusCode::OK, headers, body)
 }
 
 fn text(status: StatusCode, text: &'static str) -> Response<Body> {
-    server::answer(
-        status,
-        [(CONTENT_TYPE, HeaderValue::from_static("text/plain"))],
-        full(text),
-    )
+    let kind = HeaderValue::from_static("text/plain");
+    server::answer(status, [(CONTENT_TYPE, kind)], full(text))
 }
 
 fn json(body: Vec<u8>) -> Response<Body> {
-    server::answer(
-        StatusCode::OK,
-        [(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
-        full(body),
-    )
+    let kind = HeaderValue::from_static("application/json");
+    ok([(CONTENT_TYPE, kind)], full(body))
 }
 
 /// At most one filler block.
@@ -191,17 +160,13 @@ fn streamed(n: u64, frame: impl Fn(u64) -> io::Result<Frame<Bytes>> + Send + 'st
 /// `length` bytes with a declared length.
 fn bytes(length: u64) -> Response<Body> {
     if length <= FILLER.len() as u64 {
-        return ok(full(filler(length)));
+        return ok([], full(filler(length)));
     }
     let block = FILLER.len() as u64;
     let body = streamed(length.div_ceil(block), move |at| {
         Ok(Frame::data(filler(length - at * block)))
     });
-    server::answer(
-        StatusCode::OK,
-        [(CONTENT_LENGTH, HeaderValue::from(length))],
-        body,
-    )
+    ok([(CONTENT_LENGTH, HeaderValue::from(length))], body)
 }
 
 /// Declares `length` bytes, sends half of them and breaks off.
@@ -214,11 +179,7 @@ fn close(length: u64) -> Response<Body> {
         tokio::task::yield_now().await;
         (at == 1).then(|| (Err(io::Error::other("broken off on purpose")), 2))
     }));
-    server::answer(
-        StatusCode::OK,
-        [(CONTENT_LENGTH, HeaderValue::from(length))],
-        body.boxed_unsync(),
-    )
+    ok([(CONTENT_LENGTH, HeaderValue::from(length))], body.boxed_unsync())
 }
 
 /// Numbered events, the first at once, then one after each pause.

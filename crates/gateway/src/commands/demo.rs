@@ -22,7 +22,6 @@ use tokio_util::sync::CancellationToken;
 use super::local::{Local, LocalError};
 use super::shared::{UNEXPECTED, complain, print};
 use crate::process::{OK, Stop};
-use client::Client;
 use scene::Scene;
 use stage::Stage;
 use table::{Row, Section};
@@ -80,10 +79,7 @@ async fn play() -> Result<(i32, Vec<Section>), LocalError> {
 
 /// In the order in which a request meets the gates.
 async fn walk(gateway: SocketAddr, scene: &Scene) -> Result<Vec<Section>, LocalError> {
-    let stage = Stage {
-        client: Client::new(gateway),
-        scene,
-    };
+    let stage = Stage { gateway, scene };
     let crossings = stage.play_all(cases::crossings(scene)?).await;
     let preflight = stage.play_all(cases::preflight(scene)?).await;
     let mut token = stage.play_all(cases::token(scene)?).await;

@@ -1,7 +1,6 @@
 //! `token mint`: asks an STS for a mandate (RFC 6749 §4.4) and prints it.
 
 use std::io;
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -163,14 +162,15 @@ impl Sts {
         let (Some(host), Some(port), true) = (url.host(), url.port_or_known_default(), plain) else {
             return Err(MintError::Url);
         };
+        let bare = host.to_string().trim_matches(['[', ']']).to_owned();
         let name = match url.scheme() {
-            "https" => Some(server_name(&host)?),
+            "https" => Some(ServerName::try_from(bare.clone()).map_err(|_| MintError::Url)?),
             "http" if is_loopback(&host) => None,
             "http" => return Err(MintError::PlainText),
             _ => return Err(MintError::Url),
         };
         Ok(Self {
-            host: host.to_string().trim_matches(['[', ']']).to_owned(),
+            host: bare,
             port,
             name,
             authority: url.authority().to_owned(),
@@ -196,28 +196,15 @@ impl Sts {
             .map_err(failed)?;
         let Some(name) = &self.name else {
             // A name such as `localhost` is what the resolver makes of it.
-            return match stream
-                .peer_addr()
-                .map_err(failed)?
-                .ip()
-                .to_canonical()
-                .is_loopback()
-            {
-                true => Ok(request::send(stream, request).await?),
-                false => Err(MintError::PlainText),
-            };
+            let peer = stream.peer_addr().map_err(failed)?.ip().to_canonical();
+            if !peer.is_loopback() {
+                return Err(MintError::PlainText);
+            }
+            return Ok(request::send(stream, request).await?);
         };
         let tls = TlsConnector::from(Arc::new(http_client_config(&ClientTls::default())?));
         let stream = tls.connect(name.clone(), stream).await.map_err(failed)?;
         Ok(request::send(stream, request).await?)
-    }
-}
-
-fn server_name(host: &Host<&str>) -> Result<ServerName<'static>, MintError> {
-    match host {
-        Host::Ipv4(address) => Ok(ServerName::from(IpAddr::V4(*address))),
-        Host::Ipv6(address) => Ok(ServerName::from(IpAddr::V6(*address))),
-        Host::Domain(name) => ServerName::try_from((*name).to_owned()).map_err(|_| MintError::Url),
     }
 }
 

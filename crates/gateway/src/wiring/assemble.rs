@@ -28,7 +28,7 @@ use crate::ingress::listener::{Acceptor, Listener, Speaks};
 use crate::ingress::tls;
 use crate::operator::ready::Readiness;
 use crate::operator::{ListenerRole, Operator};
-use crate::process::{EndTimes, Server};
+use crate::process::Server;
 use crate::proxy::{CrossingTimes, Proxy};
 use crate::record::Recorder;
 use crate::telemetry::figures::{self, ProcessFigures};
@@ -115,12 +115,12 @@ async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartE
         closing: shutdown.streams.clone(),
     });
     let operator = Arc::new(operator(&mut runtime, stores.revocations, draining.clone()));
-    let acceptor = |proxy: Option<Arc<Proxy>>, role, speaks, capacity| Acceptor {
+    let acceptor = |role, speaks, capacity| Acceptor {
         speaks,
         capacity,
         context: ConnectionContext {
             handler: Arc::new(Front {
-                proxy,
+                proxy: Arc::clone(&proxy),
                 operator: Arc::clone(&operator),
                 role,
             }),
@@ -131,22 +131,19 @@ async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartE
     };
     Ok(Server {
         listener,
-        acceptor: acceptor(Some(proxy), ListenerRole::Public, speaks, capacity),
+        acceptor: acceptor(ListenerRole::Public, speaks, capacity),
         operator_listener: operator_listener.map(|listener| {
             // It faces the inside: it is plain, like every metrics endpoint.
             let capacity = Capacity::new(OPERATOR_CAPACITY);
-            let role = ListenerRole::Operator;
-            (listener, acceptor(None, role, Speaks::Plain, capacity))
+            let acceptor = acceptor(ListenerRole::Operator, Speaks::Plain, capacity);
+            (listener, acceptor)
         }),
         operator,
         reload_bindings: stores.reload_bindings,
         supervisor: runtime.supervisor.clone(),
         shutdown: shutdown.clone(),
         draining,
-        times: EndTimes {
-            drain_delay: runtime.config.life_cycle.drain_delay,
-            grace: runtime.config.life_cycle.shutdown_grace,
-        },
+        times: runtime.config.life_cycle,
     })
 }
 

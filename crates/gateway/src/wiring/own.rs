@@ -5,25 +5,21 @@ use std::time::Duration;
 
 use admission::limits::OwnEndpoint;
 use admission::ports::Resolver;
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 /// How long the names of the gateway's own endpoints may take to resolve at start.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A listener, at every address under which it can be reached.
 pub(super) fn listener(address: SocketAddr) -> Vec<OwnEndpoint> {
-    let at = |ip: IpAddr| OwnEndpoint::Net(IpNet::from(ip), address.port());
+    let at = |net| OwnEndpoint::Net(net, address.port());
     if !address.ip().is_unspecified() {
-        return vec![at(address.ip().to_canonical())];
+        return vec![at(IpNet::from(address.ip().to_canonical()))];
     }
-    let loopback = Ipv4Net::new(Ipv4Addr::new(127, 0, 0, 0), 8).map(IpNet::from);
-    let mut own: Vec<_> = loopback
-        .into_iter()
-        .map(|net| OwnEndpoint::Net(net, address.port()))
-        .collect();
-    own.push(at(IpAddr::V6(Ipv6Addr::LOCALHOST)));
-    own.extend(interface_addresses().into_iter().map(at));
-    own
+    let loopback = ["127.0.0.0/8", "::1/128"];
+    let loopback = loopback.iter().filter_map(|net| net.parse().ok());
+    let interfaces = interface_addresses().into_iter().map(IpNet::from);
+    loopback.chain(interfaces).map(at).collect()
 }
 
 /// Named endpoints, at the addresses that they have now: a name that points elsewhere later is
@@ -98,10 +94,15 @@ mod tests {
 
     #[test]
     fn own_listener_on_every_address_includes_loopback() {
-        let own = listener("[::]:8081".parse().unwrap());
-        let loopback = IpAddr::from([127, 0, 0, 3]);
-        let holds = |own: &OwnEndpoint| matches!(own, OwnEndpoint::Net(net, 8081) if net.contains(&loopback));
-        assert!(own.iter().any(holds));
-        assert_eq!(listener("127.0.0.1:9".parse().unwrap()).len(), 1);
+        for address in ["[::]:8081", "0.0.0.0:8081"] {
+            let own = listener(address.parse().unwrap());
+            for loopback in [IpAddr::from([127, 0, 0, 3]), Ipv6Addr::LOCALHOST.into()] {
+                let holds =
+                    |own: &OwnEndpoint| matches!(own, OwnEndpoint::Net(net, 8081) if net.contains(&loopback));
+                assert!(own.iter().any(holds), "{address} {loopback}");
+            }
+        }
+        let own = listener("10.0.0.1:9".parse().unwrap());
+        assert_eq!(own, [OwnEndpoint::Net("10.0.0.1/32".parse().unwrap(), 9)]);
     }
 }

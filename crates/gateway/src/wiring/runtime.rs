@@ -143,6 +143,8 @@ fn capacity_limits(config: &Config) -> CapacityLimits {
 }
 
 fn sts_config(config: &Config, pool: PoolLimits) -> StsConfig {
+    let tls = &config.sts.tls;
+    let (authorities, identity) = (tls.authorities.as_ref(), tls.identity.as_ref());
     StsConfig {
         url: config.sts.url.clone(),
         transport: match config.sts.transport {
@@ -153,18 +155,8 @@ fn sts_config(config: &Config, pool: PoolLimits) -> StsConfig {
         },
         timeout: config.timeouts.sts,
         tls: ClientTls {
-            authorities: config
-                .sts
-                .tls
-                .authorities
-                .as_ref()
-                .map(|authorities| authorities.certificates.clone()),
-            identity: config
-                .sts
-                .tls
-                .identity
-                .as_ref()
-                .map(|identity| Arc::clone(identity.certified_key())),
+            authorities: authorities.map(|authorities| authorities.certificates.clone()),
+            identity: identity.map(|identity| Arc::clone(identity.certified_key())),
         },
         pool,
     }

@@ -25,7 +25,7 @@ macro_rules! cases {
     };
 }
 
-fn refused(status: u16, error: &'static str, description: &'static str) -> Expect {
+pub(super) fn refused(status: u16, error: &'static str, description: &'static str) -> Expect {
     Expect::Refused {
         status,
         error,

@@ -1,6 +1,7 @@
 //! The caller of the demo: real requests over real sockets, well formed or not.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -82,67 +83,51 @@ impl Ask {
     }
 }
 
-/// Opens one connection for each request.
-#[derive(Clone, Copy)]
-pub(super) struct Client {
-    gateway: SocketAddr,
+/// Asks on a connection of its own: the whole answer, or in words why there is none.
+pub(super) async fn ask(gateway: SocketAddr, ask: &Ask) -> Result<Reply, String> {
+    let answer = open(gateway, ask).await?;
+    let (status, headers) = (answer.head.status.as_u16(), answer.head.headers.clone());
+    let ended = timeout(ANSWER_TIMEOUT, answer.rest(MAX_ANSWER_BYTES)).await;
+    let ended = ended.map_err(|_| {
+        format!(
+            "{status}, but no end of the body within {} s",
+            ANSWER_TIMEOUT.as_secs()
+        )
+    })?;
+    Ok(Reply {
+        status,
+        headers,
+        ended,
+    })
 }
 
-impl Client {
-    pub(super) fn new(gateway: SocketAddr) -> Self {
-        Self { gateway }
+/// The answer's head, with its body still under way.
+pub(super) async fn open(gateway: SocketAddr, ask: &Ask) -> Result<Answer, String> {
+    let sent = async {
+        let stream = TcpStream::connect(gateway).await?;
+        Ok::<_, Box<dyn Error>>(request::send(stream, request(gateway, ask)?).await?)
+    };
+    match timeout(ANSWER_TIMEOUT, sent).await {
+        Ok(sent) => sent.map_err(|error| error.to_string()),
+        Err(_elapsed) => Err(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())),
     }
+}
 
-    /// The whole answer, or in words why there is none.
-    pub(super) async fn ask(&self, ask: &Ask) -> Result<Reply, String> {
-        let answer = self.open(ask).await?;
-        let (status, headers) = (answer.head.status.as_u16(), answer.head.headers.clone());
-        let ended = timeout(ANSWER_TIMEOUT, answer.rest(MAX_ANSWER_BYTES)).await;
-        let ended = ended.map_err(|_| {
-            format!(
-                "{status}, but no end of the body within {} s",
-                ANSWER_TIMEOUT.as_secs()
-            )
-        })?;
-        Ok(Reply {
-            status,
-            headers,
-            ended,
-        })
+fn request(gateway: SocketAddr, ask: &Ask) -> Result<Request<UnsyncBoxBody<Bytes, Infallible>>, http::Error> {
+    let mut request = Request::builder()
+        .method(&ask.method)
+        .uri(ask.target)
+        .header(HOST, gateway.to_string());
+    for (name, value) in &ask.headers {
+        request = request.header(*name, value);
     }
-
-    /// The answer's head, with its body still under way.
-    pub(super) async fn open(&self, ask: &Ask) -> Result<Answer, String> {
-        let sent = async {
-            let stream = TcpStream::connect(self.gateway)
-                .await
-                .map_err(|error| error.to_string())?;
-            let request = self.request(ask).map_err(|error| error.to_string())?;
-            request::send(stream, request)
-                .await
-                .map_err(|error| error.to_string())
-        };
-        timeout(ANSWER_TIMEOUT, sent)
-            .await
-            .unwrap_or_else(|_| Err(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())))
-    }
-
-    fn request(&self, ask: &Ask) -> Result<Request<UnsyncBoxBody<Bytes, Infallible>>, http::Error> {
-        let mut request = Request::builder()
-            .method(&ask.method)
-            .uri(ask.target)
-            .header(HOST, self.gateway.to_string());
-        for (name, value) in &ask.headers {
-            request = request.header(*name, value);
+    let body = match ask.payload {
+        Payload::None => Full::default().boxed_unsync(),
+        Payload::Text(text) => Full::from(text).boxed_unsync(),
+        Payload::Declared(length) => {
+            request = request.header(CONTENT_LENGTH, length);
+            StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>()).boxed_unsync()
         }
-        let body = match ask.payload {
-            Payload::None => Full::default().boxed_unsync(),
-            Payload::Text(text) => Full::from(text).boxed_unsync(),
-            Payload::Declared(length) => {
-                request = request.header(CONTENT_LENGTH, length);
-                StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>()).boxed_unsync()
-            }
-        };
-        request.body(body)
-    }
+    };
+    request.body(body)
 }

@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 use devstack::{AnchorKind, MintRequest, RawAnswer, Revocation, Scope};
 use tokio::time::timeout;
 
-use super::cases::Case;
-use super::client::{ANSWER_TIMEOUT, Ask};
-use super::judge::Expect;
+use super::cases::{Case, refused};
+use super::client::{self, ANSWER_TIMEOUT, Ask};
 use super::scene::{DARK, FRAIL, MANDATE, ZONE};
 use super::stage::Stage;
 use super::table::{Row, milliseconds};
@@ -16,6 +15,7 @@ use crate::clock;
 use crate::commands::local::LocalError;
 use crate::commands::request::{Answer, Ended};
 
+const REVOCATION: &str = "10 revocation";
 /// Failures in a row that open the circuit.
 const FAILURES: usize = 5;
 /// One event at once, then silence for longer than any demo.
@@ -28,7 +28,7 @@ pub(super) async fn keys_unavailable(stage: &Stage<'_>) -> Result<Row, LocalErro
         gate: " 9 signature",
         sent: "a zone whose keys the STS withholds",
         ask: Ask::get("/report", &scene.mandate(DARK)?, DARK),
-        expect: unavailable("authority_unavailable", "signing keys unavailable"),
+        expect: refused(503, "authority_unavailable", "signing keys unavailable"),
     };
     scene
         .stack
@@ -44,31 +44,21 @@ pub(super) async fn circuit(stage: &Stage<'_>) -> Result<Row, LocalError> {
     let scene = stage.scene;
     for _ in 0..FAILURES {
         // What a failing STS says is passed on; here only the last answer counts.
-        let _failed = stage
-            .client
-            .ask(&Ask::get("/report", &scene.mandate(FRAIL)?, FRAIL))
-            .await;
+        let ask = Ask::get("/report", &scene.mandate(FRAIL)?, FRAIL);
+        let _failed = client::ask(stage.gateway, &ask).await;
     }
     let before = scene.stack.sts().counts().exchanges;
     let case = Case {
         gate: "12 circuit",
         sent: "a request after five STS failures",
         ask: Ask::get("/report", &scene.mandate(FRAIL)?, FRAIL),
-        expect: unavailable("sts_unavailable", "sts unavailable"),
+        expect: refused(503, "sts_unavailable", "sts unavailable"),
     };
     let mut row = stage.play(case).await;
     if scene.stack.sts().counts().exchanges != before {
         row.outcome = Err("the STS was asked again".to_owned());
     }
     Ok(row)
-}
-
-fn unavailable(error: &'static str, description: &'static str) -> Expect {
-    Expect::Refused {
-        status: 503,
-        error,
-        description,
-    }
 }
 
 /// Two silent streams rest on one session; it is revoked, and both end. What comes later on that
@@ -93,18 +83,15 @@ pub(super) async fn revocation(stage: &Stage<'_>) -> Result<Vec<Row>, LocalError
         zone: ZONE.into(),
     })?;
     let ends = tokio::join!(ended(streams.0, revoked_at), ended(streams.1, revoked_at));
-    let refused = Case {
-        gate: "10 revocation",
+    let fresh = Case {
+        gate: REVOCATION,
         sent: "a fresh mandate of that session",
         ask: Ask::get("/report", &scene.mandate_as(same_session())?, MANDATE),
-        expect: Expect::Refused {
-            status: 401,
-            error: "invalid_token",
-            description: "session revoked",
-        },
+        expect: refused(401, "invalid_token", "session revoked"),
     };
     Ok(vec![
-        row(
+        Row::new(
+            REVOCATION,
             "a silent stream, TE: trailers; revoked",
             "ended, trailer X-Caracal-Revoked: true",
             ends.0.and_then(|(end, took)| match revoked_trailer(&end) {
@@ -112,7 +99,8 @@ pub(super) async fn revocation(stage: &Stage<'_>) -> Result<Vec<Row>, LocalError
                 _ => Err(told(&end)),
             }),
         ),
-        row(
+        Row::new(
+            REVOCATION,
             "a silent stream, no TE; revoked",
             "cut, visibly incomplete (no last chunk)",
             ends.1.and_then(|(end, took)| match end.whole {
@@ -120,22 +108,13 @@ pub(super) async fn revocation(stage: &Stage<'_>) -> Result<Vec<Row>, LocalError
                 true => Err(told(&end)),
             }),
         ),
-        stage.play(refused).await,
+        stage.play(fresh).await,
     ])
-}
-
-fn row(sent: &str, expected: &str, outcome: Result<String, String>) -> Row {
-    Row {
-        gate: "10 revocation",
-        sent: sent.to_owned(),
-        expected: expected.to_owned(),
-        outcome,
-    }
 }
 
 /// A stream whose first event has arrived.
 async fn opened(stage: &Stage<'_>, ask: &Ask) -> Result<Answer, String> {
-    let mut stream = stage.client.open(ask).await?;
+    let mut stream = client::open(stage.gateway, ask).await?;
     match timeout(ANSWER_TIMEOUT, stream.next()).await {
         Ok(Some(_event)) => Ok(stream),
         Ok(None) => Err(format!("{} without an event", stream.head.status)),

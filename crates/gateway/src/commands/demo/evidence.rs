@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::scene::Scene;
 use super::table::Row;
 
+const GATE: &str = "13 evidence";
 /// How every token begins: `{"` in base64url.
 const TOKEN: &str = "eyJ";
 
@@ -15,26 +16,19 @@ const TOKEN: &str = "eyJ";
 pub(super) fn rows(scene: &Scene, stream: &[Shipment]) -> Vec<Row> {
     let crossed = scene.stack.upstream().counts().requests;
     vec![
-        row(
+        Row::new(
+            GATE,
             format!("the {crossed} requests that crossed"),
             "one signed event each",
             crossings(stream, crossed),
         ),
-        row(
+        Row::new(
+            GATE,
             format!("all {} events of the audit stream", stream.len()),
             "no mandate, credential, query or body",
             secrets(scene, stream),
         ),
     ]
-}
-
-fn row(sent: String, expected: &str, outcome: Result<String, String>) -> Row {
-    Row {
-        gate: "13 evidence",
-        sent,
-        expected: expected.to_owned(),
-        outcome,
-    }
 }
 
 fn crossings(stream: &[Shipment], crossed: u64) -> Result<String, String> {

@@ -1,14 +1,16 @@
 //! Where requests are sent and judged.
 
+use std::net::SocketAddr;
+
 use super::cases::Case;
-use super::client::Client;
+use super::client;
 use super::scene::Scene;
 use super::table::{Row, milliseconds};
 use crate::clock;
 
 /// A caller before a running gateway, and everything behind it.
 pub(super) struct Stage<'s> {
-    pub(super) client: Client,
+    pub(super) gateway: SocketAddr,
     pub(super) scene: &'s Scene,
 }
 
@@ -23,18 +25,13 @@ impl Stage<'_> {
         } = case;
         let before = self.scene.stack.upstream().counts().requests;
         let start = clock::instant();
-        let replied = self.client.ask(&ask).await;
+        let replied = client::ask(self.gateway, &ask).await;
         let took = clock::instant().duration_since(start);
         let outcome = replied.and_then(|reply| {
             expect.judge(self.scene, &ask, &reply, before)?;
             Ok(format!("{}  {}", reply.status, milliseconds(took)))
         });
-        Row {
-            gate,
-            sent: sent.to_owned(),
-            expected: expect.words(),
-            outcome,
-        }
+        Row::new(gate, sent, expect.words(), outcome)
     }
 
     /// Plays cases one after the other.

@@ -22,6 +22,20 @@ pub(super) struct Row {
 }
 
 impl Row {
+    pub(super) fn new(
+        gate: &'static str,
+        sent: impl Into<String>,
+        expected: impl Into<String>,
+        outcome: Result<String, String>,
+    ) -> Self {
+        Self {
+            gate,
+            sent: sent.into(),
+            expected: expected.into(),
+            outcome,
+        }
+    }
+
     fn cells(&self) -> [&str; 3] {
         [self.gate, &self.sent, &self.expected]
     }
