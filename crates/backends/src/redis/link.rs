@@ -66,7 +66,8 @@ pub enum Fault {
     Lost(Cause),
     /// The server refused it (`READONLY`, `OOM`, `LOADING`, no permission).
     Refused(Cause),
-    /// There is no connection, no answer in time, or this process could not do its own part. Nobody tries again.
+    /// There is no connection, no answer in time (the command may still be carried out), or this process could not do
+    /// its own part.
     Failed(Cause),
 }
 

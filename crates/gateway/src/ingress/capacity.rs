@@ -76,11 +76,12 @@ pub struct Full;
 impl Capacity {
     /// An empty gateway.
     #[must_use]
-    pub fn new(limits: CapacityLimits) -> Arc<Self> {
+    pub fn new(mut limits: CapacityLimits) -> Arc<Self> {
+        limits.requests = limits.requests.min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
             limits,
             connections: AtomicUsize::new(0),
-            requests: Arc::new(Semaphore::new(limits.requests.min(Semaphore::MAX_PERMITS))),
+            requests: Arc::new(Semaphore::new(limits.requests)),
             sources: Mutex::default(),
         })
     }
@@ -119,7 +120,7 @@ impl Capacity {
     /// Connections and requests held now.
     #[must_use]
     pub fn held(&self) -> (usize, usize) {
-        let requests = self.limits.requests.min(Semaphore::MAX_PERMITS) - self.requests.available_permits();
+        let requests = self.limits.requests - self.requests.available_permits();
         (self.connections.load(Ordering::Relaxed), requests)
     }
 }
