@@ -44,31 +44,8 @@ impl<P> Component<P> {
         self
     }
 
-    /// With a task that is asked to end first, while what others rest on still runs.
-    pub fn background<F>(
-        self,
-        name: &'static str,
-        run: impl FnOnce(CancellationToken) -> F + Send + 'static,
-    ) -> Self
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        self.task(name, Stage::Background, run)
-    }
-
-    /// With a task that others need for their own ending, such as a connection to a store.
-    pub fn foundation<F>(
-        self,
-        name: &'static str,
-        run: impl FnOnce(CancellationToken) -> F + Send + 'static,
-    ) -> Self
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        self.task(name, Stage::Foundation, run)
-    }
-
-    fn task<F>(
+    /// With a task.
+    pub fn task<F>(
         mut self,
         name: &'static str,
         stage: Stage,
@@ -181,6 +158,12 @@ pub fn age_in_seconds(age: Option<Duration>) -> u64 {
     age.map_or(u64::MAX, |age| age.as_secs())
 }
 
+/// A time in whole milliseconds: the greatest number where it does not fit into one.
+#[must_use]
+pub fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// A task that must live as long as the process.
 pub struct Task {
     /// Its name in the log.
@@ -194,8 +177,8 @@ pub struct Task {
 /// When a task is asked to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// First.
+    /// First, while what others rest on still runs.
     Background,
-    /// When every background task has ended.
+    /// When every background task has ended: others need it for their own ending, such as a connection to a store.
     Foundation,
 }

@@ -3,7 +3,7 @@
 
 mod cache;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +11,7 @@ use admission::ports::{BoxFuture, Cause, Clock, Resolver};
 use futures_util::FutureExt as _;
 use futures_util::future;
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{
-    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts,
-};
+use hickory_resolver::config::{LookupIpStrategy, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use tokio::time::timeout;
@@ -61,27 +59,15 @@ impl DnsResolver {
         }
     }
 
-    /// A resolver that asks these name servers, and knows `/etc/hosts`.
-    #[must_use]
-    pub fn with_servers(servers: &[SocketAddr], clock: Arc<dyn Clock>) -> Self {
-        let servers = servers.iter().map(|server| {
-            let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
-                connection.port = server.port();
-                connection
-            });
-            NameServerConfig::new(server.ip(), true, connections.into())
-        });
-        let config = ResolverConfig::from_name_servers(servers.collect());
-        Self::new(config, ResolverOpts::default(), None, clock)
-    }
-
     /// Why only the hosts file is known, where that is so.
     #[must_use]
     pub fn without_servers(&self) -> Option<&Cause> {
         self.0.without_servers.as_ref()
     }
 
-    fn new(
+    /// A resolver that asks these name servers, if there are any, and knows `/etc/hosts`.
+    #[must_use]
+    pub fn new(
         config: ResolverConfig,
         mut options: ResolverOpts,
         without_servers: Option<Cause>,

@@ -1,6 +1,10 @@
-//! Pauses between attempts, spread so that replicas do not act in step.
+//! Waits with an end, and pauses between attempts, spread so that replicas do not act in step.
 
 use std::time::Duration;
+
+use admission::ports::Cause;
+use futures_util::FutureExt as _;
+use tokio::time::timeout;
 
 /// Pauses that double from a first one up to a maximum.
 #[derive(Debug)]
@@ -30,6 +34,16 @@ impl Backoff {
         self.next = pause.saturating_mul(2).min(self.max);
         spread(pause)
     }
+}
+
+/// This work on a server, or a cause that names the limit.
+pub(crate) fn within<T>(
+    what: &'static str,
+    limit: Duration,
+    work: impl Future<Output = Result<T, Cause>>,
+) -> impl Future<Output = Result<T, Cause>> {
+    let late = move |_| Err(Cause::new(format!("{what}: no answer within {limit:?}")));
+    timeout(limit, work).map(move |done| done.unwrap_or_else(late))
 }
 
 /// The same duration, up to a fifth shorter or longer.

@@ -29,3 +29,8 @@ fn cause(doing: &str, error: &tokio_postgres::Error) -> Cause {
         None => in_words(&format!("postgres: {doing}"), error),
     }
 }
+
+/// A row is not what was asked for.
+pub(crate) fn unexpected(error: tokio_postgres::Error) -> Cause {
+    Cause::new(format!("postgres: unexpected row: {error}"))
+}

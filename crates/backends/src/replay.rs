@@ -18,6 +18,7 @@ use ::redis::{Pipeline, Value};
 use admission::ports::{BoxFuture, Cause, Clock, Mark, MarkRefusal, ReplayMarks};
 use tokio::sync::mpsc;
 
+use crate::component::milliseconds;
 use crate::redis::{Fault, Link};
 pub use component::ReplayStats;
 pub use epoch::Loss;
@@ -67,12 +68,6 @@ impl RedisReplay {
         self.epoch.loss()
     }
 
-    /// How many marks the store did not set or answer for in time.
-    #[must_use]
-    pub fn errors(&self) -> u64 {
-        self.errors.load(Ordering::Relaxed)
-    }
-
     async fn mark(&self, mark: &Mark) -> Result<(), MarkRefusal> {
         let deadline = self.link.deadline(self.timeout);
         let (set, seen_epoch, generation) = match self.send(mark, First::Yes, deadline).await {
@@ -106,7 +101,7 @@ impl RedisReplay {
         deadline: Duration,
     ) -> Result<(Outcome, Option<String>, u64), Fault> {
         let key = key(mark);
-        let life = u64::try_from(mark.life.as_millis()).unwrap_or(u64::MAX).max(1);
+        let life = milliseconds(mark.life).max(1);
         let mut commands = Pipeline::with_capacity(3);
         let set = commands.cmd("SET").arg(&key).arg(&mark.holder).arg("NX");
         set.arg("PX").arg(life);

@@ -5,7 +5,6 @@ mod component;
 mod endpoint;
 mod health;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use admission::ports::{BoxFuture, Cause, Clock, Departure, ExchangeFailure, Reso
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 use http_body_util::Full;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
@@ -104,7 +104,7 @@ impl StsClient {
     /// [`ExchangeSigner::new`](admission::exchange::ExchangeSigner::new) wants.
     #[must_use]
     pub fn prefix(&self) -> &str {
-        self.0.endpoint.prefix()
+        &self.0.endpoint.prefix
     }
 
     /// How long one call may take.
@@ -122,8 +122,8 @@ impl StsClient {
         self.0.health.check(self).await.0
     }
 
-    /// Closes connections that are idle for too long, until `shutdown` resolves.
-    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
+    /// Closes connections that are idle for too long, until shutdown.
+    pub async fn run(self, shutdown: CancellationToken) {
         self.0.http.clone().run(shutdown).await;
     }
 
@@ -172,7 +172,7 @@ impl Inner {
         *request.uri_mut() = target;
         let headers = request.headers_mut();
         *headers = HeaderMap::with_capacity(12);
-        headers.insert(header::HOST, self.endpoint.host_header());
+        headers.insert(header::HOST, self.endpoint.host_header.clone());
         headers.insert(header::USER_AGENT, GATEWAY);
         request
     }
@@ -183,7 +183,7 @@ impl Inner {
                 .map_err(|_| ExchangeFailure::Transport(Cause::new("sts: an id that is no header value")))
         };
         let body = Bytes::copy_from_slice(call.body.as_bytes());
-        let mut request = self.request(Method::POST, self.endpoint.token_target(), body);
+        let mut request = self.request(Method::POST, self.endpoint.token_target.clone(), body);
         let id = value(&call.exchange_id)?;
         let headers = request.headers_mut();
         headers.insert(header::ACCEPT, JSON);
@@ -193,13 +193,5 @@ impl Inner {
         headers.insert("x-caracal-gateway-timestamp", call.timestamp.into());
         headers.insert("x-caracal-gateway-signature", value(&call.signature)?);
         Ok(request)
-    }
-}
-
-impl fmt::Debug for StsClient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StsClient")
-            .field("endpoint", &self.0.endpoint)
-            .finish_non_exhaustive()
     }
 }

@@ -4,11 +4,12 @@ mod breaker;
 mod gate;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use breaker::{Breaker, Ticket, Verdict};
 pub use gate::{Slotted, enter};
+use parking_lot::Mutex;
 
 use crate::denial::Denial;
 use crate::moment::Moment;
@@ -92,7 +93,7 @@ impl Circuit {
     /// # Errors
     /// [`Denial::CircuitOpen`], [`Denial::ExchangesFull`].
     pub fn enter(self: &Arc<Self>, zone: &str, now: Moment) -> Result<Slot, Denial> {
-        let mut guard = self.lock();
+        let mut guard = self.state.lock();
         let state = &mut *guard;
         if state.inflight >= self.limits.max_inflight {
             return Err(Denial::ExchangesFull);
@@ -132,7 +133,7 @@ impl Circuit {
     /// Figures for the metrics.
     #[must_use]
     pub fn figures(&self, now: Moment) -> CircuitFigures {
-        let state = self.lock();
+        let state = self.state.lock();
         let zones = state
             .zones
             .values()
@@ -144,10 +145,6 @@ impl Circuit {
             fast_failed: state.fast_failed,
             inflight: state.inflight,
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -170,7 +167,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let mut guard = self.circuit.lock();
+        let mut guard = self.circuit.state.lock();
         let state = &mut *guard;
         state.inflight = state.inflight.saturating_sub(1);
         let (sts, zone) = match self.outcome {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use admission::ports::{Cause, Clock};
 
 use super::{BindingsConfig, BindingsStatus, PostgresBindings};
-use crate::component::{Check, Component, Health, Samples, age_in_seconds};
+use crate::component::{Check, Component, Health, Samples, Stage, age_in_seconds};
 use crate::postgres::PostgresConnector;
 use crate::samples;
 
@@ -29,7 +29,7 @@ impl PostgresBindings {
         Component::new(bindings)
             .check(check.awaited_as("the bindings in PostgreSQL (DATABASE_URL)"))
             .figures(move |out| measured.status().samples(out))
-            .foundation("bindings", |stop| reader.run(stop))
+            .task("bindings", Stage::Foundation, |stop| reader.run(stop))
     }
 }
 

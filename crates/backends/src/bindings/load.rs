@@ -5,7 +5,7 @@ use admission::ports::Cause;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
-use crate::postgres::{expect_visible, rows};
+use crate::postgres::{expect_visible, rows, unexpected};
 
 /// What the database has besides bindings.
 #[derive(Clone, Copy, Debug)]
@@ -117,8 +117,4 @@ fn binding(row: &Row) -> Result<Binding, Cause> {
         upstream_url: row.try_get::<_, &str>(2).map_err(unexpected)?.into(),
         application: application.map_or(Application::FromToken, Application::Bound),
     })
-}
-
-fn unexpected(error: tokio_postgres::Error) -> Cause {
-    Cause::new(format!("postgres: unexpected row: {error}"))
 }

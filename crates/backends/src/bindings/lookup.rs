@@ -31,14 +31,14 @@ pub(super) enum Asked {
 /// One question to the reader. The questions for one binding that wait at the same time are answered
 /// together.
 pub(super) struct Lookup {
-    pub(super) zone: String,
-    pub(super) resource: String,
+    pub(super) key: Key,
     pub(super) answer: oneshot::Sender<Answer>,
 }
 
-pub(super) type Answer = Result<Option<Arc<Binding>>, Cause>;
+/// A zone and a resource.
+pub(super) type Key = (String, String);
 
-type Misses = HashMap<(String, String), Duration>;
+pub(super) type Answer = Result<Option<Arc<Binding>>, Cause>;
 
 /// The way to the reader.
 pub(super) struct Lookups {
@@ -46,7 +46,7 @@ pub(super) struct Lookups {
     timeout: Duration,
     clock: Arc<dyn Clock>,
     allowance: Mutex<TokenBucket>,
-    misses: Mutex<Misses>,
+    misses: Mutex<HashMap<Key, Duration>>,
 }
 
 impl Lookups {
@@ -83,8 +83,7 @@ impl Lookups {
         }
         let (answer, answered) = oneshot::channel();
         let lookup = Lookup {
-            zone: zone.to_owned(),
-            resource: resource.to_owned(),
+            key: key.clone(),
             answer,
         };
         if self.queue.try_send(lookup).is_err() {
@@ -102,7 +101,7 @@ impl Lookups {
         }
     }
 
-    fn remember(&self, key: (String, String)) {
+    fn remember(&self, key: Key) {
         let now = self.clock.now().monotonic;
         let mut misses = self.misses.lock();
         if misses.len() >= MAX_MISSES {

@@ -6,13 +6,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use admission::ports::Cause;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::config::BindingsConfig;
 use super::load::{self, Loaded};
-use super::lookup::Lookup;
+use super::lookup::{Answer, Key, Lookup};
 use super::{Shared, Snapshot};
 use crate::pause::{Backoff, spread};
 use crate::postgres::{PostgresConnector, Reader, rows};
@@ -50,12 +50,9 @@ impl BindingsReader {
 
     /// Runs until shutdown.
     pub async fn run(self, shutdown: CancellationToken) {
-        let shared = Arc::clone(&self.shared);
-        let changed = &shared.changed;
         let listener = Listener {
             database: self.database.clone(),
             shared: Arc::clone(&self.shared),
-            changed,
         };
         let keeper = Keeper {
             reader: Reader::new(self.database, Arc::clone(&self.shared.clock)),
@@ -65,7 +62,7 @@ impl BindingsReader {
             revision: None,
         };
         let both = async {
-            tokio::join!(keeper.keep(self.lookups, changed), listener.listen());
+            tokio::join!(keeper.keep(self.lookups), listener.listen());
         };
         shutdown.run_until_cancelled(Box::pin(both)).await;
     }
@@ -80,7 +77,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    async fn keep(mut self, mut lookups: mpsc::Receiver<Lookup>, changed: &Notify) {
+    async fn keep(mut self, mut lookups: mpsc::Receiver<Lookup>) {
         let mut failures = Backoff::new(Duration::from_millis(500), self.config.reload_every);
         let mut due = std::pin::pin!(sleep(Duration::ZERO));
         let mut waiting = Vec::with_capacity(BATCH);
@@ -88,7 +85,7 @@ impl Keeper {
             tokio::select! {
                 biased;
                 () = &mut due => due.set(sleep(self.turn(&mut failures, false).await)),
-                () = changed.notified() => {
+                () = self.shared.changed.notified() => {
                     due.set(sleep(self.turn(&mut failures, true).await));
                     // Many changes in a row are read together.
                     sleep(CHANGE_PAUSE).await;
@@ -151,13 +148,12 @@ impl Keeper {
     /// Answers questions, each binding read once, and none for which nobody waits any more: behind a slow
     /// database those would be all that is read.
     async fn answer(&mut self, waiting: &mut Vec<Lookup>) {
-        let mut asked: HashMap<(String, String), Vec<Lookup>> = HashMap::new();
-        for lookup in waiting.drain(..) {
-            let key = (lookup.zone.clone(), lookup.resource.clone());
-            asked.entry(key).or_default().push(lookup);
+        let mut asked: HashMap<Key, Vec<oneshot::Sender<Answer>>> = HashMap::new();
+        for Lookup { key, answer } in waiting.drain(..) {
+            asked.entry(key).or_default().push(answer);
         }
-        for ((zone, resource), lookups) in asked {
-            if lookups.iter().all(|lookup| lookup.answer.is_closed()) {
+        for ((zone, resource), answers) in asked {
+            if answers.iter().all(oneshot::Sender::is_closed) {
                 continue;
             }
             let read = self
@@ -174,22 +170,21 @@ impl Keeper {
                 }
                 Err(cause) => self.shared.fail(cause.clone()),
             }
-            for lookup in lookups {
+            for asking in answers {
                 // Whoever asked may be gone.
-                let _ = lookup.answer.send(answer.clone());
+                let _ = asking.send(answer.clone());
             }
         }
     }
 }
 
 /// Hears of changes at once, where the database has triggers.
-struct Listener<'a> {
+struct Listener {
     database: PostgresConnector,
     shared: Arc<Shared>,
-    changed: &'a Notify,
 }
 
-impl Listener<'_> {
+impl Listener {
     async fn listen(&self) {
         let mut failures = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
         for number in 1.. {
@@ -213,7 +208,7 @@ impl Listener<'_> {
         self.shared.listening.store(number, Ordering::Release);
         loop {
             // What changed before we listened is read now, and from here on nothing is missed.
-            self.changed.notify_one();
+            self.shared.changed.notify_one();
             session.notified().await?;
         }
     }

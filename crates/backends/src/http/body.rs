@@ -62,11 +62,3 @@ impl<B: 'static> Body for PooledBody<B> {
         self.incoming.size_hint()
     }
 }
-
-impl<B> std::fmt::Debug for PooledBody<B> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PooledBody")
-            .field("ended", &self.lease.is_none())
-            .finish_non_exhaustive()
-    }
-}

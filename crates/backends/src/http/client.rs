@@ -199,17 +199,13 @@ where
         }
     }
 
-    /// Looks through the idle connections now and then, until `shutdown` resolves, and closes
-    /// those that were idle for too long.
-    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
-        let mut shutdown = std::pin::pin!(shutdown);
+    /// Looks through the idle connections now and then, until shutdown, and closes those that were
+    /// idle for too long.
+    pub async fn run(self, shutdown: CancellationToken) {
         let mut tick = interval(SWEEP_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = &mut shutdown => return,
-                _ = tick.tick() => self.sweep(),
-            }
+        while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
+            self.sweep();
         }
     }
 

@@ -40,14 +40,14 @@ pub(super) async fn connect(
         .map_err(|error| in_words("connect", &error))?;
     let socket = Socket::new(tcp, probe);
     match origin.scheme {
-        Scheme::Http => Ok((Wire::Plain(socket), peer)),
+        Scheme::Http => Ok((Wire::Left(socket), peer)),
         Scheme::Https => {
             let handshake = TlsConnector::from(Arc::clone(tls)).connect(server_name(&origin.host)?, socket);
             let stream = timeout(HANDSHAKE_TIMEOUT, handshake)
                 .await
                 .map_err(|_| Cause::new("TLS handshake: not done within 5 s"))?
                 .map_err(|error| in_words("TLS handshake", &error))?;
-            Ok((Wire::Tls(Box::new(stream)), peer))
+            Ok((Wire::Right(Box::new(stream)), peer))
         }
     }
 }

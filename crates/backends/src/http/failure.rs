@@ -1,7 +1,5 @@
 //! Why there is no response, and whether the request may have left.
 
-use std::fmt;
-
 use admission::ports::Cause;
 
 use crate::local;
@@ -39,14 +37,6 @@ impl SendFailure {
         }
     }
 }
-
-impl fmt::Display for SendFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.cause().fmt(f)
-    }
-}
-
-impl std::error::Error for SendFailure {}
 
 /// An error with everything below it, in words. None of the libraries here puts bytes of the message into its errors.
 pub(crate) fn in_words(what: &str, error: &(dyn std::error::Error + 'static)) -> Cause {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use admission::ports::Clock;
 
 use super::{KeyStats, KeyStore};
-use crate::component::{Component, Samples};
+use crate::component::{Component, Samples, Stage};
 use crate::samples;
 use crate::sts::StsClient;
 
@@ -16,7 +16,7 @@ impl KeyStore {
         let measured = keys.clone();
         Component::new(keys)
             .figures(move |out| measured.stats().samples(out))
-            .background("signing keys", |stop| refresher.run(stop.cancelled_owned()))
+            .task("signing keys", Stage::Background, |stop| refresher.run(stop))
     }
 }
 

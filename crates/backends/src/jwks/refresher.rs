@@ -9,6 +9,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 use url::form_urlencoded::byte_serialize;
 
 use super::Inner;
@@ -32,15 +33,14 @@ impl Refresher {
         Self { store, sts, queue }
     }
 
-    /// Runs until `shutdown` resolves. Fetches under way are then given up.
-    pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) {
-        let mut shutdown = std::pin::pin!(shutdown);
+    /// Runs until shutdown. Fetches under way are then given up.
+    pub async fn run(mut self, shutdown: CancellationToken) {
         let mut fetches = FuturesUnordered::new();
         let mut check = interval(CHECK_INTERVAL);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = &mut shutdown => return,
+                () = shutdown.cancelled() => return,
                 Some(()) = fetches.next() => {}
                 Some(zone) = self.queue.recv(), if fetches.len() < MAX_FETCHES => {
                     fetches.push(fetch(&self.store, &self.sts, zone));

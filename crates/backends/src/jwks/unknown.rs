@@ -19,7 +19,8 @@ const MAX_KIDS: usize = 256;
 /// verified, and may be long.
 #[derive(Debug)]
 pub(super) struct Unknown {
-    budget: TokenBucket,
+    /// For the fetches that they cause.
+    pub(super) budget: TokenBucket,
     /// Asked for since the last fetch began.
     asking: Vec<u64>,
     /// Asked for before the fetch under way began.
@@ -48,11 +49,6 @@ impl Unknown {
         if self.asking.len() < MAX_KIDS && !self.asking.contains(&kid) {
             self.asking.push(kid);
         }
-    }
-
-    /// Takes one fetch out of the budget, or says how long until there is one.
-    pub(super) fn spend(&mut self, now: Duration) -> Result<(), Duration> {
-        self.budget.take(now)
     }
 
     /// A fetch begins.

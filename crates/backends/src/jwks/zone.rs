@@ -267,7 +267,7 @@ impl State {
         if self.queued {
             return Step::Fetch { queue: false };
         }
-        match self.unknown.spend(now) {
+        match self.unknown.budget.take(now) {
             Ok(()) => Step::Fetch { queue: self.queue() },
             Err(wait) => Step::Budget(wait),
         }

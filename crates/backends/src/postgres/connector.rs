@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use admission::ports::Cause;
+use futures_util::TryFutureExt as _;
 use rustls::ClientConfig;
 use tokio_postgres::NoTls;
 use tokio_postgres::config::{SslMode as Negotiation, SslNegotiation};
@@ -13,6 +14,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::cause;
 use super::session::Session;
 use super::tls::{self, SslMode};
+use crate::pause::within;
 use crate::pem::PemTls;
 
 /// How PostgreSQL is reached.
@@ -101,13 +103,7 @@ impl PostgresConnector {
                 }
             }
         };
-        match tokio::time::timeout(self.connect_timeout, dial).await {
-            Ok(Ok(session)) => Ok(session),
-            Ok(Err(error)) => Err(cause("connect", &error)),
-            Err(_) => Err(Cause::new(format!(
-                "postgres: connect: no answer within {:?}",
-                self.connect_timeout
-            ))),
-        }
+        let dial = dial.map_err(|error| cause("connect", &error));
+        within("postgres: connect", self.connect_timeout, dial).await
     }
 }

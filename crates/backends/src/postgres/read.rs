@@ -8,6 +8,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
 use super::{PostgresConnector, Session, cause};
+use crate::component::milliseconds;
 
 /// One reader's connection, made when it is needed and made again after a failure.
 pub(crate) struct Reader {
@@ -32,7 +33,7 @@ impl Reader {
         work: impl AsyncFnOnce(&Client) -> Result<T, Cause>,
     ) -> Result<T, Cause> {
         let limit = self.connector.read_timeout;
-        let (mut session, since) = match self.usable().await {
+        let (mut session, since) = match self.usable() {
             Some(open) => open,
             None => (self.connector.connect().await?, self.clock.now().monotonic),
         };
@@ -45,11 +46,11 @@ impl Reader {
     }
 
     /// The connection of before, unless it is too old or the server has closed it.
-    async fn usable(&mut self) -> Option<(Session, Duration)> {
+    fn usable(&mut self) -> Option<(Session, Duration)> {
         let (mut session, since) = self.open.take()?;
         let age = self.clock.now().monotonic.saturating_sub(since);
         let young = age < self.connector.max_lifetime;
-        (young && !session.closed().await).then_some((session, since))
+        (young && !session.closed()).then_some((session, since))
     }
 }
 
@@ -64,7 +65,7 @@ async fn read_transaction<T>(
 ) -> Result<T, Cause> {
     let begin = format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {}",
-        limit.as_millis()
+        milliseconds(limit)
     );
     client
         .batch_execute(&begin)

@@ -1,18 +1,17 @@
 //! One connection, driven by whoever uses it.
 
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use admission::ports::Cause;
-use futures_util::{Stream, StreamExt};
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
 use tokio_postgres::{AsyncMessage, Client, Connection, Error};
 
 use super::cause;
+use crate::pause::within;
 
 /// What the server says outside of answers, and the end of the connection.
 type Messages = Pin<Box<dyn Stream<Item = Result<AsyncMessage, Error>> + Send>>;
@@ -50,18 +49,15 @@ impl Session {
         }
     }
 
-    /// Whether the server has closed it, as far as could be seen without waiting.
-    pub(crate) async fn closed(&mut self) -> bool {
-        poll_fn(|context| {
-            loop {
-                match self.messages.poll_next_unpin(context) {
-                    std::task::Poll::Ready(Some(Ok(_))) => {}
-                    std::task::Poll::Ready(_) => return std::task::Poll::Ready(true),
-                    std::task::Poll::Pending => return std::task::Poll::Ready(false),
-                }
+    /// Whether the server has closed it, as far as can be seen without waiting.
+    pub(crate) fn closed(&mut self) -> bool {
+        loop {
+            match self.messages.next().now_or_never() {
+                Some(Some(Ok(_))) => {}
+                Some(_) => return true,
+                None => return false,
             }
-        })
-        .await
+        }
     }
 
     /// Does some work on the connection. After an error the session should be dropped: what the server
@@ -74,10 +70,8 @@ impl Session {
         let Self { client, messages, .. } = self;
         let end = async {
             loop {
-                match messages.next().await {
-                    Some(Ok(_)) => {}
-                    Some(Err(error)) => return cause("connection", &error),
-                    None => return Cause::new("postgres: the server closed the connection"),
+                if let Err(end) = next(messages).await {
+                    return end;
                 }
             }
         };
@@ -87,21 +81,24 @@ impl Session {
                 end = end => Err(end),
             }
         };
-        match timeout(limit, bounded).await {
-            Ok(done) => done,
-            Err(_) => Err(Cause::new(format!("postgres: no answer within {limit:?}"))),
-        }
+        within("postgres", limit, bounded).await
     }
 
     /// Waits for the next notification, without a deadline.
     pub(crate) async fn notified(&mut self) -> Result<(), Cause> {
         loop {
-            match self.messages.next().await {
-                Some(Ok(AsyncMessage::Notification(_))) => return Ok(()),
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(cause("connection", &error)),
-                None => return Err(Cause::new("postgres: the server closed the connection")),
+            if let AsyncMessage::Notification(_) = next(&mut self.messages).await? {
+                return Ok(());
             }
         }
+    }
+}
+
+/// The next message, or the end of the connection.
+async fn next(messages: &mut Messages) -> Result<AsyncMessage, Cause> {
+    match messages.next().await {
+        Some(Ok(message)) => Ok(message),
+        Some(Err(error)) => Err(cause("connection", &error)),
+        None => Err(Cause::new("postgres: the server closed the connection")),
     }
 }

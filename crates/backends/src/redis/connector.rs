@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use admission::ports::Cause;
+use futures_util::TryFutureExt as _;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ClientTlsConfig, TlsCertificates};
-use tokio::time::timeout;
 
 use crate::local;
+use crate::pause::within;
 use crate::pem::PemTls;
 
 /// How Redis is reached.
@@ -68,14 +69,8 @@ impl RedisConnector {
             .set_connection_timeout(Some(self.dial_timeout))
             .set_response_timeout(None);
         let dial = self.client.get_multiplexed_async_connection_with_config(&config);
-        match timeout(self.dial_timeout, dial).await {
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err(local::cause(format!("redis connect: {error}"), &error)),
-            Err(_) => Err(Cause::new(format!(
-                "redis connect: no answer within {:?}",
-                self.dial_timeout
-            ))),
-        }
+        let dial = dial.map_err(|error| local::cause(format!("redis connect: {error}"), &error));
+        within("redis connect", self.dial_timeout, dial).await
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::RedisConnector;
-use crate::component::Component;
+use crate::component::{Component, Stage};
 use crate::last_seen::LastSeen;
 use crate::local;
 use crate::pause::{Backoff, spread};
@@ -53,8 +53,6 @@ pub struct Live {
 /// How a link stands, for readiness and metrics.
 #[derive(Clone, Debug)]
 pub struct LinkStatus {
-    /// What it is for.
-    pub name: &'static str,
     /// Why it is not up; none when it is.
     pub down: Option<Cause>,
     /// Time since the server last answered; none before the first answer.
@@ -64,16 +62,13 @@ pub struct LinkStatus {
 /// Why a command has no answer.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// There is no connection: the command was not sent.
-    Down(Cause),
     /// The connection broke: the command may have been carried out.
     Lost(Cause),
-    /// No answer in time: the command may still be carried out.
-    Late(Cause),
     /// The server refused it (`READONLY`, `OOM`, `LOADING`, no permission).
     Refused(Cause),
-    /// This process could not do its own part.
-    Local(Cause),
+    /// There is no connection, no answer in time (the command may still be carried out), or this process could not do
+    /// its own part.
+    Failed(Cause),
 }
 
 impl Fault {
@@ -81,11 +76,7 @@ impl Fault {
     #[must_use]
     pub fn into_cause(self) -> Cause {
         match self {
-            Self::Down(cause)
-            | Self::Lost(cause)
-            | Self::Late(cause)
-            | Self::Refused(cause)
-            | Self::Local(cause) => cause,
+            Self::Lost(cause) | Self::Refused(cause) | Self::Failed(cause) => cause,
         }
     }
 }
@@ -112,7 +103,7 @@ impl Link {
     ) -> Component<Arc<Self>> {
         let link = Self::new(name, connector, clock);
         let running = Arc::clone(&link);
-        Component::new(link).foundation(name, |stop| running.run(stop))
+        Component::new(link).task(name, Stage::Foundation, |stop| running.run(stop))
     }
 
     /// Makes the connection, watches it and makes it again, until shutdown.
@@ -199,8 +190,8 @@ impl Link {
             .map(|state| state.clone());
         match settled {
             Ok(State::Up(live)) => Ok(live),
-            Ok(State::Down(cause)) => Err(Fault::Down(cause)),
-            Ok(State::Connecting) | Err(_) => Err(Fault::Down(Cause::new("redis: no connection"))),
+            Ok(State::Down(cause)) => Err(Fault::Failed(cause)),
+            Ok(State::Connecting) | Err(_) => Err(Fault::Failed(Cause::new("redis: no connection"))),
         }
     }
 
@@ -230,7 +221,7 @@ impl Link {
             Err(_) => {
                 // The connection may be slow or a black hole: a ping will tell.
                 self.doubted.notify_one();
-                Err(Fault::Late(Cause::new("redis: no answer before the deadline")))
+                Err(Fault::Failed(Cause::new("redis: no answer before the deadline")))
             }
         }
     }
@@ -286,7 +277,6 @@ impl Link {
             State::Down(cause) => Some(cause.clone()),
         };
         LinkStatus {
-            name: self.name,
             down,
             contact_age: self.contact.age(self.clock.now().monotonic),
         }

@@ -1,12 +1,13 @@
 //! The replay marks as a component.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use admission::ports::{Cause, Clock};
 
 use super::{RedisReplay, ReplayConfig};
-use crate::component::{Check, Component, Health, Samples};
+use crate::component::{Check, Component, Health, Samples, Stage};
 use crate::redis::{Link, LinkStatus, RedisConnector};
 use crate::samples;
 
@@ -34,9 +35,7 @@ impl RedisReplay {
         let (marks, releases) = Self::new(Arc::clone(&asked), config, clock);
         let measured = Arc::clone(&marks);
         let check = Check::known("redis", "redis_unreachable", move || {
-            let LinkStatus {
-                down, contact_age, ..
-            } = asked.status();
+            let LinkStatus { down, contact_age } = asked.status();
             let silent = || {
                 let fresh = contact_age.is_some_and(|age| age <= CONTACT_MAX_AGE);
                 (!fresh).then(|| Cause::new(format!("redis: no answer within {CONTACT_MAX_AGE:?}")))
@@ -49,7 +48,7 @@ impl RedisReplay {
         let mut component = Component::new(marks)
             .check(check.awaited_as("Redis (REDIS_URL)"))
             .figures(move |out| measured.stats().samples(out))
-            .background("replay releases", |stop| releases.run(stop));
+            .task("replay releases", Stage::Background, |stop| releases.run(stop));
         component.add(link);
         component
     }
@@ -59,7 +58,7 @@ impl RedisReplay {
     pub fn stats(&self) -> ReplayStats {
         ReplayStats {
             losses: self.epoch.losses(),
-            errors: self.errors(),
+            errors: self.errors.load(Ordering::Relaxed),
         }
     }
 }

@@ -181,7 +181,7 @@ impl Epoch {
         generation: u64,
         deadline: Duration,
     ) -> Result<Option<Loss>, Fault> {
-        let late = |what| Fault::Late(Cause::new(format!("replay epoch: {what}")));
+        let late = |what| Fault::Failed(Cause::new(format!("replay epoch: {what}")));
         let Ok(Ok(_turn)) = timeout(self.link.left(deadline), self.one_at_a_time.acquire()).await else {
             return Err(late("not judged before the deadline"));
         };
@@ -197,7 +197,7 @@ impl Epoch {
             let remembered = match &*self.known.load() {
                 Some(known) => Some(known.value.id.clone()),
                 // Without it nothing can be judged, and what every replica shares must not be written.
-                None => self.file.recall().await.map_err(Fault::Local)?,
+                None => self.file.recall().await.map_err(Fault::Failed)?,
             };
             let value = stored.as_deref().and_then(Value::parse);
             let verdict = match (&stored, &value) {
@@ -296,7 +296,7 @@ fn fact<'a>(info: &'a str, name: &str) -> Option<&'a str> {
 fn random_id() -> Result<String, Fault> {
     let mut bytes = [0; 16];
     aws_lc_rs::rand::fill(&mut bytes)
-        .map_err(|_| Fault::Local(Cause::local("replay epoch: no random bytes")))?;
+        .map_err(|_| Fault::Failed(Cause::local("replay epoch: no random bytes")))?;
     Ok(HEXLOWER.encode(&bytes))
 }
 

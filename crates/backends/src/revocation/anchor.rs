@@ -13,6 +13,24 @@ pub enum Kind {
     Edge,
 }
 
+/// One thing for each kind.
+#[derive(Default)]
+pub(super) struct PerKind<T> {
+    pub(super) records: T,
+    pub(super) sessions: T,
+    pub(super) edges: T,
+}
+
+impl<T> PerKind<T> {
+    pub(super) fn of(&self, kind: Kind) -> &T {
+        match kind {
+            Kind::Record => &self.records,
+            Kind::Session => &self.sessions,
+            Kind::Edge => &self.edges,
+        }
+    }
+}
+
 /// The anchors of a mandate, each once.
 pub(super) fn named<'a>(anchors: &Anchors<'a>) -> impl Iterator<Item = (Kind, &'a str)> {
     let root = anchors.root_sid.filter(|root| anchors.sid != Some(root));

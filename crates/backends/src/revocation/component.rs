@@ -8,7 +8,7 @@ use super::{
     KeysInvalidated, RevocationConfig, RevocationCounters, RevocationState, RevocationStatus, Snapshots,
     StreamReader, StreamsKey,
 };
-use crate::component::{Check, Component, Health, Samples, age_in_seconds};
+use crate::component::{Check, Component, Health, Samples, Stage, age_in_seconds};
 use crate::samples;
 use crate::{postgres, redis};
 
@@ -36,8 +36,10 @@ impl RevocationState {
         let streams = StreamReader::new(&state, sources.redis, sources.key, sources.keys_invalidated);
         state
             .observed()
-            .foundation("revocation snapshots", |stop| snapshots.run(stop))
-            .foundation("revocation streams", |stop| streams.run(stop))
+            .task("revocation snapshots", Stage::Foundation, |stop| {
+                snapshots.run(stop)
+            })
+            .task("revocation streams", Stage::Foundation, |stop| streams.run(stop))
     }
 
     /// The state with check and figures, whoever feeds it.

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::anchor::Kind;
 use super::snapshot::{Asked, Snapshot};
 use super::state::{CONTACT_MAX_AGE, RevocationConfig, RevocationState};
-use crate::component::Component;
+use crate::component::{Component, Stage};
 
 /// Feeds a revocation state from this process alone. The state's own rules are the real ones.
 #[derive(Clone)]
@@ -33,7 +33,7 @@ impl MemoryRevocations {
         let running = revocations.clone();
         let mut component = Component::new(revocations.clone());
         component.add(revocations.state.observed());
-        component.foundation("revocation state", |stop| running.run(stop))
+        component.task("revocation state", Stage::Foundation, |stop| running.run(stop))
     }
 
     /// The state, as the gates see it.

@@ -7,43 +7,24 @@ use admission::ports::{BoxFuture, Cause, Watch, WatchState};
 use admission::token::Anchors;
 use tokio_util::sync::CancellationToken;
 
-use super::anchor::{Kind, named};
+use super::anchor::{Kind, PerKind, named};
 use super::table::Table;
 
+#[derive(Default)]
 pub(super) struct Registry {
-    pub(super) records: Table,
-    pub(super) sessions: Table,
-    pub(super) edges: Table,
+    pub(super) tables: PerKind<Table>,
     numbers: AtomicU64,
     watches: AtomicUsize,
 }
 
 impl Registry {
-    pub(super) fn new() -> Self {
-        Self {
-            records: Table::new(),
-            sessions: Table::new(),
-            edges: Table::new(),
-            numbers: AtomicU64::new(0),
-            watches: AtomicUsize::new(0),
-        }
-    }
-
-    pub(super) fn table(&self, kind: Kind) -> &Table {
-        match kind {
-            Kind::Record => &self.records,
-            Kind::Session => &self.sessions,
-            Kind::Edge => &self.edges,
-        }
-    }
-
     /// Tells one announcement, or one watch, from every other.
     pub(super) fn number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(super) fn is_revoked(&self, anchors: &Anchors<'_>) -> bool {
-        named(anchors).any(|(kind, id)| self.table(kind).is_revoked(id))
+        named(anchors).any(|(kind, id)| self.tables.of(kind).is_revoked(id))
     }
 
     /// How many requests are watched.
@@ -60,7 +41,7 @@ impl Registry {
         let number = self.number();
         let token = CancellationToken::new();
         let keys = named(anchors)
-            .map(|(kind, id)| (kind, self.table(kind).watch(id, number, &token)))
+            .map(|(kind, id)| (kind, self.tables.of(kind).watch(id, number, &token)))
             .collect();
         Ok(AnchorWatch {
             registry: Arc::clone(self),
@@ -96,7 +77,7 @@ impl Watch for AnchorWatch {
 impl Drop for AnchorWatch {
     fn drop(&mut self) {
         for (kind, key) in &self.keys {
-            self.registry.table(*kind).unwatch(key, self.number);
+            self.registry.tables.of(*kind).unwatch(key, self.number);
         }
         self.registry.watches.fetch_sub(1, Ordering::Relaxed);
     }

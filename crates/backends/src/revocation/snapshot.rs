@@ -7,39 +7,24 @@ use admission::ports::Cause;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use crate::postgres::{expect_visible, rows};
+use super::anchor::PerKind;
+use crate::postgres::{expect_visible, rows, unexpected};
 
-/// What the database says. Rows older than any mandate that rests on them are left out.
+/// What the database says.
 #[derive(Default)]
 pub(super) struct Snapshot {
-    pub(super) records: Vec<String>,
-    pub(super) sessions: Vec<String>,
-    pub(super) edges: Vec<String>,
+    /// What is revoked. Rows older than any mandate that rests on them are left out.
+    pub(super) revoked: PerKind<Vec<String>>,
     /// Those of the anchors asked about that are active.
-    pub(super) active: Active,
-}
-
-/// Anchors that the database shows active.
-#[derive(Default)]
-pub(super) struct Active {
-    pub(super) records: HashSet<String>,
-    pub(super) sessions: HashSet<String>,
-    pub(super) edges: HashSet<String>,
+    pub(super) active: PerKind<HashSet<String>>,
 }
 
 /// An announced anchor, and the number of its announcement.
 pub(super) type Announced = (Arc<str>, u64);
 
-/// Announced anchors of which it matters whether they are active.
-#[derive(Default)]
-pub(super) struct Asked {
-    /// Those whose announcement has run out.
-    pub(super) records: Vec<Announced>,
-    /// All of them.
-    pub(super) sessions: Vec<Announced>,
-    /// Those whose announcement has run out.
-    pub(super) edges: Vec<Announced>,
-}
+/// Announced anchors of which it matters whether they are active: all sessions, and those records and edges whose
+/// announcement has run out.
+pub(super) type Asked = PerKind<Vec<Announced>>;
 
 /// What the two generations of the stack call their tables.
 struct Names {
@@ -63,28 +48,25 @@ pub(super) async fn read(client: &Client, asked: &Asked, limit: usize) -> Result
     expect_visible(client, &[names.records, names.sessions, EDGES]).await?;
     let Names { records, sessions } = names;
     let alive = format!("{records} WHERE status = 'active' AND expires_at > now()");
-    let active = Active {
+    let running = format!("{sessions} WHERE status = 'active'");
+    let held = format!("{EDGES} WHERE status = 'active'");
+    let active = PerKind {
         records: those(client, &alive, &asked.records).await?,
-        sessions: those(
-            client,
-            &format!("{sessions} WHERE status = 'active'"),
-            &asked.sessions,
-        )
-        .await?,
-        edges: those(client, &format!("{EDGES} WHERE status = 'active'"), &asked.edges).await?,
+        sessions: those(client, &running, &asked.sessions).await?,
+        edges: those(client, &held, &asked.edges).await?,
     };
     let records = format!("{records} WHERE status = 'revoked' AND expires_at > now() - interval '24 hours'");
-    let inactive = format!(
+    let sessions = format!(
         "{sessions} WHERE status IN ('suspended', 'terminated', 'expired') \
          AND updated_at > now() - interval '24 hours'"
     );
     let edges = format!("{EDGES} WHERE status = 'revoked' AND revoked_at > now() - interval '24 hours'");
-    Ok(Snapshot {
+    let revoked = PerKind {
         records: ids(client, &records, limit).await?,
-        sessions: ids(client, &inactive, limit).await?,
+        sessions: ids(client, &sessions, limit).await?,
         edges: ids(client, &edges, limit).await?,
-        active,
-    })
+    };
+    Ok(Snapshot { revoked, active })
 }
 
 async fn names(client: &Client) -> Result<Names, Cause> {
@@ -127,5 +109,5 @@ fn first_column(rows: &[tokio_postgres::Row]) -> Result<Vec<String>, Cause> {
     rows.iter()
         .map(|row| row.try_get(0))
         .collect::<Result<_, _>>()
-        .map_err(|error| Cause::new(format!("postgres: unexpected row: {error}")))
+        .map_err(unexpected)
 }

@@ -118,7 +118,7 @@ impl RevocationState {
             config,
             clock,
             counters: Mutex::default(),
-            registry: Arc::new(Registry::new()),
+            registry: Arc::default(),
             anchors: AtomicUsize::new(0),
             overflowed: AtomicBool::new(false),
             contact: LastSeen::never(),
@@ -232,7 +232,7 @@ impl Inner {
     pub(super) fn announce(&self, kind: Kind, id: &str) {
         let until = self.clock.now().monotonic + ANNOUNCEMENT_LIFE;
         let room = self.anchors.load(Ordering::Relaxed) < self.config.max_anchors;
-        let (table, number) = (self.registry.table(kind), self.registry.number());
+        let (table, number) = (self.registry.tables.of(kind), self.registry.number());
         match table.announce(id, number, until, room) {
             Announcement::Known => {}
             Announcement::New => {
@@ -280,40 +280,29 @@ impl Inner {
     /// The announced anchors that a snapshot beginning now must look for: active, a session is admitted
     /// again, and a record or an edge is not.
     pub(super) fn asked(&self, now: Moment) -> Asked {
-        let Registry {
-            records,
-            sessions,
-            edges,
-            ..
-        } = &*self.registry;
+        let tables = &self.registry.tables;
         Asked {
-            records: records.announced(now.monotonic),
-            sessions: sessions.announced(Duration::MAX),
-            edges: edges.announced(now.monotonic),
+            records: tables.records.announced(now.monotonic),
+            sessions: tables.sessions.announced(Duration::MAX),
+            edges: tables.edges.announced(now.monotonic),
         }
     }
 
     /// Takes over a snapshot that began at `began` and looked for what was asked then.
     pub(super) async fn take_over(&self, snapshot: Snapshot, asked: &Asked, began: Moment) -> usize {
-        let (now, active) = (began.monotonic, &snapshot.active);
-        let Registry {
-            records,
-            sessions,
-            edges,
-            ..
-        } = &*self.registry;
+        let Snapshot { revoked, active } = snapshot;
+        let (now, tables) = (began.monotonic, &self.registry.tables);
         for (id, number) in among(&asked.sessions, &active.sessions) {
-            sessions.withdraw(id, *number);
+            tables.sessions.withdraw(id, *number);
         }
-        for (id, number) in among(&asked.records, &active.records) {
-            records.renew(id, *number, now + ANNOUNCEMENT_LIFE);
+        for kind in [Kind::Record, Kind::Edge] {
+            for (id, number) in among(asked.of(kind), active.of(kind)) {
+                tables.of(kind).renew(id, *number, now + ANNOUNCEMENT_LIFE);
+            }
         }
-        for (id, number) in among(&asked.edges, &active.edges) {
-            edges.renew(id, *number, now + ANNOUNCEMENT_LIFE);
-        }
-        let total = records.record(snapshot.records, now).await
-            + sessions.record(snapshot.sessions, now).await
-            + edges.record(snapshot.edges, now).await;
+        let total = tables.records.record(revoked.records, now).await
+            + tables.sessions.record(revoked.sessions, now).await
+            + tables.edges.record(revoked.edges, now).await;
         self.anchors.store(total, Ordering::Relaxed);
         self.snapshot.set(now);
         total

@@ -11,13 +11,15 @@ use std::time::Duration;
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{Cmd, FromRedisValue, Pipeline};
 use admission::ports::Cause;
-use tokio::time::{sleep, timeout};
+use futures_util::TryFutureExt as _;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::message::{Order, Stream, read};
 use super::signature::{Fields, StreamsKey};
 use super::state::{Inner, RevocationState};
-use crate::pause::Backoff;
+use crate::component::milliseconds;
+use crate::pause::{Backoff, within};
 use crate::redis::RedisConnector;
 use cursor::{Cursor, Id, Progress};
 
@@ -161,7 +163,7 @@ impl StreamReader {
         let mut command = Cmd::new();
         command.arg("XREAD").arg("COUNT").arg(COUNT);
         if let Some(block) = block {
-            command.arg("BLOCK").arg(block.as_millis().to_string());
+            command.arg("BLOCK").arg(milliseconds(block));
         }
         command.arg("STREAMS");
         for cursor in cursors.iter() {
@@ -224,7 +226,7 @@ impl StreamReader {
                 let age = self.state.clock.now().unix.saturating_sub(id.written());
                 let mut counters = counters.lock();
                 counters.messages += 1;
-                counters.propagation_milliseconds = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+                counters.propagation_milliseconds = milliseconds(age);
             }
             Order::Resume => {
                 counters.lock().messages += 1;
@@ -239,9 +241,6 @@ async fn answer<T: FromRedisValue>(
     command: impl Future<Output = ::redis::RedisResult<T>>,
     limit: Duration,
 ) -> Result<T, Cause> {
-    match timeout(limit, command).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(Cause::new(format!("redis: {error}"))),
-        Err(_) => Err(Cause::new(format!("redis: no answer within {limit:?}"))),
-    }
+    let command = command.map_err(|error| Cause::new(format!("redis: {error}")));
+    within("redis", limit, command).await
 }

@@ -40,14 +40,16 @@ struct Announced {
     until: Duration,
 }
 
-impl Table {
-    pub(super) fn new() -> Self {
+impl Default for Table {
+    fn default() -> Self {
         Self {
             hasher: RandomState::new(),
             shards: std::array::from_fn(|_| Mutex::default()),
         }
     }
+}
 
+impl Table {
     fn index(&self, id: &str) -> usize {
         usize::try_from(self.hasher.hash_one(id) % SHARDS as u64).unwrap_or_default()
     }
@@ -233,7 +235,7 @@ mod tests {
 
     #[tokio::test]
     async fn table_announcement_ends_its_watches_and_no_others() {
-        let table = Table::new();
+        let table = Table::default();
         let (mine, other) = (CancellationToken::new(), CancellationToken::new());
         let key = table.watch("a", 1, &mine);
         table.watch("b", 2, &other);
@@ -247,7 +249,7 @@ mod tests {
 
     #[tokio::test]
     async fn table_watch_of_a_revoked_anchor_ends_at_once() {
-        let table = Table::new();
+        let table = Table::default();
         table.record(recorded(&["a"]), NOW).await;
         let token = CancellationToken::new();
         table.watch("a", 1, &token);
@@ -256,7 +258,7 @@ mod tests {
 
     #[tokio::test]
     async fn table_full_still_ends_watches() {
-        let table = Table::new();
+        let table = Table::default();
         let token = CancellationToken::new();
         table.watch("a", 1, &token);
         assert_eq!(table.announce("a", 1, LATER, false), Announcement::NoRoom);
@@ -265,7 +267,7 @@ mod tests {
 
     #[tokio::test]
     async fn table_snapshot_replaces_what_was_recorded_and_keeps_what_was_announced() {
-        let table = Table::new();
+        let table = Table::default();
         table.announce("announced", 1, LATER, true);
         let token = CancellationToken::new();
         table.watch("new", 1, &token);
@@ -277,7 +279,7 @@ mod tests {
 
     #[tokio::test]
     async fn table_announcement_runs_out() {
-        let table = Table::new();
+        let table = Table::default();
         table.announce("a", 1, LATER, true);
         assert_eq!(table.record(Vec::new(), LATER - NOW).await, 1);
         assert_eq!(table.record(Vec::new(), LATER).await, 0);
@@ -286,7 +288,7 @@ mod tests {
 
     #[tokio::test]
     async fn table_renewal_is_of_one_announcement() {
-        let table = Table::new();
+        let table = Table::default();
         table.announce("a", 1, NOW, true);
         table.announce("b", 2, NOW, true);
         table.announce("later", 3, LATER, true);
@@ -301,7 +303,7 @@ mod tests {
 
     #[tokio::test]
     async fn table_withdrawal_spares_a_later_announcement() {
-        let table = Table::new();
+        let table = Table::default();
         table.announce("a", 1, LATER, true);
         table.announce("b", 2, LATER, true);
         let mut known = table.announced(LATER);

@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use admission::ports::{Cause, Departure, ExchangeFailure, StsAnswer};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{Request, Response, header};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Body;
 use tokio::time::timeout;
 
@@ -69,17 +69,19 @@ impl Inner {
         request: Request<Full<Bytes>>,
         phase: &Phase<'_>,
     ) -> Result<StsAnswer, ExchangeFailure> {
-        let addresses = match self.endpoint.literal() {
+        let addresses = match self.endpoint.literal {
             Some(address) => self.endpoint.judge(&[address]),
-            None => match self.resolver.resolve(&self.endpoint.origin().host).await {
+            None => match self.resolver.resolve(&self.endpoint.origin.host).await {
                 Ok(addresses) => self.endpoint.judge(&addresses),
                 Err(cause) => Err(cause),
             },
         };
         let sent = match &addresses {
             Ok(addresses) => {
-                let origin = self.endpoint.origin();
-                let target = Target { origin, addresses };
+                let target = Target {
+                    origin: &self.endpoint.origin,
+                    addresses,
+                };
                 self.http.send_to(&target, request, phase).await
             }
             Err(cause) => Err(SendFailure::to_connect(cause.clone())),
@@ -95,7 +97,7 @@ impl Inner {
 
 async fn read<B>(response: Response<B>) -> Result<StsAnswer, ExchangeFailure>
 where
-    B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
+    B: Body<Data = Bytes, Error = hyper::Error>,
 {
     let (head, body) = response.into_parts();
     let content_type = head.headers.get(header::CONTENT_TYPE);
@@ -107,28 +109,17 @@ where
     })
 }
 
-async fn collect<B>(mut body: B) -> Result<Bytes, ExchangeFailure>
+async fn collect<B>(body: B) -> Result<Bytes, ExchangeFailure>
 where
-    B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
+    B: Body<Data = Bytes, Error = hyper::Error>,
 {
     if body.size_hint().lower() > MAX_ANSWER_BYTES as u64 {
         return Err(ExchangeFailure::Oversized);
     }
-    // An answer nearly always comes in one piece, which is taken as it is.
-    let mut first = Bytes::new();
-    let mut all = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| ExchangeFailure::Transport(in_words("sts answer", &error)))?;
-        let Ok(data) = frame.into_data() else { continue };
-        if first.len() + all.len() + data.len() > MAX_ANSWER_BYTES {
-            return Err(ExchangeFailure::Oversized);
-        }
-        if first.is_empty() && all.is_empty() {
-            first = data;
-        } else {
-            all.extend_from_slice(&std::mem::take(&mut first));
-            all.extend_from_slice(&data);
-        }
+    match Limited::new(body, MAX_ANSWER_BYTES).collect().await {
+        // An answer nearly always comes in one piece, which is taken as it is.
+        Ok(all) => Ok(all.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(ExchangeFailure::Oversized),
+        Err(error) => Err(ExchangeFailure::Transport(in_words("sts answer", &*error))),
     }
-    Ok(if all.is_empty() { first } else { all.freeze() })
 }

@@ -1,7 +1,7 @@
 //! The STS as a component.
 
 use super::StsClient;
-use crate::component::{Check, Component, Health, Samples};
+use crate::component::{Check, Component, Health, Samples, Stage};
 use crate::http::{Stats, StatsNames};
 
 const CONNECTIONS: StatsNames = StatsNames {
@@ -34,7 +34,7 @@ impl StsClient {
                 }),
             })
             .figures(move |out| samples(&measured.stats(), out))
-            .background("sts connections", |stop| swept.run(stop.cancelled_owned()))
+            .task("sts connections", Stage::Background, |stop| swept.run(stop))
     }
 }
 

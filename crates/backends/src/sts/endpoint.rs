@@ -40,12 +40,13 @@ impl Transport {
 /// The base address, taken apart.
 #[derive(Debug)]
 pub(super) struct Endpoint {
-    origin: Origin,
-    literal: Option<IpAddr>,
+    pub(super) origin: Origin,
+    /// The address, where the URL names one and no resolver is needed.
+    pub(super) literal: Option<IpAddr>,
     transport: Transport,
-    prefix: String,
-    token_target: Uri,
-    host_header: HeaderValue,
+    pub(super) prefix: String,
+    pub(super) token_target: Uri,
+    pub(super) host_header: HeaderValue,
 }
 
 impl Endpoint {
@@ -81,27 +82,6 @@ impl Endpoint {
             token_target,
             host_header,
         })
-    }
-
-    pub(super) fn origin(&self) -> &Origin {
-        &self.origin
-    }
-
-    pub(super) fn prefix(&self) -> &str {
-        &self.prefix
-    }
-
-    pub(super) fn token_target(&self) -> Uri {
-        self.token_target.clone()
-    }
-
-    pub(super) fn host_header(&self) -> HeaderValue {
-        self.host_header.clone()
-    }
-
-    /// The address, where the URL names one and no resolver is needed.
-    pub(super) fn literal(&self) -> Option<IpAddr> {
-        self.literal
     }
 
     /// The addresses as sockets, if all of them may be dialled.

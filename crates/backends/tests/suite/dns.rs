@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::contract::resolver::resolver_contract;
+use crate::support::resolver;
 
 /// Addresses and TTL of each name; a name without is `NXDOMAIN`, one without addresses is silent.
 type Zone = Arc<Mutex<HashMap<String, (Vec<IpAddr>, u32)>>>;
@@ -121,7 +122,7 @@ struct Fixture {
 impl Fixture {
     async fn start() -> Self {
         let (server, clock) = (NameServer::start().await, FixedClock::default());
-        let resolver = DnsResolver::with_servers(&[server.addr], Arc::new(clock.clone()));
+        let resolver = resolver(&[server.addr], Arc::new(clock.clone()));
         Self {
             server,
             clock,
@@ -144,7 +145,7 @@ impl Fixture {
 async fn resolver_keeps_the_contract_with_and_without_name_servers() {
     resolver_contract(&Fixture::start().await.resolver).await;
     let clock = Arc::new(FixedClock::default());
-    resolver_contract(&DnsResolver::with_servers(&[], clock.clone())).await;
+    resolver_contract(&resolver(&[], clock.clone())).await;
     let localhost = DnsResolver::system(clock).resolve("localhost").await.unwrap();
     assert!(localhost.iter().all(IpAddr::is_loopback));
 }

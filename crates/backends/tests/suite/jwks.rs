@@ -39,7 +39,7 @@ impl Fixture {
         let (keys, refresher) = KeyStore::new(authority.client_at(authority.addr()), clock);
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        tasks.spawn(refresher.run(stop.clone().cancelled_owned()));
+        tasks.spawn(refresher.run(stop.clone()));
         Self {
             kid: authority.stack.sts().kid(ZONE).unwrap(),
             authority,
@@ -177,7 +177,7 @@ async fn keys_serve_at_once_when_the_sts_hangs() {
     let clock = authority.clock.clone();
     let (keys, refresher) = KeyStore::new(authority.client_at(proxy.addr()), Arc::new(clock.clone()));
     let mut tasks = JoinSet::new();
-    tasks.spawn(refresher.run(std::future::pending()));
+    tasks.spawn(refresher.run(CancellationToken::new()));
     let kid = authority.stack.sts().kid(ZONE).unwrap();
     assert_eq!(find(&keys, ZONE, &kid).await, "key");
     proxy.set(Fault::Hang).await;

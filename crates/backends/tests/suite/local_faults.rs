@@ -5,14 +5,13 @@ use std::process::Command;
 use std::sync::Arc;
 
 use admission::ports::Resolver as _;
-use backends::dns::DnsResolver;
 use rustix::process::{Resource, getrlimit};
 use testkit::clock::FixedClock;
 use testkit::redis::PrivateRedis;
 
 use crate::authority::{Authority, send, word};
 use crate::contract::replay::{mark, set};
-use crate::support::Replay;
+use crate::support::{Replay, resolver};
 
 /// The limit by which the second process knows that it is the one.
 const DESCRIPTORS: u64 = 211;
@@ -34,7 +33,7 @@ async fn local_want_of_descriptors_is_no_fault_of_sts_name_server_or_redis() {
 async fn without_descriptors() {
     let authority = Authority::start().await;
     let client = authority.client_at(authority.addr());
-    let resolver = DnsResolver::with_servers(
+    let resolver = resolver(
         &["127.0.0.1:9".parse().unwrap()],
         Arc::new(authority.clock.clone()),
     );
@@ -51,7 +50,7 @@ async fn without_descriptors() {
     assert!(cause.is_local(), "{cause}");
     let replay = Replay::remembering(&server.url(), None, &FixedClock::default());
     assert_eq!(set(replay.port(), &mark("a", "a")).await, "unavailable");
-    assert_eq!(replay.marks.errors(), 0);
+    assert_eq!(replay.marks.stats().errors, 0);
 
     drop(held);
     let (outcome, left) = send(&client, &call).await;

@@ -192,7 +192,7 @@ async fn memory_that_does_not_read_back_refuses_and_leaves_the_shared_epoch_alon
         let replay = Replay::remembering(&server.url(), Some(memory), &clock);
         let mark = issued(&format!("b-{number}"), START);
         assert_eq!(set(replay.port(), &mark).await, "unavailable");
-        assert_eq!(replay.marks.errors(), 0, "Redis is not to blame");
+        assert_eq!(replay.marks.stats().errors, 0, "Redis is not to blame");
         assert_eq!(epoch(&server).await, shared);
         let next = issued(&format!("c-{number}"), START);
         assert_eq!(set(healthy.port(), &next).await, "set", "the others go on");

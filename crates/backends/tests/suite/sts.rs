@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use admission::ports::{Departure, Sts as _};
-use backends::dns::DnsResolver;
 use backends::http::PoolLimits;
 use backends::sts::{StsClient, StsConfig, StsSetupError, Transport};
 use backends::tls::ClientTls;
@@ -25,6 +24,7 @@ use url::Url;
 
 use crate::authority::{Authority, STS_TIMEOUT, dev, send, word};
 use crate::contract::sts::sts_contract;
+use crate::support::resolver;
 
 fn certificates(pem: &str) -> Vec<CertificateDer<'static>> {
     CertificateDer::pem_slice_iter(pem.as_bytes())
@@ -206,7 +206,7 @@ async fn sts_address_that_does_not_fit_its_protection_is_refused_at_start() {
             pool: PoolLimits::default(),
         };
         let clock = Arc::new(FixedClock::default());
-        let resolver = Arc::new(DnsResolver::with_servers(&[], clock.clone()));
+        let resolver = Arc::new(resolver(&[], clock.clone()));
         let made = StsClient::new(config, resolver, clock, TaskTracker::new());
         let Err(StsSetupError::Url(why)) = made else {
             panic!("{url} was accepted")

@@ -1,5 +1,6 @@
 //! Stores with their background futures running.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +8,13 @@ use std::time::Duration;
 use admission::ports::{Clock, ReplayMarks};
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
 use backends::bindings::{BindingsConfig, PostgresBindings};
+use backends::dns::DnsResolver;
 use backends::pem::PemTls;
 use backends::postgres::{self, PostgresConfig, SslMode};
 use backends::redis::{self, Link, RedisConfig};
 use backends::replay::{RedisReplay, ReplayConfig};
 use backends::revocation::{RevocationConfig, RevocationState, Snapshots, StreamReader, StreamsKey};
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
 use testkit::clock::FixedClock;
 use testkit::wait::until;
 use tokio::task::JoinSet;
@@ -222,4 +225,17 @@ impl BindingsUnderTest {
             _background: background,
         }
     }
+}
+
+/// A resolver that asks these name servers, and knows `/etc/hosts`.
+pub(crate) fn resolver(servers: &[SocketAddr], clock: Arc<dyn Clock>) -> DnsResolver {
+    let servers = servers.iter().map(|server| {
+        let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
+            connection.port = server.port();
+            connection
+        });
+        NameServerConfig::new(server.ip(), true, connections.into())
+    });
+    let config = ResolverConfig::from_name_servers(servers.collect());
+    DnsResolver::new(config, ResolverOpts::default(), None, clock)
 }

@@ -54,13 +54,10 @@ impl Shipper {
     /// seconds; what then remains is on disk for the next process. So `shutdown` should resolve when the last
     /// request has ended: the spool is removed once it is empty, and takes no more.
     pub async fn run(mut self, sink: Arc<dyn StreamSink>, shutdown: impl Future<Output = ()> + Send) {
-        {
-            let shutdown = pin!(shutdown);
-            tokio::select! {
-                biased;
-                () = shutdown => {}
-                () = self.serve(&*sink) => {}
-            }
+        tokio::select! {
+            biased;
+            () = shutdown => {}
+            () = self.serve(&*sink) => {}
         }
         if timeout(FINISH_TIMEOUT, self.finish(&*sink)).await.is_err() {
             let waiting = self.inner.stats().waiting;
@@ -98,9 +95,9 @@ impl Shipper {
 
     async fn ship_own(&self, sink: &dyn StreamSink) {
         let dir = self.inner.with_log(|log| log.claim().path().to_owned());
-        while let Some(next) = self.inner.with_log(|log| log.unshipped()) {
-            let base = next.segment.base;
-            let batch = self.read(dir.clone(), next.segment, next.from).await;
+        while let Some((segment, from)) = self.inner.with_log(|log| log.unshipped()) {
+            let base = segment.base;
+            let batch = self.read(dir.clone(), segment, from).await;
             self.send(sink, &batch.shipments).await;
             let (events, now) = (batch.shipments.len() as u64, self.inner.now());
             self.inner

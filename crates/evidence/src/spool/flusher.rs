@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,13 +30,10 @@ impl Flusher {
 
     /// Runs until `shutdown` resolves, then flushes once more, for at most four seconds.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
-        {
-            let shutdown = pin!(shutdown);
-            tokio::select! {
-                biased;
-                () = shutdown => {}
-                () = self.serve() => {}
-            }
+        tokio::select! {
+            biased;
+            () = shutdown => {}
+            () = self.serve() => {}
         }
         self.inner.summarise_due(true);
         if timeout(LAST_FLUSH_TIMEOUT, flush(&self.inner)).await.is_err() {

@@ -224,10 +224,9 @@ impl Inner {
         if self.reserve(promised).is_err() {
             return false;
         }
-        let mut bytes = Vec::with_capacity(MAX_RECORD / 8);
-        record::begin(&mut bytes);
+        let mut bytes = record::begin();
         write(&mut bytes);
-        let event = record::seal(&mut bytes, 0, Kind::Event, at, id);
+        let event = record::seal(&mut bytes, Kind::Event, at, id);
         let written = self.with_log(|log| log.append(&event).is_ok());
         self.release(promised);
         add(&self.counters.persisted, u64::from(written));

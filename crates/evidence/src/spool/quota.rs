@@ -55,15 +55,10 @@ impl Quota {
         now: i64,
         (id, request_id): (Uuid, &str),
     ) -> (Verdict, Option<Summary>) {
-        if !self.zones.contains_key(zone) {
-            if self.zones.len() >= MAX_ZONES {
-                return (Verdict::Drop, None);
-            }
-            self.zones.insert(zone.to_owned(), Vec::new());
-        }
-        let Some(windows) = self.zones.get_mut(zone) else {
+        if self.zones.len() >= MAX_ZONES && !self.zones.contains_key(zone) {
             return (Verdict::Drop, None);
-        };
+        }
+        let windows = self.zones.entry(zone.to_owned()).or_default();
         let fresh = || Window {
             reason,
             start: now,
@@ -75,9 +70,7 @@ impl Quota {
             windows.push(fresh());
             windows.len() - 1
         });
-        let Some(window) = windows.get_mut(at) else {
-            return (Verdict::Drop, None);
-        };
+        let window = &mut windows[at];
         let due = if window.is_over(now) {
             std::mem::replace(window, fresh()).sum
         } else {

@@ -17,6 +17,9 @@ pub(crate) const HEADER: usize = 33;
 /// The most bytes a record takes.
 pub(crate) const MAX_RECORD: usize = HEADER + MAX_EVENT_BYTES;
 
+/// Bytes that a record usually fits in.
+const USUAL_RECORD: usize = MAX_RECORD / 8;
+
 const CHECKED_FROM: usize = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,14 +52,15 @@ pub(crate) enum Broken {
     Bad,
 }
 
-/// Reserves the place of a header; the payload is appended behind it.
-pub(crate) fn begin(out: &mut Vec<u8>) {
-    out.extend_from_slice(&[0; HEADER]);
+/// A buffer with the place of a header; the payload is appended behind it.
+pub(crate) fn begin() -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(USUAL_RECORD);
+    bytes.resize(HEADER, 0);
+    bytes
 }
 
-/// Fills in the header of the record that begins at `start` and ends with the buffer.
-pub(crate) fn seal(out: &mut [u8], start: usize, kind: Kind, at: i64, id: Uuid) -> Record<'_> {
-    let bytes = out.get_mut(start..).unwrap_or_default();
+/// Fills in the header of the record that these bytes are.
+pub(crate) fn seal(bytes: &mut [u8], kind: Kind, at: i64, id: Uuid) -> Record<'_> {
     if let Some((header, payload)) = bytes.split_first_chunk_mut::<HEADER>() {
         header[..4].copy_from_slice(&u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes());
         header[8] = kind as u8;
@@ -78,9 +82,9 @@ pub(crate) fn seal(out: &mut [u8], start: usize, kind: Kind, at: i64, id: Uuid) 
 /// Makes a whole record in an empty buffer.
 pub(crate) fn encode<'a>(out: &'a mut Vec<u8>, kind: Kind, at: i64, id: Uuid, payload: &[u8]) -> Record<'a> {
     out.clear();
-    begin(out);
+    out.resize(HEADER, 0);
     out.extend_from_slice(payload);
-    seal(out, 0, kind, at, id)
+    seal(out, kind, at, id)
 }
 
 /// Reads the record at the front of `bytes`.

@@ -33,19 +33,14 @@ pub(crate) struct Orphan {
 impl Orphan {
     /// Where to ship on from.
     pub(crate) fn unshipped(&self) -> Option<(Segment, u64)> {
-        let segment = self
-            .segments
-            .iter()
-            .find(|segment| segment.end() > self.shipped.max(segment.first()))?;
-        Some((*segment, self.shipped.max(segment.first())))
+        let mut segments = self.segments.iter();
+        segments.find_map(|segment| Some((*segment, segment.beyond(self.shipped)?)))
     }
 
     /// Notes what is shipped, or that the rest of the segment cannot be, and deletes what is done with.
     pub(crate) fn ship(&mut self, until: u64, damaged: bool, counters: &Counters) -> io::Result<()> {
-        let current = self
-            .segments
-            .iter_mut()
-            .find(|segment| segment.end() > self.shipped.max(segment.first()));
+        let mut segments = self.segments.iter_mut();
+        let current = segments.find(|segment| segment.beyond(self.shipped).is_some());
         self.shipped = self.shipped.max(until);
         if damaged && let Some(segment) = current {
             segment.damaged = true;
@@ -58,7 +53,7 @@ impl Orphan {
     /// Deletes what is done with, oldest first.
     fn trim(&mut self, counters: &Counters) -> io::Result<()> {
         while let Some(front) = self.segments.front()
-            && front.end() <= self.shipped.max(front.first())
+            && front.beyond(self.shipped).is_none()
         {
             segment::discard(self.claim.path(), front)?;
             subtract(&counters.adopted_bytes, front.len);

@@ -76,10 +76,9 @@ impl Room {
 
     fn write(self, request: &Request<'_>) -> Result<(Crossing, u64), SpoolError> {
         let mut promise = self.0;
-        let mut bytes = Vec::with_capacity(MAX_RECORD / 8);
-        record::begin(&mut bytes);
+        let mut bytes = record::begin();
         let template = Template::write(&mut bytes, request);
-        let intent = record::seal(&mut bytes, 0, Kind::Intent, request.occurred_at, request.id);
+        let intent = record::seal(&mut bytes, Kind::Intent, request.occurred_at, request.id);
         let end = promise.inner.with_log(|log| {
             if log.is_open(request.id) {
                 return Err(SpoolError::DuplicateId);
@@ -130,8 +129,7 @@ impl Crossing {
     /// does not take is kept in memory until it does.
     pub fn outcome(mut self, outcome: &Outcome) {
         self.unfinished = Unfinished::Nothing;
-        let mut bytes = Vec::with_capacity(MAX_RECORD / 8);
-        record::begin(&mut bytes);
+        let mut bytes = record::begin();
         self.template
             .complete(self.bytes.get(HEADER..).unwrap_or_default(), outcome, &mut bytes);
         self.settle(&mut bytes, Kind::Event);
@@ -145,7 +143,7 @@ impl Crossing {
 
     fn settle(&self, bytes: &mut [u8], kind: Kind) {
         let inner = &self.promise.inner;
-        let record = record::seal(bytes, 0, kind, inner.now(), self.id);
+        let record = record::seal(bytes, kind, inner.now(), self.id);
         inner.with_log(|log| log.append_or_park(&record));
         add(&inner.counters.persisted, u64::from(kind == Kind::Event));
     }

@@ -55,6 +55,12 @@ impl Segment {
     pub(crate) const fn first(&self) -> u64 {
         self.base.saturating_add(PREFACE.len() as u64)
     }
+
+    /// Where in it to go on behind this position; none where nothing is left behind it.
+    pub(crate) fn beyond(&self, position: u64) -> Option<u64> {
+        let from = position.max(self.first());
+        (self.end() > from).then_some(from)
+    }
 }
 
 pub(crate) fn path(dir: &Path, base: u64) -> PathBuf {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Open files that connections of callers and requests leave to everything else: stores, the STS, idle connections, the
 /// spool, the operator's listener.
@@ -64,7 +65,7 @@ impl CapacityLimits {
 pub struct Capacity {
     limits: CapacityLimits,
     connections: AtomicUsize,
-    requests: AtomicUsize,
+    requests: Arc<Semaphore>,
     sources: Mutex<HashMap<IpAddr, usize>>,
 }
 
@@ -75,11 +76,12 @@ pub struct Full;
 impl Capacity {
     /// An empty gateway.
     #[must_use]
-    pub fn new(limits: CapacityLimits) -> Arc<Self> {
+    pub fn new(mut limits: CapacityLimits) -> Arc<Self> {
+        limits.requests = limits.requests.min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
             limits,
             connections: AtomicUsize::new(0),
-            requests: AtomicUsize::new(0),
+            requests: Arc::new(Semaphore::new(limits.requests)),
             sources: Mutex::default(),
         })
     }
@@ -111,25 +113,15 @@ impl Capacity {
     ///
     /// # Errors
     /// [`Full`].
-    pub fn request(self: &Arc<Self>) -> Result<RequestPlace, Full> {
-        let place = RequestPlace {
-            capacity: Arc::clone(self),
-        };
-        // Counted first: when it was one too many, dropping the place takes it back.
-        if self.requests.fetch_add(1, Ordering::AcqRel) >= self.limits.requests {
-            Err(Full)
-        } else {
-            Ok(place)
-        }
+    pub fn request(&self) -> Result<RequestPlace, Full> {
+        Arc::clone(&self.requests).try_acquire_owned().map_err(|_| Full)
     }
 
     /// Connections and requests held now.
     #[must_use]
     pub fn held(&self) -> (usize, usize) {
-        (
-            self.connections.load(Ordering::Relaxed),
-            self.requests.load(Ordering::Relaxed),
-        )
+        let requests = self.limits.requests - self.requests.available_permits();
+        (self.connections.load(Ordering::Relaxed), requests)
     }
 }
 
@@ -162,16 +154,7 @@ impl Drop for ConnectionPlace {
 }
 
 /// The place of one request, given back on drop.
-#[derive(Debug)]
-pub struct RequestPlace {
-    capacity: Arc<Capacity>,
-}
-
-impl Drop for RequestPlace {
-    fn drop(&mut self) {
-        self.capacity.requests.fetch_sub(1, Ordering::AcqRel);
-    }
-}
+pub type RequestPlace = OwnedSemaphorePermit;
 
 #[cfg(test)]
 mod tests {

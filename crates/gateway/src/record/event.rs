@@ -1,6 +1,7 @@
 //! The evidence of a request: the outcome of a crossing, or an event of its own.
 
 use admission::{CrossingFacts, Denial, Usage};
+use backends::component::milliseconds;
 use evidence::{Outcome, Refusal, Replay, Status};
 
 use super::ending::evidence_labels;
@@ -14,7 +15,7 @@ impl Known {
             Reached::Answer(answered) if matches!(ending, Closing::Ended(_)) => answered.after,
             Reached::Gates | Reached::Upstream(_) | Reached::Answer(_) => self.stages.elapsed(),
         };
-        let latency_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
+        let latency_ms = milliseconds(latency);
         let (status, error_kind) = match ending {
             Closing::Refused(refused) => {
                 let (status, kind) = evidence_labels(refused.denial);

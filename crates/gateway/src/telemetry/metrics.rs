@@ -22,7 +22,9 @@ use std::time::Duration;
 
 use admission::Denial;
 use admission::denial::Stage;
+use backends::component::milliseconds;
 use config::LaxFlag;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 
 use self::exemplar::TraceId;
@@ -61,20 +63,6 @@ struct GateStages {
     exchange: Histogram,
 }
 
-/// A number that only grows.
-#[derive(Debug, Default)]
-struct Counter(AtomicU64);
-
-impl Counter {
-    fn increment(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 impl Metrics {
     /// Counters at zero, with the lax flags that are on.
     #[must_use]
@@ -99,7 +87,7 @@ impl Metrics {
 
     /// A request to be proxied arrived.
     pub fn received(&self) {
-        self.received.increment();
+        self.received.inc();
     }
 
     /// Every gate of a stage let a request pass, and took so long together. Only the gates' stages are measured.
@@ -117,7 +105,7 @@ impl Metrics {
     /// A request was refused, before its dispatch or after it.
     pub fn denied(&self, denial: Denial) {
         if let Some(counter) = self.denials.get(denial as usize) {
-            counter.increment();
+            counter.inc();
         }
     }
 
@@ -125,24 +113,24 @@ impl Metrics {
     pub fn denied_by_sts(&self, status: u16) {
         self.denied(Denial::ExchangeRefused);
         if status >= 500 {
-            self.sts_server_errors.increment();
+            self.sts_server_errors.inc();
         }
     }
 
     /// A request was proxied to its end.
     pub fn allowed(&self) {
-        self.allowed.increment();
+        self.allowed.inc();
     }
 
     /// An upstream failed after its response head.
     pub fn upstream_error(&self) {
-        self.upstream_errors.increment();
+        self.upstream_errors.inc();
     }
 
     /// An exchange with the STS ended, however it ended.
     pub fn exchange(&self, took: Duration) {
-        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        self.last_exchange_millis.store(millis, Ordering::Relaxed);
+        self.last_exchange_millis
+            .store(milliseconds(took), Ordering::Relaxed);
         self.exchange.observe(took);
     }
 
@@ -160,6 +148,6 @@ impl Metrics {
 
     /// A caller sent `X-Caracal-Client-ID`, which is never used.
     pub fn client_id_ignored(&self) {
-        self.client_ids_ignored.increment();
+        self.client_ids_ignored.inc();
     }
 }

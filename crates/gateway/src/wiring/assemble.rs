@@ -8,7 +8,7 @@ use std::time::Duration;
 use admission::Admission;
 use admission::exchange::{Circuit, CircuitLimits, ExchangeSigner};
 use admission::ports::{Bindings, Cause, ReplayMarks};
-use backends::component::{Check, Component, Health};
+use backends::component::{Check, Component, Health, Stage};
 use backends::http::{Client, ClientConfig};
 use backends::revocation::RevocationState;
 use backends::tls::ClientTls;
@@ -236,8 +236,10 @@ fn spool(runtime: &Runtime, sink: Arc<dyn StreamSink>) -> Result<Component<Spool
     Ok(Component::new(spool)
         .check(check)
         .figures(move |out| figures::evidence(&measured.stats(), out))
-        .background("evidence flusher", |stop| flusher.run(stop.cancelled_owned()))
-        .background("evidence shipper", |stop| {
+        .task("evidence flusher", Stage::Background, |stop| {
+            flusher.run(stop.cancelled_owned())
+        })
+        .task("evidence shipper", Stage::Background, |stop| {
             shipper.run(sink, stop.cancelled_owned())
         }))
 }
@@ -254,7 +256,7 @@ fn upstream(runtime: &Runtime) -> Result<Component<Upstream>, StartError> {
     Ok(
         Component::new(Upstream::new(client, runtime.config.timeouts.upstream))
             .figures(move |out| figures::upstream_connections(&measured.stats(), out))
-            .background("upstream connections", |stop| swept.run(stop.cancelled_owned())),
+            .task("upstream connections", Stage::Background, |stop| swept.run(stop)),
     )
 }
 

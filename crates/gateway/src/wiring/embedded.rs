@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use admission::binding::{Application, Binding};
-use backends::component::Component;
+use backends::component::{Component, Stage};
 use backends::embedded::{MemoryBindings, MemoryReplay, MemoryRevocations, MemoryStream};
 use backends::revocation::Kind;
 use config::{Config, Warning};
@@ -44,7 +44,9 @@ pub async fn embedded(
     let revocations = MemoryRevocations::component(proof, revocation_config(&runtime.config), clock);
     let revocations = runtime.add(revocations);
     let (revoked, announced) = (revocations.clone(), stack.revocations());
-    runtime.add(Component::new(()).foundation("revocations", |stop| listen(revoked, announced, stop)));
+    runtime.add(Component::new(()).task("revocations", Stage::Foundation, |stop| {
+        listen(revoked, announced, stop)
+    }));
     let stream = MemoryStream::new(proof);
     let stores = Stores {
         bindings,

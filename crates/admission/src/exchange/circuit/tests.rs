@@ -228,7 +228,7 @@ fn circuit_forgets_idle_zones() {
     for zone in 0..2 * IDLE_ZONES {
         run(&circuit, &zone.to_string(), Outcome::Success, 0);
     }
-    assert!(circuit.lock().zones.len() <= IDLE_ZONES + 1);
+    assert!(circuit.state.lock().zones.len() <= IDLE_ZONES + 1);
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn circuit_remembers_a_failing_zone_among_many_good_ones() {
         }
     }
     assert!(opened > 0, "two calls of three failed");
-    assert!(circuit.lock().zones.len() <= IDLE_ZONES + 2);
+    assert!(circuit.state.lock().zones.len() <= IDLE_ZONES + 2);
 }
 
 proptest! {

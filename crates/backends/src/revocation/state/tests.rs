@@ -6,8 +6,8 @@ use admission::token::Anchors;
 use testkit::clock::FixedClock;
 
 use super::{RevocationConfig, RevocationState};
-use crate::revocation::anchor::Kind;
-use crate::revocation::snapshot::{Active, Snapshot};
+use crate::revocation::anchor::{Kind, PerKind};
+use crate::revocation::snapshot::Snapshot;
 
 const SESSION: Anchors<'static> = Anchors {
     sid: Some("record"),
@@ -56,9 +56,9 @@ impl Bench {
 
 fn active(id: &str) -> Snapshot {
     Snapshot {
-        active: Active {
+        active: PerKind {
             sessions: [id.to_owned()].into(),
-            ..Active::default()
+            ..PerKind::default()
         },
         ..Snapshot::default()
     }
@@ -141,7 +141,7 @@ async fn state_forgets_a_dropped_watch() {
     drop(watches);
     assert_eq!(bench.state.status().watches, 0);
     for kind in [Kind::Record, Kind::Session, Kind::Edge] {
-        assert_eq!(bench.state.inner.registry.table(kind).watched(), 0);
+        assert_eq!(bench.state.inner.registry.tables.of(kind).watched(), 0);
     }
 }
 
@@ -219,7 +219,10 @@ async fn recorded_anchor_stands_while_the_row_says_so() {
     let bench = Bench::fresh(RevocationConfig::default()).await;
     let watch = bench.state.watch(&SESSION).unwrap();
     let suspended = Snapshot {
-        sessions: vec!["session".to_owned()],
+        revoked: PerKind {
+            sessions: vec!["session".to_owned()],
+            ..PerKind::default()
+        },
         ..Snapshot::default()
     };
     bench.snapshot(suspended).await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use admission::ports::Cause;
 
+use crate::component::milliseconds;
 use crate::revocation::message::Stream;
 
 /// The id of a message: the server's Unix milliseconds when it was written, and a number.
@@ -24,7 +25,7 @@ impl Id {
     /// Before every message of this Unix time and later.
     pub(super) fn at(unix: Duration) -> Self {
         Self {
-            milliseconds: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX),
+            milliseconds: milliseconds(unix),
             number: 0,
         }
     }

@@ -44,12 +44,10 @@ impl Log {
         let mut bytes = PREFACE.to_vec();
         let mut intents = Vec::new();
         let mut events = Vec::new();
-        for segment in self
-            .segments
-            .iter()
-            .filter(|segment| segment.end() > self.durable.max(segment.first()))
-        {
-            let from = self.durable.max(segment.first());
+        for segment in &self.segments {
+            let Some(from) = segment.beyond(self.durable) else {
+                continue;
+            };
             let length = usize::try_from(segment.end() - from).map_err(io::Error::other)?;
             let read = segment::read(dir, segment, from, length)?;
             let mut copied = 0;

@@ -7,24 +7,14 @@ use crate::spool::segment::{self, Records, Segment};
 
 use super::Log;
 
-/// A run of bytes to ship from.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Unshipped {
-    pub(crate) segment: Segment,
-    pub(crate) from: u64,
-}
-
 impl Log {
-    /// The next durable bytes that are not shipped.
-    pub(crate) fn unshipped(&self) -> Option<Unshipped> {
-        let segment = self
-            .segments
-            .iter()
-            .find(|segment| segment.end() > self.shipped.max(segment.first()))?;
-        let from = self.shipped.max(segment.first());
+    /// The segment with the next bytes that are not shipped, as far as it is durable, and where they begin.
+    pub(crate) fn unshipped(&self) -> Option<(Segment, u64)> {
+        let mut segments = self.segments.iter();
+        let segment = segments.find(|segment| segment.beyond(self.shipped).is_some())?;
         let len = segment.end().min(self.durable).saturating_sub(segment.base);
         let segment = Segment { len, ..*segment };
-        (segment.end() > from).then_some(Unshipped { segment, from })
+        Some((segment, segment.beyond(self.shipped)?))
     }
 
     /// Notes that every event before `position` is shipped: `events` more of the segment at `base`, the last
@@ -67,7 +57,7 @@ impl Log {
         let until = self.shipped.min(self.durable);
         let front = self.segments.front().filter(|_| self.segments.len() > 1)?;
         let settled = front.open == 0 && front.settled <= self.durable;
-        (settled && front.end() <= until.max(front.first())).then_some(*front)
+        (settled && front.beyond(until).is_none()).then_some(*front)
     }
 
     /// Forgets a segment that has been deleted.

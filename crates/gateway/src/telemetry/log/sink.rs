@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
+use backends::component::milliseconds;
 use config::LogLevel;
 use serde::Serialize;
 use tracing::Level;
@@ -107,7 +108,7 @@ impl LineSink {
         members: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<()>,
     ) -> serde_json::Result<()> {
         buffer.extend_from_slice(b"{\"time\":");
-        serde_json::to_writer(&mut *buffer, &((self.now)().as_millis() as u64))?;
+        serde_json::to_writer(&mut *buffer, &milliseconds((self.now)()))?;
         buffer.extend_from_slice(b",\"level\":\"");
         buffer.extend(level.as_str().bytes().map(|byte| byte.to_ascii_lowercase()));
         buffer.extend_from_slice(b"\",\"msg\":");

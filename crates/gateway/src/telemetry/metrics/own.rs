@@ -5,65 +5,12 @@ use std::sync::atomic::Ordering;
 use admission::Denial;
 use admission::denial::Stage;
 use backends::component::Samples as _;
+use backends::samples;
 use config::LaxFlag;
 
 use super::legacy::{Cause, cause};
 use super::page::{Encodable, Page, Value};
 use super::{Counter, Metrics};
-
-/// The counters of single causes, which dashboards and alerts know.
-const CAUSES: [(Cause, &str, &str); 10] = [
-    (
-        Cause::MissingAuth,
-        "caracal_gateway_denials_missing_auth_total",
-        "Gateway denials caused by missing bearer credentials",
-    ),
-    (
-        Cause::BadBearer,
-        "caracal_gateway_denials_bad_bearer_total",
-        "Gateway denials caused by malformed bearer credentials",
-    ),
-    (
-        Cause::Expiring,
-        "caracal_gateway_denials_expiring_total",
-        "Gateway denials caused by nearly expired mandates",
-    ),
-    (
-        Cause::BadRouting,
-        "caracal_gateway_denials_bad_routing_total",
-        "Gateway denials caused by invalid route targets",
-    ),
-    (
-        Cause::PathTraversal,
-        "caracal_gateway_denials_path_traversal_total",
-        "Gateway denials caused by unsafe upstream paths",
-    ),
-    (
-        Cause::Signature,
-        "caracal_gateway_denials_signature_total",
-        "Gateway denials caused by invalid JWT signatures",
-    ),
-    (
-        Cause::JtiReplay,
-        "caracal_gateway_denials_jti_replay_total",
-        "Gateway denials caused by replayed token identifiers",
-    ),
-    (
-        Cause::Revoked,
-        "caracal_gateway_denials_revoked_total",
-        "Gateway denials caused by revoked authority records, Sessions, or Delegations",
-    ),
-    (
-        Cause::RevocationStale,
-        "caracal_gateway_denials_revocation_stale_total",
-        "Gateway denials caused by stale revocation state",
-    ),
-    (
-        Cause::Binding,
-        "caracal_gateway_denials_binding_total",
-        "Gateway denials caused by missing Gateway bindings",
-    ),
-];
 
 impl Metrics {
     /// Writes everything that is counted here.
@@ -76,23 +23,20 @@ impl Metrics {
 
     fn requests(&self, page: &mut Page) {
         page.section("Requests and refusals");
-        page.counter(
-            "caracal_gateway_requests_total",
-            "Gateway requests received",
-            self.received.get(),
-        );
-        page.counter(
-            "caracal_gateway_requests_allowed_total",
-            "Gateway requests allowed upstream",
-            self.allowed.get(),
-        );
-        page.counter(
-            "caracal_gateway_requests_denied_total",
-            "Gateway requests denied before upstream dispatch",
-            self.sum_of_denials(|denial| denial.row().stage != Stage::Crossing),
-        );
-        for (cause, name, help) in CAUSES {
-            page.counter(name, help, self.caused_by(cause));
+        samples! { page,
+            counter "caracal_gateway_requests_total", "Gateway requests received", self.received.get();
+            counter "caracal_gateway_requests_allowed_total", "Gateway requests allowed upstream", self.allowed.get();
+            counter "caracal_gateway_requests_denied_total", "Gateway requests denied before upstream dispatch", self.sum_of_denials(|denial| denial.row().stage != Stage::Crossing);
+            counter "caracal_gateway_denials_missing_auth_total", "Gateway denials caused by missing bearer credentials", self.caused_by(Cause::MissingAuth);
+            counter "caracal_gateway_denials_bad_bearer_total", "Gateway denials caused by malformed bearer credentials", self.caused_by(Cause::BadBearer);
+            counter "caracal_gateway_denials_expiring_total", "Gateway denials caused by nearly expired mandates", self.caused_by(Cause::Expiring);
+            counter "caracal_gateway_denials_bad_routing_total", "Gateway denials caused by invalid route targets", self.caused_by(Cause::BadRouting);
+            counter "caracal_gateway_denials_path_traversal_total", "Gateway denials caused by unsafe upstream paths", self.caused_by(Cause::PathTraversal);
+            counter "caracal_gateway_denials_signature_total", "Gateway denials caused by invalid JWT signatures", self.caused_by(Cause::Signature);
+            counter "caracal_gateway_denials_jti_replay_total", "Gateway denials caused by replayed token identifiers", self.caused_by(Cause::JtiReplay);
+            counter "caracal_gateway_denials_revoked_total", "Gateway denials caused by revoked authority records, Sessions, or Delegations", self.caused_by(Cause::Revoked);
+            counter "caracal_gateway_denials_revocation_stale_total", "Gateway denials caused by stale revocation state", self.caused_by(Cause::RevocationStale);
+            counter "caracal_gateway_denials_binding_total", "Gateway denials caused by missing Gateway bindings", self.caused_by(Cause::Binding);
         }
         let by_reason = Denial::ALL.map(|denial| (denial.label(), self.denials(denial)));
         page.metric(
@@ -126,16 +70,10 @@ impl Metrics {
 
     fn exchanges(&self, page: &mut Page) {
         page.section("STS");
-        page.counter(
-            "caracal_gateway_sts_exchange_errors_total",
-            "Gateway STS token exchange failures: timeouts, failed connections, unusable answers, server errors and refusals of the gateway itself",
-            self.sts_server_errors.get() + self.caused_by(Cause::StsFault),
-        );
-        page.gauge(
-            "caracal_gateway_sts_exchange_latency_ms",
-            "Latency of the most recent Gateway STS token exchange",
-            self.last_exchange_millis.load(Ordering::Relaxed),
-        );
+        samples! { page,
+            counter "caracal_gateway_sts_exchange_errors_total", "Gateway STS token exchange failures: timeouts, failed connections, unusable answers, server errors and refusals of the gateway itself", self.sts_server_errors.get() + self.caused_by(Cause::StsFault);
+            gauge "caracal_gateway_sts_exchange_latency_ms", "Latency of the most recent Gateway STS token exchange", self.last_exchange_millis.load(Ordering::Relaxed);
+        }
         page.metric(
             "caracal_gateway_sts_exchange_seconds",
             "Time of an exchange, however it ended",
