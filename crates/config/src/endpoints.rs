@@ -22,12 +22,17 @@ impl fmt::Debug for Endpoints {
 
 /// A Redis address: whether it asks for TLS, and the endpoints (none for a Unix socket).
 /// `None` when it is not one that the gateway can use.
+///
+/// The client reads `db` from the query of a Unix socket's address only, and elsewhere passes it over in silence.
 pub(crate) fn redis(address: &str) -> Option<(bool, Vec<OwnEndpoint>)> {
     let (scheme, rest) = address.split_once("://")?;
     match scheme {
         "redis" | "rediss" => {
             // The client reads it with the same library, so this is the endpoint that is dialled.
             let url = Url::parse(address).ok()?;
+            if url.query_pairs().any(|(name, _)| name == "db") {
+                return None;
+            }
             let host = url.host_str().filter(|host| !host.contains(','))?;
             let port = url.port().unwrap_or(REDIS_PORT);
             let endpoint = endpoint(host.trim_matches(['[', ']']), port).filter(|_| port != 0)?;
@@ -80,6 +85,7 @@ pub(crate) mod tests {
                 Some((false, vec!["10.0.0.1/32 6379"])),
             ),
             ("unix:///run/redis.sock", Some((false, vec![]))),
+            ("redis://redis/?protocol=resp3&db=5", None),
             ("redis://", None),
             ("redis://a,b", None),
             ("redis://host:port", None),

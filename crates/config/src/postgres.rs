@@ -20,6 +20,9 @@ pub(crate) const EXAMPLE: &str = "postgres://user@host:5432/database";
 
 const POSTGRES_PORT: u16 = 5432;
 
+const AT_SIGN: &str = "DATABASE_URL: an `@` behind the first `/` is taken for the end of the login; \
+    write it as `%40`, and a `/` in the login as `%2F`";
+
 /// libpq's `sslmode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SslMode {
@@ -58,9 +61,16 @@ impl DatabaseUrl {
     pub(crate) fn parse(text: &str) -> Result<Self, Violation> {
         let text = text.trim();
         let mut taken = Taken::default();
-        let rest = match text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            true => Some(taken.out_of_url(text)),
-            false => taken.out_of_keywords(text),
+        let url = text
+            .strip_prefix("postgres://")
+            .or(text.strip_prefix("postgresql://"));
+        // The driver ends the login at the first `@` of all, so it would take the host for a user.
+        if url.is_some_and(|url| url.split_once('@').is_some_and(|(login, _)| login.contains('/'))) {
+            return Err(Violation::Rule(AT_SIGN));
+        }
+        let rest = match url {
+            Some(_) => Some(taken.out_of_url(text)),
+            None => taken.out_of_keywords(text),
         };
         // What the driver says of a malformed text may hold a piece of a password.
         let client = rest.and_then(|rest| rest.parse().ok()).filter(can_be_dialled);
@@ -329,6 +339,23 @@ mod tests {
             assert_eq!(got.client, rest.parse().unwrap(), "{text}");
             assert_eq!(got.ssl_mode, mode, "{text}");
             assert_eq!(got.authorities, authorities.map(PathBuf::from), "{text}");
+        }
+    }
+
+    #[test]
+    fn at_sign_that_would_make_the_host_a_login_is_refused_by_name() {
+        for text in ["postgres://db/c?application_name=a@b", "postgresql://u:p/q@db/c"] {
+            assert_eq!(
+                DatabaseUrl::parse(text).unwrap_err().to_string(),
+                AT_SIGN,
+                "{text}"
+            );
+        }
+        for text in [
+            "postgres://u@db/c?application_name=a@b",
+            "postgres://db/c?application_name=a%40b",
+        ] {
+            assert_eq!(endpoints(text).unwrap(), ["db 5432"], "{text}");
         }
     }
 

@@ -88,7 +88,7 @@ impl Stores {
 
 impl Redis {
     fn read(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Self> {
-        let example = "redis://host:6379";
+        let example = "redis://host:6379/0";
         let url = address(reader, &keys::REDIS_URL, example).and_then(|url| {
             let parsed = endpoints::redis(url.expose())
                 .ok_or(Violation::MalformedSecret(keys::REDIS_URL.name, example));

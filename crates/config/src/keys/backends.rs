@@ -6,7 +6,7 @@ section! {
     REDIS: "Redis", "Replay marks, revocation messages and audit delivery. Use a server whose `maxmemory-policy` is \
     `noeviction`: an evicted mark is a mandate that can be used twice.";
     REDIS_URL: SecretUrl, Required,
-        "`redis://`, `rediss://` (TLS) or `unix://`, with an optional `/database`.";
+        "`redis://`, `rediss://` (TLS), each with an optional `/database` number, or `unix://` with `?db=`.";
     STREAMS_HMAC_KEY: HmacKey, Required,
         "Verifies and signs stream messages. Shared with every publisher and consumer of the streams.";
     REDIS_CA_FILE: File, Unset("the system's authorities"),

@@ -197,7 +197,7 @@ fn what_serve_cannot_do_without_is_required_in_every_mode() {
         (
             &[("REDIS_URL", "")],
             &[
-                "REDIS_URL is required; set it, or REDIS_URL_FILE, to redis://host:6379 (`caracal-gateway dev` needs none)",
+                "REDIS_URL is required; set it, or REDIS_URL_FILE, to redis://host:6379/0 (`caracal-gateway dev` needs none)",
             ],
         ),
         (

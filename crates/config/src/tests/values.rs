@@ -119,7 +119,7 @@ fn malformed_values_name_the_variable_the_value_and_the_fix() {
             ),
             (
                 &[("REDIS_URL", "redis")],
-                &["REDIS_URL is malformed; it must look like redis://host:6379"],
+                &["REDIS_URL is malformed; it must look like redis://host:6379/0"],
             ),
         ],
     );
