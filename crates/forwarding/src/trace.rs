@@ -147,6 +147,14 @@ mod tests {
     }
 
     #[test]
+    fn trace_id_is_that_of_the_head() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(trace_id(&headers), None);
+        headers.insert(&TRACEPARENT, HeaderValue::from_static(VALID));
+        assert_eq!(trace_id(&headers), Some("0af7651916cd43dd8448eb211c80319c"));
+    }
+
+    #[test]
     fn a_fresh_trace_is_valid_even_from_zeros() {
         let value = FreshTrace::from_random([0; 16], [0; 8]).header().unwrap();
         assert!(is_valid(value.as_bytes()));

@@ -273,6 +273,33 @@ fn trailers_are_not_announced_when_they_could_not_be_sent() {
 }
 
 #[test]
+fn grpc_is_known_by_its_media_type() {
+    for (media_type, expect) in [
+        ("application/grpc", true),
+        ("application/grpc+proto", true),
+        ("application/json", false),
+    ] {
+        let headers = [("content-type", media_type)];
+        let rules = rules(Method::POST, Version::HTTP_2, &headers, &no_credential());
+        assert_eq!(rules.is_grpc(), expect, "{media_type}");
+    }
+}
+
+#[test]
+fn trailers_are_announced_from_http_1_1_on() {
+    for (version, expect) in [
+        (Version::HTTP_10, false),
+        (Version::HTTP_11, true),
+        (Version::HTTP_2, true),
+    ] {
+        let headers = [("te", "trailers"), ("connection", "TE")];
+        let rules = rules(Method::GET, version, &headers, &no_credential());
+        let head = answer(200, &[("trailer", "x-checksum")], &rules).unwrap().head;
+        assert_eq!(head.headers.contains_key("trailer"), expect, "{version:?}");
+    }
+}
+
+#[test]
 fn early_end_of_grpc_has_a_status() {
     let lines = |trailers: HeaderMap| {
         let mut lines: Vec<_> = trailers
