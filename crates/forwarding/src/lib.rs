@@ -26,7 +26,6 @@
 
 mod baggage;
 mod connection;
-pub mod dispatch;
 pub mod forwarded;
 mod framing;
 mod location;
@@ -41,9 +40,9 @@ mod testing;
 pub mod trace;
 pub mod trailers;
 
-pub use dispatch::{Dispatch, DispatchParts};
 pub use forwarded::{TrustedProxies, client_address};
 pub use outbound::Outbound;
+pub use outbound::dispatch::{Dispatch, DispatchParts};
 pub use request::{Crossing, RewriteError, Rewritten, request_head};
 pub use response::{EarlyEnd, Inbound, ResponseError, ResponseRules, is_media_type, response_head};
 pub use trace::FreshTrace;

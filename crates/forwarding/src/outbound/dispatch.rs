@@ -7,7 +7,7 @@ use admission::ports::Watch;
 use admission::{CrossingFacts, Denial, Journal, Refused};
 use http::request::Parts;
 
-use crate::outbound::Outbound;
+use super::Outbound;
 use crate::response::ResponseRules;
 use crate::trace;
 use crate::trailers::RequestTrailers;
@@ -26,6 +26,14 @@ use crate::trailers::RequestTrailers;
 /// ```
 /// fn take_apart<I>(dispatch: forwarding::Dispatch<I>) -> forwarding::DispatchParts<I> {
 ///     dispatch.into_parts()
+/// }
+/// ```
+///
+/// or copied:
+///
+/// ```compile_fail,E0308
+/// fn copy<I: Clone>(dispatch: &forwarding::Dispatch<I>) -> forwarding::Dispatch<I> {
+///     dispatch.clone() // a reference is cloned, not the dispatch
 /// }
 /// ```
 ///
