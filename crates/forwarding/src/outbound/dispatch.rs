@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use admission::binding::JudgedUpstream;
-use admission::ports::Watch;
+use admission::ports::{Watch, WatchState};
 use admission::{CrossingFacts, Denial, Journal, Refused};
 use http::request::Parts;
 
@@ -91,8 +91,12 @@ impl<J: Journal> Outbound<J> {
     /// beside the dispatch, to the body that follows the head.
     ///
     /// # Errors
-    /// [`Denial::EvidenceUnavailable`], with the journal.
+    /// [`Denial::Revoked`] where that is known by now, so that what cannot cross is not on record as
+    /// crossing, and [`Denial::EvidenceUnavailable`]; with the journal.
     pub async fn record(self) -> Result<(Dispatch<J::Intent>, RequestTrailers), (J, Refused)> {
+        if self.watch.poll_now() == WatchState::Revoked {
+            return Err((self.journal, Denial::Revoked.into()));
+        }
         let facts = CrossingFacts {
             upstream_host: self.upstream.url().host(),
             directive: &self.directive,
