@@ -76,6 +76,38 @@ async fn caller_that_leaves_while_the_exchange_is_under_way_is_on_record_with_it
 }
 
 #[tokio::test]
+async fn revocation_before_the_answer_is_on_record_as_a_crossing_once_the_request_has_left() {
+    let mut upstream = HandUpstream::start().await;
+    let world = World::builder().hand(&upstream).start().await;
+    let mut report = Report::default();
+    let minted = world.mint(HAND);
+    let mut client = Connection::open(world.addr()).await;
+    let lines = named("crossed", "Content-Length: 0\r\n");
+    let request = head_with(minted.token.expose(), "POST", HAND, "/", &lines);
+    client.send(request).await.expect("an open connection");
+    let mut call = upstream.call().await;
+    call.head().await;
+    let fields = [("session_id", minted.sid.as_str()), ("zone_id", ZONE)];
+    world.publish("caracal.sessions.revoke", &fields).await;
+    report.refused(
+        "revoked",
+        &client.response().await,
+        refusal(401, "invalid_token", "session revoked"),
+    );
+    // The upstream has it, and may have acted on it.
+    let event = &world.events_of("crossed", 1).await[0];
+    report.equal("decision", event.text("decision"), "allow");
+    report.equal("status", event.kind().1, "upstream_error");
+    report.equal("kind", event.metadata("error_kind").as_str(), Some("revoked"));
+    report.equal(
+        "interrupted",
+        event.metadata("revocation_interrupted").as_bool(),
+        Some(true),
+    );
+    report.finish();
+}
+
+#[tokio::test]
 async fn malformed_chunk_is_the_callers_fault_and_no_departure() {
     let mut upstream = HandUpstream::start().await;
     let world = World::builder().hand(&upstream).start().await;

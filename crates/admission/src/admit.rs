@@ -4,6 +4,8 @@
 //! replay mark, the only write, comes last before the exchange, so that a refusal never spends
 //! a single-use mandate.
 
+pub mod permit;
+
 use http::request::Parts;
 
 use crate::admission::Admission;
@@ -11,11 +13,11 @@ use crate::binding;
 use crate::denial::Stage;
 use crate::exchange::{circuit, directive, perform, replay, room};
 use crate::journal::Journal;
-use crate::permit::{Admitted, Permit};
 use crate::preflight;
 use crate::received::{Head, Received};
 use crate::refused::Refused;
 use crate::token::{self, Scratch, revocation, signature, zone};
+use permit::{Admitted, Permit};
 
 impl Admission {
     /// Walks a request through every gate, in the order of decisions §2.

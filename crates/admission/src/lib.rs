@@ -35,8 +35,6 @@ pub mod token;
 pub mod binding;
 pub mod exchange;
 
-pub mod permit;
-
 pub mod denial;
 pub mod journal;
 pub mod refused;
@@ -57,10 +55,10 @@ mod secret;
 pub mod traversal;
 
 pub use admission::Admission;
+pub use admit::permit::{Admitted, Permit, PermitParts};
 pub use credential::{Credential, CredentialError};
 pub use denial::Denial;
 pub use journal::{CrossingFacts, Journal};
-pub use permit::{Admitted, Permit, PermitParts};
 pub use received::Received;
 pub use refused::{Refused, StsRefusal};
 pub use scheme::Scheme;

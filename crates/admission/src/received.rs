@@ -5,13 +5,23 @@ use http::request::Parts;
 /// A received request, which the walk takes by value: from here on its head, its id and its journal
 /// stay together until they reach the upstream, or come back with a refusal.
 pub struct Received<J> {
-    /// The request head as the server library parsed it.
-    pub head: Parts,
-    /// The id of the exchange, which the gateway made for this request alone. The STS takes it
-    /// as nonce and as correlation, and the replay mark holds it.
-    pub exchange_id: String,
-    /// What is kept of this request.
-    pub journal: J,
+    pub(crate) head: Parts,
+    pub(crate) exchange_id: String,
+    pub(crate) journal: J,
+}
+
+impl<J> Received<J> {
+    /// A request with this head, as the server library parsed it, and the journal that is opened for it.
+    /// The id of the exchange is this request's alone: the STS takes it as nonce and as correlation, and
+    /// the replay mark holds it.
+    pub fn new(head: Parts, exchange_id: String, open: impl FnOnce(&Parts) -> J) -> Self {
+        let journal = open(&head);
+        Self {
+            head,
+            exchange_id,
+            journal,
+        }
+    }
 }
 
 /// The head of a received request as the gates read it.
@@ -19,6 +29,6 @@ pub struct Received<J> {
 pub struct Head<'r> {
     /// The request head.
     pub parts: &'r Parts,
-    /// See [`Received::exchange_id`].
+    /// See [`Received::new`].
     pub exchange_id: &'r str,
 }

@@ -26,7 +26,6 @@
 
 mod baggage;
 mod connection;
-pub mod dispatch;
 pub mod forwarded;
 mod framing;
 mod location;
@@ -42,9 +41,9 @@ mod testing;
 pub mod trace;
 pub mod trailers;
 
-pub use dispatch::{Dispatch, DispatchParts};
 pub use forwarded::{TrustedProxies, client_address};
 pub use outbound::Outbound;
+pub use outbound::dispatch::{Dispatch, DispatchParts};
 pub use request::{Crossing, Rewritten, request_head};
 pub use response::{EarlyEnd, Inbound, ResponseError, ResponseRules, is_media_type, response_head};
 pub use rewrite_error::RewriteError;

@@ -1,5 +1,7 @@
 //! An admitted request in its upstream form.
 
+pub mod dispatch;
+
 use std::sync::Arc;
 
 use admission::binding::JudgedUpstream;
@@ -28,14 +30,14 @@ use crate::trailers::RequestTrailers;
 /// ```
 #[must_use = "an outbound request that is not recorded wasted a mandate"]
 pub struct Outbound<J: Journal> {
-    pub(crate) head: Parts,
-    pub(crate) trailers: RequestTrailers,
-    pub(crate) rules: ResponseRules,
-    pub(crate) upstream: JudgedUpstream,
-    pub(crate) watch: Arc<dyn Watch>,
-    pub(crate) directive: DirectiveMetadata,
-    pub(crate) room: J::Room,
-    pub(crate) journal: J,
+    head: Parts,
+    trailers: RequestTrailers,
+    rules: ResponseRules,
+    upstream: JudgedUpstream,
+    watch: Arc<dyn Watch>,
+    directive: DirectiveMetadata,
+    room: J::Room,
+    journal: J,
 }
 
 impl<J: Journal> Outbound<J> {

@@ -97,11 +97,7 @@ impl Proxy {
     /// From the gates to the upstream's response head. Whatever ends the request on the way is on
     /// record when this returns.
     async fn cross(&self, head: request::Parts, arrival: &Arrival<'_>) -> Result<Answer, Refused> {
-        let received = Received {
-            exchange_id: arrival.own_id.to_string(),
-            journal: self.open(&head, arrival),
-            head,
-        };
+        let received = Received::new(head, arrival.own_id.to_string(), |head| self.open(head, arrival));
         let permit = self.admission.admit(received).await.map_err(refuse)?;
         let crossing = Crossing {
             peer: arrival.peer,

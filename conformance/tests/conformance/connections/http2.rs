@@ -109,6 +109,22 @@ async fn http2_response_that_is_late_or_not_taken_costs_its_own_stream_only() {
 }
 
 #[tokio::test]
+async fn http2_response_that_is_reset_before_it_is_taken_is_not_on_record_as_relayed() {
+    let world = World::start().await;
+    let mut client = beside_events(&world).await;
+    // Everything but what the window keeps back is in the library's hands.
+    let request = frames::get(&world.token(NONE), 3, "/bytes?n=11", &[("x-request-id", "reset")]);
+    client.send(&[request]).await.expect("an open connection");
+    let part = client.find(|frame| frame.stream == 3 && frame.kind == DATA).await;
+    assert_eq!(part.map(|frame| frame.payload.len()), Some(10));
+    let cancel = Frame::new(RST_STREAM, 0, 3, [0, 0, 0, 8]);
+    client.send(&[cancel]).await.expect("an open connection");
+    let events = world.events_of("reset", 1).await;
+    assert_eq!(events[0].kind().1, "upstream_error");
+    assert_eq!(events[0].metadata("error_kind"), "client_cancelled");
+}
+
+#[tokio::test]
 async fn http2_head_that_is_too_large_costs_its_own_stream_only() {
     let world = World::start().await;
     let mut report = Report::default();

@@ -158,6 +158,31 @@ async fn crossing_caller_that_leaves_during_its_upload_has_left() {
     assert_eq!(events[0].metadata("error_kind"), "client_cancelled");
 }
 
+/// The library takes this code for the end of the body, and a proxy in front may send it for a caller that left.
+#[tokio::test]
+async fn crossing_upload_over_http2_that_is_reset_without_an_error_is_not_whole() {
+    let (world, mut upstream) = scene().await;
+    let mut report = Report::default();
+    for answer in ["", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"] {
+        // Who learns of it first is left to chance.
+        for _ in 0..8 {
+            let mut client = upload_over_http2(&world).await;
+            let mut call = upstream.call().await;
+            call.head().await;
+            call.through(b"part\r\n").await;
+            if !answer.is_empty() {
+                call.send(answer).await;
+                client.find(|frame| frame.kind == frames::HEADERS).await;
+            }
+            let reset = Frame::new(frames::RST_STREAM, 0, 1, [0; 4]);
+            client.send(&[reset]).await.expect("an open connection");
+            let arrived = call.until_end().await;
+            report.equal(answer, String::from_utf8_lossy(&arrived).into_owned(), "");
+        }
+    }
+    report.finish();
+}
+
 #[tokio::test]
 async fn crossing_upload_that_breaks_its_answer_off_is_not_the_upstreams_fault() {
     let mut upstream = HandUpstream::start().await;

@@ -196,16 +196,12 @@ impl Scene {
 }
 
 fn received(world: &Arc<World>, head: http::request::Parts) -> Received<Kept> {
-    Received {
-        head,
-        exchange_id: EXCHANGE_ID.to_owned(),
-        journal: Kept {
-            world: Arc::clone(world),
-            bearer: None,
-            subject: None,
-            application_id: None,
-        },
-    }
+    Received::new(head, EXCHANGE_ID.to_owned(), |_| Kept {
+        world: Arc::clone(world),
+        bearer: None,
+        subject: None,
+        application_id: None,
+    })
 }
 
 fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {

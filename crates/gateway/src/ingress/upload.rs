@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use admission::Denial;
 use bytes::Bytes;
+use http::Version;
 use http::header::EXPECT;
 use http::request::Parts;
 use http_body::{Body as _, Frame, SizeHint};
@@ -34,6 +35,7 @@ pub struct Upload {
     state: Mutex<State>,
     /// Reading would ask the caller for a body that nobody may want (RFC 9110 §10.1.1).
     is_held_back: bool,
+    is_multiplexed: bool,
 }
 
 /// How far the body came.
@@ -124,6 +126,7 @@ impl Upload {
         Arc::new(Self {
             state: Mutex::new(state),
             is_held_back: head.headers.contains_key(EXPECT),
+            is_multiplexed: head.version == Version::HTTP_2,
         })
     }
 
@@ -216,9 +219,13 @@ impl Upload {
             State::Whole(_) => return Poll::Ready(None),
             State::Failed { fault, .. } => return Poll::Ready(Some(Err(*fault))),
         };
-        let polled = Pin::new(&mut *body)
-            .poll_frame(cx)
-            .map_err(|error| Fault::of(&error));
+        let polled = match Pin::new(&mut *body).poll_frame(cx) {
+            // The library takes a reset without an error for the end, which only a response may do (RFC 9113 §8.1).
+            Poll::Ready(None) if self.is_multiplexed && !body.is_end_stream() => {
+                Poll::Ready(Some(Err(Fault::Broken)))
+            }
+            polled => polled.map_err(|error| Fault::of(&error)),
+        };
         let is_whole = match &polled {
             Poll::Ready(None) => true,
             Poll::Ready(Some(Ok(frame))) => frame.is_trailers() || body.is_end_stream(),

@@ -102,8 +102,10 @@ impl From<Fault> for End {
 }
 
 /// How the evidence names a refusal.
-pub(super) fn evidence_labels(denial: Denial) -> (Status, &'static str) {
+pub(super) fn evidence_labels(denial: Denial, is_dispatched: bool) -> (Status, &'static str) {
     match denial {
+        // Whatever the caller was told, the upstream may have acted on it.
+        Denial::Revoked if is_dispatched => (Status::UpstreamError, denial.label()),
         Denial::UpstreamMismatch => (Status::UpstreamRejected, "upstream_mismatch"),
         Denial::TokenHostNotAllowed => (Status::UpstreamRejected, "provider_host_not_allowed"),
         Denial::UpstreamNotAddressable => (Status::UpstreamRejected, "upstream_not_addressable"),

@@ -18,7 +18,7 @@ impl Known {
         let latency_ms = milliseconds(latency);
         let (status, error_kind) = match ending {
             Closing::Refused(refused) => {
-                let (status, kind) = evidence_labels(refused.denial);
+                let (status, kind) = evidence_labels(refused.denial, reached.dispatched().is_some());
                 (status, Some(kind))
             }
             Closing::Ended(end) => (end.status(), end.error_kind()),
@@ -53,9 +53,9 @@ impl Known {
         gateway_status: u16,
         latency_ms: u64,
     ) {
-        let (Some(identity), Some(error_kind)) = (&self.identity, error_kind) else {
-            return;
-        };
+        let Some(identity) = &self.identity else { return };
+        // The response before it on the connection was revoked, not taken, and took this request along.
+        let error_kind = error_kind.unwrap_or(Denial::Revoked.label());
         let spool = &self.recorder.spool;
         if let (Closing::Refused(refused), Usage::SingleUse { jti }) = (ending, &identity.subject.usage)
             && refused.denial == Denial::Replayed

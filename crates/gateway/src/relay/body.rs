@@ -177,10 +177,13 @@ impl http_body::Body for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        if let (Kind::Relayed(relayed), Some(in_flight)) = (&self.kind, &self.in_flight)
-            && !relayed.upload().is_whole()
-        {
-            in_flight.leaves_unread();
+        if let (Kind::Relayed(relayed), Some(in_flight)) = (&mut self.kind, &self.in_flight) {
+            if !relayed.upload().is_whole() {
+                in_flight.leaves_unread();
+            }
+            if !matches!(self.next, Next::Frame) {
+                relayed.was_not_taken();
+            }
         }
     }
 }

@@ -260,6 +260,11 @@ impl Relayed {
         drop(self.upload.answer_is_over());
     }
 
+    /// The end was kept back for the caller's window, and is dropped there.
+    pub(super) fn was_not_taken(&mut self) {
+        self.is_complete = false;
+    }
+
     fn end(&mut self, end: End) {
         if let Some(record) = self.record.take() {
             record.end(end);

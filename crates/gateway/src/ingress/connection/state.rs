@@ -63,8 +63,12 @@ pub(super) enum ConnectionState {
     },
     /// HTTP/1: a request is in flight.
     Busy(Exchange),
-    /// HTTP/1: the last response is written, and what the caller still sends is read for nothing.
-    Draining,
+    /// HTTP/1: a response is written whose request was not read to its end. Where the rest of it is not there yet, the
+    /// library ends the connection, and what the caller still sends is read for nothing.
+    Draining {
+        /// When the response ended.
+        since: Instant,
+    },
     /// HTTP/2: so many streams are open.
     Multiplexed {
         /// How many.
@@ -134,7 +138,7 @@ impl ConnectionState {
             (_, Event::Request(exchange, _)) => Self::Busy(exchange),
             (Self::Idle { .. }, Event::Given { now, bytes: 1.., .. }) => Self::Head { since: now },
             (Self::Busy(exchange), event) => exchange.after(event),
-            (Self::Idle { .. } | Self::Head { .. } | Self::Draining, _) => self,
+            (Self::Idle { .. } | Self::Head { .. } | Self::Draining { .. }, _) => self,
         }
     }
 
@@ -142,9 +146,11 @@ impl ConnectionState {
     #[must_use]
     pub(super) fn read_deadline(self, limits: &TimeLimits) -> Option<Instant> {
         match self {
-            Self::Idle { since } | Self::Multiplexed { open: 0, since } => Some(since + limits.idle),
+            Self::Idle { since } | Self::Draining { since } | Self::Multiplexed { open: 0, since } => {
+                Some(since + limits.idle)
+            }
             Self::Head { since } => Some(since + limits.head),
-            Self::Busy(_) | Self::Draining | Self::Multiplexed { .. } | Self::Ended { .. } => None,
+            Self::Busy(_) | Self::Multiplexed { .. } | Self::Ended { .. } => None,
         }
     }
 }
@@ -167,7 +173,7 @@ impl Exchange {
                     },
                 }
             }
-            Event::Over(_) if self.is_unread => return ConnectionState::Draining,
+            Event::Over(since) if self.is_unread => return ConnectionState::Draining { since },
             Event::Over(since) => {
                 return match self.body {
                     BodyLeft::Length(_) | BodyLeft::Chunks { at_end: true } => {

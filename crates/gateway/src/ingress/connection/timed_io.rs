@@ -316,7 +316,7 @@ impl<S: Transport> AsyncWrite for TimedIo<S> {
             let result = Pin::new(&mut this.stream).poll_shutdown(cx);
             ready!(this.wrote(cx, result))?;
         }
-        if this.timer.state() == ConnectionState::Draining {
+        if matches!(this.timer.state(), ConnectionState::Draining { .. }) {
             ready!(this.poll_linger(cx));
         }
         Poll::Ready(Ok(()))

@@ -50,7 +50,7 @@ fn states(at: Instant) -> Vec<(&'static str, ConnectionState)> {
                 ..length
             }),
         ),
-        ("draining", ConnectionState::Draining),
+        ("draining", ConnectionState::Draining { since: at }),
         ("streams 0", ConnectionState::Multiplexed { open: 0, since: at }),
         ("streams 1", ConnectionState::Multiplexed { open: 1, since: at }),
         ("streams 2", ConnectionState::Multiplexed { open: 2, since: at }),
@@ -249,7 +249,7 @@ fn connection_state_says_what_it_waits_for() {
     let at = crate::clock::instant();
     for (name, state) in states(at) {
         let expect = match name {
-            "idle" | "streams 0" => Some(at + LIMITS.idle),
+            "idle" | "draining" | "streams 0" => Some(at + LIMITS.idle),
             "head" => Some(at + LIMITS.head),
             _ => None,
         };

@@ -36,7 +36,7 @@ use crate::ports::Watch;
 /// or copied:
 ///
 /// ```compile_fail,E0308
-/// fn copy<J: admission::Journal>(permit: &admission::Permit<J>) -> admission::Permit<J> {
+/// fn copy<J: admission::Journal<Room: Clone> + Clone>(permit: &admission::Permit<J>) -> admission::Permit<J> {
 ///     permit.clone() // a reference is cloned, not the permit
 /// }
 /// ```
@@ -90,7 +90,7 @@ pub struct Admitted<R> {
 
 impl<R> Admitted<R> {
     /// The end of the walk.
-    pub(crate) fn of(request: Directed<'_, R>) -> Self {
+    pub(super) fn of(request: Directed<'_, R>) -> Self {
         let (bound, room, upstream, credential, directive) = request.into_parts();
         let expires_at = bound.verified().claims().expires_at();
         Self {
@@ -106,7 +106,7 @@ impl<R> Admitted<R> {
 
 impl<J: Journal> Permit<J> {
     /// Issues the permit of a request that passed every gate.
-    pub(crate) fn issue(head: Parts, journal: J, admitted: Admitted<J::Room>) -> Self {
+    pub(super) fn issue(head: Parts, journal: J, admitted: Admitted<J::Room>) -> Self {
         let parts = PermitParts {
             head,
             journal,

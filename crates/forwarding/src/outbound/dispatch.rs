@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use admission::binding::JudgedUpstream;
-use admission::ports::Watch;
+use admission::ports::{Watch, WatchState};
 use admission::{CrossingFacts, Denial, Journal, Refused};
 use http::request::Parts;
 
-use crate::outbound::Outbound;
+use super::Outbound;
 use crate::response::ResponseRules;
 use crate::trace;
 use crate::trailers::RequestTrailers;
@@ -26,6 +26,14 @@ use crate::trailers::RequestTrailers;
 /// ```
 /// fn take_apart<I>(dispatch: forwarding::Dispatch<I>) -> forwarding::DispatchParts<I> {
 ///     dispatch.into_parts()
+/// }
+/// ```
+///
+/// or copied:
+///
+/// ```compile_fail,E0308
+/// fn copy<I: Clone>(dispatch: &forwarding::Dispatch<I>) -> forwarding::Dispatch<I> {
+///     dispatch.clone() // a reference is cloned, not the dispatch
 /// }
 /// ```
 ///
@@ -83,8 +91,12 @@ impl<J: Journal> Outbound<J> {
     /// beside the dispatch, to the body that follows the head.
     ///
     /// # Errors
-    /// [`Denial::EvidenceUnavailable`], with the journal.
+    /// [`Denial::Revoked`] where that is known by now, so that what cannot cross is not on record as
+    /// crossing, and [`Denial::EvidenceUnavailable`]; with the journal.
     pub async fn record(self) -> Result<(Dispatch<J::Intent>, RequestTrailers), (J, Refused)> {
+        if self.watch.poll_now() == WatchState::Revoked {
+            return Err((self.journal, Denial::Revoked.into()));
+        }
         let facts = CrossingFacts {
             upstream_host: self.upstream.url().host(),
             directive: &self.directive,
