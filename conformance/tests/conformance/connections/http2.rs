@@ -112,8 +112,9 @@ async fn http2_response_that_is_late_or_not_taken_costs_its_own_stream_only() {
 async fn http2_response_that_is_reset_before_it_is_taken_is_not_on_record_as_relayed() {
     let world = World::start().await;
     let mut client = beside_events(&world).await;
-    // Everything but what the window keeps back is in the library's hands.
-    let request = frames::get(&world.token(NONE), 3, "/bytes?n=11", &[("x-request-id", "reset")]);
+    // All of it is in the library's hands, and only its end is kept back.
+    let path = "/chunked?n=1&size=50";
+    let request = frames::get(&world.token(NONE), 3, path, &[("x-request-id", "reset")]);
     client.send(&[request]).await.expect("an open connection");
     let part = client.find(|frame| frame.stream == 3 && frame.kind == DATA).await;
     assert_eq!(part.map(|frame| frame.payload.len()), Some(10));
