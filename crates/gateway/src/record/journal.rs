@@ -71,8 +71,9 @@ impl Journal for Record<Received> {
             .0
             .as_ref()
             .and_then(|(known, _)| Some((known, known.identity.as_ref()?)))
+            .filter(|(_, identity)| identity.application_id.is_some())
         else {
-            return Err((self, Cause::new("the record has no subject")));
+            return Err((self, Cause::new("the record has no subject and application")));
         };
         let evidence = match room.intent(&known.event(identity, Some(crossing))).await {
             Ok(evidence) => evidence,

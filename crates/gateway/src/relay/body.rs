@@ -33,7 +33,7 @@ enum Next {
     /// Whatever the body gives.
     #[default]
     Frame,
-    /// The last byte, for which the library waits until there is a window.
+    /// The last byte, alone, so that the library asks again before the response is over.
     LastByte(Bytes),
     /// The end, with trailers or without, once everything is taken.
     End(Option<HeaderMap>),
