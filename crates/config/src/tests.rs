@@ -4,6 +4,7 @@ mod certificates;
 mod check;
 mod fixture;
 mod leaks;
+mod malformed;
 mod matrix;
 mod sts;
 mod table;
