@@ -59,3 +59,26 @@ impl From<Denial> for Refused {
         Self::new(denial)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusal_has_the_status_of_its_row_or_of_the_sts() {
+        let mut refused = Refused::because(Denial::Overloaded, Cause::local("no descriptors"));
+        assert_eq!(refused.status(), 503);
+        let cause = refused.cause.as_ref().unwrap();
+        assert_eq!(
+            (cause.to_string().as_str(), cause.is_local()),
+            ("no descriptors", true)
+        );
+        assert!(!Cause::new("connection refused").is_local());
+        refused.sts = Some(StsRefusal {
+            status: 403,
+            error: String::new(),
+            description: String::new(),
+        });
+        assert_eq!(refused.status(), 403);
+    }
+}
