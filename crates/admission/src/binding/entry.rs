@@ -80,3 +80,17 @@ impl PartialEq for BoundUrl {
 }
 
 impl Eq for BoundUrl {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bound_url_is_its_text_whether_it_is_a_url_or_not() {
+        for text in ["https://up.example/a", "no url"] {
+            assert_eq!(BoundUrl::from(text).as_str(), text);
+            assert!(BoundUrl::from(text) == BoundUrl::from(text));
+            assert!(BoundUrl::from(text) != BoundUrl::from("https://up.example/b"));
+        }
+    }
+}

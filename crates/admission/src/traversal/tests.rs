@@ -40,6 +40,16 @@ fn path_separators_and_dots_are_seen_in_every_overlong_length() {
         let path = format!("/a{backslash}b");
         assert_eq!(judge(path.as_bytes()), Err(Traversal), "{path}");
     }
+    for (last, expect) in [("bf", Err(Traversal)), ("a1", Ok(()))] {
+        for lead in ["c1", "e0%81", "f0%80%81", "f8%80%80%81", "fc%80%80%80%81"] {
+            let path = format!("/%{lead}%{last}/b");
+            assert_eq!(
+                judge(path.as_bytes()),
+                expect,
+                "{path}: an overlong DEL, an overlong letter"
+            );
+        }
+    }
     assert_eq!(judge(b"/a/%c0%80b"), Err(Traversal), "overlong NUL");
     assert_eq!(
         judge(b"/\xc0\xae\xc0\xae/b"),
