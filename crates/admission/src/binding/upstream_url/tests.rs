@@ -83,6 +83,17 @@ fn upstream_url_good_ones_pass_with_their_origin() {
 }
 
 #[test]
+fn upstream_url_has_a_longest_length_and_no_bytes_that_clients_read_differently() {
+    let url = |rest: &str| format!("https://api.example/{rest}");
+    let room = super::MAX_URL_BYTES - url("").len();
+    assert!(UpstreamUrl::parse(&url(&"a".repeat(room))).is_ok());
+    assert!(UpstreamUrl::parse(&url(&"a".repeat(room + 1))).is_err());
+    for rest in ["a?b=\\c", "a?b=\x7f", "a?b= c", "a?b=\tc"] {
+        assert!(UpstreamUrl::parse(&url(rest)).is_err(), "{rest:?}");
+    }
+}
+
+#[test]
 fn upstream_url_tricks_are_refused() {
     let long = format!("https://api.example/{}", "a".repeat(2048));
     let label = format!("https://{}.example/", "a".repeat(64));
