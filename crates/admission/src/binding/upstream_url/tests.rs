@@ -94,6 +94,30 @@ fn upstream_url_has_a_longest_length_and_no_bytes_that_clients_read_differently(
 }
 
 #[test]
+fn upstream_url_gives_its_parts_as_written() {
+    for (raw, authority, path, query) in [
+        (
+            "https://Api.example:8443/v1/x?a=%41&b",
+            "Api.example:8443",
+            "/v1/x",
+            Some("a=%41&b"),
+        ),
+        ("http://api.example", "api.example", "", None),
+        ("https://api.example?a", "api.example", "", Some("a")),
+        ("https://[2606:4700::1]/?", "[2606:4700::1]", "/", None),
+    ] {
+        let url = UpstreamUrl::parse(raw).unwrap();
+        assert_eq!(
+            (url.authority(), url.path(), url.query()),
+            (authority, path, query),
+            "{raw}"
+        );
+        assert_eq!(url.host_header(), authority, "{raw}");
+        assert_eq!(url.as_written(), raw);
+    }
+}
+
+#[test]
 fn upstream_url_tricks_are_refused() {
     let long = format!("https://api.example/{}", "a".repeat(2048));
     let label = format!("https://{}.example/", "a".repeat(64));
