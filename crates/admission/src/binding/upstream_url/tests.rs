@@ -118,6 +118,25 @@ fn upstream_url_gives_its_parts_as_written() {
 }
 
 #[test]
+fn upstream_url_knows_what_lies_below_it() {
+    let base = UpstreamUrl::parse("https://api.example/v1/").unwrap();
+    for (url, expect) in [
+        ("https://api.example/v1/x?q=1#f", Some(("/x", "?q=1#f"))),
+        ("https://API.example:443/v1#f", Some(("", "#f"))),
+        ("https://api.example/v1", Some(("", ""))),
+        ("https://api.example/v10", None),
+        ("https://api.example/", None),
+        ("https://api.example:8443/v1/x", None),
+        ("http://api.example:443/v1/x", None),
+        ("https://other.example/v1/x", None),
+        ("https://user@api.example/v1/x", None),
+        ("/v1/x", None),
+    ] {
+        assert_eq!(base.below(url), expect, "{url}");
+    }
+}
+
+#[test]
 fn upstream_url_tricks_are_refused() {
     let long = format!("https://api.example/{}", "a".repeat(2048));
     let label = format!("https://{}.example/", "a".repeat(64));
