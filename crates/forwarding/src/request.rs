@@ -62,7 +62,7 @@ pub fn request_head(
     let caller_side = CallerSide::read(&head, crossing.peer, crossing.scheme, crossing.trusted_proxies);
     let has_length = framing::settle_length(&mut head.headers)?;
     let wants_trailers = trailers::are_wanted(&head.headers);
-    let rules = ResponseRules::of(&head, url, credential, crossing.request_id);
+    let rules = ResponseRules::of(&head, url, credential, crossing.request_id, wants_trailers);
     let reserved_header = credential.reserved_header();
     let request_trailers = RequestTrailers::new(reserved_header.clone());
     let announced = match has_length {

@@ -33,9 +33,10 @@ impl ResponseRules {
         url: &Arc<UpstreamUrl>,
         credential: &Credential,
         request_id: &HeaderValue,
+        wants_trailers: bool,
     ) -> Self {
         let is_grpc = is_media_type(&head.headers, "application/grpc");
-        let takes_trailers = head.version > Version::HTTP_10 && trailers::are_wanted(&head.headers);
+        let takes_trailers = head.version > Version::HTTP_10 && wants_trailers;
         Self {
             url: Arc::clone(url),
             request_id: request_id.clone(),
