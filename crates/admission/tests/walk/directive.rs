@@ -234,6 +234,7 @@ fn directive_may_be_absent_from_a_standard_sts() {
         UPSTREAM,
         "the bound upstream"
     );
+    assert_eq!(permit.admitted.directive.auth_mode, "caracal_jwt");
     assert_eq!(
         carried(standard(json!({ "access_token": "t" }))),
         (
