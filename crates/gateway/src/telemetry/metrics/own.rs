@@ -25,7 +25,7 @@ impl Metrics {
         page.section("Requests and refusals");
         samples! { page,
             counter "caracal_gateway_requests_total", "Gateway requests received", self.received.get();
-            counter "caracal_gateway_requests_allowed_total", "Gateway requests allowed upstream", self.allowed.get();
+            counter "caracal_gateway_requests_allowed_total", "Gateway requests allowed upstream whose answer ended whole", self.allowed.get();
             counter "caracal_gateway_requests_denied_total", "Gateway requests denied before upstream dispatch", self.sum_of_denials(|denial| denial.row().stage != Stage::Crossing);
             counter "caracal_gateway_denials_missing_auth_total", "Gateway denials caused by missing bearer credentials", self.caused_by(Cause::MissingAuth);
             counter "caracal_gateway_denials_bad_bearer_total", "Gateway denials caused by malformed bearer credentials", self.caused_by(Cause::BadBearer);
