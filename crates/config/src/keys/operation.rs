@@ -21,7 +21,8 @@ section! {
 section! {
     OPERATOR: "Operator endpoints and logs", "`/health` and `/ready` are open to everyone and say nothing secret.";
     OPERATOR_ADDR: SocketAddress, Unset("they share the public port"),
-        "Moves metrics and the revocation reload to a second listener, off the public port.";
+        "Moves metrics and the revocation reload to a second listener, off the public port. It speaks plain \
+        HTTP: let only the inside reach it.";
     METRICS_BEARER: Secret, Unset("open in dev, 401 in production"),
         "The bearer that `/metrics` and `/metrics.json` demand.";
     CARACAL_ADMIN_TOKEN: Secret, Unset("the reload answers 404"),
