@@ -12,7 +12,8 @@
 //! | [`mint`] | keys, JWKS documents, good and broken mandates |
 //! | [`postgres`] | a database per test in each of the three layouts; a private server to kill |
 //! | [`redis`] | a private server to kill, pause, put behind TLS; the shared one |
-//! | [`proxy`] | a TCP proxy that refuses, hangs, cuts, delays and swallows |
+//! | [`proxy`] | a TCP proxy that refuses, hangs, cuts, delays, swallows, vanishes and talks garbage |
+//! | [`balancer`] | a TCP load balancer |
 //! | [`tls`] | a certificate authority and a TLS front for any port |
 //! | [`http`] | HTTP/1.1 byte for byte, and how the answer ended |
 //! | [`gateway`] | the gateway under test as a child process |
@@ -23,6 +24,7 @@
     reason = "test support: a failure here fails the test"
 )]
 
+pub mod balancer;
 pub mod clock;
 mod environment;
 pub mod gateway;

@@ -27,12 +27,31 @@ pub enum Fault {
     Delay(Duration),
     /// Connections are made, but no byte moves in either direction. Bytes held back flow again after the fault.
     BlackHole,
+    /// The server's bytes are replaced by as many others that no protocol knows.
+    Garbage,
+    /// Open connections are black holes for ever, after the fault too; new ones work. So does a server that lost its
+    /// power, and came back.
+    Vanish,
+    /// Open connections are cut, and new ones lead to another server.
+    Elsewhere(SocketAddr),
+}
+
+/// What is in force, and for which connections.
+#[derive(Clone, Copy, Debug, Default)]
+struct Order {
+    fault: Fault,
+    /// Counts the changes. A connection is as old as the number that it was accepted under.
+    number: u64,
+    /// Connections older than this are black holes for ever.
+    vanished: u64,
+    /// Connections older than this are cut.
+    cut: u64,
 }
 
 /// A proxy on a free port of 127.0.0.1. Ends, with its connections, when dropped.
 pub struct FaultProxy {
     port: Reserved,
-    fault: watch::Sender<Fault>,
+    order: watch::Sender<Order>,
     listening: watch::Receiver<bool>,
     accepted: Arc<AtomicU64>,
     _tasks: JoinSet<()>,
@@ -42,14 +61,14 @@ impl FaultProxy {
     /// Starts a proxy in front of `target`, without a fault.
     pub async fn start(target: SocketAddr) -> Self {
         let port = ports::port();
-        let (fault, faults) = watch::channel(Fault::None);
+        let (order, orders) = watch::channel(Order::default());
         let (listens, listening) = watch::channel(false);
         let accepted = Arc::default();
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve(port.addr(), target, faults, listens, Arc::clone(&accepted)));
+        tasks.spawn(serve(port.addr(), target, orders, listens, Arc::clone(&accepted)));
         let proxy = Self {
             port,
-            fault,
+            order,
             listening,
             accepted,
             _tasks: tasks,
@@ -70,7 +89,15 @@ impl FaultProxy {
 
     /// Changes the fault. Afterwards the port is open, or closed, as the fault wants it.
     pub async fn set(&self, fault: Fault) {
-        self.fault.send_replace(fault);
+        self.order.send_modify(|order| {
+            order.fault = fault;
+            order.number += 1;
+            match fault {
+                Fault::Vanish => order.vanished = order.number,
+                Fault::Elsewhere(_) => order.cut = order.number,
+                _ => {}
+            }
+        });
         let mut listening = self.listening.clone();
         let wanted = fault != Fault::Refuse;
         listening
@@ -88,7 +115,7 @@ impl FaultProxy {
 async fn serve(
     addr: SocketAddr,
     target: SocketAddr,
-    mut faults: watch::Receiver<Fault>,
+    mut orders: watch::Receiver<Order>,
     listens: watch::Sender<bool>,
     accepted: Arc<AtomicU64>,
 ) {
@@ -97,9 +124,9 @@ async fn serve(
         listens.send_replace(true);
         let mut connections = JoinSet::new();
         loop {
-            let for_connection = faults.clone();
+            let for_connection = orders.clone();
             tokio::select! {
-                refused = becomes(&mut faults, |fault| *fault == Fault::Refuse) => match refused {
+                refused = becomes(&mut orders, |order| order.fault == Fault::Refuse) => match refused {
                     Some(_) => break,
                     None => return,
                 },
@@ -113,7 +140,7 @@ async fn serve(
         drop(listener);
         connections.shutdown().await;
         listens.send_replace(false);
-        if becomes(&mut faults, |fault| *fault != Fault::Refuse)
+        if becomes(&mut orders, |order| order.fault != Fault::Refuse)
             .await
             .is_none()
         {
@@ -122,13 +149,14 @@ async fn serve(
     }
 }
 
-async fn relay(client: TcpStream, target: SocketAddr, mut faults: watch::Receiver<Fault>) {
-    if becomes(&mut faults, |fault| *fault != Fault::Hang)
-        .await
-        .is_none()
-    {
+async fn relay(client: TcpStream, target: SocketAddr, mut orders: watch::Receiver<Order>) {
+    let Some(order) = becomes(&mut orders, |order| order.fault != Fault::Hang).await else {
         return;
-    }
+    };
+    let target = match order.fault {
+        Fault::Elsewhere(other) => other,
+        _ => target,
+    };
     let Ok(server) = TcpStream::connect(target).await else {
         return;
     };
@@ -136,29 +164,48 @@ async fn relay(client: TcpStream, target: SocketAddr, mut faults: watch::Receive
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
+    let gate = Gate {
+        orders: orders.clone(),
+        born: order.number,
+    };
     tokio::select! {
-        () = upstream(from_client, to_server, faults.clone()) => {}
-        () = downstream(from_server, to_client, faults) => {}
+        () = upstream(from_client, to_server, gate.clone()) => {}
+        () = downstream(from_server, to_client, gate) => {}
+        _ = becomes(&mut orders, |now| now.cut > order.number) => {}
     }
 }
 
-/// Waits until the fault is of this kind; none when the proxy is gone.
-async fn becomes(faults: &mut watch::Receiver<Fault>, kind: impl FnMut(&Fault) -> bool) -> Option<Fault> {
-    faults.wait_for(kind).await.ok().map(|fault| *fault)
+/// Waits until the order is of this kind; none when the proxy is gone.
+async fn becomes(orders: &mut watch::Receiver<Order>, kind: impl FnMut(&Order) -> bool) -> Option<Order> {
+    orders.wait_for(kind).await.ok().map(|order| *order)
 }
 
-fn flows(fault: &Fault) -> bool {
-    !matches!(fault, Fault::Hang | Fault::BlackHole)
+/// What one connection's bytes pass.
+#[derive(Clone)]
+struct Gate {
+    orders: watch::Receiver<Order>,
+    /// The number of the order under which the connection was accepted.
+    born: u64,
+}
+
+impl Gate {
+    /// Waits until bytes may move, and tells the fault then; none when the proxy is gone.
+    async fn opens(&mut self) -> Option<Fault> {
+        let born = self.born;
+        let flows =
+            |order: &Order| born >= order.vanished && !matches!(order.fault, Fault::Hang | Fault::BlackHole);
+        becomes(&mut self.orders, flows).await.map(|order| order.fault)
+    }
 }
 
 /// Client to server. Returns only on an error: the end of the client's bytes leaves the other direction open.
-async fn upstream(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut faults: watch::Receiver<Fault>) {
+async fn upstream(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut gate: Gate) {
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let Ok(read) = from.read(&mut buffer).await else {
             return;
         };
-        if becomes(&mut faults, flows).await.is_none() {
+        if gate.opens().await.is_none() {
             return;
         }
         if read == 0 {
@@ -171,28 +218,30 @@ async fn upstream(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut faults: w
     }
 }
 
-/// Server to client, where delays and cuts happen.
-async fn downstream(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut faults: watch::Receiver<Fault>) {
+/// Server to client, where delays, cuts and garbage happen.
+async fn downstream(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut gate: Gate) {
     let mut buffer = vec![0; 16 * 1024];
     let mut passed = 0;
     loop {
         let Ok(read) = from.read(&mut buffer).await else {
             return;
         };
-        let Some(fault) = becomes(&mut faults, flows).await else {
+        let Some(fault) = gate.opens().await else {
             return;
         };
-        if let Fault::Delay(time) = fault {
-            tokio::time::sleep(time).await;
+        let mut end = read;
+        match fault {
+            Fault::Delay(time) => tokio::time::sleep(time).await,
+            Fault::CutAfter(limit) => {
+                let room = usize::try_from(limit.saturating_sub(passed)).unwrap_or(usize::MAX);
+                end = read.min(room);
+            }
+            Fault::Garbage => buffer[..read].fill(0xff),
+            _ => {}
         }
-        let mut piece = &buffer[..read];
-        if let Fault::CutAfter(limit) = fault {
-            let room = usize::try_from(limit.saturating_sub(passed)).unwrap_or(usize::MAX);
-            piece = &piece[..piece.len().min(room)];
-        }
-        passed += piece.len() as u64;
-        if to.write_all(piece).await.is_err()
-            || piece.is_empty()
+        passed += end as u64;
+        if to.write_all(&buffer[..end]).await.is_err()
+            || end == 0
             || matches!(fault, Fault::CutAfter(n) if passed >= n)
         {
             return;
@@ -246,6 +295,47 @@ pub(crate) mod tests {
         proxy.set(Fault::None).await;
         assert_eq!(read_exactly(&mut stream, 3).await, b"two");
         assert_eq!(proxy.accepted(), 1);
+    }
+
+    #[tokio::test]
+    async fn vanished_connections_stay_dead_and_new_ones_work() {
+        let (target, _echo) = echo().await;
+        let proxy = FaultProxy::start(target).await;
+        let mut old = TcpStream::connect(proxy.addr()).await.unwrap();
+        write_all(&mut old, b"one").await;
+        assert_eq!(read_exactly(&mut old, 3).await, b"one");
+        proxy.set(Fault::Vanish).await;
+        write_all(&mut old, b"two").await;
+        let mut new = TcpStream::connect(proxy.addr()).await.unwrap();
+        write_all(&mut new, b"new").await;
+        assert_eq!(read_exactly(&mut new, 3).await, b"new");
+        proxy.set(Fault::None).await;
+        assert!(silent(&mut old).await);
+    }
+
+    #[tokio::test]
+    async fn garbage_replaces_what_the_server_says() {
+        let (target, _echo) = echo().await;
+        let proxy = FaultProxy::start(target).await;
+        proxy.set(Fault::Garbage).await;
+        let mut stream = TcpStream::connect(proxy.addr()).await.unwrap();
+        write_all(&mut stream, b"one").await;
+        assert_eq!(read_exactly(&mut stream, 3).await, [0xff; 3]);
+    }
+
+    #[tokio::test]
+    async fn another_server_gets_new_connections_and_open_ones_are_cut() {
+        let (target, _echo) = echo().await;
+        let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let proxy = FaultProxy::start(target).await;
+        let mut old = TcpStream::connect(proxy.addr()).await.unwrap();
+        write_all(&mut old, b"one").await;
+        assert_eq!(read_exactly(&mut old, 3).await, b"one");
+        let elsewhere = Fault::Elsewhere(nobody.local_addr().unwrap());
+        proxy.set(elsewhere).await;
+        assert!(matches!(old.read(&mut [0; 1]).await, Ok(0) | Err(_)));
+        let _new = TcpStream::connect(proxy.addr()).await.unwrap();
+        nobody.accept().await.unwrap();
     }
 
     #[tokio::test]

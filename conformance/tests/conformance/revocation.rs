@@ -13,7 +13,7 @@ use devstack::{MintRequest, Minted};
 use std::time::Instant;
 use testkit::http::{Connection, Ending, Fields, Piece, Response};
 
-const REVOKE: &str = "caracal.sessions.revoke";
+pub(crate) const REVOKE: &str = "caracal.sessions.revoke";
 const AGENTS: &str = "caracal.agents.lifecycle";
 const EDGES: &str = "caracal.delegations.invalidate";
 /// An event stream that says one thing and is silent ever after.

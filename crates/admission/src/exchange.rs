@@ -9,7 +9,7 @@ pub mod replay;
 pub mod room;
 pub mod sign;
 
-pub use circuit::{Circuit, CircuitLimits, Slotted};
+pub use circuit::{Circuit, CircuitLimits, Doubt, Slotted};
 pub use directive::Directed;
 pub use perform::{Granted, perform};
 pub use replay::Marked;

@@ -4,6 +4,7 @@ mod call;
 mod component;
 mod endpoint;
 mod health;
+mod recovery;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -113,7 +114,7 @@ impl StsClient {
         self.0.timeout
     }
 
-    /// Whether the STS answers `GET /health` with any 2xx, as known within the last five seconds:
+    /// Whether the STS answers `GET /health` with any 2xx, as known within the last second:
     /// however often it is called, the STS is asked once in that time.
     ///
     /// # Errors

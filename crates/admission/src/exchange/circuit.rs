@@ -65,6 +65,17 @@ pub enum Outcome {
     Unused,
 }
 
+/// What the open breakers say of the STS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// None is open.
+    None,
+    /// It does not answer some zones as it should.
+    OfZones,
+    /// It could not be connected to.
+    OfSts,
+}
+
 /// Figures for the metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CircuitFigures {
@@ -128,6 +139,30 @@ impl Circuit {
             zone_ticket,
             outcome: None,
         })
+    }
+
+    /// What the open breakers say of the STS.
+    #[must_use]
+    pub fn doubt(&self, now: Moment) -> Doubt {
+        let state = self.state.lock();
+        let mut zones = state.zones.values();
+        if state.sts.is_open(now.monotonic) {
+            Doubt::OfSts
+        } else if zones.any(|zone| zone.breaker.is_open(now.monotonic)) {
+            Doubt::OfZones
+        } else {
+            Doubt::None
+        }
+    }
+
+    /// The STS is seen to be back: every open breaker lets its probe through at once, and not only when its time has
+    /// come. What the probe meets decides, as ever.
+    pub fn probe_now(&self) {
+        let mut state = self.state.lock();
+        state.sts.probe_now();
+        for zone in state.zones.values_mut() {
+            zone.breaker.probe_now();
+        }
     }
 
     /// Figures for the metrics.

@@ -10,7 +10,7 @@ use super::StsClient;
 use crate::single_flight::SingleFlight;
 
 /// How long one answer holds: nobody can use the readiness endpoint to put load on the STS.
-const HEALTH_LIFE: Duration = Duration::from_secs(5);
+const HEALTH_LIFE: Duration = Duration::from_secs(1);
 
 /// Whether the STS answered with a 2xx, or why not, and the monotonic time at which it was asked.
 type Asked = (Result<(), Cause>, Duration);
@@ -28,6 +28,14 @@ impl Health {
         }
     }
 
+    /// Whether the last answer was none, or a bad one.
+    pub(super) fn was_bad(&self) -> bool {
+        self.known
+            .lock()
+            .as_ref()
+            .is_some_and(|(result, _)| result.is_err())
+    }
+
     pub(super) async fn check(&self, sts: &StsClient) -> Asked {
         let now = sts.0.clock.now().monotonic;
         let known = self.known.lock().clone();
@@ -41,13 +49,28 @@ impl Health {
     }
 }
 
-async fn ask(sts: StsClient) -> Asked {
+/// Asks, and remembers the answer.
+pub(super) async fn ask(sts: StsClient) -> Asked {
     let at = sts.0.clock.now().monotonic;
     let result = match sts.get("sts health", "/health").await {
         Ok(answer) if (200..300).contains(&answer.status) => Ok(()),
         Ok(answer) => Err(Cause::new(format!("sts health: status {}", answer.status))),
         Err(cause) => Err(cause),
     };
+    let was_well = sts
+        .0
+        .health
+        .known
+        .lock()
+        .as_ref()
+        .map(|(result, _)| result.is_ok());
+    match (was_well, &result) {
+        (None | Some(true), Err(cause)) => {
+            tracing::warn!(%cause, "the STS does not answer as healthy: see STS_URL");
+        }
+        (Some(false), Ok(())) => tracing::info!("the STS is back"),
+        (None | Some(true), Ok(())) | (Some(false), Err(_)) => {}
+    }
     let asked = (result, at);
     *sts.0.health.known.lock() = Some(asked.clone());
     asked

@@ -265,7 +265,12 @@ fn circuit(runtime: &Runtime) -> Component<Arc<Circuit>> {
         max_inflight: runtime.config.sts.max_inflight.get() as usize,
     });
     let (measured, clock) = (Arc::clone(&circuit), Arc::clone(&runtime.clock));
-    Component::new(circuit).figures(move |out| figures::circuit(measured.figures(clock.now()), out))
+    let (watched, sts) = (Arc::clone(&circuit), runtime.sts.clone());
+    Component::new(circuit)
+        .figures(move |out| figures::circuit(measured.figures(clock.now()), out))
+        .task("sts recovery", Stage::Background, |stop| {
+            sts.watch_recovery(watched, stop)
+        })
 }
 
 /// What the listeners take on, and the figures of the process.

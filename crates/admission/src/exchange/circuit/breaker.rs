@@ -105,6 +105,13 @@ impl Breaker {
         false
     }
 
+    /// An open breaker lets its probe through from now on.
+    pub(super) fn probe_now(&mut self) {
+        if let State::Open { until } = &mut self.state {
+            *until = Duration::ZERO;
+        }
+    }
+
     pub(super) fn is_open(&self, now: Duration) -> bool {
         match self.state {
             State::Closed => false,

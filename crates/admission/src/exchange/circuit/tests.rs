@@ -32,6 +32,29 @@ fn circuit_five_connect_failures_close_the_door_for_every_zone() {
 }
 
 #[test]
+fn circuit_of_an_sts_that_is_back_lets_one_probe_through_which_decides() {
+    let circuit = circuit(512);
+    let open = |zone, millis| circuit.enter(zone, at(millis)).err() == Some(Denial::CircuitOpen);
+    for _ in 0..5 {
+        run(&circuit, "z", Outcome::ZoneFault, 0);
+    }
+    assert_eq!(circuit.doubt(at(0)), Doubt::OfZones);
+    for _ in 0..5 {
+        run(&circuit, "a", Outcome::StsFault, 0);
+    }
+    assert_eq!(circuit.doubt(at(0)), Doubt::OfSts);
+    circuit.probe_now();
+    let probe = circuit.enter("z", at(1)).unwrap();
+    assert!(open("a", 1), "one at a time");
+    probe.settle(Outcome::StsFault, at(1));
+    assert!(open("a", 2) && open("z", 2), "it was not back");
+    circuit.probe_now();
+    run(&circuit, "z", Outcome::Success, 2);
+    assert_eq!(circuit.doubt(at(3)), Doubt::None);
+    assert!(!open("a", 3) && !open("z", 3));
+}
+
+#[test]
 fn circuit_zone_faults_leave_other_zones_alone() {
     let circuit = circuit(512);
     for _ in 0..5 {

@@ -1,0 +1,175 @@
+//! A gateway that reaches one dependency through TLS and two proxies.
+
+use crate::world::{NONE, World, present_to};
+use devstack::{Devstack, Minted};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use tempfile::TempDir;
+use testkit::http::{self, Response};
+use testkit::proxy::{Fault, FaultProxy};
+use testkit::tls::{Ca, Identity, TlsFront};
+
+/// What the gateway depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dependency {
+    Redis,
+    Postgres,
+    Sts,
+}
+
+impl Dependency {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Redis => "Redis",
+            Self::Postgres => "PostgreSQL",
+            Self::Sts => "STS",
+        }
+    }
+
+    fn variable(self) -> &'static str {
+        match self {
+            Self::Redis => "REDIS_URL",
+            Self::Postgres => "DATABASE_URL",
+            Self::Sts => "STS_URL",
+        }
+    }
+
+    /// The protocols (ALPN) that its server speaks.
+    fn protocols(self) -> &'static [&'static str] {
+        match self {
+            Self::Postgres => &["postgresql"],
+            Self::Redis | Self::Sts => &[],
+        }
+    }
+}
+
+/// Where something goes wrong.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Where {
+    /// On the network.
+    Network(Fault),
+    /// In what the server says, inside its TLS connection.
+    Server(Fault),
+    /// A server with another authority's certificate.
+    WrongCertificate,
+}
+
+/// The gateway, and what stands between it and the dependency: network, TLS, server.
+pub(super) struct Scene {
+    pub(super) world: World,
+    network: FaultProxy,
+    server: FaultProxy,
+    stranger: TlsFront,
+    _front: TlsFront,
+    _directory: TempDir,
+}
+
+impl Scene {
+    pub(super) async fn start(dependency: Dependency) -> Self {
+        let (ca, other) = (Ca::new(), Ca::new());
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let root = directory.path().join("ca.pem");
+        std::fs::write(&root, ca.pem()).expect("a written file");
+        let root = root.display().to_string();
+        let mut between = None;
+        let world = World::builder()
+            .env("REPLAY_TIMEOUT", "1s")
+            .env("REDIS_DIAL_TIMEOUT", "1s")
+            .env("STS_TIMEOUT", "1s")
+            .start_with(async |_: &Devstack, mut variables: BTreeMap<String, String>| {
+                let url = variables[dependency.variable()].clone();
+                let (start, rest) = url.split_at(url.find("127.0.0.1:").expect("a loopback address"));
+                let end = rest.find('/').unwrap_or(rest.len());
+                let target: SocketAddr = rest[..end].parse().expect("an address");
+                let server = FaultProxy::start(target).await;
+                let tls = |identity: Identity| {
+                    TlsFront::start(server.addr(), identity.server_config(dependency.protocols()))
+                };
+                let front = tls(ca.server(&["127.0.0.1"])).await;
+                let stranger = tls(other.server(&["127.0.0.1"])).await;
+                let network = FaultProxy::start(front.addr()).await;
+                variables.extend(over_tls(dependency, start, &network, &rest[end..], &root));
+                between = Some((network, server, front, stranger));
+                variables
+            })
+            .await;
+        let (network, server, front, stranger) = between.expect("proxies");
+        Self {
+            world,
+            network,
+            server,
+            stranger,
+            _front: front,
+            _directory: directory,
+        }
+    }
+
+    /// Puts a fault in force, in place of the one before.
+    pub(super) async fn set(&self, fault: Where) {
+        let (network, server) = match fault {
+            Where::Network(fault) => (fault, Fault::None),
+            Where::Server(fault) => (Fault::None, fault),
+            Where::WrongCertificate => (Fault::Elsewhere(self.stranger.addr()), Fault::None),
+        };
+        self.server.set(server).await;
+        self.network.set(network).await;
+    }
+
+    /// Everything works again.
+    pub(super) async fn mend(&self) {
+        self.set(Where::Network(Fault::None)).await;
+    }
+
+    /// How many connections were taken on so far.
+    pub(super) fn attempts(&self) -> u64 {
+        self.network.accepted()
+    }
+
+    pub(super) fn mint(&self) -> Minted {
+        self.world.mint(NONE)
+    }
+
+    /// The reason of `/ready`; none when it is ready.
+    pub(super) async fn reason(&self) -> Option<String> {
+        let answer = http::get(self.world.addr(), "/ready", &[]).await;
+        (answer.status() != 200).then(|| answer.json()["reason"].as_str().unwrap_or_default().to_owned())
+    }
+}
+
+/// One request.
+pub(super) async fn request(addr: SocketAddr, mandate: &Minted) -> Response {
+    present_to(addr, mandate.token.expose(), NONE, "/").await
+}
+
+/// The variables that lead the gateway through TLS: a URL is `start`, address, `rest`.
+fn over_tls(
+    dependency: Dependency,
+    start: &str,
+    network: &FaultProxy,
+    rest: &str,
+    root: &str,
+) -> Vec<(String, String)> {
+    let at = network.addr();
+    let variables = match dependency {
+        Dependency::Redis => vec![
+            (
+                "REDIS_URL",
+                format!("{}{at}{rest}", start.replace("redis://", "rediss://")),
+            ),
+            ("REDIS_CA_FILE", root.to_owned()),
+        ],
+        Dependency::Postgres => {
+            let sign = if rest.contains('?') { '&' } else { '?' };
+            let tls = format!("sslmode=verify-full&sslnegotiation=direct&sslrootcert={root}");
+            vec![("DATABASE_URL", format!("{start}{at}{rest}{sign}{tls}"))]
+        }
+        Dependency::Sts => vec![
+            ("STS_URL", format!("https://{at}{rest}")),
+            ("STS_CA_FILE", root.to_owned()),
+        ],
+    };
+    variables
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}
