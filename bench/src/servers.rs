@@ -4,6 +4,7 @@ use admission::mode::Mode;
 use aws_lc_rs::rand;
 use data_encoding::HEXLOWER;
 use devstack::{Devstack, StackConfig};
+use redis::aio::MultiplexedConnection;
 use testkit::postgres::{Database, Layout, PrivatePostgres};
 use testkit::redis::PrivateRedis;
 
@@ -58,6 +59,21 @@ impl Servers {
     /// The stream to which the gateway delivers its evidence.
     pub(crate) async fn audit_stream(&self) -> AuditStream {
         AuditStream::new(self.redis.connection().await)
+    }
+
+    /// The database.
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Where Redis is.
+    pub(crate) fn redis_url(&self) -> String {
+        self.redis.url()
+    }
+
+    /// A connection to Redis.
+    pub(crate) async fn redis(&self) -> MultiplexedConnection {
+        self.redis.connection().await
     }
 
     /// The variables that lead a gateway to these servers.

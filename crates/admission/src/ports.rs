@@ -57,11 +57,24 @@ pub trait Revocations: Send + Sync {
     /// When the registry is full.
     fn watch(&self, anchors: &Anchors<'_>) -> Result<Arc<dyn Watch>, Cause>;
 
-    /// Whether any of the anchors is revoked, as far as is known at `now`.
-    fn standing(&self, anchors: &Anchors<'_>, now: Moment) -> Standing;
+    /// Whether any anchor of a verified mandate is revoked, as far as is known at `now`.
+    fn standing(&self, mandate: &Mandate<'_>, now: Moment) -> Standing;
 }
 
-/// What is known of a request's anchors.
+/// A verified mandate, as far as it matters for revocation.
+#[derive(Clone, Copy, Debug)]
+pub struct Mandate<'a> {
+    /// The zone that signed it.
+    pub zone: &'a str,
+    /// What it rests on.
+    pub anchors: Anchors<'a>,
+    /// `iat` in Unix seconds.
+    pub issued_at: Option<i64>,
+    /// `exp` in Unix seconds.
+    pub expires_at: i64,
+}
+
+/// What is known of a mandate's anchors.
 #[derive(Debug)]
 #[must_use]
 pub enum Standing {
@@ -69,7 +82,7 @@ pub enum Standing {
     Clear,
     /// At least one is revoked.
     Revoked,
-    /// The state is too old to tell.
+    /// The state is too old, or does not hold enough of this zone, to tell.
     Stale(Cause),
 }
 

@@ -79,6 +79,8 @@ pub struct Check {
     pub reason: &'static str,
     /// What the start of the process waits for, in the words of its error; `None` where it does not wait.
     pub awaited: Option<&'static str>,
+    /// Whether the process is ready all the same while it fails, because it does the rest of its work.
+    pub is_advisory: bool,
     /// Asks.
     pub probe: Probe,
 }
@@ -95,8 +97,16 @@ impl Check {
             name,
             reason,
             awaited: None,
+            is_advisory: false,
             probe: Box::new(move || Box::pin(std::future::ready(read()))),
         }
+    }
+
+    /// The same, but while it fails the process is degraded, and ready.
+    #[must_use]
+    pub fn advisory(mut self) -> Self {
+        self.is_advisory = true;
+        self
     }
 
     /// The same, but the process does not start before it succeeds: every request would be refused.

@@ -1,5 +1,6 @@
 //! What a mandate must satisfy.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use admission::limits::{Limits, OnReplayOutage, ReusableUses};
@@ -20,6 +21,10 @@ pub struct Gates {
     pub on_replay_outage: OnReplayOutage,
     /// Oldest revocation snapshot that still counts as fresh.
     pub revocation_snapshot_max_age: Duration,
+    /// Revoked anchors held in all.
+    pub revocation_max_anchors: NonZeroU32,
+    /// Revoked anchors held of one zone.
+    pub revocation_max_zone_anchors: NonZeroU32,
 }
 
 impl Gates {
@@ -37,6 +42,8 @@ impl Gates {
         let uses = Self::reusable_uses(reader);
         let on_replay_outage = Self::on_replay_outage(reader, mode);
         let snapshot_max_age = reader.duration(&keys::REVOCATION_SNAPSHOT_MAX_AGE);
+        let max_anchors = reader.count(&keys::REVOCATION_MAX_ANCHORS);
+        let max_zone_anchors = reader.count(&keys::REVOCATION_MAX_ZONE_ANCHORS);
         Ok(Self {
             limits: Limits {
                 max_request_bytes: max_request_bytes?,
@@ -45,6 +52,8 @@ impl Gates {
             },
             on_replay_outage: on_replay_outage?,
             revocation_snapshot_max_age: snapshot_max_age?,
+            revocation_max_anchors: max_anchors?,
+            revocation_max_zone_anchors: max_zone_anchors?,
         })
     }
 

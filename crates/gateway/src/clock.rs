@@ -3,35 +3,27 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use admission::ports::{Clock, Moment};
+use rustix::time::{ClockId, clock_gettime};
 
-/// The machine's clocks.
+/// The machine's clocks. What is old is told by one that runs while the machine is suspended.
 #[derive(Debug, Clone, Copy)]
-pub struct SystemClock {
-    start: Instant,
-}
-
-impl SystemClock {
-    /// A clock whose monotonic reading starts now.
-    #[must_use]
-    #[expect(
-        clippy::new_without_default,
-        reason = "a clock that starts now is not a default value"
-    )]
-    pub fn new() -> Self {
-        Self { start: instant() }
-    }
-}
+pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Moment {
         Moment {
             unix: unix(),
-            monotonic: instant().duration_since(self.start),
+            monotonic: boot_time(),
         }
     }
 }
 
-/// The monotonic clock.
+/// Time since the machine started, suspended or not.
+fn boot_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
+}
+
+/// The monotonic clock of timers, which stands still while the machine is suspended.
 #[expect(clippy::disallowed_methods, reason = "this is the clock module")]
 #[must_use]
 pub fn instant() -> Instant {
@@ -49,4 +41,16 @@ pub fn unix() -> Duration {
 #[must_use]
 pub fn unix_micros() -> i64 {
     i64::try_from(unix().as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SystemClock, boot_time};
+    use admission::ports::Clock as _;
+
+    #[test]
+    fn ages_are_told_by_the_clock_that_runs_while_the_machine_is_suspended() {
+        let (before, now, after) = (boot_time(), SystemClock.now().monotonic, boot_time());
+        assert!(before <= now && now <= after, "{before:?} {now:?} {after:?}");
+    }
 }

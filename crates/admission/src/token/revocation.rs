@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::signature::Verified;
 use crate::denial::Denial;
 use crate::moment::Moment;
-use crate::ports::{Revocations, Standing, Watch, WatchState};
+use crate::ports::{Mandate, Revocations, Standing, Watch, WatchState};
 use crate::refused::Refused;
 
 /// A request whose authority stands, and is watched from now on.
@@ -34,10 +34,16 @@ pub fn check<'r>(
     revocations: &dyn Revocations,
     now: Moment,
 ) -> Result<Watched<'r>, Refused> {
-    let anchors = verified.claims().anchors();
+    let claims = verified.claims();
+    let mandate = Mandate {
+        zone: verified.zone(),
+        anchors: claims.anchors(),
+        issued_at: claims.issued_at(),
+        expires_at: claims.expires_at(),
+    };
     let stale = |cause| Refused::because(Denial::RevocationStale, cause);
-    let watch = revocations.watch(&anchors).map_err(stale)?;
-    match revocations.standing(&anchors, now) {
+    let watch = revocations.watch(&mandate.anchors).map_err(stale)?;
+    match revocations.standing(&mandate, now) {
         Standing::Revoked => Err(Denial::Revoked.into()),
         Standing::Stale(cause) => Err(stale(cause)),
         Standing::Clear => match watch.poll_now() {

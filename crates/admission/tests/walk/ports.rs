@@ -9,9 +9,9 @@ use admission::binding::{Application, Binding};
 use admission::denial::Stage;
 use admission::exchange::{Circuit, CircuitLimits, SignedExchange};
 use admission::ports::{
-    Bindings, BoxFuture, Cause, Clock as _, Departure, ExchangeFailure, KeyRefusal, Mark, MarkRefusal,
-    Moment, NotBound, ReplayMarks, Resolver, Revocations, SigningKeys, Standing, Sts, StsAnswer, Watch,
-    WatchState, ZoneStanding,
+    Bindings, BoxFuture, Cause, Clock as _, Departure, ExchangeFailure, KeyRefusal, Mandate, Mark,
+    MarkRefusal, Moment, NotBound, ReplayMarks, Resolver, Revocations, SigningKeys, Standing, Sts, StsAnswer,
+    Watch, WatchState, ZoneStanding,
 };
 use admission::token::{Anchors, VerifyingKey};
 use admission::{CrossingFacts, Denial, Subject};
@@ -204,8 +204,14 @@ impl Revocations for World {
         Ok(flag)
     }
 
-    fn standing(&self, _: &Anchors<'_>, now: Moment) -> Standing {
+    fn standing(&self, mandate: &Mandate<'_>, now: Moment) -> Standing {
         self.journal.write("standing");
+        assert_eq!(mandate.zone, ZONE);
+        assert!(
+            mandate
+                .issued_at
+                .is_some_and(|issued| issued < mandate.expires_at)
+        );
         *self.journal.standing_read_at.lock().unwrap() = Some(now);
         match self.script.revocation {
             Revocation::Revoked => Standing::Revoked,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use admission::ports::{Cause, Clock};
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, Row, RowStream};
 
 use super::{PostgresConnector, Session, cause};
 use crate::component::milliseconds;
@@ -98,6 +98,19 @@ pub(crate) async fn rows(
 ) -> Result<Vec<Row>, Cause> {
     client
         .query_typed(sql, parameters)
+        .await
+        .map_err(|error| cause("query", &error))
+}
+
+/// The same, row by row as they come.
+pub(crate) async fn row_stream(
+    client: &Client,
+    sql: &str,
+    parameters: &[(&(dyn ToSql + Sync), Type)],
+) -> Result<RowStream, Cause> {
+    let parameters = parameters.iter().map(|(value, of)| (*value, of.clone()));
+    client
+        .query_typed_raw(sql, parameters)
         .await
         .map_err(|error| cause("query", &error))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use admission::ports::Clock;
+use admission::ports::{Cause, Clock};
 
 use super::{
     KeysInvalidated, RevocationConfig, RevocationCounters, RevocationState, RevocationStatus, Snapshots,
@@ -44,7 +44,7 @@ impl RevocationState {
 
     /// The state with check and figures, whoever feeds it.
     pub(super) fn observed(self) -> Component<Self> {
-        let (asked, measured) = (self.clone(), self.clone());
+        let (asked, measured, bounded) = (self.clone(), self.clone(), self.clone());
         let check = Check::known("revocations", "revocation_snapshot_stale", move || {
             let status = asked.status();
             Health {
@@ -52,8 +52,21 @@ impl RevocationState {
                 age: status.snapshot_age,
             }
         });
+        let room = Check::known("revocation_anchors", "revocation_anchors_over_bound", move || {
+            let zones = bounded.status().zones_over;
+            let over = || {
+                Cause::new(format!(
+                    "more anchors are revoked than fit: {zones} zones are refused"
+                ))
+            };
+            Health {
+                fault: (zones > 0).then(over),
+                age: None,
+            }
+        });
         Component::new(self)
             .check(check.awaited_as("the revocation state"))
+            .check(room.advisory())
             .figures(move |out| samples(&measured.status(), &measured.counters(), out))
     }
 }
@@ -66,6 +79,7 @@ pub fn samples(status: &RevocationStatus, counters: &RevocationCounters, out: &m
         snapshot_age,
         snapshot_error: _,
         anchors,
+        zones_over,
         watches,
     } = status;
     let RevocationCounters {
@@ -82,6 +96,7 @@ pub fn samples(status: &RevocationStatus, counters: &RevocationCounters, out: &m
     out.section("Revocation");
     samples! { out,
         gauge "caracal_gateway_revocations_active", "Gateway revocation anchors loaded in memory", *anchors as u64;
+        gauge "caracal_gateway_revocation_zones_over_bound", "Zones some or all of whose requests are refused because their revoked anchors do not fit into REVOCATION_MAX_ZONE_ANCHORS or REVOCATION_MAX_ANCHORS", *zones_over as u64;
         gauge "caracal_gateway_revocation_snapshot_age_seconds", "Seconds since the last successful reload of the revocation snapshot", age_in_seconds(*snapshot_age);
         gauge "caracal_gateway_revocation_snapshot_fresh", "Whether the revocation state is fresh enough to admit requests", u64::from(stale.is_none());
         counter "caracal_gateway_revocation_messages_total", "Gateway revocation stream messages applied", messages;

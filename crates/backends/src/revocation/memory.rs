@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::anchor::Kind;
-use super::snapshot::{Asked, Snapshot};
+use super::pass::Pass;
 use super::state::{CONTACT_MAX_AGE, RevocationConfig, RevocationState};
 use crate::component::{Component, Stage};
 
@@ -44,7 +44,7 @@ impl MemoryRevocations {
 
     /// Revokes an anchor.
     pub fn revoke(&self, kind: Kind, id: &str) {
-        self.state.inner.announce(kind, id);
+        self.state.inner.announce(kind, id, "");
     }
 
     /// Confirms the state now and then, and whenever a snapshot is asked for, until shutdown.
@@ -65,9 +65,9 @@ impl MemoryRevocations {
     /// here is everything.
     pub async fn confirm(&self) {
         let inner = &self.state.inner;
-        let (ticket, now) = (inner.ticket(), inner.clock.now());
+        let ticket = inner.ticket();
         inner.touch();
-        let anchors = inner.take_over(Snapshot::default(), &Asked::default(), now).await;
+        let anchors = Pass::begin(inner).finish().await;
         inner.answer(ticket, Ok(anchors));
     }
 }

@@ -1,5 +1,7 @@
 //! What a stream message asks for.
 
+use std::borrow::Cow;
+
 use super::anchor::Kind;
 use super::signature::{Fields, Genuine, StreamsKey, judge};
 
@@ -38,7 +40,7 @@ pub(super) enum Order<'a> {
     Ignore,
     /// Revoke these anchors; more may follow from it that only the database knows.
     Revoke {
-        anchors: Vec<(Kind, &'a str)>,
+        anchors: Vec<(Kind, Cow<'a, str>)>,
         cascades: bool,
     },
     /// Something is active again: ask the database.
@@ -70,19 +72,46 @@ pub(super) fn read<'a>(key: &StreamsKey, stream: Stream, fields: &Fields<'a>) ->
         }
         (Stream::Agents, "resume") => Order::Resume,
         // Edges below the revoked one are revoked with it, and only the database says which.
-        (Stream::Delegations, "edge_revoke") => revoke([(Kind::Edge, text("edge_id"))].into_iter(), true),
+        (Stream::Delegations, "edge_revoke") => edges(text("edge_id"), text("edge_ids"), true),
+        (Stream::Delegations, "edge_expire") => edges(text("edge_id"), text("edge_ids"), false),
         (Stream::Keys, _) => text("zone_id").map_or(Order::Nameless, Order::RefetchKeys),
         (Stream::Agents | Stream::Delegations, _) => Order::Ignore,
     }
 }
 
 fn revoke<'a>(anchors: impl Iterator<Item = (Kind, Option<&'a str>)>, cascades: bool) -> Order<'a> {
-    let anchors: Vec<_> = anchors.filter_map(|(kind, id)| id.map(|id| (kind, id))).collect();
+    let anchors: Vec<_> = anchors
+        .filter_map(|(kind, id)| id.map(|id| (kind, id.into())))
+        .collect();
     if anchors.is_empty() {
         Order::Nameless
     } else {
         Order::Revoke { anchors, cascades }
     }
+}
+
+/// Revokes an edge and a list of edges. Of a list that cannot be read only the database knows what was meant.
+fn edges<'a>(one: Option<&'a str>, list: Option<&str>, cascades: bool) -> Order<'a> {
+    let listed: Result<Vec<String>, _> = list.map_or(Ok(Vec::new()), serde_json::from_str);
+    let (listed, cascades) = match listed {
+        Ok(listed) if listed.iter().all(|id| !id.is_empty()) => (listed, cascades),
+        _ if one.is_none() => return Order::Ambiguous,
+        _ => (Vec::new(), true),
+    };
+    let ids = one
+        .map(Cow::Borrowed)
+        .into_iter()
+        .chain(listed.into_iter().map(Cow::Owned));
+    let anchors: Vec<_> = ids.map(|id| (Kind::Edge, id)).collect();
+    match anchors.is_empty() {
+        true => Order::Nameless,
+        false => Order::Revoke { anchors, cascades },
+    }
+}
+
+/// The zone that a message is about; empty where it does not say.
+pub(super) fn zone<'a>(fields: &Fields<'a>) -> &'a str {
+    text(fields, "zone_id").unwrap_or_default()
 }
 
 /// A field's text; the producers write an absent value as nothing or as `null`.

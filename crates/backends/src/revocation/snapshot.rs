@@ -1,72 +1,101 @@
 //! Everything that the database holds as revoked, read in one transaction.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::pin::pin;
 
 use admission::ports::Cause;
-use tokio_postgres::Client;
+use futures_util::TryStreamExt as _;
 use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Row};
 
-use super::anchor::PerKind;
-use crate::postgres::{expect_visible, rows, unexpected};
+use super::anchor::{AnchorId, Kind};
+use super::pass::{MAX_WINDOW, Pass};
+use crate::postgres::{expect_visible, row_stream, rows, unexpected};
 
-/// What the database says.
-#[derive(Default)]
-pub(super) struct Snapshot {
-    /// What is revoked. Rows older than any mandate that rests on them are left out.
-    pub(super) revoked: PerKind<Vec<String>>,
-    /// Those of the anchors asked about that are active.
-    pub(super) active: PerKind<HashSet<String>>,
-}
-
-/// An announced anchor, and the number of its announcement.
-pub(super) type Announced = (Arc<str>, u64);
-
-/// Announced anchors of which it matters whether they are active: all sessions, and those records and edges whose
-/// announcement has run out.
-pub(super) type Asked = PerKind<Vec<Announced>>;
+/// Rows between two turns of everybody else on this thread: a fraction of a millisecond.
+const PIECE: usize = 256;
+/// Anchors that are asked about in one query.
+const ASKED_AT_ONCE: usize = 10_000;
 
 /// What the two generations of the stack call their tables.
 struct Names {
     records: &'static str,
     sessions: &'static str,
+    /// Whether a record says when it was revoked.
+    dated: bool,
 }
 
 const AUGUST: Names = Names {
     records: "public.authority_records",
     sessions: "public.sessions",
+    dated: true,
 };
 const JUNE: Names = Names {
     records: "public.sessions",
     sessions: "public.agent_sessions",
+    dated: false,
 };
 const EDGES: &str = "public.delegation_edges";
 
-/// Reads the snapshot; more than `limit` rows of one kind are an error.
-pub(super) async fn read(client: &Client, asked: &Asked, limit: usize) -> Result<Snapshot, Cause> {
+impl Names {
+    fn table(&self, kind: Kind) -> &'static str {
+        match kind {
+            Kind::Record => self.records,
+            Kind::Session => self.sessions,
+            Kind::Edge => EDGES,
+        }
+    }
+
+    /// The revoked rows from whose time on, and before, a mandate may rest on them: those of the zones `$1` for `$2`
+    /// seconds, all others for the longest time.
+    fn revoked(&self, kind: Kind) -> String {
+        let window = "make_interval(secs => coalesce(zone.seconds, $3))";
+        let since = |column: &str| {
+            // The second condition follows from the first, but an index may serve it.
+            format!("{column} > now() - {window} AND {column} > now() - make_interval(secs => $3)")
+        };
+        let condition = match kind {
+            Kind::Record if self.dated => {
+                let dated = format!("(revoked_at IS NULL OR revoked_at > now() - {window})");
+                format!("status = 'revoked' AND {} AND {dated}", since("expires_at"))
+            }
+            Kind::Record => format!("status = 'revoked' AND {}", since("expires_at")),
+            Kind::Session => format!(
+                "status IN ('suspended', 'terminated', 'expired') AND {}",
+                since("updated_at")
+            ),
+            Kind::Edge => format!("status = 'revoked' AND {}", since("revoked_at")),
+        };
+        format!(
+            "SELECT id, coalesce(zone_id, '') FROM {} LEFT JOIN unnest($1, $2) AS zone (name, seconds) \
+             ON zone.name = zone_id WHERE {condition}",
+            self.table(kind)
+        )
+    }
+
+    /// Those of the anchors `$1` that are active.
+    fn active(&self, kind: Kind) -> String {
+        let alive = match kind {
+            Kind::Record => " AND expires_at > now()",
+            Kind::Session | Kind::Edge => "",
+        };
+        let table = self.table(kind);
+        format!("SELECT id FROM {table} WHERE status = 'active'{alive} AND id = ANY($1)")
+    }
+}
+
+/// Reads the snapshot into `pass`.
+pub(super) async fn read(client: &Client, pass: &mut Pass) -> Result<(), Cause> {
     let names = names(client).await?;
     expect_visible(client, &[names.records, names.sessions, EDGES]).await?;
-    let Names { records, sessions } = names;
-    let alive = format!("{records} WHERE status = 'active' AND expires_at > now()");
-    let running = format!("{sessions} WHERE status = 'active'");
-    let held = format!("{EDGES} WHERE status = 'active'");
-    let active = PerKind {
-        records: those(client, &alive, &asked.records).await?,
-        sessions: those(client, &running, &asked.sessions).await?,
-        edges: those(client, &held, &asked.edges).await?,
-    };
-    let records = format!("{records} WHERE status = 'revoked' AND expires_at > now() - interval '24 hours'");
-    let sessions = format!(
-        "{sessions} WHERE status IN ('suspended', 'terminated', 'expired') \
-         AND updated_at > now() - interval '24 hours'"
-    );
-    let edges = format!("{EDGES} WHERE status = 'revoked' AND revoked_at > now() - interval '24 hours'");
-    let revoked = PerKind {
-        records: ids(client, &records, limit).await?,
-        sessions: ids(client, &sessions, limit).await?,
-        edges: ids(client, &edges, limit).await?,
-    };
-    Ok(Snapshot { revoked, active })
+    for kind in Kind::ALL {
+        revoked(client, &names.revoked(kind), kind, pass).await?;
+    }
+    for kind in Kind::ALL {
+        active(client, &names.active(kind), kind, pass).await?;
+    }
+    Ok(())
 }
 
 async fn names(client: &Client) -> Result<Names, Cause> {
@@ -86,28 +115,61 @@ async fn names(client: &Client) -> Result<Names, Cause> {
     }
 }
 
-async fn ids(client: &Client, from: &str, limit: usize) -> Result<Vec<String>, Cause> {
-    let sql = format!("SELECT id FROM {from} LIMIT {}", limit.saturating_add(1));
-    let found = rows(client, &sql, &[]).await?;
-    if found.len() > limit {
-        return Err(Cause::new(format!("more than {limit} revoked rows in {from}")));
+async fn revoked(client: &Client, sql: &str, kind: Kind, pass: &mut Pass) -> Result<(), Cause> {
+    let (zones, seconds) = pass.windows();
+    let longest = MAX_WINDOW.as_secs_f64();
+    let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] = [
+        (&zones, Type::TEXT_ARRAY),
+        (&seconds, Type::FLOAT8_ARRAY),
+        (&longest, Type::FLOAT8),
+    ];
+    let mut found = pin!(row_stream(client, sql, &parameters).await?);
+    let mut taken = 0;
+    while let Some(row) = found.try_next().await.map_err(unexpected)? {
+        pass.row(kind, text(&row, 0)?, text(&row, 1)?);
+        taken += 1;
+        if taken % PIECE == 0 {
+            tokio::task::yield_now().await;
+        }
     }
-    first_column(&found)
+    Ok(())
 }
 
-async fn those(client: &Client, from: &str, asked: &[Announced]) -> Result<HashSet<String>, Cause> {
-    if asked.is_empty() {
-        return Ok(HashSet::new());
+async fn active(client: &Client, sql: &str, kind: Kind, pass: &Pass) -> Result<(), Cause> {
+    let mut asked = HashMap::new();
+    for shard in 0.. {
+        let part = pass.asked(kind, shard);
+        let is_last = part.is_none();
+        asked.extend(part.into_iter().flatten());
+        if asked.len() >= ASKED_AT_ONCE || is_last && !asked.is_empty() {
+            those(client, sql, kind, &asked, pass).await?;
+            asked.clear();
+        }
+        if is_last {
+            break;
+        }
+        tokio::task::yield_now().await;
     }
-    let asked: Vec<&str> = asked.iter().map(|(id, _)| &**id).collect();
-    let sql = format!("SELECT id FROM {from} AND id = ANY($1)");
-    let found = rows(client, &sql, &[(&asked, Type::TEXT_ARRAY)]).await?;
-    Ok(first_column(&found)?.into_iter().collect())
+    Ok(())
 }
 
-fn first_column(rows: &[tokio_postgres::Row]) -> Result<Vec<String>, Cause> {
-    rows.iter()
-        .map(|row| row.try_get(0))
-        .collect::<Result<_, _>>()
-        .map_err(unexpected)
+async fn those(
+    client: &Client,
+    sql: &str,
+    kind: Kind,
+    asked: &HashMap<AnchorId, NonZeroU32>,
+    pass: &Pass,
+) -> Result<(), Cause> {
+    let ids: Vec<String> = asked.keys().map(ToString::to_string).collect();
+    for row in rows(client, sql, &[(&ids, Type::TEXT_ARRAY)]).await? {
+        let id = text(&row, 0)?.into();
+        if let Some(number) = asked.get(&id) {
+            pass.active(kind, &id, *number);
+        }
+    }
+    Ok(())
+}
+
+fn text(row: &Row, column: usize) -> Result<&str, Cause> {
+    row.try_get(column).map_err(unexpected)
 }

@@ -7,9 +7,11 @@ use admission::ports::Cause;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::pass::Pass;
+use super::retry::Retry;
 use super::snapshot;
 use super::state::{Inner, RevocationState};
-use crate::pause::{Backoff, spread};
+use crate::pause::spread;
 use crate::postgres::{PostgresConnector, Reader};
 
 /// Takes snapshots at intervals and on demand, one at a time.
@@ -36,43 +38,48 @@ impl Snapshots {
     async fn keep(&mut self) {
         let state = Arc::clone(&self.state);
         let config = state.config;
-        let mut failures = Backoff::new(Duration::from_secs(1), config.snapshot_every);
+        let mut retry = Retry::new(
+            "the revocation snapshot",
+            Duration::from_secs(1),
+            config.snapshot_every,
+        );
         // The streams ask for a snapshot once they are followed, and one that begins before would not count.
         let _ = timeout(config.snapshot_pause, state.snapshot_wanted()).await;
         loop {
             // Whoever asked until here is answered by the snapshot that begins here.
             let ticket = state.ticket();
             let result = self.take().await;
-            let pause = match &result {
-                Ok(_) => {
-                    failures.reset();
-                    spread(config.snapshot_every)
-                }
-                Err(_) => failures.pause(),
-            };
+            match &result {
+                Ok(_) => retry.succeeded(),
+                Err(cause) => retry.failed(cause, state.clock.now().monotonic),
+            }
+            let failed = result.is_err();
             state.answer(ticket, result);
+            if failed {
+                let wish = async {
+                    sleep(config.snapshot_pause).await;
+                    state.snapshot_wanted().await;
+                };
+                tokio::select! {
+                    () = retry.pause(&state) => {}
+                    () = wish => {}
+                }
+                continue;
+            }
             sleep(config.snapshot_pause).await;
             if state.ticket() == ticket {
                 // A wish that comes in between has left its permit with the notifier. One from
                 // before is answered already, and costs no more than one snapshot too many.
-                let _ = timeout(
-                    pause.saturating_sub(config.snapshot_pause),
-                    state.snapshot_wanted(),
-                )
-                .await;
+                let pause = spread(config.snapshot_every).saturating_sub(config.snapshot_pause);
+                let _ = timeout(pause, state.snapshot_wanted()).await;
             }
         }
     }
 
     async fn take(&mut self) -> Result<usize, Cause> {
-        let state = &self.state;
-        let began = state.clock.now();
-        let asked = state.asked(began);
-        let limit = state.config.max_anchors;
-        let read = self
-            .reader
-            .read(async |client| snapshot::read(client, &asked, limit).await)
-            .await?;
-        Ok(state.take_over(read, &asked, began).await)
+        let mut pass = Pass::begin(&self.state);
+        let read = async |client: &_| snapshot::read(client, &mut pass).await;
+        self.reader.read(read).await?;
+        Ok(pass.finish().await)
     }
 }

@@ -1,29 +1,23 @@
 //! What the gates see of the revocation state, and how fresh it is.
 
-use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use admission::limits::Limits;
-use admission::ports::{Cause, Clock, Moment, Revocations, Standing, Watch};
+use admission::ports::{Cause, Clock, Mandate, Moment, Revocations, Standing, Watch};
 use admission::token::Anchors;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
-use super::anchor::Kind;
+use super::anchor::{AnchorId, Kind};
 use super::counters::RevocationCounters;
 use super::registry::Registry;
-use super::snapshot::{Announced, Asked, Snapshot};
-use super::table::Announcement;
+use super::table::Mark;
+use super::zones::{Bounds, Full, Zone, Zones};
 use crate::last_seen::LastSeen;
 
 /// The longest silence of the streams with which the state still counts as fresh.
 pub(super) const CONTACT_MAX_AGE: Duration = Duration::from_secs(70);
-/// How long an announcement holds: as long as a single-use mandate from before it can be valid, and a
-/// margin. That of an authority record or an edge holds longer where the database still shows the anchor
-/// active, because then mandates that rest on it are still being issued.
-const ANNOUNCEMENT_LIFE: Duration = Limits::MAX_MANDATE_LIFE.saturating_add(Duration::from_secs(300));
 /// The longest that [`RevocationState::reload`] waits.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// A ticket that no snapshot answers.
@@ -38,8 +32,10 @@ pub struct RevocationConfig {
     pub snapshot_every: Duration,
     /// The least time between two snapshots, however often one is asked for.
     pub snapshot_pause: Duration,
-    /// How many anchors may be revoked at the same time. Above it nothing passes.
+    /// `REVOCATION_MAX_ANCHORS`: how many revoked anchors are held in all. Above it the zone with most of them is refused.
     pub max_anchors: usize,
+    /// `REVOCATION_MAX_ZONE_ANCHORS`: how many of one zone. Above it that zone is refused.
+    pub max_zone_anchors: usize,
     /// How many requests may be watched at the same time.
     pub max_watches: usize,
 }
@@ -51,6 +47,7 @@ impl Default for RevocationConfig {
             snapshot_every: Duration::from_secs(30),
             snapshot_pause: Duration::from_secs(1),
             max_anchors: 1_000_000,
+            max_zone_anchors: 500_000,
             max_watches: 100_000,
         }
     }
@@ -75,6 +72,8 @@ pub struct RevocationStatus {
     pub snapshot_error: Option<Cause>,
     /// Revoked anchors.
     pub anchors: usize,
+    /// Zones some or all of whose requests are refused because their revoked anchors do not fit.
+    pub zones_over: usize,
     /// Watched requests.
     pub watches: usize,
 }
@@ -83,9 +82,9 @@ pub(super) struct Inner {
     pub(super) config: RevocationConfig,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) counters: Mutex<RevocationCounters>,
-    registry: Arc<Registry>,
-    anchors: AtomicUsize,
-    overflowed: AtomicBool,
+    pub(super) registry: Arc<Registry>,
+    pub(super) zones: Zones,
+    passes: AtomicU32,
     /// The last answer of the streams.
     contact: LastSeen,
     /// The beginning of the last complete snapshot.
@@ -114,13 +113,17 @@ impl RevocationState {
             ticket: 0,
             result: Err(Cause::new("no snapshot yet")),
         };
+        let bounds = Bounds {
+            all: config.max_anchors,
+            zone: config.max_zone_anchors,
+        };
         let inner = Inner {
             config,
             clock,
             counters: Mutex::default(),
             registry: Arc::default(),
-            anchors: AtomicUsize::new(0),
-            overflowed: AtomicBool::new(false),
+            zones: Zones::new(bounds),
+            passes: AtomicU32::new(0),
             contact: LastSeen::never(),
             snapshot: LastSeen::never(),
             wanted: AtomicU64::new(0),
@@ -161,7 +164,8 @@ impl RevocationState {
             contact_age: inner.contact.age(now.monotonic),
             snapshot_age: inner.snapshot.age(now.monotonic),
             snapshot_error: inner.outcome.borrow().result.clone().err(),
-            anchors: inner.anchors.load(Ordering::Relaxed),
+            anchors: inner.zones.held(),
+            zones_over: inner.zones.all().iter().filter(|zone| zone.is_short()).count(),
             watches: inner.registry.watches(),
         }
     }
@@ -182,14 +186,27 @@ impl Revocations for RevocationState {
         Ok(Arc::new(watch))
     }
 
-    fn standing(&self, anchors: &Anchors<'_>, now: Moment) -> Standing {
-        if let Err(cause) = self.inner.fresh(now) {
+    fn standing(&self, mandate: &Mandate<'_>, now: Moment) -> Standing {
+        let inner = &self.inner;
+        if inner.zones.learn(mandate) {
+            inner.want_snapshot();
+        }
+        // First of all, because what lets anchors go says so before: then one of the next two tells.
+        let is_revoked = inner.registry.is_revoked(&mandate.anchors);
+        if let Err(cause) = inner.fresh(now) {
             return Standing::Stale(cause);
         }
-        if self.inner.registry.is_revoked(anchors) {
-            Standing::Revoked
-        } else {
-            Standing::Clear
+        if is_revoked {
+            return Standing::Revoked;
+        }
+        match inner.zones.decides(mandate, now) {
+            Ok(()) => Standing::Clear,
+            Err(undecided) => {
+                if undecided.until_next_snapshot {
+                    inner.want_snapshot();
+                }
+                Standing::Stale(undecided.cause)
+            }
         }
     }
 }
@@ -197,11 +214,6 @@ impl Revocations for RevocationState {
 impl Inner {
     /// Whether what is known is recent and complete enough to let anything pass.
     fn fresh(&self, now: Moment) -> Result<(), Cause> {
-        if self.overflowed.load(Ordering::Relaxed) {
-            return Err(Cause::new(
-                "revocation: more anchors are revoked than fit into memory",
-            ));
-        }
         match self.contact.age(now.monotonic) {
             None => return Err(Cause::new("revocation streams: not read yet")),
             Some(age) if age > CONTACT_MAX_AGE => {
@@ -223,30 +235,92 @@ impl Inner {
         }
     }
 
-    /// The streams answered.
-    pub(super) fn touch(&self) {
-        self.contact.set(self.clock.now().monotonic);
+    /// Whether requests pass, as far as freshness is concerned.
+    pub(super) fn passes(&self) -> bool {
+        self.fresh(self.clock.now()).is_ok()
     }
 
-    /// A stream announced a revocation.
-    pub(super) fn announce(&self, kind: Kind, id: &str) {
-        let until = self.clock.now().monotonic + ANNOUNCEMENT_LIFE;
-        let room = self.anchors.load(Ordering::Relaxed) < self.config.max_anchors;
-        let (table, number) = (self.registry.tables.of(kind), self.registry.number());
-        match table.announce(id, number, until, room) {
-            Announcement::Known => {}
-            Announcement::New => {
-                self.anchors.fetch_add(1, Ordering::Relaxed);
-            }
-            Announcement::NoRoom => {
-                if !self.overflowed.swap(true, Ordering::Relaxed) {
-                    tracing::error!(
-                        limit = self.config.max_anchors,
-                        "more anchors are revoked than fit: nothing passes until a restart with a higher bound"
-                    );
-                }
+    /// The streams answered, and everything that they held is applied.
+    pub(super) fn touch(&self) {
+        let now = self.clock.now().monotonic;
+        self.contact.set(now);
+        // While the machine was suspended, the pause until the next snapshot stood still.
+        let age = self.snapshot.age(now);
+        if age.is_some_and(|age| age > self.config.max_snapshot_age) {
+            self.want_snapshot();
+        }
+    }
+
+    /// A stream announced a revocation in this zone; the name is empty where it did not say.
+    pub(super) fn announce(&self, kind: Kind, id: &str, zone: &str) {
+        let now = self.clock.now();
+        let (id, zone, number) = (id.into(), self.zones.named(zone), self.registry.announcement());
+        let table = self.registry.tables.of(kind);
+        let announce = || table.announce(&id, &zone, number, now.monotonic);
+        if let Err(full) = announce()
+            && !(self.make_room(full, &zone) && announce().is_ok())
+        {
+            zone.lose(now);
+        }
+    }
+
+    /// A snapshot found that something is revoked.
+    pub(super) fn record(&self, kind: Kind, id: &AnchorId, zone: &Arc<Zone>, mark: Mark) {
+        let table = self.registry.tables.of(kind);
+        let record = || match zone.is_over() {
+            true => Ok(()),
+            false => table.record(id, zone, mark),
+        };
+        if let Err(full) = record()
+            && !(self.make_room(full, zone) && record().is_ok())
+        {
+            self.shut_out(zone);
+        }
+        if zone.is_over() {
+            zone.count();
+            table.end_watches(id);
+        }
+    }
+
+    /// Refuses the zone that keeps the room for others, and lets its recorded anchors go. Returns whether that helped.
+    fn make_room(&self, full: Full, zone: &Arc<Zone>) -> bool {
+        let culprit = match full {
+            Full::Zone => Some(Arc::clone(zone)),
+            Full::All => self.zones.largest(),
+        };
+        culprit.is_some_and(|zone| !zone.is_over() && self.shut_out(&zone))
+    }
+
+    /// Refuses a zone whose rows do not fit, and lets them go. Where it has none it is not to blame, unless this is
+    /// about one of its rows.
+    fn shut_out(&self, zone: &Arc<Zone>) -> bool {
+        zone.overflow();
+        let held = self.zones.held();
+        for kind in Kind::ALL {
+            self.registry.tables.of(kind).purge(zone);
+        }
+        self.zones.held() < held
+    }
+
+    /// The number of the snapshot that begins.
+    pub(super) fn next_pass(&self) -> u32 {
+        self.passes.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The snapshot of this number, which began then and only counted the rows of `over`, is in force. Returns how many
+    /// anchors are revoked.
+    pub(super) fn complete(&self, number: u32, began: Moment, over: &[Arc<Zone>]) -> usize {
+        for zone in self.zones.all() {
+            zone.complete(number);
+        }
+        for zone in over {
+            if zone.readmit(number + 1) {
+                self.want_snapshot();
             }
         }
+        self.zones.tidy(began);
+        self.snapshot.set(began.monotonic);
+        self.zones.held()
     }
 
     /// Messages may have been lost: until [`Inner::complete_from_here`] nothing passes.
@@ -277,37 +351,6 @@ impl Inner {
         self.wake.notified().await;
     }
 
-    /// The announced anchors that a snapshot beginning now must look for: active, a session is admitted
-    /// again, and a record or an edge is not.
-    pub(super) fn asked(&self, now: Moment) -> Asked {
-        let tables = &self.registry.tables;
-        Asked {
-            records: tables.records.announced(now.monotonic),
-            sessions: tables.sessions.announced(Duration::MAX),
-            edges: tables.edges.announced(now.monotonic),
-        }
-    }
-
-    /// Takes over a snapshot that began at `began` and looked for what was asked then.
-    pub(super) async fn take_over(&self, snapshot: Snapshot, asked: &Asked, began: Moment) -> usize {
-        let Snapshot { revoked, active } = snapshot;
-        let (now, tables) = (began.monotonic, &self.registry.tables);
-        for (id, number) in among(&asked.sessions, &active.sessions) {
-            tables.sessions.withdraw(id, *number);
-        }
-        for kind in [Kind::Record, Kind::Edge] {
-            for (id, number) in among(asked.of(kind), active.of(kind)) {
-                tables.of(kind).renew(id, *number, now + ANNOUNCEMENT_LIFE);
-            }
-        }
-        let total = tables.records.record(revoked.records, now).await
-            + tables.sessions.record(revoked.sessions, now).await
-            + tables.edges.record(revoked.edges, now).await;
-        self.anchors.store(total, Ordering::Relaxed);
-        self.snapshot.set(now);
-        total
-    }
-
     /// A snapshot with this ticket is over.
     pub(super) fn answer(&self, ticket: u64, result: Result<usize, Cause>) {
         match &result {
@@ -315,17 +358,10 @@ impl Inner {
                 self.counters.lock().reloads += 1;
                 self.answered.store(ticket, Ordering::Release);
             }
-            Err(cause) => {
-                self.counters.lock().reload_errors += 1;
-                tracing::warn!(%cause, "revocation snapshot failed");
-            }
+            Err(_) => self.counters.lock().reload_errors += 1,
         }
         self.outcome.send_replace(Outcome { ticket, result });
     }
-}
-
-fn among<'a>(asked: &'a [Announced], active: &'a HashSet<String>) -> impl Iterator<Item = &'a Announced> {
-    asked.iter().filter(|(id, _)| active.contains(&**id))
 }
 
 #[cfg(test)]

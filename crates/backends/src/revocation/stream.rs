@@ -5,6 +5,7 @@
 
 mod cursor;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,16 +13,17 @@ use ::redis::aio::MultiplexedConnection;
 use ::redis::{Cmd, FromRedisValue, Pipeline};
 use admission::ports::Cause;
 use futures_util::TryFutureExt as _;
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::message::{Order, Stream, read};
+use super::message::{Order, Stream, read, zone};
+use super::retry::Retry;
 use super::signature::{Fields, StreamsKey};
 use super::state::{Inner, RevocationState};
 use crate::component::milliseconds;
-use crate::pause::{Backoff, within};
+use crate::local;
+use crate::pause::within;
 use crate::redis::RedisConnector;
-use cursor::{Cursor, Id, Progress};
+use cursor::{Connection, Cursor, Extent, Id, Progress};
 
 /// How long one read waits for a message. A dead connection is noticed this much later, and an
 /// answer's time.
@@ -31,6 +33,8 @@ const COUNT: usize = 500;
 /// How far back the revocations are read at start: the longest life of a mandate. A message of before
 /// may be the only evidence of its revocation.
 const BACKLOG: Duration = Duration::from_secs(24 * 3600);
+/// A connection that lasted less than this may be ended by its server each time.
+const SHORT_LIFE: Duration = Duration::from_secs(1);
 
 /// Called with the zone whose signing keys have changed. Must not block.
 pub type KeysInvalidated = Box<dyn Fn(&str) + Send + Sync>;
@@ -45,6 +49,15 @@ pub struct StreamReader {
 
 /// One answer of `XREAD`: streams, their messages, the fields.
 type Batch = Vec<(String, Vec<(String, Vec<(Vec<u8>, Vec<u8>)>)>)>;
+
+/// What one `XREAD` brought.
+#[derive(Clone, Copy, Default)]
+struct Step {
+    /// How many messages.
+    read: usize,
+    /// Whether some stream may hold more of them.
+    full: bool,
+}
 
 impl StreamReader {
     /// Follows the streams of this server for this state.
@@ -69,74 +82,108 @@ impl StreamReader {
     }
 
     async fn follow_forever(&self) {
+        let state = &self.state;
         let mut cursors = Stream::ALL.map(Cursor::new);
-        let mut pauses = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+        let mut retry = Retry::new(
+            "reading the revocation streams",
+            Duration::from_millis(100),
+            Duration::from_secs(2),
+        );
         loop {
-            let Err(cause) = self.follow(&mut cursors, &mut pauses).await;
-            self.state.counters.lock().stream_errors += 1;
-            tracing::warn!(%cause, "revocation streams: connection failed");
-            sleep(pauses.pause()).await;
+            let mut connection = match self.redis.connect().await {
+                Ok(connection) => connection,
+                Err(cause) => {
+                    self.failed(&cause, &mut retry);
+                    retry.pause(state).await;
+                    continue;
+                }
+            };
+            let since = state.clock.now().monotonic;
+            let Err(cause) = self.follow(&mut cursors, &mut connection, &mut retry).await;
+            self.failed(&cause, &mut retry);
+            let lived = state.clock.now().monotonic.saturating_sub(since);
+            // One that lived is made anew at once; a server that ends every connection is not asked in a loop.
+            if lived < SHORT_LIFE {
+                retry.short_pause().await;
+            }
         }
+    }
+
+    fn failed(&self, cause: &Cause, retry: &mut Retry) {
+        if !cause.is_local() {
+            self.state.counters.lock().stream_errors += 1;
+        }
+        retry.failed(cause, self.state.clock.now().monotonic);
     }
 
     async fn follow(
         &self,
         cursors: &mut [Cursor; 4],
-        pauses: &mut Backoff,
+        connection: &mut MultiplexedConnection,
+        retry: &mut Retry,
     ) -> Result<std::convert::Infallible, Cause> {
-        let mut connection = self.redis.connect().await?;
-        let newest = self.locate(cursors, &mut connection).await?;
+        let newest = self.locate(cursors, connection, Connection::New).await?;
+        if cursors.iter().any(|cursor| cursor.incomplete) {
+            self.state.incomplete();
+        }
         while cursors
             .iter()
             .zip(newest)
-            .any(|(cursor, newest)| cursor.at() < newest)
+            .any(|(cursor, newest)| newest.is_some_and(|newest| cursor.at() < newest))
         {
-            if self.step(cursors, &mut connection, None).await? == 0 {
+            if self.step(cursors, connection, None).await?.read == 0 {
                 return Err(Cause::new("messages were deleted before they were read"));
             }
         }
-        if cursors.iter().any(|cursor| cursor.incomplete) {
-            self.state.complete_from_here();
-            for cursor in cursors.iter_mut() {
-                cursor.incomplete = false;
-            }
-        }
+        self.complete(cursors);
         // Everything up to where the streams stood is applied: that is contact, before any wait for more.
         self.state.touch();
+        retry.succeeded();
+        let mut block = Some(BLOCK);
         loop {
-            self.step(cursors, &mut connection, Some(BLOCK)).await?;
-            pauses.reset();
+            let step = self.step(cursors, connection, block).await?;
+            self.locate(cursors, connection, Connection::Same).await?;
+            self.complete(cursors);
+            // Where an answer is full there may be more, which is not applied yet.
+            block = (!step.full).then_some(BLOCK);
+            if !step.full {
+                self.state.touch();
+            }
         }
     }
 
-    /// Finds out where the streams stand, and whether messages are gone that were not read.
+    /// Reading goes on without a gap from here: where there was one, a snapshot makes up for it.
+    fn complete(&self, cursors: &mut [Cursor; 4]) {
+        if cursors.iter().any(|cursor| cursor.incomplete) {
+            self.state.complete_from_here();
+            for cursor in cursors {
+                cursor.incomplete = false;
+            }
+        }
+    }
+
+    /// Finds out where the streams end, and whether messages are gone that were not read.
     async fn locate(
         &self,
         cursors: &mut [Cursor; 4],
         connection: &mut MultiplexedConnection,
-    ) -> Result<[Id; 4], Cause> {
-        let mut commands = Pipeline::with_capacity(2 * cursors.len());
+        which: Connection,
+    ) -> Result<[Option<Id>; 4], Cause> {
+        let mut commands = Pipeline::with_capacity(cursors.len());
         for cursor in cursors.iter() {
-            let name = cursor.stream.name();
-            let oldest = commands.cmd("XRANGE").arg(name).arg("-").arg("+");
-            oldest.arg("COUNT").arg(1);
-            let newest = commands.cmd("XREVRANGE").arg(name).arg("+").arg("-");
-            newest.arg("COUNT").arg(1);
+            commands.cmd("XINFO").arg("STREAM").arg(cursor.stream.name());
         }
+        // A stream that does not exist is an error of its own command.
+        commands.ignore_errors();
         let limit = self.redis.answer_timeout();
-        type Ends = Vec<Vec<(String, ::redis::Value)>>;
-        let ends: Ends = answer(commands.query_async(connection), limit).await?;
-        let mut ends = ends.into_iter().map(|entries| match entries.first() {
-            None => Ok(None),
-            Some((id, _)) => Id::parse(id).map(Some),
-        });
-        let mut newest = [Id::START; 4];
+        type Answers = Vec<::redis::RedisResult<HashMap<String, ::redis::Value>>>;
+        let answers: Answers = answer(commands.query_async(connection), limit).await?;
         let backlog = Id::at(self.state.clock.now().unix.saturating_sub(BACKLOG));
-        for (cursor, end) in cursors.iter_mut().zip(&mut newest) {
-            let oldest = ends.next().transpose()?.flatten();
-            let last = ends.next().transpose()?.flatten();
-            *end = last.unwrap_or(Id::START);
-            if cursor.locate(oldest, last, backlog) == Progress::MessagesMayBeLost {
+        let mut newest = [None; 4];
+        for ((cursor, end), answer) in cursors.iter_mut().zip(&mut newest).zip(answers) {
+            let extent = Extent::read(answer)?;
+            *end = extent.newest;
+            if cursor.locate(&extent, backlog, which) == Progress::MessagesMayBeLost {
                 self.state.counters.lock().gaps += 1;
                 tracing::warn!(
                     stream = cursor.stream.name(),
@@ -144,13 +191,10 @@ impl StreamReader {
                 );
             }
         }
-        if cursors.iter().any(|cursor| cursor.incomplete) {
-            self.state.incomplete();
-        }
         Ok(newest)
     }
 
-    /// One `XREAD`; applies the messages that it brings, and returns how many.
+    /// One `XREAD`; applies the messages that it brings.
     ///
     /// A process that was stopped for longer than an answer may take finds the answer waiting for it, but
     /// not what was trimmed before it could ask again: it must look where the streams begin now.
@@ -159,7 +203,7 @@ impl StreamReader {
         cursors: &mut [Cursor; 4],
         connection: &mut MultiplexedConnection,
         block: Option<Duration>,
-    ) -> Result<usize, Cause> {
+    ) -> Result<Step, Cause> {
         let mut command = Cmd::new();
         command.arg("XREAD").arg("COUNT").arg(COUNT);
         if let Some(block) = block {
@@ -177,9 +221,9 @@ impl StreamReader {
         let batch: Option<Batch> = answer(command.query_async(connection), limit).await?;
         let took = self.state.clock.now().monotonic.saturating_sub(asked);
         if took > limit {
-            return Err(Cause::new(format!("this process stood still for {took:?}")));
+            return Err(Cause::local(format!("this process stood still for {took:?}")));
         }
-        let mut read = 0;
+        let mut step = Step::default();
         for (name, messages) in batch.unwrap_or_default() {
             let Some(cursor) = cursors.iter_mut().find(|cursor| cursor.stream.name() == name) else {
                 continue;
@@ -189,10 +233,10 @@ impl StreamReader {
                 self.apply(cursor.stream, id, fields);
                 cursor.advance(id);
             }
-            read += messages.len();
+            step.read += messages.len();
+            step.full |= messages.len() >= COUNT;
         }
-        self.state.touch();
-        Ok(read)
+        Ok(step)
     }
 
     fn apply(&self, stream: Stream, id: Id, fields: &[(Vec<u8>, Vec<u8>)]) {
@@ -217,8 +261,9 @@ impl StreamReader {
                 tracing::warn!(stream = stream.name(), %id, "message names nothing");
             }
             Order::Revoke { anchors, cascades } => {
-                for (kind, name) in anchors {
-                    self.state.announce(kind, name);
+                let zone = zone(&fields);
+                for (kind, id) in anchors {
+                    self.state.announce(kind, &id, zone);
                 }
                 if cascades {
                     self.state.want_snapshot();
@@ -241,6 +286,6 @@ async fn answer<T: FromRedisValue>(
     command: impl Future<Output = ::redis::RedisResult<T>>,
     limit: Duration,
 ) -> Result<T, Cause> {
-    let command = command.map_err(|error| Cause::new(format!("redis: {error}")));
+    let command = command.map_err(|error| local::cause(format!("redis: {error}"), &error));
     within("redis", limit, command).await
 }

@@ -22,6 +22,7 @@ impl StsClient {
                 // The process starts without it: requests with a cached answer do not need it, and the circuit
                 // says no to the others.
                 awaited: None,
+                is_advisory: false,
                 probe: Box::new(move || {
                     let sts = asked.clone();
                     Box::pin(async move {

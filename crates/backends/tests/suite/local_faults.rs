@@ -11,7 +11,7 @@ use testkit::redis::PrivateRedis;
 
 use crate::authority::{Authority, send, word};
 use crate::contract::replay::{mark, set};
-use crate::support::{Replay, resolver};
+use crate::support::{ON_DEMAND, Replay, Revocation, resolver};
 
 /// The limit by which the second process knows that it is the one.
 const DESCRIPTORS: u64 = 211;
@@ -51,6 +51,10 @@ async fn without_descriptors() {
     let replay = Replay::remembering(&server.url(), None, &FixedClock::default());
     assert_eq!(set(replay.port(), &mark("a", "a")).await, "unavailable");
     assert_eq!(replay.marks.stats().errors, 0);
+    let revocation = Revocation::start(&server.url(), "postgres://nobody@127.0.0.1:9/none", ON_DEMAND);
+    assert!(revocation.state.reload().await.is_err());
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    assert_eq!(revocation.state.counters().stream_errors, 0);
 
     drop(held);
     let (outcome, left) = send(&client, &call).await;

@@ -156,6 +156,85 @@ async fn messages_trimmed_while_the_gateway_stood_still_are_made_up_for_by_a_sna
 }
 
 #[tokio::test]
+async fn message_trimmed_before_it_could_be_read_is_a_gap_until_the_next_snapshot() {
+    let stack = Stack::start(ON_DEMAND).await;
+    let mut redis = stack.redis().await;
+    // What was read may be trimmed.
+    for name in ["a", "b", "c"] {
+        stack.revoke(&format!("sid-{name}")).await;
+        stack.revocation.settle(name, "revoked").await;
+        let trim = redis::cmd("XTRIM").arg(REVOKE).arg("MAXLEN").arg(0).to_owned();
+        let _: u64 = trim.query_async(&mut redis).await.unwrap();
+    }
+    assert_eq!(stack.revocation.state.counters().gaps, 0);
+
+    stack
+        .database
+        .set_authority("zone-1", "sid-lost", "revoked")
+        .await;
+    stack.to_postgres.set(Fault::Refuse).await;
+    let lost = redis::cmd("XADD")
+        .arg(&[REVOKE, "MAXLEN", "0", "*", "session_id", "sid-lost"])
+        .to_owned();
+    let _: String = lost.query_async(&mut redis).await.unwrap();
+    stack.revocation.settle("other", "stale").await;
+    assert_eq!(stack.revocation.state.counters().gaps, 1);
+    stack.to_postgres.set(Fault::None).await;
+    stack.revocation.settle("lost", "revoked").await;
+    stack.revocation.settle("other", "clear").await;
+}
+
+#[tokio::test]
+async fn after_a_long_outage_nothing_passes_before_the_backlog_is_applied() {
+    let stack = Stack::start(ON_DEMAND).await;
+    stack.to_redis.set(Fault::Refuse).await;
+    stack.stream_error(0).await;
+    let mut redis = stack.redis().await;
+    for number in 0..3000 {
+        publish(&mut redis, REVOKE, &[("session_id", &format!("sid-{number}"))]).await;
+    }
+    stack.revoke("sid-last").await;
+    stack.revocation.clock.advance(Duration::from_secs(71));
+    assert_eq!(stack.revocation.standing("last"), "stale");
+    // Enough for an answer of five hundred messages, and not for all of them.
+    stack.to_redis.set(Fault::CutAfter(200_000)).await;
+    until("a part of the backlog", async || {
+        (stack.revocation.state.counters().messages >= 500).then_some(())
+    })
+    .await;
+    until("all of the backlog", async || {
+        let standing = stack.revocation.standing("last");
+        assert_ne!(standing, "clear", "nobody has read the last message yet");
+        (standing == "revoked").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn stale_state_asks_the_database_again_and_again_without_growing_pauses() {
+    let stack = Stack::start(Duration::from_secs(30)).await;
+    stack.to_postgres.set(Fault::Refuse).await;
+    stack.revocation.clock.advance(Duration::from_secs(301));
+    assert!(stack.revocation.state.reload().await.is_err());
+    // With pauses that double from a second on, this would take a minute.
+    until("six failures", async || {
+        (stack.revocation.state.counters().reload_errors >= 6).then_some(())
+    })
+    .await;
+    stack.to_postgres.set(Fault::None).await;
+    stack.revocation.settle("a", "clear").await;
+}
+
+#[tokio::test]
+async fn snapshot_is_taken_at_once_after_the_machine_was_suspended() {
+    let stack = Stack::start(ON_DEMAND).await;
+    // The clock runs while the machine is suspended; timers, such as the pause between two snapshots, do not.
+    stack.revocation.clock.advance(Duration::from_secs(600));
+    assert_eq!(stack.revocation.standing("a"), "stale");
+    stack.revocation.settle("a", "clear").await;
+}
+
+#[tokio::test]
 async fn stream_that_vanishes_while_it_is_caught_up_with_is_not_waited_for() {
     let (server, database) = (
         PrivateRedis::start().await,
@@ -174,7 +253,7 @@ async fn stream_that_vanishes_while_it_is_caught_up_with_is_not_waited_for() {
             .query_async(&mut redis)
             .await
             .unwrap();
-        info.contains("cmdstat_xrevrange:calls=4,").then_some(())
+        info.contains("cmdstat_xinfo|stream:calls=4,").then_some(())
     })
     .await;
     let () = redis::cmd("DEL")

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use backends::revocation::RevocationConfig;
 use testkit::postgres::{Database, Layout};
 use testkit::redis::PrivateRedis;
+use testkit::wait::until;
 
 use crate::support::{ON_DEMAND, Revocation};
 
@@ -157,4 +159,103 @@ async fn owner_is_not_held_by_row_level_security() {
     database.set_edge("zone-1", "edge-a", "revoked").await;
     let stack = Stack::start(&database.owner_url(), ON_DEMAND).await;
     assert_eq!(stack.revocation.state.reload().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn rows_that_no_mandate_of_their_zone_can_rest_on_are_let_go_and_come_back_for_an_older_mandate() {
+    for layout in Layout::ALL {
+        let database = Database::create(layout).await;
+        for zone in ["zone-1", "zone-2"] {
+            database
+                .set_session(zone, &format!("session-{zone}-s"), "terminated")
+                .await;
+            database
+                .set_edge(zone, &format!("edge-{zone}-e"), "revoked")
+                .await;
+            database
+                .set_authority(zone, &format!("sid-{zone}-r"), "revoked")
+                .await;
+        }
+        let (records, sessions) = match layout {
+            Layout::June => ("sessions", "agent_sessions"),
+            _ => ("authority_records", "sessions"),
+        };
+        let dated = match layout {
+            Layout::June => "expires_at",
+            _ => "revoked_at",
+        };
+        database
+            .execute(&format!(
+                "UPDATE {sessions} SET updated_at = now() - interval '2 hours'; \
+                 UPDATE delegation_edges SET revoked_at = now() - interval '2 hours'; \
+                 UPDATE {records} SET {dated} = now() - interval '2 hours'"
+            ))
+            .await;
+        let stack = Stack::start(&database.owner_url(), ON_DEMAND).await;
+        let look = |age| {
+            let names = [
+                "zone-1-s", "zone-1-e", "zone-1-r", "zone-2-s", "zone-2-e", "zone-2-r",
+            ];
+            names.map(|name| stack.revocation.standing_in(&name[..6], name, age))
+        };
+        // Nothing is known of any mandate at first: everything is held.
+        assert_eq!(stack.revocation.state.reload().await.unwrap(), 6, "{layout:?}");
+        stack.revocation.settle("nobody", "clear").await;
+        stack.revocation.state.reload().await.unwrap();
+        assert_eq!(look(0)[3..], ["revoked"; 3], "{layout:?}");
+        // By now mandates of both zones were seen; those of a quarter of an hour do not need what is two hours old.
+        assert_eq!(stack.revocation.state.reload().await.unwrap(), 0, "{layout:?}");
+        assert_eq!(look(0), ["clear"; 6], "{layout:?}");
+        // One that is older than the gateway thought they get is decided by what it rests on.
+        assert_eq!(
+            stack.revocation.standing_in("zone-2", "zone-2-e", 3 * 3600),
+            "stale"
+        );
+        until("the rows of an older mandate", async || {
+            (stack.revocation.standing_in("zone-2", "zone-2-e", 3 * 3600) == "revoked").then_some(())
+        })
+        .await;
+        assert_eq!(look(0)[..3], ["clear"; 3], "{layout:?}");
+    }
+}
+
+#[tokio::test]
+async fn zone_whose_rows_do_not_fit_is_refused_alone_until_they_do() {
+    let (server, database) = (
+        PrivateRedis::start().await,
+        Database::create(Layout::August).await,
+    );
+    for number in 0..4 {
+        database
+            .set_edge("zone-1", &format!("edge-{number}"), "revoked")
+            .await;
+    }
+    database.set_edge("zone-2", "edge-theirs", "revoked").await;
+    let bounds = RevocationConfig {
+        max_zone_anchors: 3,
+        ..RevocationConfig::default()
+    };
+    let revocation = Revocation::bounded(&server.url(), &database.gateway_url(), ON_DEMAND, bounds);
+    until("the other zone to pass", async || {
+        (revocation.standing_in("zone-2", "other", 0) == "clear").then_some(())
+    })
+    .await;
+    assert_eq!(revocation.standing_in("zone-2", "theirs", 0), "revoked");
+    assert_eq!(revocation.standing_in("zone-1", "other", 0), "stale");
+    revocation.state.reload().await.unwrap();
+    assert_eq!(revocation.standing_in("zone-1", "other", 0), "stale");
+    let status = revocation.state.status();
+    assert_eq!(
+        (status.zones_over, status.anchors, status.stale.is_none()),
+        (1, 1, true)
+    );
+
+    database.set_edge("zone-1", "edge-3", "active").await;
+    revocation.state.reload().await.unwrap();
+    until("the zone to pass", async || {
+        (revocation.standing_in("zone-1", "other", 0) == "clear").then_some(())
+    })
+    .await;
+    assert_eq!(revocation.standing_in("zone-1", "0", 0), "revoked");
+    assert_eq!(revocation.state.status().zones_over, 0);
 }

@@ -82,7 +82,7 @@ async fn every_stream_that_carries_revocations_is_read() {
     let stack = Stack::start(Layout::August).await;
     let mut redis = stack.redis().await;
     type Fields<'a> = &'a [(&'a str, &'a str)];
-    let messages: [(&str, Fields<'_>, &str); 5] = [
+    let messages: [(&str, Fields<'_>, &str); 7] = [
         (REVOKE, &[ZONE, ("edge_id", "edge-a")], "a"),
         (
             AGENTS,
@@ -104,6 +104,26 @@ async fn every_stream_that_carries_revocations_is_read() {
             &[("session_id", "root-e"), ("agent_session_id", "null")],
             "e",
         ),
+        (
+            DELEGATIONS,
+            &[
+                ZONE,
+                ("event", "edge_expire"),
+                ("affected_edges", "2"),
+                ("edge_ids", r#"["edge-f","edge-f2"]"#),
+            ],
+            "f",
+        ),
+        (
+            DELEGATIONS,
+            &[
+                ZONE,
+                ("event", "edge_revoke"),
+                ("edge_id", "edge-parent"),
+                ("edge_ids", r#"["edge-g2", "edge-g"]"#),
+            ],
+            "g",
+        ),
     ];
     for (stream, fields, name) in messages {
         let ids = anchors(name);
@@ -112,7 +132,10 @@ async fn every_stream_that_carries_revocations_is_read() {
         timeout(PATIENCE, watch.revoked()).await.expect(name);
         assert_eq!(stack.revocation.standing(name), "revoked", "{name}");
     }
-    assert_eq!(stack.revocation.state.counters().messages, 5);
+    for name in ["f2", "g2", "parent"] {
+        assert_eq!(stack.revocation.standing(name), "revoked", "{name}");
+    }
+    assert_eq!(stack.revocation.state.counters().messages, 7);
 }
 
 #[tokio::test]
@@ -129,6 +152,17 @@ async fn edge_revocation_looks_for_the_edges_below_it() {
     publish(&mut stack.redis().await, DELEGATIONS, &fields).await;
     stack.revocation.settle("parent", "revoked").await;
     stack.revocation.settle("child", "revoked").await;
+}
+
+#[tokio::test]
+async fn list_of_edges_that_cannot_be_read_asks_the_database() {
+    let stack = Stack::start(Layout::August).await;
+    stack.database.set_edge("zone-1", "edge-a", "revoked").await;
+    let fields = [ZONE, ("event", "edge_expire"), ("edge_ids", r#"["edge-a", 7]"#)];
+    publish(&mut stack.redis().await, DELEGATIONS, &fields).await;
+    stack.revocation.settle("a", "revoked").await;
+    let counters = stack.revocation.state.counters();
+    assert_eq!((counters.ambiguous, counters.messages), (1, 0));
 }
 
 #[tokio::test]
@@ -267,7 +301,7 @@ async fn announcement_outlives_its_day_while_the_database_takes_new_mandates_for
             stack
                 .revocation
                 .clock
-                .advance(Duration::from_secs(24 * 3600 + 301));
+                .advance(Duration::from_secs(24 * 3600 + 360));
             stack.revocation.state.reload().await.unwrap();
             stack.revocation.settle("other", "clear").await;
             let standings = names.map(|name| stack.revocation.standing(name));
@@ -278,7 +312,7 @@ async fn announcement_outlives_its_day_while_the_database_takes_new_mandates_for
         stack
             .revocation
             .clock
-            .advance(Duration::from_secs(24 * 3600 + 301));
+            .advance(Duration::from_secs(24 * 3600 + 360));
         stack.revocation.state.reload().await.unwrap();
         stack.revocation.settle("r-active", "clear").await;
     }

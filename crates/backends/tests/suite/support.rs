@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use admission::ports::{Clock, ReplayMarks};
+use admission::ports::{Clock, Mandate, ReplayMarks, Revocations as _};
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
 use backends::bindings::{BindingsConfig, PostgresBindings};
 use backends::dns::DnsResolver;
@@ -20,7 +20,7 @@ use testkit::wait::until;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::contract::revocations::{anchors, standing};
+use crate::contract::revocations::{anchors, mandate, of, standing, word};
 
 /// `REPLAY_TIMEOUT` where an answer is expected, on a busy machine too.
 const UNHURRIED: Duration = Duration::from_secs(15);
@@ -130,6 +130,18 @@ impl Revocation {
         standing(&self.state, &anchors(name), self.clock.now())
     }
 
+    /// The same of a mandate of this zone, of this age in seconds.
+    pub(crate) fn standing_in(&self, zone: &str, name: &str, age: i64) -> &'static str {
+        let (ids, now) = (anchors(name), self.clock.now());
+        let young = mandate(of(&ids), now);
+        let aged = Mandate {
+            zone,
+            issued_at: young.issued_at.map(|issued| issued - age),
+            ..young
+        };
+        word(&self.state.standing(&aged, now))
+    }
+
     /// Waits until a request with these anchors stands so.
     pub(crate) async fn settle(&self, name: &str, expect: &str) {
         until(&format!("{name} to be {expect}"), async || {
@@ -140,11 +152,21 @@ impl Revocation {
 
     /// Snapshots come only on demand, unless `every` says otherwise.
     pub(crate) fn start(redis_url: &str, database_url: &str, every: Duration) -> Self {
+        Self::bounded(redis_url, database_url, every, RevocationConfig::default())
+    }
+
+    /// With the bounds of this configuration.
+    pub(crate) fn bounded(
+        redis_url: &str,
+        database_url: &str,
+        every: Duration,
+        bounds: RevocationConfig,
+    ) -> Self {
         let clock = FixedClock::default();
         let config = RevocationConfig {
             snapshot_every: every,
             snapshot_pause: Duration::from_millis(10),
-            ..RevocationConfig::default()
+            ..bounds
         };
         let state = RevocationState::new(config, Arc::new(clock.clone()));
         let mut background = Background::default();

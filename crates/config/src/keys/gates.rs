@@ -14,6 +14,13 @@ section! {
     REVOCATION_SNAPSHOT_MAX_AGE: Duration, Value("5m"),
         "Requests are refused when the last revocation snapshot from PostgreSQL is older than this. It is renewed every 30 seconds.",
         advice "This is how long a cascaded revocation can go unseen while PostgreSQL is down, against how long requests keep flowing.";
+    REVOCATION_MAX_ANCHORS: Count, Value("1000000"),
+        "Revoked anchors (authority records, sessions and delegation edges) held in memory, each for as long as a mandate \
+        of its zone lives. Above it the zone with most of them is refused with 503 until they fit; other zones are not.",
+        advice "About 100 bytes of memory each.";
+    REVOCATION_MAX_ZONE_ANCHORS: Count, Value("500000"),
+        "How many of them may be of one zone. Above it that zone is refused with 503 until they fit.",
+        advice "Above `REVOCATION_MAX_ANCHORS` it has no effect. `caracal_gateway_revocation_zones_over_bound` shows that it is too low.";
 }
 
 section! {

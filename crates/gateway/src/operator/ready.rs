@@ -23,14 +23,22 @@ impl Readiness {
     pub async fn report(&self) -> Report {
         let answers = self.checks.iter().map(async |check| {
             let answer = tokio::time::timeout(CHECK_TIMEOUT, (check.probe)()).await;
-            (check.name, CheckReport::from(answer.ok()))
+            let report = CheckReport::from(answer.ok());
+            (
+                check.name,
+                if check.is_advisory {
+                    report.advisory()
+                } else {
+                    report
+                },
+            )
         });
         let checks = join_all(answers).await;
         let failing = self
             .checks
             .iter()
             .zip(&checks)
-            .find(|(_, (_, answer))| answer.state != State::Ok)
+            .find(|(_, (_, answer))| !matches!(answer.state, State::Ok | State::Degraded))
             .map(|(check, _)| check.reason);
         let reason = failing.or_else(|| self.draining.is_cancelled().then_some("draining"));
         Report {
@@ -72,6 +80,8 @@ struct CheckReport {
 #[serde(rename_all = "snake_case")]
 enum State {
     Ok,
+    /// A part of the work cannot be done.
+    Degraded,
     Failing,
     /// No answer in time.
     Timeout,
@@ -88,6 +98,17 @@ impl From<Option<Health>> for CheckReport {
             state,
             age_seconds: health.and_then(|health| health.age).map(|age| age.as_secs()),
         }
+    }
+}
+
+impl CheckReport {
+    /// Of a check that does not decide whether the process is ready.
+    fn advisory(self) -> Self {
+        let state = match self.state {
+            State::Ok => State::Ok,
+            State::Degraded | State::Failing | State::Timeout => State::Degraded,
+        };
+        Self { state, ..self }
     }
 }
 

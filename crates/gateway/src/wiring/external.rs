@@ -1,5 +1,6 @@
 //! The stores of an installation: Redis and PostgreSQL.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,8 +75,14 @@ fn stores(runtime: &mut Runtime, external: &External) -> Result<Stores, StartErr
 pub(super) fn revocation_config(config: &Config) -> RevocationConfig {
     RevocationConfig {
         max_snapshot_age: config.gates.revocation_snapshot_max_age,
+        max_anchors: count(config.gates.revocation_max_anchors),
+        max_zone_anchors: count(config.gates.revocation_max_zone_anchors),
         ..RevocationConfig::default()
     }
+}
+
+fn count(number: NonZeroU32) -> usize {
+    usize::try_from(number.get()).unwrap_or(usize::MAX)
 }
 
 fn database(external: &External) -> Result<postgres::PostgresConnector, StartError> {

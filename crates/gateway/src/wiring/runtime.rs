@@ -65,7 +65,7 @@ impl Runtime {
             total: limits.idle_connections(open_files, MAX_IDLE),
             idle: Duration::from_secs(90),
         };
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let supervisor = Supervisor::new();
         let mut components = Component::new(());
 

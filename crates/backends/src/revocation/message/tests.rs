@@ -28,7 +28,7 @@ fn check(stream: Stream, fields: &[(&str, &str)], expect: &Order<'_>) {
 
 fn revoke<'a>(anchors: &[(Kind, &'a str)], cascades: bool) -> Order<'a> {
     Order::Revoke {
-        anchors: anchors.to_vec(),
+        anchors: anchors.iter().map(|&(kind, id)| (kind, id.into())).collect(),
         cascades,
     }
 }
@@ -110,6 +110,29 @@ fn delegation_and_key_messages() {
         &[("event", "edge_create"), ("edge_id", "e")],
         &Order::Ignore,
     );
+    for (event, list, expect) in [
+        (
+            "edge_expire",
+            r#"["f","g"]"#,
+            revoke(&[(Kind::Edge, "f"), (Kind::Edge, "g")], false),
+        ),
+        ("edge_revoke", r#"["f"]"#, revoke(&[(Kind::Edge, "f")], true)),
+        ("edge_expire", "[]", Order::Nameless),
+        ("edge_expire", "null", Order::Nameless),
+        ("edge_create", r#"["f"]"#, Order::Ignore),
+        ("edge_expire", r#"["f""#, Order::Ambiguous),
+        ("edge_expire", r#"["f",7]"#, Order::Ambiguous),
+        ("edge_expire", r#"["f",""]"#, Order::Ambiguous),
+        ("edge_revoke", r#"{"f":1}"#, Order::Ambiguous),
+        ("edge_expire", "f", Order::Ambiguous),
+    ] {
+        check(stream, &[("event", event), ("edge_ids", list)], &expect);
+    }
+    for list in [r#"["f",7]"#, "f"] {
+        let fields = [("event", "edge_expire"), ("edge_id", "e"), ("edge_ids", list)];
+        // The one that can be read is revoked, and the database asked for the others.
+        check(stream, &fields, &revoke(&[(Kind::Edge, "e")], true));
+    }
     check(Stream::Keys, &[("zone_id", "z")], &Order::RefetchKeys("z"));
     check(Stream::Keys, &[("zone", "z")], &Order::Nameless);
 }

@@ -1,13 +1,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use admission::ports::{Clock, Revocations, Standing, WatchState};
+use admission::ports::{Clock, Mandate, Revocations, Standing, WatchState};
 use admission::token::Anchors;
 use testkit::clock::FixedClock;
 
 use super::{RevocationConfig, RevocationState};
-use crate::revocation::anchor::{Kind, PerKind};
-use crate::revocation::snapshot::Snapshot;
+use crate::revocation::anchor::Kind;
+use crate::revocation::pass::Pass;
 
 const SESSION: Anchors<'static> = Anchors {
     sid: Some("record"),
@@ -33,20 +33,62 @@ impl Bench {
         let bench = Self::new(config);
         bench.state.inner.touch();
         bench.state.inner.complete_from_here();
-        bench.snapshot(Snapshot::default()).await;
+        bench.snapshot().await;
         bench
     }
 
-    async fn snapshot(&self, snapshot: Snapshot) {
-        let inner = &self.state.inner;
-        let (ticket, began) = (inner.ticket(), self.clock.now());
-        let asked = inner.asked(began);
-        let total = inner.take_over(snapshot, &asked, began).await;
-        inner.answer(ticket, Ok(total));
+    /// A snapshot that finds these anchors revoked, in these zones, and these active.
+    async fn snapshot_of(&self, revoked: &[(Kind, &str, &str)], active: &[(Kind, &str)]) -> usize {
+        let ticket = self.state.inner.ticket();
+        let pass = Pass::begin(&self.state.inner);
+        self.finish(pass, ticket, revoked, active).await
+    }
+
+    async fn finish(
+        &self,
+        mut pass: Pass,
+        ticket: u64,
+        revoked: &[(Kind, &str, &str)],
+        active: &[(Kind, &str)],
+    ) -> usize {
+        for (kind, id, zone) in revoked {
+            pass.row(*kind, id, zone);
+        }
+        for kind in Kind::ALL {
+            for (id, number) in (0..).map_while(|shard| pass.asked(kind, shard)).flatten() {
+                if active.contains(&(kind, id.to_string().as_str())) {
+                    pass.active(kind, &id, number);
+                }
+            }
+        }
+        let total = pass.finish().await;
+        self.state.inner.answer(ticket, Ok(total));
+        total
+    }
+
+    async fn snapshot(&self) {
+        self.snapshot_of(&[], &[]).await;
+    }
+
+    fn announce(&self, kind: Kind, id: &str) {
+        self.state.inner.announce(kind, id, "zone-1");
     }
 
     fn standing(&self) -> &'static str {
-        match self.state.standing(&SESSION, self.clock.now()) {
+        self.standing_of("zone-1", SESSION, 0)
+    }
+
+    /// Of a mandate of this zone, with these anchors, of this age in seconds.
+    fn standing_of(&self, zone: &str, anchors: Anchors<'_>, age: i64) -> &'static str {
+        let now = self.clock.now();
+        let issued = i64::try_from(now.unix.as_secs()).unwrap() - age;
+        let mandate = Mandate {
+            zone,
+            anchors,
+            issued_at: Some(issued),
+            expires_at: issued + age + 900,
+        };
+        match self.state.standing(&mandate, now) {
             Standing::Clear => "clear",
             Standing::Revoked => "revoked",
             Standing::Stale(_) => "stale",
@@ -54,21 +96,11 @@ impl Bench {
     }
 }
 
-fn active(id: &str) -> Snapshot {
-    Snapshot {
-        active: PerKind {
-            sessions: [id.to_owned()].into(),
-            ..PerKind::default()
-        },
-        ..Snapshot::default()
-    }
-}
-
 #[tokio::test]
 async fn state_is_stale_until_streams_and_a_later_snapshot_are_there() {
     let bench = Bench::new(RevocationConfig::default());
     assert_eq!(bench.standing(), "stale");
-    bench.snapshot(Snapshot::default()).await;
+    bench.snapshot().await;
     assert_eq!(bench.standing(), "stale", "no stream was read");
     bench.state.inner.touch();
     assert_eq!(bench.standing(), "stale", "the streams were not caught up with");
@@ -78,7 +110,7 @@ async fn state_is_stale_until_streams_and_a_later_snapshot_are_there() {
         "stale",
         "the snapshot began before the streams were followed"
     );
-    bench.snapshot(Snapshot::default()).await;
+    bench.snapshot().await;
     assert_eq!(bench.standing(), "clear");
     assert!(bench.state.status().stale.is_none());
 }
@@ -106,10 +138,10 @@ async fn state_after_a_gap_needs_a_new_snapshot() {
     let bench = Bench::fresh(RevocationConfig::default()).await;
     bench.state.inner.incomplete();
     assert_eq!(bench.standing(), "stale");
-    bench.snapshot(Snapshot::default()).await;
+    bench.snapshot().await;
     assert_eq!(bench.standing(), "stale", "the gap is still open");
     bench.state.inner.complete_from_here();
-    bench.snapshot(Snapshot::default()).await;
+    bench.snapshot().await;
     assert_eq!(bench.standing(), "clear");
 }
 
@@ -124,9 +156,9 @@ async fn state_wakes_the_watch_of_each_kind() {
         let bench = Bench::fresh(RevocationConfig::default()).await;
         let watch = bench.state.watch(&SESSION).unwrap();
         assert_eq!(watch.poll_now(), WatchState::Quiet);
-        bench.state.inner.announce(kind, "somebody else");
+        bench.announce(kind, "somebody else");
         assert_eq!(watch.poll_now(), WatchState::Quiet);
-        bench.state.inner.announce(kind, id);
+        bench.announce(kind, id);
         watch.revoked().await;
         assert_eq!(watch.poll_now(), WatchState::Revoked);
         assert_eq!(bench.standing(), "revoked", "{kind:?} {id}");
@@ -159,33 +191,20 @@ async fn state_refuses_more_watches_than_its_bound() {
 }
 
 #[tokio::test]
-async fn state_that_cannot_hold_a_revocation_lets_nothing_pass() {
-    let bench = Bench::fresh(RevocationConfig {
-        max_anchors: 1,
-        ..RevocationConfig::default()
-    })
-    .await;
-    bench.state.inner.announce(Kind::Edge, "one");
-    assert_eq!(bench.standing(), "clear");
-    bench.state.inner.announce(Kind::Edge, "two");
-    assert_eq!(bench.standing(), "stale");
-}
-
-#[tokio::test]
 async fn announced_record_and_edge_outlast_snapshots_until_mandates_have_expired() {
     for kind in [Kind::Record, Kind::Edge] {
         let bench = Bench::fresh(RevocationConfig::default()).await;
         let id = if kind == Kind::Edge { "edge" } else { "record" };
-        bench.state.inner.announce(kind, id);
-        bench.snapshot(active(id)).await;
+        bench.announce(kind, id);
+        bench.snapshot_of(&[], &[(kind, id)]).await;
         assert_eq!(bench.standing(), "revoked", "{kind:?}");
-        bench.clock.advance(Duration::from_secs(24 * 3600 + 299));
+        bench.clock.advance(Duration::from_secs(24 * 3600 + 300));
         bench.state.inner.touch();
-        bench.snapshot(Snapshot::default()).await;
+        bench.snapshot().await;
         assert_eq!(bench.standing(), "revoked", "{kind:?}");
-        bench.clock.advance(Duration::from_secs(2));
+        bench.clock.advance(Duration::from_secs(60));
         bench.state.inner.touch();
-        bench.snapshot(Snapshot::default()).await;
+        bench.snapshot().await;
         assert_eq!(bench.standing(), "clear", "{kind:?}");
     }
 }
@@ -193,24 +212,25 @@ async fn announced_record_and_edge_outlast_snapshots_until_mandates_have_expired
 #[tokio::test]
 async fn announced_session_is_admitted_again_only_when_the_database_shows_it_active() {
     let bench = Bench::fresh(RevocationConfig::default()).await;
-    bench.state.inner.announce(Kind::Session, "session");
-    bench.snapshot(Snapshot::default()).await;
+    bench.announce(Kind::Session, "session");
+    bench.snapshot().await;
     assert_eq!(bench.standing(), "revoked", "the database does not know it");
-    bench.snapshot(active("another")).await;
+    bench.snapshot_of(&[], &[(Kind::Session, "another")]).await;
     assert_eq!(bench.standing(), "revoked");
-    bench.snapshot(active("session")).await;
+    bench.snapshot_of(&[], &[(Kind::Session, "session")]).await;
     assert_eq!(bench.standing(), "clear");
 }
 
 #[tokio::test]
 async fn session_announced_while_a_snapshot_is_read_stays_revoked() {
     let bench = Bench::fresh(RevocationConfig::default()).await;
-    let inner = &bench.state.inner;
-    inner.announce(Kind::Session, "session");
-    let began = bench.clock.now();
-    let asked = inner.asked(began);
-    inner.announce(Kind::Session, "session");
-    inner.take_over(active("session"), &asked, began).await;
+    bench.announce(Kind::Session, "session");
+    let ticket = bench.state.inner.ticket();
+    let pass = Pass::begin(&bench.state.inner);
+    bench.announce(Kind::Session, "session");
+    bench
+        .finish(pass, ticket, &[], &[(Kind::Session, "session")])
+        .await;
     assert_eq!(bench.standing(), "revoked");
 }
 
@@ -218,16 +238,13 @@ async fn session_announced_while_a_snapshot_is_read_stays_revoked() {
 async fn recorded_anchor_stands_while_the_row_says_so() {
     let bench = Bench::fresh(RevocationConfig::default()).await;
     let watch = bench.state.watch(&SESSION).unwrap();
-    let suspended = Snapshot {
-        revoked: PerKind {
-            sessions: vec!["session".to_owned()],
-            ..PerKind::default()
-        },
-        ..Snapshot::default()
-    };
-    bench.snapshot(suspended).await;
+    bench
+        .snapshot_of(&[(Kind::Session, "session", "zone-1")], &[])
+        .await;
     watch.revoked().await;
     assert_eq!((bench.standing(), bench.state.status().anchors), ("revoked", 1));
-    bench.snapshot(Snapshot::default()).await;
+    bench.snapshot().await;
     assert_eq!((bench.standing(), bench.state.status().anchors), ("clear", 0));
 }
+
+mod bounds;

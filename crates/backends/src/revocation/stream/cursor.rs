@@ -1,11 +1,14 @@
-//! How far a stream has been read.
+//! How far a stream has been read, and whether all of it was.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
+use ::redis::{FromRedisValue, RedisResult, Value, from_redis_value};
 use admission::ports::Cause;
 
 use crate::component::milliseconds;
+use crate::local;
 use crate::revocation::message::Stream;
 
 /// The id of a message: the server's Unix milliseconds when it was written, and a number.
@@ -53,6 +56,75 @@ impl fmt::Display for Id {
     }
 }
 
+/// What a stream holds, and what it has held: the answer of `XINFO STREAM`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Extent {
+    /// The first message that is still there.
+    oldest: Option<Id>,
+    /// The last message that is still there.
+    pub(super) newest: Option<Id>,
+    /// The last id that was given out, whether its message is still there or not.
+    last: Id,
+    /// How many messages are there.
+    length: u64,
+    /// How many were ever written; servers before Redis 7.0 do not say.
+    written: Option<u64>,
+}
+
+impl Extent {
+    /// A stream that nobody has written to.
+    const NONE: Self = Self {
+        oldest: None,
+        newest: None,
+        last: Id::START,
+        length: 0,
+        written: Some(0),
+    };
+
+    pub(super) fn read(answer: RedisResult<HashMap<String, Value>>) -> Result<Self, Cause> {
+        match answer {
+            Ok(mut fields) => {
+                Self::of(&mut fields).ok_or_else(|| Cause::new("redis: unexpected XINFO STREAM"))
+            }
+            Err(error) if error.detail() == Some("no such key") => Ok(Self::NONE),
+            Err(error) => Err(local::cause(format!("redis: XINFO STREAM: {error}"), &error)),
+        }
+    }
+
+    fn of(fields: &mut HashMap<String, Value>) -> Option<Self> {
+        let mut field = |name: &str| fields.remove(name);
+        Some(Self {
+            oldest: entry(field("first-entry")?)?,
+            newest: entry(field("last-entry")?)?,
+            last: Id::parse(&value::<String>(field("last-generated-id")?)?).ok()?,
+            length: value(field("length")?)?,
+            written: field("entries-added").and_then(value),
+        })
+    }
+
+    /// How many messages had been written up to `at`; none where that cannot be told.
+    fn written_up_to(&self, at: Id) -> Option<u64> {
+        let everything_lies_behind = self.oldest.is_none_or(|oldest| oldest > at);
+        match self.written {
+            Some(written) if at == self.last => Some(written),
+            Some(written) if everything_lies_behind => Some(written.saturating_sub(self.length)),
+            _ => None,
+        }
+    }
+}
+
+fn value<T: FromRedisValue>(value: Value) -> Option<T> {
+    from_redis_value(value).ok()
+}
+
+/// The id of an entry; the inner none where there is no entry.
+fn entry(entry: Value) -> Option<Option<Id>> {
+    let entry: Option<(String, Value)> = value(entry)?;
+    entry
+        .map(|(id, _)| Id::parse(&id).ok())
+        .map_or(Some(None), |id| Some(Some(id?)))
+}
+
 /// Whether reading goes on where it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
@@ -62,6 +134,15 @@ pub(super) enum Progress {
     MessagesMayBeLost,
 }
 
+/// On which connection one looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Connection {
+    /// The first look on it.
+    New,
+    /// A later one.
+    Same,
+}
+
 /// How far one stream has been read.
 #[derive(Debug)]
 pub(super) struct Cursor {
@@ -69,6 +150,8 @@ pub(super) struct Cursor {
     /// Whether a snapshot is needed before what was read is the whole truth.
     pub(super) incomplete: bool,
     at: Option<Id>,
+    /// How many messages had been written up to there; none where that is not known.
+    written: Option<u64>,
 }
 
 impl Cursor {
@@ -77,6 +160,7 @@ impl Cursor {
             stream,
             incomplete: true,
             at: None,
+            written: None,
         }
     }
 
@@ -87,26 +171,41 @@ impl Cursor {
 
     pub(super) fn advance(&mut self, id: Id) {
         self.at = Some(id);
+        self.written = self.written.map(|written| written + 1);
     }
 
-    /// Takes up a new connection, given the ends of the stream there.
-    pub(super) fn locate(&mut self, oldest: Option<Id>, newest: Option<Id>, backlog: Id) -> Progress {
+    /// Compares what was read with what the stream holds now, on the same connection as before or on a new one.
+    ///
+    /// The ids alone do not tell whether a trimmed message was read before; how many were written does. Only on a new
+    /// connection that is not enough: the server may have lost everything and begun to count anew.
+    pub(super) fn locate(&mut self, extent: &Extent, backlog: Id, connection: Connection) -> Progress {
         let Some(at) = self.at else {
-            let newest = newest.unwrap_or(Id::START);
-            self.at = Some(match self.stream {
-                Stream::Revocations => newest.min(backlog),
+            let at = match self.stream {
+                Stream::Revocations => extent.last.min(backlog),
                 // The database holds what these announced before.
-                Stream::Agents | Stream::Delegations | Stream::Keys => newest,
-            });
+                Stream::Agents | Stream::Delegations | Stream::Keys => extent.last,
+            };
+            (self.at, self.written) = (Some(at), extent.written_up_to(at));
             return Progress::Continues;
         };
-        let started_over = newest.unwrap_or(Id::START) < at;
-        if started_over {
+        if extent.last < at {
             // Another stream under the same name: its ids say nothing about ours.
-            self.at = Some(Id::START);
+            (self.at, self.written) = (Some(Id::START), extent.written_up_to(Id::START));
+            self.incomplete = true;
+            return Progress::MessagesMayBeLost;
         }
-        let trimmed = oldest.is_some_and(|oldest| oldest > at);
-        if started_over || trimmed {
+        let written = extent.written_up_to(at);
+        let nothing_read_is_left = extent.oldest.is_some_and(|oldest| oldest > at);
+        let lost = match (self.written, written) {
+            (Some(read), Some(written)) => {
+                written != read || nothing_read_is_left && connection == Connection::New
+            }
+            // Trimming takes the oldest first: a message that was read is left, and so is all that followed.
+            (Some(_), None) if extent.written.is_some() => false,
+            _ => nothing_read_is_left,
+        };
+        self.written = written.or(self.written);
+        if lost {
             self.incomplete = true;
             return Progress::MessagesMayBeLost;
         }
@@ -115,68 +214,4 @@ impl Cursor {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Cursor, Id, Progress};
-    use crate::revocation::message::Stream;
-
-    fn id(milliseconds: u64) -> Id {
-        Id {
-            milliseconds,
-            number: 0,
-        }
-    }
-
-    #[test]
-    fn ids_are_read_written_and_ordered() {
-        let id = Id::parse("1790000000000-18446744073709551615").unwrap();
-        assert_eq!(id.to_string(), "1790000000000-18446744073709551615");
-        assert!(Id::parse("9-0").unwrap() < Id::parse("10-0").unwrap());
-        for text in ["", "1", "1-", "-1", "a-b", "1-2-3"] {
-            assert!(Id::parse(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn cursor_starts_at_the_end_except_for_revocations() {
-        for (stream, newest, expect) in [
-            (Stream::Agents, Some(900), 900),
-            (Stream::Agents, None, 0),
-            (Stream::Revocations, Some(900), 500),
-            (Stream::Revocations, Some(400), 400),
-            (Stream::Revocations, None, 0),
-        ] {
-            let mut cursor = Cursor::new(stream);
-            let progress = cursor.locate(newest.map(|_| id(100)), newest.map(id), id(500));
-            assert_eq!(progress, Progress::Continues);
-            assert_eq!(cursor.at(), id(expect), "{stream:?} {newest:?}");
-        }
-    }
-
-    #[test]
-    fn cursor_notices_what_is_gone() {
-        use Progress::{Continues, MessagesMayBeLost};
-        for (oldest, newest, expect, at) in [
-            (Some(100), Some(600), Continues, 500),
-            (Some(500), Some(500), Continues, 500),
-            (Some(501), Some(600), MessagesMayBeLost, 500),
-            (None, None, MessagesMayBeLost, 0),
-            (Some(100), Some(400), MessagesMayBeLost, 0),
-        ] {
-            let mut cursor = Cursor::new(Stream::Agents);
-            cursor.incomplete = false;
-            cursor.advance(id(500));
-            assert_eq!(cursor.locate(oldest.map(id), newest.map(id), id(0)), expect);
-            assert_eq!(
-                (cursor.at(), cursor.incomplete),
-                (id(at), expect == MessagesMayBeLost)
-            );
-        }
-    }
-
-    #[test]
-    fn cursor_of_a_stream_that_never_existed_loses_nothing() {
-        let mut cursor = Cursor::new(Stream::Agents);
-        cursor.locate(None, None, id(0));
-        assert_eq!(cursor.locate(None, None, id(0)), Progress::Continues);
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use admission::ports::{Moment, Revocations, Standing, WatchState};
+use admission::ports::{Mandate, Moment, Revocations, Standing, WatchState};
 use admission::token::Anchors;
 use testkit::wait::PATIENCE;
 use tokio::time::timeout;
@@ -40,9 +40,24 @@ pub(crate) fn of(ids: &[String; 4]) -> Anchors<'_> {
     }
 }
 
+/// A mandate of `zone-1` that was issued now.
+pub(crate) fn mandate(anchors: Anchors<'_>, now: Moment) -> Mandate<'_> {
+    let issued = i64::try_from(now.unix.as_secs()).unwrap();
+    Mandate {
+        zone: "zone-1",
+        anchors,
+        issued_at: Some(issued),
+        expires_at: issued + 900,
+    }
+}
+
 /// The standing, in a word.
 pub(crate) fn standing(revocations: &dyn Revocations, ids: &[String; 4], now: Moment) -> &'static str {
-    match revocations.standing(&of(ids), now) {
+    word(&revocations.standing(&mandate(of(ids), now), now))
+}
+
+pub(crate) fn word(standing: &Standing) -> &'static str {
+    match standing {
         Standing::Clear => "clear",
         Standing::Revoked => "revoked",
         Standing::Stale(_) => "stale",
@@ -102,5 +117,6 @@ fn a_mandate_without_anchors_is_clear(bench: &impl Bench) {
     let port = bench.revocations();
     let none = Anchors::default();
     assert_eq!(port.watch(&none).unwrap().poll_now(), WatchState::Quiet);
-    assert!(matches!(port.standing(&none, bench.now()), Standing::Clear));
+    let standing = port.standing(&mandate(none, bench.now()), bench.now());
+    assert!(matches!(standing, Standing::Clear));
 }

@@ -35,6 +35,21 @@ fn failing() -> Health {
 }
 
 #[tokio::test]
+async fn ready_tells_a_degraded_part_and_stays_ready() {
+    let mut readiness = readiness();
+    let part = Check::known("revocation_anchors", "revocation_anchors_over_bound", failing);
+    readiness.checks = vec![part.advisory()];
+    let operator = Operator {
+        readiness,
+        ..operator(configured(&[]))
+    };
+    let response = ask(&operator, "GET", "/ready", &[]).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let expect = r#"{"ok":true,"ready":true,"checks":{"revocation_anchors":{"state":"degraded"}}}"#;
+    assert_eq!(text(&response).trim_end(), expect);
+}
+
+#[tokio::test]
 async fn ready_names_the_first_failing_reason() {
     let reasons = [
         "bindings_unavailable",

@@ -87,6 +87,7 @@ fn revocations(out: &mut dyn Samples) {
         snapshot_age: Some(Duration::from_secs(42)),
         snapshot_error: None,
         anchors: 41,
+        zones_over: 39,
         watches: 40,
     };
     let counters = RevocationCounters {

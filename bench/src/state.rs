@@ -1,0 +1,272 @@
+//! The revocation state at scale: memory, requests while a snapshot is applied, and the time to revoke.
+//!
+//! Snapshots, streams and the measured requests share one thread, as a worker thread of the gateway would at worst.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use admission::ports::{Cause, Clock, Mandate, Moment, Revocations, Standing, Watch};
+use admission::token::Anchors;
+use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
+use backends::pem::PemTls;
+use backends::postgres::{PostgresConfig, PostgresConnector, SslMode};
+use backends::redis::{RedisConfig, RedisConnector};
+use backends::revocation::{RevocationConfig, RevocationState, Snapshots, StreamReader, StreamsKey};
+use clap::Args;
+use data_encoding::HEXLOWER;
+use redis::aio::MultiplexedConnection;
+use testkit::postgres::Database;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::SystemClock;
+use crate::cpu;
+use crate::failure::Result;
+use crate::latency::Latencies;
+use crate::memory::Resident;
+use crate::servers::Servers;
+
+/// Time between two requests of the open loop.
+const TICK: Duration = Duration::from_millis(1);
+/// The longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(60);
+const STREAM: &str = "caracal.sessions.revoke";
+const SECRET: [u8; 32] = [42; 32];
+
+/// What to hold and to revoke.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Plan {
+    /// Revoked anchors in the database, a third of each kind, over 20 zones.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub(crate) anchors: usize,
+    /// Requests that are watched while one after the other is revoked.
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) watches: usize,
+    /// How many of them are revoked.
+    #[arg(long, default_value_t = 2_000)]
+    pub(crate) revocations: usize,
+}
+
+/// Runs it all; the second value tells whether the state held what it should.
+pub(crate) async fn run(servers: &Servers, plan: &Plan) -> Result<(String, bool)> {
+    fill(servers.database(), plan.anchors).await;
+    // Away from the stores, which have a machine of their own in an installation.
+    cpu::pin(cpu::MEASURED)?;
+    let clock = Arc::new(SystemClock);
+    let config = RevocationConfig {
+        snapshot_every: PATIENCE * 60,
+        max_anchors: plan.anchors + plan.revocations,
+        max_zone_anchors: plan.anchors + plan.revocations,
+        max_watches: plan.watches + 10,
+        ..RevocationConfig::default()
+    };
+    let state = RevocationState::new(config, Arc::clone(&clock) as _);
+    let snapshots = Snapshots::new(&state, database(servers.database())?);
+    let key = StreamsKey::new(&SECRET);
+    let streams = StreamReader::new(&state, redis(&servers.redis_url())?, key, Box::new(|_| {}));
+    let process = std::process::id();
+    let before = Resident::of(process)?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(snapshots.run(CancellationToken::new()));
+    tasks.spawn(streams.run(CancellationToken::new()));
+
+    let quiet = requests(&state, &*clock, tokio::time::sleep(Duration::from_secs(1))).await?;
+    let (first, first_took) = reload(&state, &*clock).await?;
+    let (again, again_took) = reload(&state, &*clock).await?;
+    let after = Resident::of(process)?;
+    let held = state.status().anchors;
+    let woken = revoke(&state, servers, plan).await?;
+
+    let bytes = (after.anonymous.saturating_sub(before.anonymous) * 1024) as f64;
+    let mut text = String::new();
+    writeln!(text, "anchors held                    {held}")?;
+    writeln!(
+        text,
+        "memory of the state             {:.1} MB, {:.0} bytes each",
+        bytes / 1e6,
+        bytes / held.max(1) as f64
+    )?;
+    writeln!(
+        text,
+        "                                p50 / p99 / p99.9 / greatest, ms"
+    )?;
+    for (name, latencies) in [
+        ("watch and standing, quiet", &quiet),
+        (
+            &format!("  first snapshot, {:.1} s", first_took.as_secs_f64()),
+            &first,
+        ),
+        (
+            &format!("  the same again, {:.1} s", again_took.as_secs_f64()),
+            &again,
+        ),
+        (&format!("XADD to wake, of {} watches", plan.watches), &woken),
+    ] {
+        let greatest = latencies.quantile(1.0).as_secs_f64() * 1e3;
+        writeln!(text, "{name:<32}{} / {greatest:.2}", latencies.quantiles())?;
+    }
+    Ok((text, held == plan.anchors))
+}
+
+/// Writes revoked rows.
+async fn fill(database: &Database, anchors: usize) {
+    let zone = "'zone-' || n % 20";
+    for (number, insert) in [
+        format!(
+            "authority_records (id, zone_id, session_type, status, expires_at) \
+             SELECT gen_random_uuid(), {zone}, 'application', 'revoked', now() + interval '1 hour'"
+        ),
+        format!(
+            "sessions (id, zone_id, application_id, subject_authority_record_id, status, ttl_seconds, terminated_at) \
+             SELECT gen_random_uuid(), {zone}, 'app', 'record', 'terminated', 3600, now()"
+        ),
+        format!(
+            "delegation_edges (id, zone_id, source_session_id, target_session_id, issuer_application_id, \
+             receiver_application_id, status, expires_at, revoked_at) \
+             SELECT gen_random_uuid(), {zone}, 'one', 'two', 'app', 'app', 'revoked', now() + interval '1 hour', now()"
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let rows = (anchors + 2 - number) / 3;
+        database
+            .execute(&format!("INSERT INTO {insert} FROM generate_series(1, {rows}) n"))
+            .await;
+    }
+}
+
+/// Takes a snapshot under requests; also how long it took.
+async fn reload(state: &RevocationState, clock: &dyn Clock) -> Result<(Latencies, Duration)> {
+    let began = clock.now().monotonic;
+    let reloads = state.counters().reloads;
+    let loaded = async {
+        // It may take longer than `reload` waits.
+        let _ = state.reload().await;
+        let mut look = interval(TICK);
+        while state.counters().reloads == reloads
+            || state.status().snapshot_age > Some(clock.now().monotonic - began)
+        {
+            look.tick().await;
+        }
+    };
+    let latencies = requests(state, clock, loaded).await?;
+    Ok((latencies, clock.now().monotonic - began))
+}
+
+/// Requests of an open loop until something happens: from the time at which each is due to its answer.
+async fn requests(
+    state: &RevocationState,
+    clock: &dyn Clock,
+    until: impl Future<Output = ()>,
+) -> Result<Latencies> {
+    let mut latencies = Latencies::new()?;
+    let mut due = interval(TICK);
+    due.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut until = std::pin::pin!(timeout(PATIENCE, until));
+    loop {
+        tokio::select! {
+            done = &mut until => {
+                done.map_err(|_| "a snapshot took too long")?;
+                return Ok(latencies);
+            }
+            due = due.tick() => {
+                let anchors = anchors("somebody");
+                let watch = state.watch(&of(&anchors)).map_err(words)?;
+                let _ = standing(state, &anchors, clock);
+                drop(watch);
+                latencies.record(due.elapsed());
+            }
+        }
+    }
+}
+
+/// Revokes one watched request after the other: from before the message is written to the wake.
+async fn revoke(state: &RevocationState, servers: &Servers, plan: &Plan) -> Result<Latencies> {
+    let mut redis = servers.redis().await;
+    let names: Vec<_> = (0..plan.watches)
+        .map(|number| anchors(&number.to_string()))
+        .collect();
+    let watches: Vec<Arc<dyn Watch>> = names
+        .iter()
+        .map(|ids| state.watch(&of(ids)).map_err(words))
+        .collect::<Result<_>>()?;
+    let mut latencies = Latencies::new()?;
+    for (ids, watch) in names.iter().zip(&watches).take(plan.revocations) {
+        let began = crate::clock::now();
+        publish(&mut redis, &ids[3]).await?;
+        timeout(PATIENCE, watch.revoked())
+            .await
+            .map_err(|_| "a watch never woke")?;
+        latencies.record(began.elapsed());
+    }
+    Ok(latencies)
+}
+
+async fn publish(redis: &mut MultiplexedConnection, edge: &str) -> Result<()> {
+    let text = format!("{STREAM}\ndelegation_edge_id={edge}\nzone_id=zone-1\n");
+    let signature = sign(&Key::new(HMAC_SHA256, &SECRET), text.as_bytes());
+    let signature = HEXLOWER.encode(signature.as_ref());
+    let fields = [
+        ("delegation_edge_id", edge),
+        ("zone_id", "zone-1"),
+        ("_sig", &signature),
+    ];
+    let mut command = redis::cmd("XADD");
+    command.arg(STREAM).arg("*").arg(&fields);
+    Ok(command.query_async(redis).await?)
+}
+
+fn anchors(name: &str) -> [String; 4] {
+    ["sid", "root", "session", "edge"].map(|part| format!("{part}-{name}"))
+}
+
+fn of(ids: &[String; 4]) -> Anchors<'_> {
+    let [sid, root, session, edge] = ids;
+    Anchors {
+        sid: Some(sid),
+        root_sid: Some(root),
+        agent_session_id: Some(session),
+        delegation_edge_id: Some(edge),
+    }
+}
+
+fn standing(state: &RevocationState, ids: &[String; 4], clock: &dyn Clock) -> Standing {
+    let now: Moment = clock.now();
+    let issued = i64::try_from(now.unix.as_secs()).unwrap_or_default();
+    let mandate = Mandate {
+        zone: "zone-1",
+        anchors: of(ids),
+        issued_at: Some(issued),
+        expires_at: issued + 900,
+    };
+    state.standing(&mandate, now)
+}
+
+fn words(cause: Cause) -> Box<dyn std::error::Error> {
+    cause.to_string().into()
+}
+
+fn database(database: &Database) -> Result<PostgresConnector> {
+    let config = PostgresConfig {
+        client: database.gateway_url().parse()?,
+        ssl_mode: SslMode::Prefer,
+        tls: PemTls::default(),
+        connect_timeout: PATIENCE,
+        read_timeout: PATIENCE,
+        max_lifetime: PATIENCE * 60,
+    };
+    PostgresConnector::new(&config).map_err(words)
+}
+
+fn redis(url: &str) -> Result<RedisConnector> {
+    let config = RedisConfig {
+        url: url.to_owned(),
+        tls: PemTls::default(),
+        dial_timeout: PATIENCE,
+        answer_timeout: PATIENCE,
+    };
+    RedisConnector::new(&config).map_err(words)
+}
