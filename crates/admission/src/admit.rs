@@ -51,21 +51,16 @@ impl Admission {
         journal.identified(request.subject())?;
         let request = revocation::check(request, &*self.revocations, self.clock.now())?;
         journal.passed(Stage::Token);
-        let request = binding::resolve(request, &*self.bindings, &self.egress, &*self.resolver).await?;
+        let egress = self.egress.policy();
+        let request = binding::resolve(request, &*self.bindings, &egress, &*self.resolver).await?;
         journal.bound(request.application_id());
         journal.passed(Stage::Binding);
         let request = circuit::enter(request, &self.circuit, self.clock.now())?;
         let request = room::reserve(request, journal)?;
         let request = replay::reserve(request, &self.replay, self.on_replay_outage, now).await?;
         let request = perform(request, &self.signer, &*self.sts, &*self.clock).await?;
-        let request = directive::judge(
-            request,
-            self.dialect,
-            &*self.bindings,
-            &self.egress,
-            &*self.resolver,
-        )
-        .await?;
+        let request =
+            directive::judge(request, self.dialect, &*self.bindings, &egress, &*self.resolver).await?;
         journal.passed(Stage::Exchange);
         Ok(Admitted::of(request))
     }

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use crate::binding::entry::Binding;
 pub use crate::cause::Cause;
 use crate::exchange::sign::SignedExchange;
+use crate::limits::EgressPolicy;
 pub use crate::moment::Moment;
 use crate::token::claims::Anchors;
 use crate::token::key::VerifyingKey;
@@ -122,10 +123,21 @@ pub enum ZoneStanding {
 #[derive(Debug)]
 pub struct NotBound(pub Cause);
 
+/// The egress policy (gate 11), which changes when the gateway's own endpoints do.
+pub trait Egress: Send + Sync {
+    /// The policy in force now. A request asks once and keeps to it.
+    fn policy(&self) -> Arc<EgressPolicy>;
+}
+
 /// Name resolution for the egress guard (gate 11).
 pub trait Resolver: Send + Sync {
     /// Every address of a host name; never empty on success.
     fn resolve<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<Arc<[IpAddr]>, Cause>>;
+
+    /// The addresses of a host turned out wrong: where they are remembered, the host is soon asked for again.
+    fn forget(&self, host: &str) {
+        let _nothing_is_remembered = host;
+    }
 }
 
 /// The replay marks of single-use mandates (gate 14).

@@ -9,7 +9,7 @@ use std::time::Duration;
 use admission::exchange::circuit::Outcome;
 use admission::exchange::{Dialect, ExchangeSigner};
 use admission::limits::{EgressPolicy, Limits, OnReplayOutage, PrivateUpstreams, ReusableUses};
-use admission::ports::Clock as _;
+use admission::ports::{Clock as _, Egress};
 use admission::{Admission, Denial, Permit, PermitParts, Received, Refused};
 use serde_json::{Value, json};
 use testkit::clock::{FixedClock, START};
@@ -178,7 +178,7 @@ impl Scene {
                 preflight_window: Duration::from_secs(35),
                 reusable_uses: ReusableUses::new([self.reusable.to_owned()]),
             },
-            egress: self.egress,
+            egress: Arc::new(Policy(Arc::new(self.egress))),
             dialect: self.dialect,
             on_replay_outage: self.on_outage,
             signer: ExchangeSigner::new(&[7; 32], ""),
@@ -192,6 +192,15 @@ impl Scene {
             sts: Arc::clone(&world) as _,
         };
         (world, admission, head)
+    }
+}
+
+/// One policy for good.
+struct Policy(Arc<EgressPolicy>);
+
+impl Egress for Policy {
+    fn policy(&self) -> Arc<EgressPolicy> {
+        Arc::clone(&self.0)
     }
 }
 

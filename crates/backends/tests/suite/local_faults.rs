@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::process::Command;
-use std::sync::Arc;
 
 use admission::ports::Resolver as _;
 use rustix::process::{Resource, getrlimit};
@@ -11,7 +10,7 @@ use testkit::redis::PrivateRedis;
 
 use crate::authority::{Authority, send, word};
 use crate::contract::replay::{mark, set};
-use crate::support::{Replay, resolver};
+use crate::support::{PrivateSystem, Replay};
 
 /// The limit by which the second process knows that it is the one.
 const DESCRIPTORS: u64 = 211;
@@ -33,10 +32,8 @@ async fn local_want_of_descriptors_is_no_fault_of_sts_name_server_or_redis() {
 async fn without_descriptors() {
     let authority = Authority::start().await;
     let client = authority.client_at(authority.addr());
-    let resolver = resolver(
-        &["127.0.0.1:9".parse().unwrap()],
-        Arc::new(authority.clock.clone()),
-    );
+    let system = PrivateSystem::new(Some("127.0.0.1:9".parse().unwrap()));
+    let resolver = system.resolver(&authority.clock);
     let server = PrivateRedis::start().await;
     let call = authority.exchange("");
 
