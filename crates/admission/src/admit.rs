@@ -6,8 +6,6 @@
 
 pub mod permit;
 
-use http::request::Parts;
-
 use crate::admission::Admission;
 use crate::binding;
 use crate::denial::Stage;
@@ -28,21 +26,25 @@ impl Admission {
     /// # Errors
     /// The first gate that refuses, with the journal.
     pub async fn admit<J: Journal>(&self, received: Received<J>) -> Result<Permit<J>, (J, Refused)> {
-        let (head, id, mut journal) = (received.head, received.exchange_id, received.journal);
-        match self.walk(&head, &id, &mut journal).await {
+        let Received {
+            head,
+            exchange_id,
+            own_place,
+            mut journal,
+        } = received;
+        let request = Head {
+            parts: &head,
+            exchange_id: &exchange_id,
+            own_place: &own_place,
+        };
+        match self.walk(request, &mut journal).await {
             Ok(admitted) => Ok(Permit::issue(head, journal, admitted)),
             Err(refused) => Err((journal, refused)),
         }
     }
 
-    async fn walk<J: Journal>(
-        &self,
-        parts: &Parts,
-        exchange_id: &str,
-        journal: &mut J,
-    ) -> Result<Admitted<J::Room>, Refused> {
+    async fn walk<J: Journal>(&self, head: Head<'_>, journal: &mut J) -> Result<Admitted<J::Room>, Refused> {
         let (scratch, now) = (&mut Scratch::default(), self.clock.now());
-        let head = Head { parts, exchange_id };
         let request = preflight::check(head, &self.limits, |token| journal.bearer(token))?;
         journal.passed(Stage::Preflight);
         let request = token::parse(request, scratch, &self.limits, now)?;

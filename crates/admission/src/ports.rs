@@ -20,6 +20,7 @@ use crate::limits::EgressPolicy;
 pub use crate::moment::Moment;
 use crate::token::claims::Anchors;
 use crate::token::key::VerifyingKey;
+use crate::waiting::OwnPlace;
 
 /// A future that a port returns.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -32,11 +33,13 @@ pub trait Clock: Send + Sync {
 
 /// The verifying keys of the zones (gate 9).
 pub trait SigningKeys: Send + Sync {
-    /// The key `kid` of a zone that is known to have a binding.
+    /// The key `kid` of a zone that is known to have a binding. Who has to wait for it takes the place of the request's
+    /// own connection, or one of those that all share.
     fn find<'a>(
         &'a self,
         zone: &'a str,
         kid: &'a str,
+        own_place: &'a OwnPlace,
     ) -> BoxFuture<'a, Result<Arc<VerifyingKey>, KeyRefusal>>;
 }
 

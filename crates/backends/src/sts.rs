@@ -113,7 +113,7 @@ impl StsClient {
         self.0.timeout
     }
 
-    /// Whether the STS answers `GET /health` with any 2xx, as known within the last five seconds:
+    /// Whether the STS answers `GET /health` with any 2xx, as known within the last second:
     /// however often it is called, the STS is asked once in that time.
     ///
     /// # Errors

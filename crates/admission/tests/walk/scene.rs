@@ -10,7 +10,7 @@ use admission::exchange::circuit::Outcome;
 use admission::exchange::{Dialect, ExchangeSigner};
 use admission::limits::{EgressPolicy, Limits, OnReplayOutage, PrivateUpstreams, ReusableUses};
 use admission::ports::{Clock as _, Egress};
-use admission::{Admission, Denial, Permit, PermitParts, Received, Refused};
+use admission::{Admission, Denial, OwnPlace, Permit, PermitParts, Received, Refused};
 use serde_json::{Value, json};
 use testkit::clock::{FixedClock, START};
 use testkit::mint::{Key, Mandate};
@@ -205,7 +205,7 @@ impl Egress for Policy {
 }
 
 fn received(world: &Arc<World>, head: http::request::Parts) -> Received<Kept> {
-    Received::new(head, EXCHANGE_ID.to_owned(), |_| Kept {
+    Received::new(head, EXCHANGE_ID.to_owned(), OwnPlace::default(), |_| Kept {
         world: Arc::clone(world),
         bearer: None,
         subject: None,

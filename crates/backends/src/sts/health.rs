@@ -10,7 +10,7 @@ use super::StsClient;
 use crate::single_flight::SingleFlight;
 
 /// How long one answer holds: nobody can use the readiness endpoint to put load on the STS.
-const HEALTH_LIFE: Duration = Duration::from_secs(5);
+const HEALTH_LIFE: Duration = Duration::from_secs(1);
 
 /// Whether the STS answered with a 2xx, or why not, and the monotonic time at which it was asked.
 type Asked = (Result<(), Cause>, Duration);
