@@ -33,6 +33,7 @@ fuzz_target!(|parts: (&str, &str, &[u8])| {
     let head = Head {
         parts: &head,
         exchange_id: "fuzz",
+        own_place: &admission::OwnPlace::default(),
     };
     let mut scratch = token::Scratch::default();
     if let Ok(request) = preflight::check(head, &limits, |_| ()) {

@@ -3,6 +3,7 @@
 
 mod framing;
 mod http2;
+mod keepalive;
 mod targets;
 
 use crate::hand::{Call, HAND, HandUpstream};

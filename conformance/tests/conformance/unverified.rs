@@ -1,7 +1,7 @@
 //! Requests that nobody vouches for yet hold no room that a verified request needs.
 
 use crate::report::{Report, refusal};
-use crate::world::{NONE, World};
+use crate::world::{NONE, World, ZONE};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -11,7 +11,9 @@ use hyper::client::conn::http2::handshake;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use testkit::wait::PATIENCE;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use testkit::http::Connection;
+use testkit::wait::{PATIENCE, until};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -20,8 +22,10 @@ use tokio::time::timeout;
 /// More than `MAX_INFLIGHT_REQUESTS`, a hundred to a connection.
 const CONNECTIONS: usize = 52;
 const STREAMS: usize = 100;
-/// Requests of one zone that may wait for its keys.
-const WAITING: usize = 64;
+/// Requests that may wait for a zone's keys: one of each connection, and 64 that share their places.
+const WAITING: usize = CONNECTIONS + 64;
+/// Connections of a flood over HTTP/1.1.
+const FLOOD: usize = 400;
 
 /// A mandate like this one under a key id that does not exist, with a signature that nobody made.
 fn forged(token: &str, kid: usize) -> String {
@@ -123,5 +127,129 @@ async fn keys_flood_of_unsigned_requests_is_refused_at_once_and_a_good_caller_ne
     }
     report.equal("those that waited", late, WAITING);
     while floods.join_next().await.is_some() {}
+    report.finish();
+}
+
+/// Sends forged mandates one after another on each of many connections, always under another key id.
+struct Flood {
+    answered: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+    callers: JoinSet<Vec<(u16, String)>>,
+}
+
+impl Flood {
+    fn start(addr: SocketAddr, token: &str) -> Self {
+        let mut flood = Self {
+            answered: Arc::default(),
+            stop: Arc::default(),
+            callers: JoinSet::new(),
+        };
+        for caller in 0..FLOOD {
+            let (answered, stop) = (Arc::clone(&flood.answered), Arc::clone(&flood.stop));
+            let token = token.to_owned();
+            flood.callers.spawn(async move {
+                let mut connection = Connection::open(addr).await;
+                let mut unexpected = Vec::new();
+                for attempt in 0.. {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let bearer = forged(&token, caller + attempt * FLOOD);
+                    let request = format!(
+                        "GET / HTTP/1.1\r\nHost: {addr}\r\nAuthorization: Bearer {bearer}\r\n\
+                         X-Caracal-Resource: {NONE}\r\n\r\n"
+                    );
+                    let response = connection.exchange(request).await;
+                    answered.fetch_add(1, Ordering::Relaxed);
+                    if response.status() != 401 {
+                        unexpected.push((response.status(), response.text()));
+                    }
+                }
+                unexpected
+            });
+        }
+        flood
+    }
+
+    /// Waits until as many more answers have come as it has connections.
+    async fn goes_on(&self) {
+        let before = self.answered.load(Ordering::Relaxed);
+        until("the flood to go on", async || {
+            (self.answered.load(Ordering::Relaxed) >= before + FLOOD).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn keys_rotated_in_a_flood_of_bogus_ids_serve_the_first_request_that_shows_them() {
+    let world = World::start().await;
+    // Here the STS's own key set is wanted, as it changes.
+    world.stack.script().clear(&Scope::Jwks);
+    let mut report = Report::default();
+    report.status("before", &world.get(NONE, "/").await, 200);
+    let fetched = world.stack.sts().counts().jwks;
+    let flood = Flood::start(world.addr(), &world.token(NONE));
+    for rotation in 0..4 {
+        flood.goes_on().await;
+        world.stack.sts().rotate_key(ZONE).expect("a new key");
+        report.status(
+            format!("rotation {rotation}: the first request"),
+            &world.get(NONE, "/").await,
+            200,
+        );
+    }
+    // One fetch serves hundreds of them, whatever they ask for.
+    let fetches = world.stack.sts().counts().jwks - fetched;
+    let answered = flood.answered.load(Ordering::Relaxed);
+    report.holds(
+        format!("{fetches} fetches for {answered} bogus ids"),
+        fetches < answered as u64 / 20,
+    );
+    flood.stop.store(true, Ordering::Relaxed);
+    for unexpected in flood.callers.join_all().await {
+        report.equal("the flood", unexpected, Vec::new());
+    }
+    report.finish();
+}
+
+#[tokio::test]
+async fn keys_of_a_cold_zone_serve_everybody_who_waits_on_a_connection_of_his_own() {
+    let world = World::start().await;
+    let mut report = Report::default();
+    let gate = Arc::new(Semaphore::new(0));
+    let fetched = world.stack.sts().counts().jwks;
+    world.stack.script().set(
+        Scope::Jwks,
+        Step {
+            hold: Some(Arc::clone(&gate)),
+            ..Step::default()
+        },
+    );
+    let replica = world.replica().await;
+    let mut callers = JoinSet::new();
+    for _ in 0..500 {
+        let (addr, token) = (replica.addr(), world.token(NONE));
+        callers.spawn(async move { crate::world::present_to(addr, &token, NONE, "/").await.status() });
+    }
+    until("all to be connected", async || {
+        let page = testkit::http::get(replica.addr(), "/metrics", &[]).await;
+        let held = crate::world::parse_metrics(&page.text());
+        (held
+            .get("caracal_gateway_connections")
+            .is_some_and(|held| *held >= 500.0))
+        .then_some(())
+    })
+    .await;
+    world.stack.script().clear(&Scope::Jwks);
+    gate.add_permits(1000);
+    let served = callers.join_all().await;
+    report.equal(
+        "served",
+        served.iter().filter(|status| **status == 200).count(),
+        500,
+    );
+    let fetches = world.stack.sts().counts().jwks - fetched;
+    report.holds(format!("{fetches} fetches"), fetches <= 2);
     report.finish();
 }

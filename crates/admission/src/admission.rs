@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use crate::exchange::{Circuit, Dialect, ExchangeSigner};
-use crate::limits::{EgressPolicy, Limits, OnReplayOutage};
-use crate::ports::{Bindings, Clock, ReplayMarks, Resolver, Revocations, SigningKeys, Sts};
+use crate::limits::{Limits, OnReplayOutage};
+use crate::ports::{Bindings, Clock, Egress, ReplayMarks, Resolver, Revocations, SigningKeys, Sts};
 
 /// Admits requests: see [`Admission::admit`].
 #[expect(missing_docs, reason = "each port is documented where it is defined")]
 pub struct Admission {
     pub limits: Limits,
-    pub egress: EgressPolicy,
+    pub egress: Arc<dyn Egress>,
     pub dialect: Dialect,
     pub on_replay_outage: OnReplayOutage,
     pub signer: ExchangeSigner,

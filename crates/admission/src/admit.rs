@@ -6,8 +6,6 @@
 
 pub mod permit;
 
-use http::request::Parts;
-
 use crate::admission::Admission;
 use crate::binding;
 use crate::denial::Stage;
@@ -28,21 +26,25 @@ impl Admission {
     /// # Errors
     /// The first gate that refuses, with the journal.
     pub async fn admit<J: Journal>(&self, received: Received<J>) -> Result<Permit<J>, (J, Refused)> {
-        let (head, id, mut journal) = (received.head, received.exchange_id, received.journal);
-        match self.walk(&head, &id, &mut journal).await {
+        let Received {
+            head,
+            exchange_id,
+            own_place,
+            mut journal,
+        } = received;
+        let request = Head {
+            parts: &head,
+            exchange_id: &exchange_id,
+            own_place: &own_place,
+        };
+        match self.walk(request, &mut journal).await {
             Ok(admitted) => Ok(Permit::issue(head, journal, admitted)),
             Err(refused) => Err((journal, refused)),
         }
     }
 
-    async fn walk<J: Journal>(
-        &self,
-        parts: &Parts,
-        exchange_id: &str,
-        journal: &mut J,
-    ) -> Result<Admitted<J::Room>, Refused> {
+    async fn walk<J: Journal>(&self, head: Head<'_>, journal: &mut J) -> Result<Admitted<J::Room>, Refused> {
         let (scratch, now) = (&mut Scratch::default(), self.clock.now());
-        let head = Head { parts, exchange_id };
         let request = preflight::check(head, &self.limits, |token| journal.bearer(token))?;
         journal.passed(Stage::Preflight);
         let request = token::parse(request, scratch, &self.limits, now)?;
@@ -51,21 +53,16 @@ impl Admission {
         journal.identified(request.subject())?;
         let request = revocation::check(request, &*self.revocations, self.clock.now())?;
         journal.passed(Stage::Token);
-        let request = binding::resolve(request, &*self.bindings, &self.egress, &*self.resolver).await?;
+        let egress = self.egress.policy();
+        let request = binding::resolve(request, &*self.bindings, &egress, &*self.resolver).await?;
         journal.bound(request.application_id());
         journal.passed(Stage::Binding);
         let request = circuit::enter(request, &self.circuit, self.clock.now())?;
         let request = room::reserve(request, journal)?;
         let request = replay::reserve(request, &self.replay, self.on_replay_outage, now).await?;
         let request = perform(request, &self.signer, &*self.sts, &*self.clock).await?;
-        let request = directive::judge(
-            request,
-            self.dialect,
-            &*self.bindings,
-            &self.egress,
-            &*self.resolver,
-        )
-        .await?;
+        let request =
+            directive::judge(request, self.dialect, &*self.bindings, &egress, &*self.resolver).await?;
         journal.passed(Stage::Exchange);
         Ok(Admitted::of(request))
     }

@@ -53,6 +53,7 @@ mod percent;
 pub mod scheme;
 mod secret;
 pub mod traversal;
+mod waiting;
 
 pub use admission::Admission;
 pub use admit::permit::{Admitted, Permit, PermitParts};
@@ -63,3 +64,4 @@ pub use received::Received;
 pub use refused::{Refused, StsRefusal};
 pub use scheme::Scheme;
 pub use subject::{Subject, Usage};
+pub use waiting::{OwnPlace, OwnPlaceTaken};

@@ -16,9 +16,11 @@ use bytes::Bytes;
 use crate::binding::entry::Binding;
 pub use crate::cause::Cause;
 use crate::exchange::sign::SignedExchange;
+use crate::limits::EgressPolicy;
 pub use crate::moment::Moment;
 use crate::token::claims::Anchors;
 use crate::token::key::VerifyingKey;
+use crate::waiting::OwnPlace;
 
 /// A future that a port returns.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -31,11 +33,13 @@ pub trait Clock: Send + Sync {
 
 /// The verifying keys of the zones (gate 9).
 pub trait SigningKeys: Send + Sync {
-    /// The key `kid` of a zone that is known to have a binding.
+    /// The key `kid` of a zone that is known to have a binding. Who has to wait for it takes the place of the request's
+    /// own connection, or one of those that all share.
     fn find<'a>(
         &'a self,
         zone: &'a str,
         kid: &'a str,
+        own_place: &'a OwnPlace,
     ) -> BoxFuture<'a, Result<Arc<VerifyingKey>, KeyRefusal>>;
 }
 
@@ -135,10 +139,21 @@ pub enum ZoneStanding {
 #[derive(Debug)]
 pub struct NotBound(pub Cause);
 
+/// The egress policy (gate 11), which changes when the gateway's own endpoints do.
+pub trait Egress: Send + Sync {
+    /// The policy in force now. A request asks once and keeps to it.
+    fn policy(&self) -> Arc<EgressPolicy>;
+}
+
 /// Name resolution for the egress guard (gate 11).
 pub trait Resolver: Send + Sync {
     /// Every address of a host name; never empty on success.
     fn resolve<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<Arc<[IpAddr]>, Cause>>;
+
+    /// The addresses of a host turned out wrong: where they are remembered, the host is soon asked for again.
+    fn forget(&self, host: &str) {
+        let _nothing_is_remembered = host;
+    }
 }
 
 /// The replay marks of single-use mandates (gate 14).

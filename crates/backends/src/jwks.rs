@@ -6,11 +6,14 @@
 //! many unknown `kid`s makes the fetches that find a rotated key, but cannot make more of them.
 //!
 //! All fetches are made by the one [`Refresher`]; requests only wait for it, and only where the
-//! kept keys do not answer. Those that wait are bounded, because nobody vouches for them yet: the
-//! rest is refused at once, and whoever shows a kept key neither waits nor takes a lock.
+//! kept keys do not answer. Nobody vouches yet for those that wait, so that nothing tells a good
+//! one from a flood of bogus ones. Each connection has a place to wait that is its own, which no
+//! flood can take; requests beyond it on one HTTP/2 connection share places that are bounded, and
+//! are refused at once where there is none. Whoever shows a kept key neither waits nor takes a lock.
 
 mod component;
 mod refresher;
+mod search;
 mod unknown;
 mod zone;
 
@@ -19,15 +22,17 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
+use admission::OwnPlace;
 use admission::ports::{BoxFuture, Cause, Clock, KeyRefusal, SigningKeys};
 use admission::token::VerifyingKey;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::sts::StsClient;
-use zone::{Place, Step, Zone};
+use search::{Place, Search};
+use zone::{Step, Zone};
 
 pub use refresher::Refresher;
 
@@ -39,8 +44,8 @@ const IN_USE: Duration = Duration::from_secs(600);
 const EXTRA_WAIT: Duration = Duration::from_millis(2500);
 /// How many steps one wait has; a handful is needed when fetches of others come in between.
 const MAX_STEPS: usize = 8;
-/// How many requests of one zone wait at the same time. Their tokens are not verified yet, so that anybody can send
-/// them, and while the STS is slow each one stays for seconds. A burst at start and after a rotation fits.
+/// How many requests of one zone wait at the same time in places that are not their connection's own. Their tokens are
+/// not verified yet, so that anybody can send them, and while the STS is slow each one stays for seconds.
 const MAX_WAITING_PER_ZONE: usize = 64;
 /// The same in all zones together: a tenth of the requests that a replica takes on (`MAX_INFLIGHT_REQUESTS`).
 const MAX_WAITING: usize = 512;
@@ -72,6 +77,8 @@ pub struct KeyStats {
     pub fetched: u64,
     /// Fetches that brought no key set; the old keys stayed.
     pub failed: u64,
+    /// Fetches that this process could not make, for want of descriptors, memory or local ports.
+    pub local_faults: u64,
     /// Answers from keys past their time, because the STS failed.
     pub served_stale: u64,
     /// Answers that a zone has no such key.
@@ -122,7 +129,7 @@ impl KeyStore {
 }
 
 impl SigningKeys for KeyStore {
-    fn find<'a>(&'a self, zone: &'a str, kid: &'a str) -> BoxFuture<'a, Outcome> {
+    fn find<'a>(&'a self, zone: &'a str, kid: &'a str, own_place: &'a OwnPlace) -> BoxFuture<'a, Outcome> {
         let now = self.0.clock.now().monotonic;
         let known = self
             .0
@@ -132,19 +139,19 @@ impl SigningKeys for KeyStore {
             .and_then(|zone| zone.fresh_key(kid, now));
         match known {
             Some(key) => Box::pin(std::future::ready(Ok(key))),
-            None => Box::pin(self.0.find(zone, kid)),
+            None => Box::pin(self.0.find(zone, kid, own_place)),
         }
     }
 }
 
 impl Inner {
-    async fn find(&self, zone: &str, kid: &str) -> Outcome {
+    async fn find(&self, zone: &str, kid: &str, own_place: &OwnPlace) -> Outcome {
         let outcome = match self.zone(zone) {
-            Ok(zone) => match timeout(self.timeout, self.wait(&zone, kid)).await {
-                Ok(outcome) => outcome,
-                Err(_) => zone
-                    .stale_key(kid, self.clock.now().monotonic)
-                    .ok_or_else(|| late(self.timeout)),
+            Ok(zone) => match timeout(self.timeout, self.wait(&zone, kid, own_place)).await {
+                Ok(Some(outcome)) => outcome,
+                Ok(None) | Err(_) => zone
+                    .at_hand(kid, self.clock.now().monotonic)
+                    .unwrap_or_else(|| Err(late(self.timeout))),
             },
             Err(cause) => Err(KeyRefusal::Unavailable(cause)),
         };
@@ -156,22 +163,27 @@ impl Inner {
         outcome
     }
 
-    async fn wait(&self, zone: &Arc<Zone>, kid: &str) -> Outcome {
-        let kid_hash = self.hasher.hash_one(kid);
+    /// Waits until there is an answer, or for too many fetches of others.
+    async fn wait(&self, zone: &Arc<Zone>, kid: &str, own_place: &OwnPlace) -> Option<Outcome> {
+        let mut search = Search {
+            kid,
+            kid_hash: self.hasher.hash_one(kid),
+            place: Place::new(own_place, [zone.waiting(), &self.waiting]),
+            begun: None,
+        };
         let mut finished = zone.finished();
-        let mut place = Place::new(&self.waiting, zone);
         for _ in 0..MAX_STEPS {
             finished.mark_unchanged();
-            match zone.decide(kid, kid_hash, self.clock.now().monotonic, &mut place) {
-                Step::Key(key) => return Ok(key),
+            match zone.decide(&mut search, self.clock.now().monotonic) {
+                Step::Key(key) => return Some(Ok(key)),
                 Step::StaleKey { key, retry } => {
                     if retry {
                         self.queue(zone);
                     }
                     self.counts.lock().served_stale += 1;
-                    return Ok(key);
+                    return Some(Ok(key));
                 }
-                Step::Refuse(refusal) => return Err(refusal),
+                Step::Refuse(refusal) => return Some(Err(refusal)),
                 Step::Fetch { queue } => {
                     if queue {
                         self.queue(zone);
@@ -179,17 +191,20 @@ impl Inner {
                     // The zone holds the other end; it cannot have gone.
                     let _ = finished.changed().await;
                 }
-                Step::Budget(wait) => sleep(wait).await,
+                Step::Budget(wait) => {
+                    // Or until another cause of a fetch has brought the key.
+                    let _ = timeout(wait, finished.changed()).await;
+                }
                 Step::TooMany { queue } => {
                     if queue {
                         self.queue(zone);
                     }
                     let cause = Cause::new("signing keys: too many requests wait for them");
-                    return Err(KeyRefusal::Unavailable(cause));
+                    return Some(Err(KeyRefusal::Unavailable(cause)));
                 }
             }
         }
-        Err(late(self.timeout))
+        None
     }
 
     fn queue(&self, zone: &Arc<Zone>) {

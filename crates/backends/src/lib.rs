@@ -16,6 +16,8 @@ pub mod revocation;
 
 pub mod embedded;
 
+pub mod keepalive;
+
 mod last_seen;
 mod local;
 mod pause;

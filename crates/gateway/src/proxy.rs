@@ -97,7 +97,12 @@ impl Proxy {
     /// From the gates to the upstream's response head. Whatever ends the request on the way is on
     /// record when this returns.
     async fn cross(&self, head: request::Parts, arrival: &Arrival<'_>) -> Result<Answer, Refused> {
-        let received = Received::new(head, arrival.own_id.to_string(), |head| self.open(head, arrival));
+        let received = Received::new(
+            head,
+            arrival.own_id.to_string(),
+            arrival.in_flight.own_place(),
+            |head| self.open(head, arrival),
+        );
         let permit = self.admission.admit(received).await.map_err(refuse)?;
         let crossing = Crossing {
             peer: arrival.peer,

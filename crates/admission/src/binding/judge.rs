@@ -85,15 +85,24 @@ async fn refuse_own(
         if *at != port {
             continue;
         }
-        let theirs = resolver.resolve(name).await?;
-        let same = |judged: &JudgedAddress| {
-            theirs
-                .iter()
-                .any(|their| address::same_listener(judged.socket().ip(), *their))
-        };
-        if addresses.iter().any(same) {
-            return Err(Cause::new("upstream leads to an endpoint of the gateway's own"));
+        if leads_to(addresses, name, resolver).await? {
+            // What is remembered of the name may be what a failover left behind.
+            resolver.forget(name);
+            if leads_to(addresses, name, resolver).await? {
+                return Err(Cause::new("upstream leads to an endpoint of the gateway's own"));
+            }
         }
     }
     Ok(())
+}
+
+/// Whether one of the addresses is one of an own endpoint's.
+async fn leads_to(addresses: &[JudgedAddress], own: &str, resolver: &dyn Resolver) -> Result<bool, Cause> {
+    let theirs = resolver.resolve(own).await?;
+    let same = |judged: &JudgedAddress| {
+        theirs
+            .iter()
+            .any(|their| address::same_listener(judged.socket().ip(), *their))
+    };
+    Ok(addresses.iter().any(same))
 }

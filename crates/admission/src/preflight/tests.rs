@@ -23,6 +23,7 @@ fn check(headers: &[(&str, &str)]) -> Result<String, Denial> {
         Head {
             parts: &head,
             exchange_id: "x",
+            own_place: &crate::OwnPlace::default(),
         },
         &limits(),
         |_| (),

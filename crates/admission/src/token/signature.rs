@@ -59,17 +59,19 @@ const SIGNATURE_BYTES: usize = 64;
 /// asked for.
 ///
 /// # Errors
-/// [`Denial::BadSignature`], [`Denial::KeysUnavailable`].
+/// [`Denial::BadSignature`], [`Denial::KeysUnavailable`]; [`Denial::Overloaded`] where this process could not even
+/// ask for the keys.
 pub async fn verify<'r>(zoned: Zoned<'r>, keys: &dyn SigningKeys) -> Result<Verified<'r>, Refused> {
     let (preflighted, jws, zone, claims) = zoned.into_parts();
     if jws.signature.len() != SIGNATURE_BYTES {
         return Err(Denial::BadSignature.into());
     }
     let key = keys
-        .find(&zone, &jws.kid)
+        .find(&zone, &jws.kid, preflighted.head().own_place)
         .await
         .map_err(|refusal| match refusal {
             KeyRefusal::Unknown => Refused::new(Denial::BadSignature),
+            KeyRefusal::Unavailable(cause) if cause.is_local() => Refused::because(Denial::Overloaded, cause),
             KeyRefusal::Unavailable(cause) => Refused::because(Denial::KeysUnavailable, cause),
         })?;
     match key.verify(jws.signing_input, jws.signature) {

@@ -51,9 +51,11 @@ impl World {
             .header("authorization", format!("Bearer {token}"))
             .header("x-caracal-resource", "resource://r");
         let (head, ()) = request.body(()).unwrap().into_parts();
+        let place = crate::OwnPlace::default();
         let head = Head {
             parts: &head,
             exchange_id: "x",
+            own_place: &place,
         };
         let now = Moment {
             unix: self.now,
@@ -83,6 +85,7 @@ impl SigningKeys for World {
         &'a self,
         zone: &'a str,
         kid: &'a str,
+        _: &'a crate::OwnPlace,
     ) -> BoxFuture<'a, Result<Arc<VerifyingKey>, KeyRefusal>> {
         assert_eq!(zone, ZONE, "only known zones are asked about");
         self.asked.lock().unwrap().push(kid.to_owned());

@@ -14,7 +14,7 @@ use admission::ports::{
     Watch, WatchState, ZoneStanding,
 };
 use admission::token::{Anchors, VerifyingKey};
-use admission::{CrossingFacts, Denial, Subject};
+use admission::{CrossingFacts, Denial, OwnPlace, Subject};
 use testkit::clock::FixedClock;
 use testkit::mint::Key;
 
@@ -152,7 +152,12 @@ pub(crate) fn binding(url: &str) -> Binding {
 }
 
 impl SigningKeys for World {
-    fn find<'a>(&'a self, _: &'a str, kid: &'a str) -> BoxFuture<'a, Result<Arc<VerifyingKey>, KeyRefusal>> {
+    fn find<'a>(
+        &'a self,
+        _: &'a str,
+        kid: &'a str,
+        _: &'a OwnPlace,
+    ) -> BoxFuture<'a, Result<Arc<VerifyingKey>, KeyRefusal>> {
         self.journal.write("key");
         self.clock.advance(self.script.keys_take);
         let point = self.key.public_point();

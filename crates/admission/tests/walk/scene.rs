@@ -9,8 +9,8 @@ use std::time::Duration;
 use admission::exchange::circuit::Outcome;
 use admission::exchange::{Dialect, ExchangeSigner};
 use admission::limits::{EgressPolicy, Limits, OnReplayOutage, PrivateUpstreams, ReusableUses};
-use admission::ports::Clock as _;
-use admission::{Admission, Denial, Permit, PermitParts, Received, Refused};
+use admission::ports::{Clock as _, Egress};
+use admission::{Admission, Denial, OwnPlace, Permit, PermitParts, Received, Refused};
 use serde_json::{Value, json};
 use testkit::clock::{FixedClock, START};
 use testkit::mint::{Key, Mandate};
@@ -178,7 +178,7 @@ impl Scene {
                 preflight_window: Duration::from_secs(35),
                 reusable_uses: ReusableUses::new([self.reusable.to_owned()]),
             },
-            egress: self.egress,
+            egress: Arc::new(Policy(Arc::new(self.egress))),
             dialect: self.dialect,
             on_replay_outage: self.on_outage,
             signer: ExchangeSigner::new(&[7; 32], ""),
@@ -195,8 +195,17 @@ impl Scene {
     }
 }
 
+/// One policy for good.
+struct Policy(Arc<EgressPolicy>);
+
+impl Egress for Policy {
+    fn policy(&self) -> Arc<EgressPolicy> {
+        Arc::clone(&self.0)
+    }
+}
+
 fn received(world: &Arc<World>, head: http::request::Parts) -> Received<Kept> {
-    Received::new(head, EXCHANGE_ID.to_owned(), |_| Kept {
+    Received::new(head, EXCHANGE_ID.to_owned(), OwnPlace::default(), |_| Kept {
         world: Arc::clone(world),
         bearer: None,
         subject: None,

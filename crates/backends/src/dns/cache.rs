@@ -20,6 +20,7 @@ pub(super) struct Cache(RwLock<HashMap<Box<str>, Entry>>);
 
 struct Entry {
     answer: Answer,
+    since: Duration,
     until: Duration,
 }
 
@@ -41,7 +42,15 @@ impl Cache {
                 any.and_then(|any| entries.remove(&any));
             }
         }
-        entries.insert(host.into(), Entry { answer, until });
+        let since = now;
+        entries.insert(host.into(), Entry { answer, since, until });
+    }
+
+    /// Has a name asked for again, though no sooner than the shortest life of an answer.
+    pub(super) fn forget(&self, host: &str) {
+        if let Some(entry) = self.0.write().get_mut(host) {
+            entry.until = entry.until.min(entry.since + MIN_LIFE);
+        }
     }
 }
 
@@ -68,6 +77,18 @@ mod tests {
             );
             assert!(cache.get("host", end).is_none(), "{ttl}");
         }
+    }
+
+    #[test]
+    fn cache_answer_that_is_to_be_forgotten_holds_for_a_second_only() {
+        let cache = Cache::default();
+        let start = Duration::from_secs(100);
+        cache.put("host", answer(), start, MAX_LIFE);
+        cache.forget("host");
+        cache.forget("another");
+        let end = start + MIN_LIFE;
+        assert!(cache.get("host", end - Duration::from_nanos(1)).is_some());
+        assert!(cache.get("host", end).is_none());
     }
 
     #[test]

@@ -17,6 +17,7 @@ use tokio_rustls::TlsConnector;
 
 use super::failure::in_words;
 use super::socket::{Probe, Socket, Wire};
+use crate::keepalive;
 use crate::local::lacks_ports;
 
 /// How long all addresses together have to accept.
@@ -37,6 +38,7 @@ pub(super) async fn connect(
         .await
         .map_err(|_| Cause::new("connect: no address accepted within 5 s"))??;
     tcp.set_nodelay(true)
+        .and_then(|()| keepalive::enable(&tcp))
         .map_err(|error| in_words("connect", &error))?;
     let socket = Socket::new(tcp, probe);
     match origin.scheme {

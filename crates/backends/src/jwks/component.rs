@@ -27,6 +27,7 @@ impl KeyStats {
             zones,
             fetched,
             failed,
+            local_faults,
             served_stale,
             unknown,
             unavailable,
@@ -36,6 +37,7 @@ impl KeyStats {
             gauge "caracal_gateway_jwks_zones", "Zones whose signing keys are in memory", zones as u64;
             counter "caracal_gateway_jwks_fetches_total", "Key sets fetched from the STS", fetched;
             counter "caracal_gateway_jwks_fetch_errors_total", "Key sets that could not be fetched or were not usable; the keys at hand stay in use for up to an hour", failed;
+            counter "caracal_gateway_jwks_local_faults_total", "Key sets that this process could not fetch for want of file descriptors, memory or local ports", local_faults;
             counter "caracal_gateway_jwks_served_stale_total", "Signatures checked with keys that are past their time, because the STS did not give newer ones", served_stale;
             counter "caracal_gateway_jwks_unknown_total", "Requests whose zone has no key of the name that the token gives", unknown;
             counter "caracal_gateway_jwks_unavailable_total", "Requests whose signature could not be checked because there were no keys", unavailable;

@@ -57,7 +57,12 @@ async fn fetch(store: &Inner, sts: &StsClient, zone: Arc<Zone>) {
     match &outcome {
         Ok(_) => store.counts.lock().fetched += 1,
         Err(cause) => {
-            store.counts.lock().failed += 1;
+            let mut counts = store.counts.lock();
+            match cause.is_local() {
+                true => counts.local_faults += 1,
+                false => counts.failed += 1,
+            }
+            drop(counts);
             tracing::warn!(zone = &**zone.name(), %cause, "signing keys could not be fetched");
         }
     }

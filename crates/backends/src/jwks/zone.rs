@@ -9,8 +9,9 @@ use admission::ports::{Cause, KeyRefusal};
 use admission::token::VerifyingKey;
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::{Semaphore, watch};
 
+use super::search::Search;
 use super::unknown::Unknown;
 use super::{IN_USE, MAX_WAITING_PER_ZONE};
 
@@ -20,7 +21,10 @@ const TTL: Duration = Duration::from_secs(300);
 const SERVE_STALE: Duration = Duration::from_secs(3600);
 /// Keys are fetched again at this part of their time, in percent, a tenth spread over the zones.
 const REFRESH_AT: u32 = 75;
-/// How long a failed fetch is not repeated: doubled with each further failure.
+/// How long a failed fetch is not repeated for those whom no key at hand can serve: they are served again within half a
+/// second of the STS's return.
+const RETRY: Duration = Duration::from_millis(500);
+/// How long it is not repeated while keys at hand serve: doubled with each further failure of the STS.
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const MAX_BACKOFF: Duration = Duration::from_secs(8);
 
@@ -29,6 +33,12 @@ pub(super) type Keys = HashMap<String, Arc<VerifyingKey>>;
 struct KeySet {
     keys: Keys,
     fetched: Duration,
+}
+
+impl KeySet {
+    fn age(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.fetched)
+    }
 }
 
 pub(super) struct Zone {
@@ -49,40 +59,20 @@ struct State {
     queued: bool,
     /// The keys changed while they were being fetched.
     again: bool,
+    /// How many fetches have begun, and how many had when the last one that brought keys did.
+    begun: u64,
+    answered: u64,
     /// Set while the last fetch failed.
     failure: Option<Failure>,
+    /// The next fetch ahead of time, and the next try while old keys serve.
     refresh_at: Duration,
+    backoff: Duration,
     unknown: Unknown,
 }
 
 struct Failure {
     cause: Cause,
-    backoff: Duration,
-    until: Duration,
-}
-
-/// The right to wait, taken once and kept until the request has its answer.
-pub(super) struct Place<'a> {
-    bounds: [&'a Semaphore; 2],
-    taken: Option<[SemaphorePermit<'a>; 2]>,
-}
-
-impl<'a> Place<'a> {
-    pub(super) fn new(all: &'a Semaphore, zone: &'a Zone) -> Self {
-        Self {
-            bounds: [&zone.waiting, all],
-            taken: None,
-        }
-    }
-
-    /// Whether the request may wait.
-    fn take(&mut self) -> bool {
-        if self.taken.is_none() {
-            let [zone, all] = self.bounds.map(Semaphore::try_acquire);
-            self.taken = zone.ok().zip(all.ok()).map(Into::into);
-        }
-        self.taken.is_some()
-    }
+    retry_at: Duration,
 }
 
 /// What to do next.
@@ -111,8 +101,11 @@ impl Zone {
             state: Mutex::new(State {
                 queued: false,
                 again: false,
+                begun: 0,
+                answered: 0,
                 failure: None,
                 refresh_at: Duration::MAX,
+                backoff: FIRST_BACKOFF,
                 unknown: Unknown::new(),
             }),
             finished: watch::Sender::new(0),
@@ -127,12 +120,21 @@ impl Zone {
     /// The key, if the keys are fresh and hold it.
     pub(super) fn fresh_key(&self, kid: &str, now: Duration) -> Option<Arc<VerifyingKey>> {
         self.touch(now);
-        self.key_younger_than(TTL, kid, now)
+        let keys = self.keys.load();
+        let set = keys.as_ref().filter(|set| set.age(now) < TTL)?;
+        set.keys.get(kid).cloned()
     }
 
-    /// The key, if the keys hold it and may still serve.
-    pub(super) fn stale_key(&self, kid: &str, now: Duration) -> Option<Arc<VerifyingKey>> {
-        self.key_younger_than(SERVE_STALE, kid, now)
+    /// What the keys at hand say, fresh or not; nothing where they are too old to tell.
+    pub(super) fn at_hand(&self, kid: &str, now: Duration) -> Option<Result<Arc<VerifyingKey>, KeyRefusal>> {
+        let keys = self.keys.load();
+        let set = keys.as_ref().filter(|set| set.age(now) < SERVE_STALE)?;
+        Some(set.keys.get(kid).cloned().ok_or(KeyRefusal::Unknown))
+    }
+
+    /// Places to wait that all requests for this zone's keys share.
+    pub(super) fn waiting(&self) -> &Semaphore {
+        &self.waiting
     }
 
     pub(super) fn finished(&self) -> watch::Receiver<u64> {
@@ -144,29 +146,20 @@ impl Zone {
         now.saturating_sub(used) < IN_USE
     }
 
-    /// What to do for a request that wants this key. `kid_hash` stands for it in memory.
-    pub(super) fn decide(&self, kid: &str, kid_hash: u64, now: Duration, place: &mut Place<'_>) -> Step {
+    /// What to do for a request that looks for a key.
+    pub(super) fn decide(&self, search: &mut Search<'_>, now: Duration) -> Step {
         self.touch(now);
         let mut state = self.state.lock();
         // Under the lock, so that a fetch that ends now is seen whole.
         let keys = self.keys.load();
-        let age = keys.as_ref().map(|set| now.saturating_sub(set.fetched));
-        let key = keys.as_ref().and_then(|set| set.keys.get(kid)).cloned();
+        let age = keys.as_ref().map(|set| set.age(now));
+        let key = keys.as_ref().and_then(|set| set.keys.get(search.kid)).cloned();
         match (age, key) {
             (Some(age), Some(key)) if age < TTL => Step::Key(key),
-            (Some(age), None) if age < TTL => state.look_for(kid_hash, now, place),
-            (Some(age), Some(key)) if age < SERVE_STALE => {
-                let retry = state.failure.as_ref().map(|failure| now >= failure.until);
-                match retry {
-                    // However many wait for the fetch, they must not lock out who shows a key that may still serve.
-                    None if place.take() => state.fetch(now, place),
-                    retry => Step::StaleKey {
-                        key,
-                        retry: retry.unwrap_or(true) && state.queue(),
-                    },
-                }
-            }
-            (_, _) => state.fetch(now, place),
+            (Some(age), None) if age < TTL => state.look_for(search, now),
+            (Some(age), Some(key)) if age < SERVE_STALE => state.serve_stale(key, search, now),
+            (Some(age), None) if age < SERVE_STALE => state.fetch(search, now, KeysAtHand::Others),
+            (_, _) => state.fetch(search, now, KeysAtHand::None),
         }
     }
 
@@ -187,7 +180,7 @@ impl Zone {
     pub(super) fn begin(&self) {
         let mut state = self.state.lock();
         state.again = false;
-        state.unknown.begin();
+        state.begun += 1;
     }
 
     /// A fetch has ended. Whether the zone must be queued again.
@@ -197,19 +190,22 @@ impl Zone {
             Ok(keys) => {
                 let spread = u32::try_from(self.spread % 10).unwrap_or_default();
                 state.refresh_at = now + TTL * (REFRESH_AT + spread) / 100;
+                state.backoff = FIRST_BACKOFF;
                 state.failure = None;
-                state.unknown.settle(now);
+                state.answered = state.begun;
                 self.keys.store(Some(Arc::new(KeySet { keys, fetched: now })));
             }
             Err(cause) => {
-                let last = state.failure.take().map(|failure| failure.backoff * 2);
-                let backoff = last.unwrap_or(FIRST_BACKOFF).min(MAX_BACKOFF);
-                let until = now + backoff;
-                state.refresh_at = until;
+                let mut pause = RETRY;
+                // What this process lacked says nothing about the STS.
+                if !cause.is_local() {
+                    pause = state.backoff;
+                    state.backoff = (pause * 2).min(MAX_BACKOFF);
+                }
+                state.refresh_at = now + pause;
                 state.failure = Some(Failure {
                     cause,
-                    backoff,
-                    until,
+                    retry_at: now + RETRY,
                 });
             }
         }
@@ -218,15 +214,6 @@ impl Zone {
         drop(state);
         self.finished.send_modify(|count| *count += 1);
         again
-    }
-
-    fn key_younger_than(&self, age: Duration, kid: &str, now: Duration) -> Option<Arc<VerifyingKey>> {
-        let keys = self.keys.load();
-        let set = keys.as_ref()?;
-        if now.saturating_sub(set.fetched) >= age {
-            return None;
-        }
-        set.keys.get(kid).cloned()
     }
 
     fn touch(&self, now: Duration) {
@@ -243,27 +230,47 @@ impl State {
         !std::mem::replace(&mut self.queued, true)
     }
 
-    /// The keys at hand cannot tell: others are needed.
-    fn fetch(&mut self, now: Duration, place: &mut Place<'_>) -> Step {
-        match self.still_failing(now) {
-            Some(refusal) if !self.queued => Step::Refuse(refusal),
-            _ if place.take() => Step::Fetch { queue: self.queue() },
-            _ => Step::TooMany { queue: self.queue() },
+    /// The key is past its time: others are fetched first, and it serves while that fails.
+    fn serve_stale(&mut self, key: Arc<VerifyingKey>, search: &mut Search<'_>, now: Duration) -> Step {
+        // However many wait for the fetch, they must not lock out who shows a key that may still serve.
+        if self.failure.is_none() && search.place.take() {
+            return Step::Fetch { queue: self.queue() };
+        }
+        Step::StaleKey {
+            key,
+            retry: (self.failure.is_none() || now >= self.refresh_at) && self.queue(),
         }
     }
 
-    /// The keys are fresh and do not hold the key: it may be newer than they are.
-    fn look_for(&mut self, kid: u64, now: Duration, place: &mut Place<'_>) -> Step {
-        if self.unknown.is_refused(kid, now) {
+    /// The keys at hand cannot tell: others are needed.
+    fn fetch(&mut self, search: &mut Search<'_>, now: Duration, at_hand: KeysAtHand) -> Step {
+        match self.still_failing(now, at_hand) {
+            Some(refusal) => Step::Refuse(refusal),
+            None if search.place.take() => {
+                search.begun.get_or_insert(self.begun);
+                Step::Fetch { queue: self.queue() }
+            }
+            None => Step::TooMany { queue: self.queue() },
+        }
+    }
+
+    /// The keys are fresh and do not hold the key: it may be newer than they are. All who look for such a key wait for
+    /// the same fetch.
+    fn look_for(&mut self, search: &mut Search<'_>, now: Duration) -> Step {
+        if self.unknown.is_refused(search.kid_hash, now) {
             return Step::Refuse(KeyRefusal::Unknown);
         }
-        if let Some(refusal) = self.still_failing(now).filter(|_| !self.queued) {
+        if search.begun.is_some_and(|begun| self.answered > begun) {
+            self.unknown.refuse(search.kid_hash, now);
+            return Step::Refuse(KeyRefusal::Unknown);
+        }
+        if let Some(refusal) = self.still_failing(now, KeysAtHand::Others) {
             return Step::Refuse(refusal);
         }
-        if !place.take() {
+        if !search.place.take() {
             return Step::TooMany { queue: false };
         }
-        self.unknown.ask(kid);
+        search.begun.get_or_insert(self.begun);
         if self.queued {
             return Step::Fetch { queue: false };
         }
@@ -273,11 +280,25 @@ impl State {
         }
     }
 
-    /// The refusal of the time after a failed fetch in which no other is made.
-    fn still_failing(&self, now: Duration) -> Option<KeyRefusal> {
-        let failure = self.failure.as_ref().filter(|failure| now < failure.until)?;
-        Some(KeyRefusal::Unavailable(failure.cause.clone()))
+    /// The refusal of the time after a failed fetch in which no other is made. Keys at hand do not hold the key, and
+    /// that decides, unless this process could not even ask for others.
+    fn still_failing(&self, now: Duration, at_hand: KeysAtHand) -> Option<KeyRefusal> {
+        let failure = self
+            .failure
+            .as_ref()
+            .filter(|failure| now < failure.retry_at && !self.queued)?;
+        Some(match at_hand {
+            KeysAtHand::Others if !failure.cause.is_local() => KeyRefusal::Unknown,
+            KeysAtHand::Others | KeysAtHand::None => KeyRefusal::Unavailable(failure.cause.clone()),
+        })
     }
+}
+
+/// What there is instead of the key that a request looks for.
+#[derive(Clone, Copy)]
+enum KeysAtHand {
+    None,
+    Others,
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::cause;
 use super::session::Session;
 use super::tls::{self, SslMode};
+use crate::keepalive;
 use crate::pause::within;
 use crate::pem::PemTls;
 
@@ -62,9 +63,9 @@ impl PostgresConnector {
         }
         client.connect_timeout(config.connect_timeout);
         // A listener waits for hours: the kernel tells when the other end is gone.
-        client.keepalives_idle(Duration::from_secs(30));
-        client.keepalives_interval(Duration::from_secs(10));
-        client.keepalives_retries(3);
+        client.keepalives_idle(keepalive::IDLE);
+        client.keepalives_interval(keepalive::INTERVAL);
+        client.keepalives_retries(keepalive::RETRIES);
         let mut tls = tls::client(config.ssl_mode, &config.tls)?;
         if let (Some(tls), SslNegotiation::Direct) = (&mut tls, client.get_ssl_negotiation()) {
             tls.alpn_protocols = vec![b"postgresql".to_vec()];

@@ -50,18 +50,21 @@ impl Inner {
         request: Request<Full<Bytes>>,
         phase: &Phase<'_>,
     ) -> Result<StsAnswer, ExchangeFailure> {
-        match timeout(self.timeout, self.call_unbounded(request, phase)).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                let within = self.timeout;
-                // A host that swallows packets is a fault of the whole STS, not of one zone's exchange.
-                Err(if phase.connected.load(Ordering::Relaxed) {
-                    ExchangeFailure::Timeout(Cause::new(format!("sts: no answer within {within:?}")))
-                } else {
-                    ExchangeFailure::Connect(Cause::new(format!("sts: no connection within {within:?}")))
-                })
-            }
+        let outcome = timeout(self.timeout, self.call_unbounded(request, phase)).await;
+        let outcome = outcome.unwrap_or_else(|_| {
+            let within = self.timeout;
+            // A host that swallows packets is a fault of the whole STS, not of one zone's exchange.
+            Err(if phase.connected.load(Ordering::Relaxed) {
+                ExchangeFailure::Timeout(Cause::new(format!("sts: no answer within {within:?}")))
+            } else {
+                ExchangeFailure::Connect(Cause::new(format!("sts: no connection within {within:?}")))
+            })
+        });
+        if let Err(ExchangeFailure::Connect(_)) = outcome {
+            // It may have moved.
+            self.resolver.forget(&self.endpoint.origin.host);
         }
+        outcome
     }
 
     async fn call_unbounded(

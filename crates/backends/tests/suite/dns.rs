@@ -16,21 +16,26 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::contract::resolver::resolver_contract;
-use crate::support::resolver;
+use crate::support::PrivateSystem;
 
 /// Addresses and TTL of each name; a name without is `NXDOMAIN`, one without addresses is silent.
 type Zone = Arc<Mutex<HashMap<String, (Vec<IpAddr>, u32)>>>;
 
-struct NameServer {
-    addr: SocketAddr,
+/// A name server of the test's own.
+pub(crate) struct NameServer {
+    pub(crate) addr: SocketAddr,
     zone: Zone,
     asked: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
 }
 
 impl NameServer {
-    async fn start() -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    pub(crate) async fn start() -> Self {
+        Self::at("127.0.0.1:0".parse().unwrap()).await
+    }
+
+    async fn at(address: SocketAddr) -> Self {
+        let socket = UdpSocket::bind(address).await.unwrap();
         let (zone, asked) = (Zone::default(), Arc::<AtomicUsize>::default());
         let mut tasks = JoinSet::new();
         let addr = socket.local_addr().unwrap();
@@ -52,7 +57,7 @@ impl NameServer {
         }
     }
 
-    fn set(&self, name: &str, addresses: &[&str], ttl: u32) {
+    pub(crate) fn set(&self, name: &str, addresses: &[&str], ttl: u32) {
         let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
         self.zone
             .lock()
@@ -115,6 +120,7 @@ fn answer(query: &[u8], zone: &Zone) -> Option<Vec<u8>> {
 
 struct Fixture {
     server: NameServer,
+    system: PrivateSystem,
     clock: FixedClock,
     resolver: DnsResolver,
 }
@@ -122,9 +128,11 @@ struct Fixture {
 impl Fixture {
     async fn start() -> Self {
         let (server, clock) = (NameServer::start().await, FixedClock::default());
-        let resolver = resolver(&[server.addr], Arc::new(clock.clone()));
+        let system = PrivateSystem::new(Some(server.addr));
+        let resolver = system.resolver(&clock);
         Self {
             server,
+            system,
             clock,
             resolver,
         }
@@ -144,9 +152,12 @@ impl Fixture {
 #[tokio::test]
 async fn resolver_keeps_the_contract_with_and_without_name_servers() {
     resolver_contract(&Fixture::start().await.resolver).await;
-    let clock = Arc::new(FixedClock::default());
-    resolver_contract(&resolver(&[], clock.clone())).await;
-    let localhost = DnsResolver::system(clock).resolve("localhost").await.unwrap();
+    let clock = FixedClock::default();
+    resolver_contract(&PrivateSystem::new(None).resolver(&clock)).await;
+    let localhost = DnsResolver::system(Arc::new(clock))
+        .resolve("localhost")
+        .await
+        .unwrap();
     assert!(localhost.iter().all(IpAddr::is_loopback));
 }
 
@@ -218,9 +229,106 @@ async fn resolver_remembers_a_failure_for_a_second() {
 }
 
 #[tokio::test]
-async fn resolver_gives_up_on_a_silent_server() {
+async fn resolver_gives_up_on_a_silent_server_and_finds_the_name_a_second_after_it_speaks() {
     let fixture = Fixture::start().await;
     fixture.server.set("silent.example", &[], 0);
     let answer = timeout(PATIENCE, fixture.resolver.resolve("silent.example"));
     assert!(answer.await.expect("an end").is_err());
+    fixture.server.set("silent.example", &["192.0.2.1"], 30);
+    fixture.clock.advance(Duration::from_secs(1));
+    assert_eq!(fixture.resolve("silent.example").await, ["192.0.2.1"]);
+}
+
+#[tokio::test]
+async fn resolver_asks_for_names_with_underscores_and_finds_them_in_the_hosts_file() {
+    let fixture = Fixture::start().await;
+    fixture.system.hosts("192.0.2.9 my_redis _redis.my_net\n");
+    fixture.clock.advance(Duration::from_secs(1));
+    fixture.server.set("my_sts", &["192.0.2.1"], 30);
+    fixture
+        .server
+        .set("a_b.c__d.example", &["192.0.2.2", "2001:db8::2"], 30);
+    for (name, expect) in [
+        ("my_sts", &["192.0.2.1"][..]),
+        ("a_b.c__d.example", &["192.0.2.2", "2001:db8::2"]),
+        ("my_redis", &["192.0.2.9"]),
+        ("MY_REDIS", &["192.0.2.9"]),
+        ("_redis.my_net", &["192.0.2.9"]),
+        ("no_such_name", &[]),
+    ] {
+        assert_eq!(fixture.resolve(name).await, expect, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn resolver_reads_the_hosts_file_again_when_it_changes() {
+    let fixture = Fixture::start().await;
+    assert_eq!(fixture.resolve("redis").await, [""; 0]);
+    for addresses in [&["192.0.2.1"][..], &["192.0.2.2", "2001:db8::2"], &[]] {
+        let lines: String = addresses
+            .iter()
+            .map(|address| format!("{address} redis\n"))
+            .collect();
+        fixture.system.hosts(&lines);
+        fixture.clock.advance(Duration::from_secs(1));
+        assert_eq!(fixture.resolve("redis").await, addresses);
+    }
+    // As configuration managers replace it.
+    let new = fixture.system.files.hosts.with_extension("new");
+    std::fs::write(&new, "192.0.2.3 redis\n").unwrap();
+    std::fs::rename(&new, &fixture.system.files.hosts).unwrap();
+    fixture.clock.advance(Duration::from_secs(1));
+    assert_eq!(fixture.resolve("redis").await, ["192.0.2.3"]);
+    std::fs::remove_file(&fixture.system.files.hosts).unwrap();
+    fixture.clock.advance(Duration::from_secs(1));
+    assert_eq!(fixture.resolve("redis").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn resolver_asks_other_name_servers_when_the_system_names_others() {
+    // At another address and the same port.
+    let fixture = Fixture::start().await;
+    let other = NameServer::at(SocketAddr::new([127, 0, 0, 2].into(), fixture.server.addr.port())).await;
+    fixture.server.set("sts.example", &["192.0.2.1"], 60);
+    other.set("sts.example", &["192.0.2.2"], 60);
+    assert_eq!(fixture.resolve("sts.example").await, ["192.0.2.1"]);
+    fixture.system.name_servers(&[other.addr.ip()]);
+    assert_eq!(fixture.resolve("sts.example").await, ["192.0.2.1"], "as known");
+    fixture.clock.advance(Duration::from_secs(1));
+    assert_eq!(fixture.resolve("sts.example").await, ["192.0.2.2"]);
+    // While the file is being written there may be nothing in it.
+    fixture.system.name_servers(&[]);
+    fixture.clock.advance(Duration::from_secs(1));
+    assert_eq!(fixture.resolve("sts.example").await, ["192.0.2.2"]);
+    fixture.system.name_servers(&[fixture.server.addr.ip()]);
+    fixture.clock.advance(Duration::from_secs(1));
+    assert_eq!(fixture.resolve("sts.example").await, ["192.0.2.1"]);
+    assert!(fixture.resolver.without_servers().is_none());
+}
+
+#[tokio::test]
+async fn resolver_gets_its_first_name_server_when_the_system_does() {
+    let (server, clock) = (NameServer::start().await, FixedClock::default());
+    server.set("sts.example", &["192.0.2.1"], 60);
+    let system = PrivateSystem::new(Some(server.addr));
+    system.name_servers(&[]);
+    let resolver = system.resolver(&clock);
+    let cause = resolver.resolve("sts.example").await.unwrap_err().to_string();
+    assert!(cause.contains("no name server"), "{cause}");
+    system.name_servers(&[server.addr.ip()]);
+    clock.advance(Duration::from_secs(1));
+    assert!(resolver.resolve("sts.example").await.is_ok());
+    assert!(resolver.without_servers().is_none());
+}
+
+#[tokio::test]
+async fn resolver_asks_again_for_what_it_is_told_to_forget_once_a_second() {
+    let fixture = Fixture::start().await;
+    fixture.server.set("sts.example", &["192.0.2.1"], 60);
+    assert_eq!(fixture.resolve("sts.example").await, ["192.0.2.1"]);
+    fixture.server.set("sts.example", &["192.0.2.2"], 60);
+    fixture.resolver.forget("sts.example");
+    assert_eq!(fixture.resolve("sts.example").await, ["192.0.2.1"], "not yet");
+    fixture.clock.advance(Duration::from_secs(1));
+    assert_eq!(fixture.resolve("sts.example").await, ["192.0.2.2"]);
 }

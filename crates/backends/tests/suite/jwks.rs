@@ -125,7 +125,7 @@ async fn keys_flood_of_bogus_ids_makes_few_fetches_and_a_rotated_key_passes_it()
     assert_eq!(fixture.find(&fixture.kid).await, "key");
     let (start, stop) = (Instant::now(), CancellationToken::new());
     let mut flood = JoinSet::new();
-    for attacker in 0..20 {
+    for attacker in 0..400 {
         let (fixture, stop) = (Arc::clone(&fixture), stop.clone());
         flood.spawn(async move {
             for attempt in 0_u64.. {
@@ -158,15 +158,19 @@ async fn keys_serve_for_an_hour_while_the_sts_fails() {
     fixture.answer(Answer::Drop);
     clock.advance(Duration::from_secs(301));
     assert_eq!(fixture.find(&fixture.kid).await, "key");
-    assert_eq!(fixture.find("another").await, "unavailable", "it cannot be told");
+    assert_eq!(
+        fixture.find("another").await,
+        "unknown",
+        "the keys at hand decide"
+    );
     assert!(fixture.keys.stats().served_stale > 0);
     clock.advance(Duration::from_secs(3600 - 302));
     assert_eq!(fixture.find(&fixture.kid).await, "key");
     clock.advance(Duration::from_secs(1));
     assert_eq!(fixture.find(&fixture.kid).await, "unavailable");
     fixture.recover();
-    clock.advance(Duration::from_secs(8));
-    assert_eq!(fixture.find(&fixture.kid).await, "key");
+    clock.advance(Duration::from_millis(500));
+    assert_eq!(fixture.find(&fixture.kid).await, "key", "within half a second");
     assert_eq!(fixture.find("another").await, "unknown");
 }
 

@@ -19,6 +19,7 @@ mod dns;
 mod embedded;
 mod jwks;
 mod local_faults;
+mod own_endpoints;
 mod postgres_tls;
 mod replay;
 mod replay_loss;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use admission::ports::{Departure, Sts as _};
+use backends::dns::DnsResolver;
 use backends::http::PoolLimits;
 use backends::sts::{StsClient, StsConfig, StsSetupError, Transport};
 use backends::tls::ClientTls;
@@ -24,7 +25,8 @@ use url::Url;
 
 use crate::authority::{Authority, STS_TIMEOUT, dev, send, word};
 use crate::contract::sts::sts_contract;
-use crate::support::resolver;
+use crate::dns::NameServer;
+use crate::support::PrivateSystem;
 
 fn certificates(pem: &str) -> Vec<CertificateDer<'static>> {
     CertificateDer::pem_slice_iter(pem.as_bytes())
@@ -50,15 +52,18 @@ async fn sts_below_a_path_keeps_the_contract() {
 #[tokio::test]
 async fn sts_behind_tls_keeps_the_contract() {
     let (authority, ca) = (Authority::start().await, Ca::new());
-    let server = ca.server(&["sts.example"]).server_config(&["http/1.1"]);
-    let front = TlsFront::start(authority.addr(), server).await;
-    let tls = ClientTls {
-        authorities: Some(certificates(ca.pem())),
-        identity: None,
-    };
-    let url = format!("https://sts.example:{}", front.addr().port());
-    let client = authority.client_with(&url, Transport::Https, tls, &["127.0.0.1"]);
-    sts_contract(&authority, &client, "").await;
+    // Container tools name hosts with `_`, which neither TLS nor certificates mind (RFC 2181 §11).
+    for host in ["sts.example", "my_sts", "a_b.c_d.example"] {
+        let server = ca.server(&[host]).server_config(&["http/1.1"]);
+        let front = TlsFront::start(authority.addr(), server).await;
+        let tls = ClientTls {
+            authorities: Some(certificates(ca.pem())),
+            identity: None,
+        };
+        let url = format!("https://{host}:{}", front.addr().port());
+        let client = authority.client_with(&url, Transport::Https, tls, &["127.0.0.1"]);
+        sts_contract(&authority, &client, "").await;
+    }
 }
 
 #[tokio::test]
@@ -160,6 +165,27 @@ async fn sts_dead_pooled_connection_is_replaced_and_the_mandate_is_not_spent_by_
 }
 
 #[tokio::test]
+async fn sts_that_moved_is_found_a_second_after_it_could_not_be_reached() {
+    let (authority, server) = (Authority::start().await, NameServer::start().await);
+    let resolver = PrivateSystem::new(Some(server.addr)).resolver(&authority.clock);
+    let config = StsConfig {
+        url: Url::parse(&format!("http://my_sts:{}", authority.addr().port())).unwrap(),
+        transport: Transport::PlainLoopback,
+        timeout: STS_TIMEOUT,
+        tls: ClientTls::default(),
+        pool: PoolLimits::default(),
+    };
+    let clock = Arc::new(authority.clock.clone());
+    let client = StsClient::new(config, Arc::new(resolver), clock, TaskTracker::new()).unwrap();
+    // Nobody listens there, and the answer would hold for a minute.
+    server.set("my_sts", &["127.0.0.9"], 60);
+    assert_eq!(word(&send(&client, &authority.exchange("")).await.0), "connect");
+    server.set("my_sts", &["127.0.0.1"], 60);
+    authority.clock.advance(Duration::from_secs(1));
+    assert_eq!(word(&send(&client, &authority.exchange("")).await.0), "200");
+}
+
+#[tokio::test]
 async fn sts_over_plain_http_is_dialled_only_while_its_addresses_permit_it() {
     let authority = Authority::start().await;
     let port = authority.addr().port();
@@ -206,7 +232,7 @@ async fn sts_address_that_does_not_fit_its_protection_is_refused_at_start() {
             pool: PoolLimits::default(),
         };
         let clock = Arc::new(FixedClock::default());
-        let resolver = Arc::new(resolver(&[], clock.clone()));
+        let resolver = Arc::new(DnsResolver::system(clock.clone()));
         let made = StsClient::new(config, resolver, clock, TaskTracker::new());
         let Err(StsSetupError::Url(why)) = made else {
             panic!("{url} was accepted")
@@ -254,7 +280,7 @@ async fn sts_exchange_carries_exactly_its_headers() {
 }
 
 #[tokio::test]
-async fn sts_health_is_asked_once_in_a_second_by_however_many() {
+async fn sts_health_is_asked_once_a_second_by_however_many() {
     let authority = Authority::start().await;
     let client = authority.client_at(authority.addr());
     let all = futures_util::future::join_all((0..20).map(|_| client.health())).await;
@@ -265,9 +291,9 @@ async fn sts_health_is_asked_once_in_a_second_by_however_many() {
         .stack
         .script()
         .set(Scope::Health, RawAnswer::new(503, "text/plain", ""));
-    authority.clock.advance(Duration::from_millis(900));
+    authority.clock.advance(Duration::from_millis(999));
     assert!(client.health().await.is_ok(), "as known");
-    authority.clock.advance(Duration::from_millis(100));
+    authority.clock.advance(Duration::from_millis(1));
     assert!(client.health().await.is_err());
     assert!(client.health().await.is_err());
     assert_eq!(requests(), 2);

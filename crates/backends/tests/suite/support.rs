@@ -1,6 +1,7 @@
 //! Stores with their background futures running.
 
-use std::net::SocketAddr;
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +9,13 @@ use std::time::Duration;
 use admission::ports::{Clock, Mandate, ReplayMarks, Revocations as _};
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
 use backends::bindings::{BindingsConfig, PostgresBindings};
-use backends::dns::DnsResolver;
+use backends::dns::{DnsResolver, SystemFiles};
 use backends::pem::PemTls;
 use backends::postgres::{self, PostgresConfig, SslMode};
 use backends::redis::{self, Link, RedisConfig};
 use backends::replay::{RedisReplay, ReplayConfig};
 use backends::revocation::{RevocationConfig, RevocationState, Snapshots, StreamReader, StreamsKey};
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
+use tempfile::TempDir;
 use testkit::clock::FixedClock;
 use testkit::wait::until;
 use tokio::task::JoinSet;
@@ -249,15 +250,42 @@ impl BindingsUnderTest {
     }
 }
 
-/// A resolver that asks these name servers, and knows `/etc/hosts`.
-pub(crate) fn resolver(servers: &[SocketAddr], clock: Arc<dyn Clock>) -> DnsResolver {
-    let servers = servers.iter().map(|server| {
-        let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
-            connection.port = server.port();
-            connection
-        });
-        NameServerConfig::new(server.ip(), true, connections.into())
-    });
-    let config = ResolverConfig::from_name_servers(servers.collect());
-    DnsResolver::new(config, ResolverOpts::default(), None, clock)
+/// The files of a system of its own, whose name servers listen on one port.
+pub(crate) struct PrivateSystem {
+    pub(crate) files: SystemFiles,
+    _directory: TempDir,
+}
+
+impl PrivateSystem {
+    /// Without names of its own. Without a name server, it has none.
+    pub(crate) fn new(server: Option<SocketAddr>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let files = SystemFiles {
+            resolv_conf: directory.path().join("resolv.conf"),
+            hosts: directory.path().join("hosts"),
+            port: server.map_or(53, |server| server.port()),
+        };
+        let system = Self {
+            files,
+            _directory: directory,
+        };
+        system.name_servers(&server.map(|server| server.ip()).into_iter().collect::<Vec<_>>());
+        system.hosts("127.0.0.1 localhost\n");
+        system
+    }
+
+    /// Writes the file of name servers anew.
+    pub(crate) fn name_servers(&self, servers: &[IpAddr]) {
+        let lines: String = servers.iter().map(|ip| format!("nameserver {ip}\n")).collect();
+        fs::write(&self.files.resolv_conf, lines).unwrap();
+    }
+
+    /// Writes the hosts file anew.
+    pub(crate) fn hosts(&self, lines: &str) {
+        fs::write(&self.files.hosts, lines).unwrap();
+    }
+
+    pub(crate) fn resolver(&self, clock: &FixedClock) -> DnsResolver {
+        DnsResolver::reading(self.files.clone(), Arc::new(clock.clone()))
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use admission::Scheme;
+use backends::keepalive;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -59,6 +60,8 @@ impl Listener {
             socket.set_only_v6(false)?;
         }
         socket.set_reuse_address(true)?;
+        // Accepted connections have it from here: a caller that vanished does not hold its place for good.
+        keepalive::enable(&socket)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
@@ -176,5 +179,28 @@ impl<H: Handler> Acceptor<H> {
                 }
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use socket2::SockRef;
+    use std::net::TcpStream as Client;
+
+    #[tokio::test]
+    async fn listener_accepts_connections_with_keepalive() {
+        for address in ["127.0.0.1:0", "[::]:0"] {
+            let listener = Listener::bind_default(address.parse().unwrap()).unwrap();
+            let to = SocketAddr::from((Ipv4Addr::LOCALHOST, listener.address().port()));
+            let client = Client::connect(to).unwrap();
+            let (accepted, _) = listener.socket.accept().await.unwrap();
+            let socket = SockRef::from(&accepted);
+            assert!(socket.keepalive().unwrap(), "{address}");
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), keepalive::IDLE);
+            assert_eq!(socket.tcp_keepalive_interval().unwrap(), keepalive::INTERVAL);
+            assert_eq!(socket.tcp_keepalive_retries().unwrap(), keepalive::RETRIES);
+            drop(client);
+        }
     }
 }

@@ -17,7 +17,7 @@ use evidence::{AuditKey, Fsync, Shipper, Spool, SpoolConfig, StreamSink};
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
-use super::own;
+use super::own::{self, OwnEndpoints};
 use super::runtime::Runtime;
 use super::timed::TimedSts;
 use crate::clock;
@@ -98,7 +98,7 @@ async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartE
     };
     let draining = CancellationToken::new();
     let proxy = Arc::new(Proxy {
-        admission: admission(&runtime, &stores, circuit, listeners).await,
+        admission: admission(&runtime, &stores, circuit, listeners),
         upstream,
         recorder: Arc::new(Recorder {
             metrics: Arc::clone(&runtime.metrics),
@@ -154,7 +154,7 @@ fn bind(
     bind(address).map_err(|source| StartError::Bind { address, source })
 }
 
-async fn admission(
+fn admission(
     runtime: &Runtime,
     stores: &Stores,
     circuit: Arc<Circuit>,
@@ -162,12 +162,19 @@ async fn admission(
 ) -> Admission {
     let config = &runtime.config;
     let addresses = listeners.into_iter().flatten().map(Listener::address);
-    let mut egress = config.egress.policy(addresses.flat_map(own::listener));
-    let resolved = own::resolved(&egress.own_endpoints, &*runtime.resolver).await;
-    egress.own_endpoints.extend(resolved);
+    let own = OwnEndpoints::new(
+        config.egress.policy([]),
+        addresses
+            .map(|address| Box::new(move || own::listener(address)) as own::Source)
+            .collect(),
+    );
+    let followed = Arc::clone(&own);
+    runtime
+        .supervisor
+        .background("own endpoints", |stop| followed.run(stop));
     Admission {
         limits: config.gates.limits.clone(),
-        egress,
+        egress: own,
         dialect: config.sts.dialect,
         on_replay_outage: config.gates.on_replay_outage,
         signer: ExchangeSigner::new(config.signing.exchange.as_bytes(), runtime.sts.prefix()),

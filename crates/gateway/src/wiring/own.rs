@@ -1,14 +1,74 @@
 //! The gateway's own addresses, which are never an upstream.
+//!
+//! What the configuration names by host is resolved by the egress guard, whenever an upstream at that port is judged.
+//! What only the system knows is listed here, and listed again while the gateway runs.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use admission::limits::OwnEndpoint;
-use admission::ports::Resolver;
+use admission::limits::{EgressPolicy, OwnEndpoint};
+use admission::ports::Egress;
+use arc_swap::ArcSwap;
 use ipnet::IpNet;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 
-/// How long the names of the gateway's own endpoints may take to resolve at start.
-const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often the sources are asked again.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Lists own endpoints as they are now, from memory or from the kernel.
+pub(super) type Source = Box<dyn Fn() -> Vec<OwnEndpoint> + Send + Sync>;
+
+/// The egress policy with the gateway's own endpoints as they are now.
+pub(super) struct OwnEndpoints {
+    configured: EgressPolicy,
+    sources: Vec<Source>,
+    policy: ArcSwap<EgressPolicy>,
+}
+
+impl OwnEndpoints {
+    /// The configured policy, in which the sources' endpoints are never an upstream.
+    pub(super) fn new(configured: EgressPolicy, sources: Vec<Source>) -> Arc<Self> {
+        let policy = ArcSwap::from_pointee(listed(&configured, &sources));
+        Arc::new(Self {
+            configured,
+            sources,
+            policy,
+        })
+    }
+
+    /// Follows the sources until shutdown.
+    pub(super) async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut tick = interval(REFRESH_INTERVAL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(tick.tick()).await.is_some() {
+            self.refresh();
+        }
+    }
+
+    fn refresh(&self) {
+        let now = listed(&self.configured, &self.sources);
+        if now.own_endpoints != self.policy.load().own_endpoints {
+            tracing::info!(own = ?now.own_endpoints, "the gateway's own endpoints changed");
+            self.policy.store(Arc::new(now));
+        }
+    }
+}
+
+impl Egress for OwnEndpoints {
+    fn policy(&self) -> Arc<EgressPolicy> {
+        self.policy.load_full()
+    }
+}
+
+fn listed(configured: &EgressPolicy, sources: &[Source]) -> EgressPolicy {
+    let mut policy = configured.clone();
+    policy
+        .own_endpoints
+        .extend(sources.iter().flat_map(|list| list()));
+    policy
+}
 
 /// A listener, at every address under which it can be reached.
 pub(super) fn listener(address: SocketAddr) -> Vec<OwnEndpoint> {
@@ -20,30 +80,6 @@ pub(super) fn listener(address: SocketAddr) -> Vec<OwnEndpoint> {
     let loopback = loopback.iter().filter_map(|net| net.parse().ok());
     let interfaces = interface_addresses().into_iter().map(IpNet::from);
     loopback.chain(interfaces).map(at).collect()
-}
-
-/// Named endpoints, at the addresses that they have now: a name that points elsewhere later is
-/// still refused as a name.
-pub(super) async fn resolved(endpoints: &[OwnEndpoint], resolver: &dyn Resolver) -> Vec<OwnEndpoint> {
-    let mut found = Vec::new();
-    for endpoint in endpoints {
-        let OwnEndpoint::Host(name, port) = endpoint else {
-            continue;
-        };
-        match tokio::time::timeout(RESOLVE_TIMEOUT, resolver.resolve(name)).await {
-            Ok(Ok(addresses)) => {
-                found.extend(
-                    addresses
-                        .iter()
-                        .map(|ip| OwnEndpoint::Net(IpNet::from(ip.to_canonical()), *port)),
-                );
-            }
-            Ok(Err(_)) | Err(_) => {
-                tracing::warn!(host = %name, "an own endpoint does not resolve; it is refused as an upstream by name only");
-            }
-        }
-    }
-    found
 }
 
 /// The addresses of this machine's interfaces, as the kernel lists them.
@@ -83,6 +119,41 @@ fn local_v6(table: &str) -> impl Iterator<Item = Ipv6Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use admission::limits::PrivateUpstreams;
+    use parking_lot::Mutex;
+
+    #[test]
+    fn own_endpoints_follow_their_sources() {
+        let (here, there) = (Arc::new(Mutex::new(Vec::new())), "192.0.2.9:6379");
+        let listed = Arc::clone(&here);
+        let configured = EgressPolicy {
+            private: PrivateUpstreams::Blocked,
+            allowlist: vec![],
+            own_endpoints: vec![OwnEndpoint::Host("redis".to_owned(), 6379)],
+        };
+        let named = configured.own_endpoints.clone();
+        let own = OwnEndpoints::new(
+            configured,
+            vec![
+                Box::new(move || listed.lock().clone()),
+                Box::new(move || listener(there.parse().unwrap())),
+            ],
+        );
+        let (before, second) = (own.policy(), listener(there.parse().unwrap()));
+        assert_eq!(before.own_endpoints, [named.clone(), second.clone()].concat());
+        own.refresh();
+        assert!(Arc::ptr_eq(&before, &own.policy()), "nothing changed");
+        let first = listener("192.0.2.8:6379".parse().unwrap());
+        *here.lock() = first.clone();
+        own.refresh();
+        assert_eq!(
+            own.policy().own_endpoints,
+            [named.clone(), first, second.clone()].concat()
+        );
+        here.lock().clear();
+        own.refresh();
+        assert_eq!(own.policy().own_endpoints, [named, second].concat());
+    }
 
     #[test]
     fn own_interface_addresses_are_read_from_the_kernels_tables() {

@@ -1,5 +1,7 @@
+use admission::OwnPlace;
 use testkit::mint::{Key, jwks};
 
+use super::super::search::Place;
 use super::*;
 
 const START: Duration = Duration::from_secs(1000);
@@ -26,6 +28,19 @@ fn word(step: &Step) -> &'static str {
     }
 }
 
+fn hash(kid: &str) -> u64 {
+    kid.bytes().map(u64::from).sum()
+}
+
+fn search<'a>(kid: &'a str, kid_hash: u64, place: Place<'a>) -> Search<'a> {
+    Search {
+        kid,
+        kid_hash,
+        place,
+        begun: None,
+    }
+}
+
 struct Walk(Zone);
 
 impl Walk {
@@ -41,14 +56,14 @@ impl Walk {
     }
 
     fn ask(&self, kid: &str, at: Duration) -> &'static str {
-        let hash = kid.bytes().map(u64::from).sum();
-        word(&self.decide(kid, hash, at))
+        word(&self.decide(kid, hash(kid), at))
     }
 
     /// The decision for a request that is gone after it.
     fn decide(&self, kid: &str, hash: u64, at: Duration) -> Step {
-        let all = Semaphore::new(1);
-        self.0.decide(kid, hash, at, &mut Place::new(&all, &self.0))
+        let (own, all) = (OwnPlace::default(), Semaphore::new(1));
+        let place = Place::new(&own, [self.0.waiting(), &all]);
+        self.0.decide(&mut search(kid, hash, place), at)
     }
 
     fn fetch(&self, outcome: Result<Keys, Cause>, at: Duration) -> bool {
@@ -71,23 +86,65 @@ fn zone_without_keys_is_fetched_once_for_all() {
 }
 
 #[test]
-fn zone_without_keys_is_unavailable_until_the_backoff_is_over() {
+fn zone_without_keys_is_tried_again_twice_a_second_however_long_the_sts_fails() {
     let walk = Walk::new();
     walk.ask("a", START);
     let mut at = START;
+    for _ in 0..10 {
+        walk.fail(at);
+        assert_eq!(walk.ask("a", at + RETRY - Duration::from_nanos(1)), "unavailable");
+        at += RETRY;
+        assert_eq!(walk.ask("a", at), "fetch");
+    }
+    walk.fetch(Ok(keys(&["a"])), at);
+    assert_eq!(walk.ask("a", at), "key");
+}
+
+#[test]
+fn keys_that_serve_past_their_time_are_fetched_less_and_less_often_while_the_sts_fails() {
+    let walk = Walk::with(&["a"]);
+    let mut at = START + TTL;
+    assert_eq!(walk.ask("a", at), "fetch");
     for backoff in [500, 1000, 2000, 4000, 8000, 8000] {
         walk.fail(at);
         let over = at + Duration::from_millis(backoff);
         assert_eq!(
             walk.ask("a", over - Duration::from_nanos(1)),
-            "unavailable",
+            "stale",
             "{backoff}"
         );
-        assert_eq!(walk.ask("a", over), "fetch", "{backoff}");
+        assert_eq!(walk.ask("a", over), "stale, retry", "{backoff}");
         at = over;
     }
-    walk.fetch(Ok(keys(&["a"])), at);
-    assert_eq!(walk.ask("a", at), "key");
+}
+
+#[test]
+fn fetch_that_this_process_could_not_make_says_nothing_about_the_sts() {
+    let lacking = || Err(Cause::local("no descriptors"));
+    let cold = Walk::new();
+    cold.ask("a", START);
+    assert!(!cold.fetch(lacking(), START));
+    let Step::Refuse(KeyRefusal::Unavailable(cause)) = cold.decide("a", 1, START) else {
+        panic!("there are no keys")
+    };
+    assert!(cause.is_local());
+    let walk = Walk::with(&["a"]);
+    assert_eq!(walk.ask("new", START), "fetch");
+    walk.fetch(lacking(), START);
+    assert_eq!(walk.ask("new", START), "unavailable", "nobody was asked");
+    let old = START + TTL;
+    assert_eq!(walk.ask("a", old), "stale, retry");
+    for time in 0..5 {
+        walk.fetch(lacking(), old + RETRY * time);
+        assert_eq!(walk.ask("a", old + RETRY * (time + 1)), "stale, retry", "{time}");
+    }
+    let failed = old + RETRY * 5;
+    walk.fail(failed);
+    assert_eq!(
+        walk.ask("a", failed + FIRST_BACKOFF),
+        "stale, retry",
+        "as after a first failure"
+    );
 }
 
 #[test]
@@ -99,7 +156,7 @@ fn keys_past_their_time_are_fetched_first_and_serve_while_that_fails() {
     assert_eq!(walk.ask("a", old), "join");
     walk.fail(old);
     assert_eq!(walk.ask("a", old), "stale");
-    assert_eq!(walk.ask("other", old), "unavailable", "it cannot be told");
+    assert_eq!(walk.ask("other", old), "unknown", "the keys at hand decide");
     let later = old + FIRST_BACKOFF;
     assert_eq!(walk.ask("a", later), "stale, retry");
     assert_eq!(walk.ask("a", later), "stale");
@@ -117,18 +174,34 @@ fn keys_past_their_time_are_fetched_first_and_serve_while_that_fails() {
 #[test]
 fn unknown_kid_is_refused_after_a_fetch_of_its_own() {
     let walk = Walk::with(&["a"]);
-    assert_eq!(walk.ask("x", START), "fetch");
+    let (own, all) = ([(); 3].map(|()| OwnPlace::default()), Semaphore::new(0));
+    let ask = |search: &mut Search<'_>| word(&walk.0.decide(search, START));
+    let [mut x, mut y, mut z] = [0, 1, 2].map(|at| {
+        let kid = ["x", "y", "z"][at];
+        search(kid, hash(kid), Place::new(&own[at], [walk.0.waiting(), &all]))
+    });
+    assert_eq!(ask(&mut x), "fetch");
     walk.0.begin();
     assert_eq!(
-        walk.ask("y", START),
-        "join",
-        "a fetch that began before it was seen"
+        [ask(&mut y), ask(&mut z)],
+        ["join", "join"],
+        "a fetch that began before"
     );
     assert!(!walk.0.finish(Ok(keys(&["a"])), START));
-    assert_eq!(walk.ask("x", START), "unknown");
-    assert_eq!(walk.ask("y", START), "fetch", "gets one of its own");
+    assert_eq!(ask(&mut x), "unknown");
+    assert_eq!(walk.ask("x", START), "unknown", "remembered");
+    assert_eq!([ask(&mut y), ask(&mut z)], ["fetch", "join"], "one for both");
     walk.fetch(Ok(keys(&["a", "y"])), START);
-    assert_eq!(walk.ask("y", START), "key");
+    assert_eq!([ask(&mut y), ask(&mut z)], ["key", "unknown"]);
+}
+
+#[test]
+fn unknown_kid_of_a_zone_without_keys_needs_no_second_fetch() {
+    let (walk, own, all) = (Walk::new(), OwnPlace::default(), Semaphore::new(0));
+    let mut bogus = search("x", hash("x"), Place::new(&own, [walk.0.waiting(), &all]));
+    assert_eq!(word(&walk.0.decide(&mut bogus, START)), "fetch");
+    walk.fetch(Ok(keys(&["a"])), START);
+    assert_eq!(word(&walk.0.decide(&mut bogus, START)), "unknown");
 }
 
 #[test]
@@ -141,7 +214,7 @@ fn unknown_kids_cannot_exhaust_the_budget_for_a_rotated_key() {
                 fetches += 1;
                 walk.fetch(Ok(keys(&["old"])), START);
             }
-            "budget" | "unknown" => {}
+            "budget" => {}
             other => panic!("{other}"),
         }
     }
@@ -156,19 +229,107 @@ fn unknown_kids_cannot_exhaust_the_budget_for_a_rotated_key() {
     assert_eq!(walk.ask("new", START + wait), "key");
 }
 
-/// What many requests are told that stay, and their places.
+/// A flood of always new `kid`s, one from each connection, and one good caller whose key was rotated in its midst.
+struct Flood {
+    callers: u64,
+    /// How long a fetch takes.
+    fetch: Duration,
+    /// When the key is rotated, and the good caller shows it at once.
+    rotated: Duration,
+}
+
+impl Flood {
+    const TICK: Duration = Duration::from_millis(10);
+
+    /// How long the good caller waits, and how many fetches are made in all.
+    fn run(&self) -> (Duration, u64) {
+        let (walk, none_shared) = (Walk::with(&["old"]), Semaphore::new(0));
+        let own: Vec<_> = (0..=self.callers).map(|_| OwnPlace::default()).collect();
+        let start = |kid, hash, caller: usize| {
+            search(
+                kid,
+                hash,
+                Place::new(&own[caller], [walk.0.waiting(), &none_shared]),
+            )
+        };
+        let mut good = start("new", 1, 0);
+        let mut bogus: Vec<_> = (1..own.len())
+            .map(|at| start("bogus", 1000 + at as u64, at))
+            .collect();
+        let (mut queued, mut ends, mut fetches, mut next) = (false, None, 0, 1_000_000);
+        for now in (0..).map(|tick| START + Self::TICK * tick) {
+            if ends.is_some_and(|(at, _)| now >= at) {
+                let (_, published) = ends.take().expect("a fetch");
+                let published: &[&str] = if published { &["old", "new"] } else { &["old"] };
+                assert!(!walk.0.finish(Ok(keys(published)), now));
+            }
+            for (at, bogus) in (1..).zip(&mut bogus) {
+                match walk.0.decide(bogus, now) {
+                    Step::Fetch { queue } => queued |= queue,
+                    Step::Budget(_) => {}
+                    Step::Refuse(KeyRefusal::Unknown) => {
+                        next += 1;
+                        // Its place is free before its next request takes it.
+                        bogus.place = Place::new(&own[at], [walk.0.waiting(), &none_shared]);
+                        *bogus = start("bogus", next, at);
+                    }
+                    other => panic!("{}", word(&other)),
+                }
+            }
+            let is_rotated = now >= START + self.rotated;
+            if is_rotated {
+                match walk.0.decide(&mut good, now) {
+                    Step::Key(_) => return (now - START - self.rotated, fetches),
+                    Step::Fetch { queue } => queued |= queue,
+                    Step::Budget(_) => {}
+                    other => panic!("the good caller: {}", word(&other)),
+                }
+            }
+            if std::mem::take(&mut queued) {
+                walk.0.begin();
+                fetches += 1;
+                ends = Some((now + self.fetch, is_rotated));
+            }
+        }
+        unreachable!("time goes on")
+    }
+}
+
+#[test]
+fn rotated_key_passes_every_flood_with_the_next_fetch_of_the_budget() {
+    let at = Duration::from_millis;
+    for callers in [0, 1, 100, 1000] {
+        for fetch in [at(0), at(30), at(700)] {
+            for rotated in [at(0), at(10), at(1990), at(2000), at(3330)] {
+                let flood = Flood {
+                    callers,
+                    fetch,
+                    rotated,
+                };
+                let (waited, fetches) = flood.run();
+                // The fetch under way, the budget, and the fetch that looks for it.
+                let most = fetch * 2 + at(2000) + Flood::TICK * 3;
+                let case =
+                    format!("{callers} callers, {fetch:?}, {rotated:?}: {waited:?}, {fetches} fetches");
+                assert!(waited <= most, "{case}");
+                assert!(fetches <= 5 + (rotated + waited).as_secs() / 2, "{case}");
+            }
+        }
+    }
+}
+
+/// What many requests of one connection are told that stay, and their searches.
 fn crowd<'a>(
     walk: &'a Walk,
+    own: &'a OwnPlace,
     all: &'a Semaphore,
-    kid: &str,
+    kid: &'a str,
     at: Duration,
-) -> (Vec<&'static str>, Vec<Place<'a>>) {
+) -> (Vec<&'static str>, Vec<Search<'a>>) {
     let one = |number: u64| {
-        let mut place = Place::new(all, &walk.0);
-        (
-            word(&walk.0.decide(kid, 1_000_000 + number, at, &mut place)),
-            place,
-        )
+        let place = Place::new(own, [walk.0.waiting(), all]);
+        let mut search = search(kid, 1_000_000 + number, place);
+        (word(&walk.0.decide(&mut search, at)), search)
     };
     (0..1000).map(one).unzip()
 }
@@ -178,33 +339,39 @@ fn count(words: &[&str], wanted: &str) -> usize {
 }
 
 #[test]
-fn requests_that_wait_for_the_budget_are_bounded() {
-    let (walk, all) = (Walk::with(&["a"]), Semaphore::new(1000));
+fn requests_of_one_connection_that_wait_for_the_budget_are_bounded() {
+    let (walk, own, all) = (Walk::with(&["a"]), OwnPlace::default(), Semaphore::new(1000));
     for spent in ["b", "c", "d", "e"] {
         assert_eq!(walk.ask(spent, START), "fetch");
         walk.fetch(Ok(keys(&["a"])), START);
     }
-    let (words, places) = crowd(&walk, &all, "bogus", START);
-    assert_eq!(count(&words, "budget"), MAX_WAITING_PER_ZONE);
-    assert_eq!(count(&words, "too many"), 1000 - MAX_WAITING_PER_ZONE);
+    let (words, crowd) = crowd(&walk, &own, &all, "bogus", START);
+    assert_eq!(count(&words, "budget"), 1 + MAX_WAITING_PER_ZONE);
+    assert_eq!(count(&words, "too many"), 1000 - 1 - MAX_WAITING_PER_ZONE);
     assert_eq!(walk.ask("a", START), "key", "a kept key needs no place");
-    drop(places);
-    assert_eq!(walk.ask("bogus", START), "budget", "their places are free again");
+    assert_eq!(
+        walk.ask("bogus", START),
+        "budget",
+        "another connection has its own"
+    );
+    drop(crowd);
+    assert!(
+        own.take().is_some() && all.available_permits() == 1000,
+        "free again"
+    );
 }
 
 #[test]
 fn requests_that_wait_for_a_fetch_are_bounded_in_each_zone_and_in_all() {
     let (one, other, all) = (Walk::new(), Walk::new(), Semaphore::new(MAX_WAITING_PER_ZONE + 5));
-    let (words, _one) = crowd(&one, &all, "a", START);
-    assert_eq!(
-        (words[0], count(&words, "join")),
-        ("fetch", MAX_WAITING_PER_ZONE - 1)
-    );
-    assert_eq!(count(&words, "too many"), 1000 - MAX_WAITING_PER_ZONE);
-    let (words, _other) = crowd(&other, &all, "a", START);
-    assert_eq!((words[0], count(&words, "join")), ("fetch", 4));
-    let cold = Walk::new();
-    let (words, _) = crowd(&cold, &all, "a", START);
+    let own = [(); 3].map(|()| OwnPlace::default());
+    let (words, _one) = crowd(&one, &own[0], &all, "a", START);
+    assert_eq!((words[0], count(&words, "join")), ("fetch", MAX_WAITING_PER_ZONE));
+    assert_eq!(count(&words, "too many"), 1000 - 1 - MAX_WAITING_PER_ZONE);
+    let (words, _other) = crowd(&other, &own[1], &all, "a", START);
+    assert_eq!((words[0], count(&words, "join")), ("fetch", 5));
+    let (cold, _taken) = (Walk::new(), own[2].take());
+    let (words, _) = crowd(&cold, &own[2], &all, "a", START);
     assert_eq!(
         words[..2],
         ["too many, fetch", "too many"],
@@ -213,23 +380,46 @@ fn requests_that_wait_for_a_fetch_are_bounded_in_each_zone_and_in_all() {
 }
 
 #[test]
-fn key_past_its_time_serves_when_too_many_wait_for_the_next() {
-    let (walk, all) = (Walk::with(&["a"]), Semaphore::new(10));
-    let (words, _places) = crowd(&walk, &all, "bogus", START + TTL);
-    assert_eq!((words[0], count(&words, "join")), ("fetch", 9));
-    let mut place = Place::new(&all, &walk.0);
-    assert_eq!(word(&walk.0.decide("a", 1, START + TTL, &mut place)), "stale");
+fn zone_without_keys_lets_every_connection_wait() {
+    let (walk, none_shared) = (Walk::new(), Semaphore::new(0));
+    let own: Vec<_> = (0..500).map(|_| OwnPlace::default()).collect();
+    let mut searches: Vec<_> = own
+        .iter()
+        .map(|own| search("a", 1, Place::new(own, [walk.0.waiting(), &none_shared])))
+        .collect();
+    let mut ask = || -> Vec<_> {
+        searches
+            .iter_mut()
+            .map(|search| word(&walk.0.decide(search, START)))
+            .collect()
+    };
+    let words = ask();
+    assert_eq!((words[0], count(&words, "join")), ("fetch", 499));
+    walk.fetch(Ok(keys(&["a"])), START);
+    assert_eq!(count(&ask(), "key"), 500);
 }
 
 #[test]
-fn failed_fetch_for_an_unknown_kid_refuses_nothing_for_good() {
+fn key_past_its_time_serves_when_too_many_wait_for_the_next() {
+    let (walk, own, all) = (Walk::with(&["a"]), OwnPlace::default(), Semaphore::new(10));
+    let (words, _crowd) = crowd(&walk, &own, &all, "bogus", START + TTL);
+    assert_eq!((words[0], count(&words, "join")), ("fetch", 10));
+    let place = Place::new(&own, [walk.0.waiting(), &all]);
+    assert_eq!(
+        word(&walk.0.decide(&mut search("a", 1, place), START + TTL)),
+        "stale"
+    );
+}
+
+#[test]
+fn keys_at_hand_decide_when_the_fetch_for_an_unknown_kid_failed() {
     let walk = Walk::with(&["a"]);
     assert_eq!(walk.ask("new", START), "fetch");
     walk.fail(START);
-    assert_eq!(walk.ask("new", START), "unavailable");
+    assert_eq!(walk.ask("new", START), "unknown");
     assert_eq!(walk.ask("a", START), "key");
-    let later = START + FIRST_BACKOFF;
-    assert_eq!(walk.ask("new", later), "fetch");
+    let later = START + RETRY;
+    assert_eq!(walk.ask("new", later), "fetch", "that is not remembered");
     walk.fetch(Ok(keys(&["a", "new"])), later);
     assert_eq!(walk.ask("new", later), "key");
 }

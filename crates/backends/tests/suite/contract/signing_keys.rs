@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use admission::OwnPlace;
 use admission::ports::{KeyRefusal, SigningKeys};
 use tokio::time::timeout;
 
 use crate::authority::{Authority, ZONE};
 
-/// How a search ended, in a word.
+/// How a search ended, in a word. It comes on a connection of its own.
 pub(crate) async fn find(keys: &dyn SigningKeys, zone: &str, kid: &str) -> &'static str {
-    let searched = timeout(Duration::from_secs(10), keys.find(zone, kid)).await;
+    let own_place = OwnPlace::default();
+    let searched = timeout(Duration::from_secs(10), keys.find(zone, kid, &own_place)).await;
     match searched.expect("an end within its time") {
         Ok(_) => "key",
         Err(KeyRefusal::Unknown) => "unknown",

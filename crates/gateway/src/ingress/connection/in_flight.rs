@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use admission::OwnPlace;
 use http::{Request, Version};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -78,6 +79,12 @@ impl InFlight {
     #[must_use]
     pub fn head_took(&self) -> Duration {
         self.0.head_took
+    }
+
+    /// The place to wait that its connection has for itself.
+    #[must_use]
+    pub fn own_place(&self) -> OwnPlace {
+        self.0.timer.own_place.clone()
     }
 
     /// Whether the connection carries other requests at the same time.

@@ -10,6 +10,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use admission::OwnPlace;
 use parking_lot::Mutex;
 
 use super::state::{ConnectionState, Ending, Event};
@@ -31,6 +32,8 @@ pub struct TimeLimits {
 pub(super) struct ConnectionTimer {
     /// Its limits.
     pub(super) limits: TimeLimits,
+    /// Its own place to wait for keys.
+    pub(super) own_place: OwnPlace,
     state: Mutex<ConnectionState>,
     /// What the response on an HTTP/1 connection rests on.
     authority: Mutex<Option<Authority>>,
@@ -43,6 +46,7 @@ impl ConnectionTimer {
         let since = clock::instant();
         Arc::new(Self {
             limits,
+            own_place: OwnPlace::default(),
             state: Mutex::new(ConnectionState::Idle { since }),
             authority: Mutex::default(),
         })

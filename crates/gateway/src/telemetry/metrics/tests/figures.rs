@@ -62,6 +62,7 @@ pub(super) fn write(out: &mut dyn Samples) {
         zones: 61,
         fetched: 62,
         failed: 63,
+        local_faults: 67,
         served_stale: 64,
         unknown: 65,
         unavailable: 66,

@@ -1,0 +1,154 @@
+//! The system's configuration of name resolution, read again when it changes.
+
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use admission::ports::Cause;
+use hickory_resolver::config::{LookupIpStrategy, ResolveHosts, ResolverConfig, ResolverOpts};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::system_conf::parse_resolv_conf;
+use hickory_resolver::{Hosts, TokioResolver};
+
+use super::QUERY_TIMEOUT;
+use crate::http::in_words;
+
+/// Where the system keeps its configuration of name resolution.
+#[derive(Clone, Debug)]
+pub struct SystemFiles {
+    /// The name servers, `resolv.conf(5)`.
+    pub resolv_conf: PathBuf,
+    /// Names with fixed addresses, `hosts(5)`.
+    pub hosts: PathBuf,
+    /// The port of the name servers, which the first file cannot say.
+    pub port: u16,
+}
+
+impl Default for SystemFiles {
+    fn default() -> Self {
+        Self {
+            resolv_conf: "/etc/resolv.conf".into(),
+            hosts: "/etc/hosts".into(),
+            port: 53,
+        }
+    }
+}
+
+type Servers = (ResolverConfig, ResolverOpts);
+/// What tells one content of a file from another: device, inode, size, and when it was written and changed.
+type Stamp = Option<(u64, u64, u64, [i64; 4])>;
+
+/// What the files say.
+pub(super) struct System {
+    servers: Result<Servers, Cause>,
+    /// Without name servers it still knows the hosts file and `localhost`.
+    pub(super) resolver: Result<TokioResolver, Cause>,
+    stamps: [Stamp; 2],
+}
+
+impl System {
+    /// What the files say; what cannot be read now is read at the next look.
+    pub(super) fn read(files: &SystemFiles) -> Self {
+        Self::try_read(files, None).unwrap_or_else(|error| {
+            let cause = in_words("no name server is configured", &error);
+            Self::new(Err(cause), Hosts::default(), [None; 2])
+        })
+    }
+
+    /// What the files say now, where they are not those that were read.
+    pub(super) fn if_changed(&self, files: &SystemFiles) -> Option<Self> {
+        if stamps(files) == self.stamps {
+            return None;
+        }
+        let changed = Self::try_read(files, self.servers.as_ref().ok()).ok()?;
+        tracing::info!("name resolution: the system's configuration was read again");
+        Some(changed)
+    }
+
+    /// Why there are no name servers, where there are none.
+    pub(super) fn without_servers(&self) -> Option<&Cause> {
+        self.servers.as_ref().err()
+    }
+
+    /// A file without name servers is one that is being written: those that are known stay.
+    fn try_read(files: &SystemFiles, known: Option<&Servers>) -> io::Result<Self> {
+        // Before the contents: what is written in between is read, and read again the next time.
+        let stamps = stamps(files);
+        let (resolv_conf, hosts_file) = (contents(&files.resolv_conf)?, contents(&files.hosts)?);
+        let servers = match (servers(&resolv_conf, files.port), known) {
+            (Err(cause), Some(known)) => {
+                tracing::warn!(%cause, "name resolution: the name servers known so far stay in use");
+                Ok(known.clone())
+            }
+            (read, _) => read,
+        };
+        let mut hosts = Hosts::default();
+        hosts.read_hosts_conf(String::from_utf8_lossy(&hosts_file).as_bytes())?;
+        Ok(Self::new(servers, hosts, stamps))
+    }
+
+    fn new(servers: Result<Servers, Cause>, hosts: Hosts, stamps: [Stamp; 2]) -> Self {
+        let none = |_| {
+            (
+                ResolverConfig::from_name_servers(Vec::new()),
+                ResolverOpts::default(),
+            )
+        };
+        let mut resolver = resolver(servers.clone().unwrap_or_else(none));
+        if let Ok(resolver) = &mut resolver {
+            resolver.set_hosts(Arc::new(hosts));
+        }
+        Self {
+            servers,
+            resolver,
+            stamps,
+        }
+    }
+}
+
+fn servers(resolv_conf: &[u8], port: u16) -> Result<Servers, Cause> {
+    let parsed = parse_resolv_conf(resolv_conf);
+    let (mut config, options) = parsed.map_err(|error| in_words("no name server is configured", &error))?;
+    let servers = config.name_servers.iter_mut();
+    servers
+        .flat_map(|server| &mut server.connections)
+        .for_each(|connection| connection.port = port);
+    Ok((config, options))
+}
+
+fn resolver((config, mut options): Servers) -> Result<TokioResolver, Cause> {
+    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+    options.timeout = options.timeout.min(QUERY_TIMEOUT);
+    options.attempts = options.attempts.min(1);
+    // The library would read the system's own, once.
+    options.use_hosts_file = ResolveHosts::Never;
+    // Answers are remembered by whoever asks; the aliases on the way to them bound for how long.
+    options.cache_size = 0;
+    options.preserve_intermediates = true;
+    TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+        .with_options(options)
+        .build()
+        .map_err(|error| in_words("name resolution cannot be set up", &error))
+}
+
+/// A file that is not there is empty.
+fn contents(path: &Path) -> io::Result<Vec<u8>> {
+    match std::fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read,
+    }
+}
+
+fn stamps(files: &SystemFiles) -> [Stamp; 2] {
+    [&files.resolv_conf, &files.hosts].map(|path| {
+        let about = std::fs::metadata(path).ok()?;
+        let times = [
+            about.mtime(),
+            about.mtime_nsec(),
+            about.ctime(),
+            about.ctime_nsec(),
+        ];
+        Some((about.dev(), about.ino(), about.size(), times))
+    })
+}

@@ -1,0 +1,60 @@
+//! The egress guard over the real resolver: an own endpoint that moves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use admission::binding::{UpstreamUrl, judge};
+use admission::limits::{EgressPolicy, OwnEndpoint, PrivateUpstreams};
+use backends::dns::DnsResolver;
+use testkit::clock::FixedClock;
+
+use crate::dns::NameServer;
+use crate::support::PrivateSystem;
+
+const OLD: &str = "http://10.0.0.5:6379/";
+const NEW: &str = "http://10.0.0.6:6379/";
+
+/// Whether the guard lets an upstream pass beside a Redis with this name.
+async fn passes(upstream: &str, resolver: &DnsResolver) -> bool {
+    let policy = EgressPolicy {
+        private: PrivateUpstreams::Allowed,
+        allowlist: vec![],
+        own_endpoints: vec![OwnEndpoint::Host("my_redis".to_owned(), 6379)],
+    };
+    let url = Arc::new(UpstreamUrl::parse(upstream).unwrap());
+    judge(&url, &policy, resolver).await.is_ok()
+}
+
+#[tokio::test]
+async fn own_endpoint_that_moves_in_the_hosts_file_takes_its_refusal_along() {
+    let (system, clock) = (PrivateSystem::new(None), FixedClock::default());
+    system.hosts("10.0.0.5 my_redis\n");
+    let resolver = system.resolver(&clock);
+    assert!(!passes(OLD, &resolver).await && passes(NEW, &resolver).await);
+    system.hosts("10.0.0.6 my_redis\n");
+    clock.advance(Duration::from_secs(1));
+    assert!(passes(OLD, &resolver).await && !passes(NEW, &resolver).await);
+    assert!(!passes("http://MY_REDIS:6379/", &resolver).await, "by name");
+}
+
+#[tokio::test]
+async fn own_endpoint_that_moves_in_the_dns_leaves_its_old_address_within_a_second() {
+    let (server, clock) = (NameServer::start().await, FixedClock::default());
+    server.set("my_redis", &["10.0.0.5"], 60);
+    let resolver = PrivateSystem::new(Some(server.addr)).resolver(&clock);
+    assert!(!passes(OLD, &resolver).await && passes(NEW, &resolver).await);
+    server.set("my_redis", &["10.0.0.6"], 60);
+    clock.advance(Duration::from_secs(1));
+    assert!(passes(OLD, &resolver).await && !passes(NEW, &resolver).await);
+}
+
+#[tokio::test]
+async fn own_endpoint_that_does_not_resolve_lets_nothing_pass_at_its_port() {
+    let (system, clock) = (PrivateSystem::new(None), FixedClock::default());
+    let resolver = system.resolver(&clock);
+    assert!(!passes(NEW, &resolver).await);
+    assert!(passes("http://10.0.0.6:6380/", &resolver).await);
+    system.hosts("10.0.0.5 my_redis\n");
+    clock.advance(Duration::from_secs(1));
+    assert!(passes(NEW, &resolver).await);
+}
