@@ -25,7 +25,7 @@ pub(super) struct Pass {
     began: Moment,
     /// The last announcement from before it began.
     announced: u32,
-    /// The zones whose rows matter for a shorter time.
+    /// The zones of which mandates were seen, and how far back their rows matter.
     windows: Vec<(Arc<Zone>, Duration)>,
     /// The zones whose rows are counted, and not held.
     over: Vec<Arc<Zone>>,
@@ -41,7 +41,7 @@ impl Pass {
         for zone in &over {
             zone.begin_count();
         }
-        let windows = zones.into_iter().map(|zone| {
+        let windows = zones.into_iter().filter(|zone| zone.was_seen()).map(|zone| {
             let window = zone.window();
             (zone, window)
         });
@@ -49,9 +49,7 @@ impl Pass {
             number: state.next_pass(),
             began: state.clock.now(),
             announced: state.registry.announced(),
-            windows: windows
-                .filter(|(_, window)| *window < Limits::MAX_MANDATE_LIFE)
-                .collect(),
+            windows: windows.collect(),
             over,
             zone: state.zones.named(""),
             state: Arc::clone(state),

@@ -189,6 +189,11 @@ impl Zone {
         &self.name
     }
 
+    /// Whether a mandate of it was seen.
+    pub(super) fn was_seen(&self) -> bool {
+        self.life.load(Ordering::Relaxed) != 0
+    }
+
     /// How far back the revoked rows of the zone matter.
     pub(super) fn window(&self) -> Duration {
         match self.life.load(Ordering::Relaxed) {
