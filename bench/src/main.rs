@@ -3,8 +3,8 @@
 //! `report` puts the real gateway, in `serve` mode with a real Redis and PostgreSQL, and nginx as a plain proxy under
 //! the same load in front of the same upstream, and prints one table. `compare` puts two builds of the gateway under the
 //! same load in turns, and prints the ratio of their CPU per request. `soak` sends many requests and checks that none
-//! failed, that the evidence of each arrived and that memory stayed flat. `bench/run` builds what is needed and finds
-//! the servers' programs.
+//! failed, that the evidence of each arrived and that memory stayed flat. `state-bindings` loads many bindings and changes
+//! them under load. `bench/run` builds what is needed and finds the servers' programs.
 //!
 //! The proxy has one core to itself; generator, upstream, STS and stores share another. CPU time is the kernel's own
 //! account of the whole process. Every request carries a mandate of its own, minted before the measurement.
@@ -28,6 +28,7 @@ mod schedule;
 mod servers;
 mod soak;
 mod spread;
+mod state_bindings;
 mod subject;
 mod table;
 mod verification;
@@ -58,6 +59,8 @@ enum Command {
     Report(report::Plan),
     /// Run this build and another in turns; print the ratio of their CPU per request.
     Compare(compare::Plan),
+    /// Measure the bindings at scale: loading, memory, changes under load.
+    StateBindings(state_bindings::Plan),
     /// Send many requests; check answers, evidence and memory.
     Soak(soak::Plan),
 }
@@ -95,6 +98,7 @@ fn run(cli: Cli) -> Result<(String, bool)> {
         match cli.command {
             Command::Report(plan) => report::run(&gateway, &servers, &plan).await,
             Command::Compare(plan) => Ok((compare::run(&gateway, &servers, &plan).await?, true)),
+            Command::StateBindings(plan) => state_bindings::run(&gateway, &servers, &plan).await,
             Command::Soak(plan) => soak::run(&gateway, &servers, &plan).await,
         }
     })

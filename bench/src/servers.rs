@@ -60,6 +60,11 @@ impl Servers {
         AuditStream::new(self.redis.connection().await)
     }
 
+    /// The database.
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
     /// The variables that lead a gateway to these servers.
     pub(crate) fn environment(&self) -> Result<[(&'static str, String); 6]> {
         Ok([

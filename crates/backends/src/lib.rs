@@ -13,6 +13,7 @@ pub mod postgres;
 pub mod redis;
 pub mod replay;
 pub mod revocation;
+pub mod stand_alone;
 
 pub mod embedded;
 
