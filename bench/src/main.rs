@@ -4,8 +4,8 @@
 //! the same load in front of the same upstream, and prints one table. `compare` puts two builds of the gateway under the
 //! same load in turns, and prints the ratio of their CPU per request. `soak` sends many requests and checks that none
 //! failed, that the evidence of each arrived and that memory stayed flat. `state` holds a million revoked anchors in a
-//! revocation state of its own. `bench/run` builds what is needed and finds
-//! the servers' programs.
+//! revocation state of its own, `state-bindings` loads many bindings and changes them under load. `bench/run` builds what
+//! is needed and finds the servers' programs.
 //!
 //! The proxy has one core to itself; generator, upstream, STS and stores share another. CPU time is the kernel's own
 //! account of the whole process. Every request carries a mandate of its own, minted before the measurement.
@@ -30,6 +30,7 @@ mod servers;
 mod soak;
 mod spread;
 mod state;
+mod state_bindings;
 mod subject;
 mod table;
 mod verification;
@@ -62,6 +63,8 @@ enum Command {
     Compare(compare::Plan),
     /// Measure the revocation state at scale: memory, requests while a snapshot is applied, the time to revoke.
     State(state::Plan),
+    /// Measure the bindings at scale: loading, memory, changes under load.
+    StateBindings(state_bindings::Plan),
     /// Send many requests; check answers, evidence and memory.
     Soak(soak::Plan),
 }
@@ -100,6 +103,7 @@ fn run(cli: Cli) -> Result<(String, bool)> {
             Command::Report(plan) => report::run(&gateway, &servers, &plan).await,
             Command::Compare(plan) => Ok((compare::run(&gateway, &servers, &plan).await?, true)),
             Command::State(plan) => state::run(&servers, &plan).await,
+            Command::StateBindings(plan) => state_bindings::run(&gateway, &servers, &plan).await,
             Command::Soak(plan) => soak::run(&gateway, &servers, &plan).await,
         }
     })

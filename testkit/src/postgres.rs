@@ -1,8 +1,10 @@
 //! PostgreSQL: a fresh database per test in each layout that a gateway meets, and a private server to kill and pause.
 
+mod bouncer;
 mod layout;
 mod server;
 
+pub use bouncer::{PgBouncer, Pooling};
 pub use layout::Layout;
 pub use server::PrivatePostgres;
 

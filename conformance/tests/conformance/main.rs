@@ -29,6 +29,7 @@ mod metrics_page;
 mod operator;
 mod preflight;
 mod replay;
+mod stand_alone;
 mod startup;
 mod token;
 mod transport;

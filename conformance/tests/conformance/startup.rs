@@ -1,6 +1,7 @@
 //! What a gateway may be started with: every rule of the configuration, by its exit status and its words.
 
 mod check_command;
+mod database_url;
 mod failed;
 mod secrets;
 mod values;

@@ -4,11 +4,14 @@
 //! read of the database: at intervals, when the database notifies, and for the few lookups that must
 //! see the database itself.
 
+mod changes;
 mod component;
 mod config;
+mod listener;
 mod load;
 mod lookup;
 mod reader;
+mod shards;
 mod snapshot;
 
 pub use config::BindingsConfig;
@@ -21,9 +24,11 @@ use std::time::Duration;
 use admission::binding::Binding;
 use admission::ports::{Bindings, BoxFuture, Cause, Clock, NotBound, ZoneStanding};
 use arc_swap::{ArcSwap, ArcSwapOption};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 
 use crate::last_seen::LastSeen;
+use crate::log_limit::LogLimit;
+use changes::Changes;
 use lookup::{Asked, Lookups};
 pub(crate) use snapshot::Snapshot;
 
@@ -42,8 +47,12 @@ pub struct BindingsStatus {
     pub error: Option<Cause>,
     /// How many bindings are loaded.
     pub loaded: usize,
-    /// Whether the database tells of changes at once.
+    /// Whether the database tells of changes at once, and is heard.
     pub notified: bool,
+    /// Bindings read one by one because the database told that they changed.
+    pub announced: u64,
+    /// How often the connection that listens for changes was lost, or did not hear.
+    pub unheard: u64,
     /// Full reads that succeeded.
     pub reloads: u64,
     /// Reads that failed.
@@ -56,14 +65,20 @@ struct Shared {
     /// The last proof that the snapshot is current.
     confirmed: LastSeen,
     error: ArcSwapOption<Cause>,
+    error_log: LogLimit,
     /// The number of the connection that listens for changes; 0 is none.
     listening: AtomicU64,
     /// The number of the one since whose beginning everything was read, from tables with triggers.
     heard: AtomicU64,
+    /// The number of the one on which the gateway heard itself.
+    proven: AtomicU64,
+    announced: AtomicU64,
+    unheard: AtomicU64,
+    unheard_log: LogLimit,
     reloads: AtomicU64,
     reload_errors: AtomicU64,
-    /// Everything should be read again: the database tells of a change, or the operator asks.
-    changed: Notify,
+    /// What the database tells of, or the operator asks for.
+    changes: Changes,
 }
 
 impl PostgresBindings {
@@ -80,11 +95,16 @@ impl PostgresBindings {
             snapshot: ArcSwap::default(),
             confirmed: LastSeen::never(),
             error: ArcSwapOption::empty(),
+            error_log: LogLimit::default(),
             listening: AtomicU64::new(0),
             heard: AtomicU64::new(0),
+            proven: AtomicU64::new(0),
+            announced: AtomicU64::new(0),
+            unheard: AtomicU64::new(0),
+            unheard_log: LogLimit::default(),
             reloads: AtomicU64::new(0),
             reload_errors: AtomicU64::new(0),
-            changed: Notify::new(),
+            changes: Changes::default(),
         });
         let bindings = Self {
             lookups: Lookups::new(sender, &config, Arc::clone(&shared.clock)),
@@ -98,7 +118,7 @@ impl PostgresBindings {
 
     /// Has everything read again soon, as after a change that the database tells of.
     pub fn reload(&self) {
-        self.shared.changed.notify_one();
+        self.shared.changes.everything();
     }
 
     /// How the bindings stand, from memory.
@@ -110,6 +130,8 @@ impl PostgresBindings {
             error: shared.error.load().as_deref().cloned(),
             loaded: shared.snapshot.load().len(),
             notified: shared.notified(),
+            announced: shared.announced.load(Ordering::Relaxed),
+            unheard: shared.unheard.load(Ordering::Relaxed),
             reloads: shared.reloads.load(Ordering::Relaxed),
             reload_errors: shared.reload_errors.load(Ordering::Relaxed),
         }
@@ -126,7 +148,7 @@ impl Bindings for PostgresBindings {
     }
 
     fn find<'a>(&'a self, zone: &'a str, resource: &'a str) -> BoxFuture<'a, Result<Arc<Binding>, NotBound>> {
-        let found = self.shared.snapshot.load().find(zone, resource);
+        let found = self.shared.snapshot.load().find(zone, resource).cloned();
         if let Some(binding) = found {
             return Box::pin(std::future::ready(Ok(binding)));
         }
@@ -150,7 +172,18 @@ impl Shared {
     /// Whether the database tells of every change, so that a miss is a miss.
     fn notified(&self) -> bool {
         let listening = self.listening.load(Ordering::Acquire);
-        listening != 0 && listening == self.heard.load(Ordering::Acquire)
+        let is = |number: &AtomicU64| number.load(Ordering::Acquire) == listening;
+        listening != 0 && is(&self.heard) && is(&self.proven)
+    }
+
+    /// The connection that listened does not any more: misses are misses no longer, and the revision is looked at.
+    fn unheard(&self, cause: &Cause) {
+        self.listening.store(0, Ordering::Release);
+        self.unheard.fetch_add(1, Ordering::Relaxed);
+        if let Some(times) = self.unheard_log.happened(self.clock.now().monotonic) {
+            tracing::warn!(%cause, times, "changes of bindings are not heard: they are looked for");
+        }
+        self.changes.look();
     }
 
     /// The snapshot is current as of `began`.
@@ -161,7 +194,9 @@ impl Shared {
 
     fn fail(&self, cause: Cause) {
         self.reload_errors.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(%cause, "bindings not read: the last snapshot stays");
+        if let Some(times) = self.error_log.happened(self.clock.now().monotonic) {
+            tracing::warn!(%cause, times, "bindings not read: the last snapshot stays");
+        }
         self.error.store(Some(Arc::new(cause)));
     }
 }

@@ -13,6 +13,7 @@ pub mod postgres;
 pub mod redis;
 pub mod replay;
 pub mod revocation;
+pub mod stand_alone;
 
 pub mod embedded;
 
@@ -20,6 +21,7 @@ pub mod keepalive;
 
 mod last_seen;
 mod local;
+mod log_limit;
 mod pause;
 pub mod pem;
 mod single_flight;

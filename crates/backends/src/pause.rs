@@ -6,6 +6,10 @@ use admission::ports::Cause;
 use futures_util::FutureExt as _;
 use tokio::time::timeout;
 
+/// The pause before the next attempt while what is kept is out of date: it is right again within a second after the
+/// outage, and four attempts a second harm nobody.
+pub(crate) const RETRY: Duration = Duration::from_millis(250);
+
 /// Pauses that double from a first one up to a maximum.
 #[derive(Debug)]
 pub(crate) struct Backoff {

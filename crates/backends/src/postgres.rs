@@ -10,7 +10,7 @@ mod tls;
 
 pub use component::ConnectionStats;
 pub use connector::{PostgresConfig, PostgresConnector};
-pub(crate) use read::{Reader, expect_visible, row_stream, rows};
+pub(crate) use read::{Reader, execute, expect_visible, row_stream, rows};
 pub(crate) use session::Session;
 pub use tls::SslMode;
 

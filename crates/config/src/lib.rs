@@ -42,7 +42,7 @@ pub use gates::Gates;
 pub use identity::{Identity, IdentityError};
 pub use limits::{Capacity, Timeouts};
 pub use listener::{Listener, Transport};
-pub use load::Config;
+pub use load::{Config, StandAlone};
 pub use operator::{Evidence, Fsync, LifeCycle, LogLevel, MetricsAccess, Operator};
 pub use postgres::{DatabaseUrl, SslMode};
 pub use secret::{HmacKey, Secret};

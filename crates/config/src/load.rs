@@ -13,7 +13,7 @@ use crate::listener::Listener;
 use crate::operator::{Evidence, LifeCycle, Operator};
 use crate::reader::{Read, Reader};
 use crate::signing::SigningKeys;
-use crate::stores::{External, Stores};
+use crate::stores::{Database, External, Stores};
 use crate::sts::Sts;
 use crate::violation::{Violation, Violations};
 use crate::warning::Warning;
@@ -45,6 +45,37 @@ pub struct Config {
     pub operator: Operator,
     /// How the process ends.
     pub life_cycle: LifeCycle,
+}
+
+/// What the commands need that write to the database of a stand-alone installation.
+#[derive(Clone, Debug)]
+pub struct StandAlone {
+    /// How PostgreSQL is reached: as a role that owns the tables.
+    pub database: Database,
+    /// Where requests may go, as far as these variables say: the database is no upstream.
+    pub egress: Egress,
+}
+
+impl StandAlone {
+    /// Reads the mode, the database's variables and those of upstreams, and no others.
+    ///
+    /// # Errors
+    /// Every violation at once.
+    pub fn load(env: &dyn Env, now: SystemTime) -> Result<(Self, Vec<Warning>), Violations> {
+        let mut reader = Reader::new(env, now);
+        let read = Self::read(&mut reader);
+        reader.finish(read)
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Read<Self> {
+        let mode = read_mode(reader);
+        let egress = Egress::read(reader, mode);
+        let database = Database::read(reader, mode)?;
+        Ok(Self {
+            egress: egress?.own(database.url.endpoints()),
+            database,
+        })
+    }
 }
 
 impl Config {

@@ -7,12 +7,13 @@ use admission::limits::OwnEndpoint;
 use admission::mode::{DevOnly, Mode};
 
 use crate::endpoints::{self, Endpoints};
+use crate::identity::Source;
 use crate::keys::Key;
 use crate::keys::backends as keys;
 use crate::postgres::{self, DatabaseUrl};
 use crate::reader::{Read, Reader};
 use crate::secret::Secret;
-use crate::tls::{Authorities, ClientTls, ClientTlsKeys};
+use crate::tls::{Authorities, ClientTls, ClientTlsKeys, load_identity};
 use crate::violation::Violation;
 
 /// Which stores are used. The environment alone never leads to the embedded ones.
@@ -130,7 +131,7 @@ impl Redis {
 }
 
 impl Database {
-    fn read(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Self> {
+    pub(crate) fn read(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Self> {
         let url = address(reader, &keys::DATABASE_URL, postgres::EXAMPLE)
             .and_then(|url| reader.judge(DatabaseUrl::parse(url.expose())));
         let tls = ClientTls::read(
@@ -144,12 +145,9 @@ impl Database {
                 private_key: &keys::DATABASE_CLIENT_KEY_FILE,
             },
         );
-        let named = reader.file(&keys::DATABASE_CA_FILE).is_some();
-        let from_url = match url.as_ref().map(|url| &url.authorities) {
-            Ok(Some(path)) if !named => reader
-                .judge(Authorities::load("sslrootcert in DATABASE_URL", path))
-                .map(Some),
-            _ => Ok(None),
+        let from_url = match &url {
+            Ok(url) => Self::tls_of_url(reader, mode, url),
+            Err(reported) => Err(*reported),
         };
         let max = reader.count(&keys::DB_MAX_CONNS);
         let min = reader.count(&keys::DB_MIN_CONNS);
@@ -165,8 +163,10 @@ impl Database {
         let max_lifetime = reader.duration(&keys::DB_MAX_CONN_LIFETIME);
         let ignored = reader.ignored(&[&keys::DB_MAX_CONN_IDLE, &keys::DB_HEALTH_CHECK_PERIOD]);
         let connect_timeout = reader.duration(&keys::DB_CONNECT_TIMEOUT);
-        let (url, mut tls) = (url?, tls?);
-        tls.authorities = tls.authorities.or(from_url?);
+        let (mut url, mut tls, from_url) = (url?, tls?, from_url?);
+        url.warnings.drain(..).for_each(|warning| reader.warn(warning));
+        tls.authorities = tls.authorities.or(from_url.authorities);
+        tls.identity = tls.identity.or(from_url.identity);
         ignored?;
         Ok(Self {
             url,
@@ -174,6 +174,34 @@ impl Database {
             max_connections: max_connections?,
             max_lifetime: max_lifetime?,
             connect_timeout: connect_timeout?,
+        })
+    }
+}
+
+impl Database {
+    /// The files that the URL names, where no variable names others.
+    fn tls_of_url(reader: &mut Reader<'_>, mode: Read<Mode>, url: &DatabaseUrl) -> Read<ClientTls> {
+        let named = reader.file(&keys::DATABASE_CA_FILE).is_some();
+        let authorities = match &url.authorities {
+            Some(path) if !named => reader
+                .judge(Authorities::load("sslrootcert in DATABASE_URL", path))
+                .map(Some),
+            _ => Ok(None),
+        };
+        let named = reader.file(&keys::DATABASE_CLIENT_CERT_FILE).is_some();
+        let identity = match &url.identity {
+            Some((certificate, private_key)) if !named => {
+                let source = Source {
+                    certificate: ("sslcert in DATABASE_URL", certificate.clone()),
+                    private_key: ("sslkey in DATABASE_URL", private_key.clone()),
+                };
+                load_identity(reader, mode, source).map(Some)
+            }
+            _ => Ok(None),
+        };
+        Ok(ClientTls {
+            authorities: authorities?,
+            identity: identity?,
         })
     }
 }

@@ -110,12 +110,18 @@ pub(crate) fn read_identity(
         (None, None) => return Ok(None),
         _ => return Err(reader.report(Violation::HalfPair { cert, key })),
     };
+    load_identity(reader, mode, source).map(Some)
+}
+
+/// Loads a certificate pair and judges its period of validity.
+pub(crate) fn load_identity(reader: &mut Reader<'_>, mode: Read<Mode>, source: Source) -> Read<Identity> {
+    let cert = source.certificate.0;
     let identity = reader.judge(Identity::load(source).map_err(Violation::from))?;
     let period = certificate_period(mode.ok(), cert, &identity, reader.now());
     if let Some(warning) = reader.judge(period)? {
         reader.warn(warning);
     }
-    Ok(Some(identity))
+    Ok(identity)
 }
 
 /// Production refuses a certificate outside its period of validity; development warns of it.

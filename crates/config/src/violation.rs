@@ -55,6 +55,9 @@ pub enum Violation {
     /// A secret's text has the wrong form; a well-formed one. The value is not shown.
     #[error("{0} is malformed; it must look like {1}")]
     MalformedSecret(&'static str, &'static str),
+    /// A parameter of `DATABASE_URL`, and what holds for it.
+    #[error("DATABASE_URL: the parameter {0} {1}")]
+    DatabaseParameter(String, &'static str),
     /// A key is not hexadecimal, or too short.
     #[error(
         "{0} must be hex-encoded with at least {min} bytes; make one with `openssl rand -hex {min}`",

@@ -68,6 +68,9 @@ pub enum Warning {
     /// `REUSABLE_MANDATE_USES` lists a class that an STS mints for one use.
     #[error("REUSABLE_MANDATE_USES: mandates of the class {0} can be replayed")]
     Replayable(Quoted),
+    /// A parameter of `DATABASE_URL` that is accepted, and why it has no effect.
+    #[error("DATABASE_URL: the parameter {0} has no effect: {1}")]
+    DatabaseParameter(String, &'static str),
     /// A key shorter than production demands.
     #[error("{0} is shorter than 32 bytes; production refuses it")]
     ShortKey(&'static str),

@@ -33,9 +33,66 @@ pub enum Command {
     /// Judge the environment as production would, without starting
     #[command(after_help = "Exit status: 0 when nothing fails, 78 otherwise.")]
     Check,
+    /// Make the database of a stand-alone installation, or bring it up to date
+    #[command(
+        after_help = "Reads DATABASE_URL, of a role that may create tables. A database that a Caracal stack owns is left \
+                      alone. Exit status: 0, 1 when it is refused, 70 when the database fails, 78."
+    )]
+    Migrate(MigrateArgs),
+    /// The bindings of a stand-alone installation
+    #[command(subcommand)]
+    Binding(BindingCommand),
     /// Mandates
     #[command(subcommand)]
     Token(TokenCommand),
+}
+
+/// Arguments of `migrate`.
+#[derive(Clone, Debug, Args)]
+pub struct MigrateArgs {
+    /// Let this role read what the gateway reads
+    #[arg(long, value_name = "ROLE")]
+    pub grant_to: Option<String>,
+}
+
+/// The commands below `binding`.
+#[derive(Debug, Subcommand)]
+#[command(
+    after_help = "Reads DATABASE_URL, of a role that owns the tables, and judges upstreams as ALLOW_PRIVATE_UPSTREAMS and \
+                  UPSTREAM_HOST_ALLOWLIST say. Exit status: 0, 1 when it is refused, 70 when the database fails, 78."
+)]
+pub enum BindingCommand {
+    /// Add a binding, or replace the one of its zone and resource
+    Add(AddArgs),
+    /// List every binding, and whether its upstream may be dialled
+    List,
+    /// Take a binding away
+    Remove(RemoveArgs),
+}
+
+/// Arguments of `binding add`.
+#[derive(Clone, Debug, Args)]
+pub struct AddArgs {
+    /// What is bound
+    #[command(flatten)]
+    pub key: RemoveArgs,
+    /// The application under which the exchange is made
+    #[arg(long, value_name = "ID")]
+    pub application: String,
+    /// Where requests go
+    #[arg(long, value_name = "URL")]
+    pub upstream: String,
+}
+
+/// Arguments of `binding remove`.
+#[derive(Clone, Debug, Args)]
+pub struct RemoveArgs {
+    /// The zone
+    #[arg(long, value_name = "ZONE")]
+    pub zone: String,
+    /// The resource identifier
+    #[arg(long, value_name = "RESOURCE")]
+    pub resource: String,
 }
 
 /// Arguments of `dev`.

@@ -1,10 +1,12 @@
 //! What each command does. Every one of them ends with an exit status: 0, 1 (the demo saw
-//! something unexpected, or no mandate was minted), 70 (`EX_SOFTWARE`) or 78 (`EX_CONFIG`).
+//! something unexpected, no mandate was minted, or a binding or schema was refused), 70 (`EX_SOFTWARE`) or 78 (`EX_CONFIG`).
 
+mod binding;
 mod check;
 mod demo;
 mod dev;
 mod local;
+mod migrate;
 mod request;
 mod serve;
 mod shared;
@@ -19,6 +21,8 @@ pub async fn run(cli: Cli) -> i32 {
         Command::Dev(arguments) => dev::run(arguments).await,
         Command::Demo => demo::run().await,
         Command::Check => check::run(&config::ProcessEnv, shared::now()),
+        Command::Migrate(arguments) => migrate::run(&arguments).await,
+        Command::Binding(command) => binding::run(command).await,
         Command::Token(TokenCommand::Mint(arguments)) => token::mint(&arguments).await,
     }
 }

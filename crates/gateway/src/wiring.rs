@@ -14,8 +14,10 @@ use std::io;
 
 use admission::ports::Cause;
 
+use crate::process::{CONFIG, INTERNAL};
+
 pub use embedded::embedded;
-pub use external::external;
+pub use external::{database, external, judge};
 
 /// The process cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -67,4 +69,15 @@ pub enum StartError {
     /// A command asked for stores that the configuration does not describe.
     #[error("this command and the configured stores do not go together")]
     Stores,
+}
+
+impl StartError {
+    /// The exit status: a store that the configuration describes wrongly is a fault of the configuration.
+    #[must_use]
+    pub fn code(&self) -> i32 {
+        match self {
+            Self::Store { .. } => CONFIG,
+            _ => INTERNAL,
+        }
+    }
 }

@@ -11,8 +11,8 @@ pub enum Layout {
     /// The stack of August 2026: no binding table (the client id of the mandate decides), `authority_records` and
     /// `sessions`.
     August,
-    /// A gateway that owns its database: the binding table beside the August names, with triggers that keep the
-    /// revision and notify the channel `caracal_gateway_bindings`.
+    /// A gateway that owns its database, as `caracal-gateway migrate` makes it: the binding table beside the August names,
+    /// with triggers that keep the revision and notify the channel `caracal_gateway_bindings`.
     StandAlone,
 }
 
@@ -30,13 +30,7 @@ impl Layout {
             Self::Empty => &[],
             Self::June => &[COMMON, BINDINGS, JUNE, include_str!("june_grants.sql")],
             Self::August => &[COMMON, AUGUST, include_str!("august_grants.sql")],
-            Self::StandAlone => &[
-                COMMON,
-                BINDINGS,
-                AUGUST,
-                include_str!("triggers.sql"),
-                include_str!("stand_alone_grants.sql"),
-            ],
+            Self::StandAlone => &[STAND_ALONE, include_str!("stand_alone_grants.sql")],
         };
         parts.concat().replace("GATEWAY_ROLE", gateway_role)
     }
@@ -81,3 +75,5 @@ const COMMON: &str = include_str!("common.sql");
 const BINDINGS: &str = include_str!("bindings.sql");
 const JUNE: &str = include_str!("june.sql");
 const AUGUST: &str = include_str!("august.sql");
+/// What `caracal-gateway migrate` makes.
+const STAND_ALONE: &str = include_str!("../../../crates/backends/src/stand_alone/schema.sql");

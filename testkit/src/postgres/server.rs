@@ -97,6 +97,18 @@ impl PrivatePostgres {
         signal_all(self.process.as_ref().expect("a running server"), Signal::CONT);
     }
 
+    /// Ends the server tidily and starts it again as a hot standby, of which nobody can write and none listen: it waits
+    /// for what a primary would send.
+    pub async fn restart_as_standby(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.signal(Signal::INT);
+            process.wait().await;
+        }
+        let sign = Identity::write(&self.data(), "standby.signal", "");
+        hand_over(&sign);
+        self.restart().await;
+    }
+
     /// Starts it again after [`kill`](Self::kill), on the same port and with the same data.
     pub async fn restart(&mut self) {
         self.kill().await;
@@ -121,7 +133,8 @@ impl PrivatePostgres {
             // The first line names the process, the eighth is its own word on its state.
             let text = std::fs::read_to_string(&state).ok()?;
             let ours = text.lines().next() == Some(process.pid().to_string().as_str());
-            (ours && text.lines().nth(7)?.starts_with("ready")).then_some(())
+            let state = text.lines().nth(7)?;
+            (ours && (state.starts_with("ready") || state.starts_with("standby"))).then_some(())
         })
         .await;
         self.process = Some(process);
@@ -152,9 +165,13 @@ fn signal_all(server: &Process, signal: Signal) {
     }
 }
 
-/// A program of PostgreSQL, run as the user that `scripts/test` lends, since it refuses to run as root.
+/// A program of PostgreSQL.
 fn program(name: &str) -> Command {
-    let path = Path::new(&environment::required("TEST_POSTGRES_BIN")).join(name);
+    as_server_user(&Path::new(&environment::required("TEST_POSTGRES_BIN")).join(name))
+}
+
+/// A program, run as the user that `scripts/test` lends, since it refuses to run as root.
+pub(super) fn as_server_user(path: &Path) -> Command {
     match environment::server_user() {
         None => Command::new(path),
         Some(user) => {
@@ -169,7 +186,7 @@ fn program(name: &str) -> Command {
     }
 }
 
-fn hand_over(path: &Path) {
+pub(super) fn hand_over(path: &Path) {
     if let Some(user) = environment::server_user() {
         std::os::unix::fs::chown(path, Some(id("-u", &user)), Some(id("-g", &user)))
             .expect("the owner is changed");

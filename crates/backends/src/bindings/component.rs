@@ -41,6 +41,8 @@ impl BindingsStatus {
             error: _,
             loaded,
             notified,
+            announced,
+            unheard,
             reloads,
             reload_errors,
         } = *self;
@@ -48,7 +50,9 @@ impl BindingsStatus {
         samples! { out,
             gauge "caracal_gateway_bindings_loaded", "Gateway bindings loaded in memory", loaded as u64;
             gauge "caracal_gateway_binding_snapshot_age_seconds", "Seconds since the bindings in memory were last confirmed by the database", age_in_seconds(age);
-            gauge "caracal_gateway_binding_changes_notified", "Whether the database announces changed bindings at once; while it does not, they are found by polling", u64::from(notified);
+            gauge "caracal_gateway_binding_changes_notified", "Whether the database announces changed bindings at once and the gateway hears itself on the same connection; while not, they are found by polling", u64::from(notified);
+            counter "caracal_gateway_binding_changes_read_total", "Bindings read one by one because the database announced that they changed", announced;
+            counter "caracal_gateway_binding_listener_failures_total", "Times that the connection that listens for changed bindings was lost, or did not hear the gateway's own notification (as behind a proxy that pools transactions)", unheard;
             counter "caracal_gateway_binding_reloads_total", "Binding snapshots reloaded", reloads;
             counter "caracal_gateway_binding_reload_errors_total", "Binding snapshots that failed to reload; the last good one stays in use", reload_errors;
         }

@@ -10,19 +10,18 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::Shared;
+use super::changes::{Announced, Pending, Probe};
 use super::config::BindingsConfig;
+use super::listener::Listener;
 use super::load::{self, Loaded};
 use super::lookup::{Answer, Key, Lookup};
-use super::{Shared, Snapshot};
-use crate::pause::{Backoff, spread};
-use crate::postgres::{PostgresConnector, Reader, rows};
+use crate::pause::{RETRY, spread};
+use crate::postgres::{PostgresConnector, Reader};
 
-const CHANNEL: &str = "caracal_gateway_bindings";
 /// How many lookups are answered together.
 const BATCH: usize = 64;
-/// How long the server may take to begin to notify.
-const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
-/// The shortest time between two reads that notifications cause.
+/// The shortest time between two reads of everything.
 const CHANGE_PAUSE: Duration = Duration::from_millis(50);
 
 /// Keeps the bindings current.
@@ -52,13 +51,13 @@ impl BindingsReader {
     pub async fn run(self, shutdown: CancellationToken) {
         let listener = Listener {
             database: self.database.clone(),
+            config: self.config,
             shared: Arc::clone(&self.shared),
         };
         let keeper = Keeper {
             reader: Reader::new(self.database, Arc::clone(&self.shared.clock)),
             config: self.config,
             shared: self.shared,
-            triggers: false,
             revision: None,
         };
         let both = async {
@@ -72,23 +71,25 @@ struct Keeper {
     reader: Reader,
     config: BindingsConfig,
     shared: Arc<Shared>,
-    triggers: bool,
+    /// The revision of what is in memory; none while triggers do not keep one, or while it is not known.
     revision: Option<i64>,
 }
 
 impl Keeper {
     async fn keep(mut self, mut lookups: mpsc::Receiver<Lookup>) {
-        let mut failures = Backoff::new(Duration::from_millis(500), self.config.reload_every);
+        let shared = Arc::clone(&self.shared);
         let mut due = std::pin::pin!(sleep(Duration::ZERO));
         let mut waiting = Vec::with_capacity(BATCH);
         loop {
             tokio::select! {
-                biased;
-                () = &mut due => due.set(sleep(self.turn(&mut failures, false).await)),
-                () = self.shared.changed.notified() => {
-                    due.set(sleep(self.turn(&mut failures, true).await));
-                    // Many changes in a row are read together.
-                    sleep(CHANGE_PAUSE).await;
+                () = &mut due => due.set(sleep(self.turn(Pending::default()).await)),
+                pending = shared.changes.next() => {
+                    let everything = pending.everything;
+                    due.set(sleep(self.turn(pending).await));
+                    if everything {
+                        // Many changes in a row are read together.
+                        sleep(CHANGE_PAUSE).await;
+                    }
                 }
                 received = lookups.recv_many(&mut waiting, BATCH) => {
                     if received == 0 {
@@ -102,47 +103,95 @@ impl Keeper {
     }
 
     /// One look at the database. Returns how long until the next.
-    async fn turn(&mut self, failures: &mut Backoff, changed: bool) -> Duration {
+    async fn turn(&mut self, pending: Pending) -> Duration {
         let began = self.shared.clock.now().monotonic;
-        let listening = self.shared.listening.load(Ordering::Acquire);
-        match self.refresh(changed).await {
-            Ok(()) => {
-                failures.reset();
-                self.shared.confirm(began);
-                match (self.triggers, changed) {
-                    (true, true) => self.shared.heard.store(listening, Ordering::Release),
-                    (true, false) => {}
-                    (false, _) => self.shared.heard.store(0, Ordering::Release),
+        if let Err(cause) = self.refresh(&pending).await {
+            if pending.changed() {
+                // What was announced is not announced again.
+                self.revision = None;
+            }
+            self.shared.fail(cause);
+            return spread(RETRY);
+        }
+        self.shared.confirm(began);
+        if let Some(probe) = &pending.probe {
+            self.send(probe).await;
+        }
+        let unheard = self.revision.is_some() && !self.shared.notified();
+        spread(if unheard {
+            self.config.look_unheard_every.min(self.config.reload_every)
+        } else {
+            self.config.reload_every
+        })
+    }
+
+    /// Reads what may have changed: nothing where the revision is as before, what was announced where that is all.
+    async fn refresh(&mut self, pending: &Pending) -> Result<(), Cause> {
+        match (self.revision, pending.everything) {
+            (None, _) | (_, true) => self.read_everything().await,
+            (Some(known), false) if pending.announced.is_empty() => {
+                let now = self.reader.read(async |client| load::kept_revision(client).await);
+                match now.await? {
+                    Some(now) if now == known => Ok(()),
+                    _ => self.read_everything().await,
                 }
-                spread(self.config.reload_every)
             }
-            Err(cause) => {
-                self.shared.fail(cause);
-                failures.pause()
-            }
+            (Some(known), false) => match follow(known, &pending.announced) {
+                Some((_, keys)) if keys.is_empty() => Ok(()),
+                Some((revision, keys)) if self.read_some(&keys).await? => {
+                    self.revision = Some(revision);
+                    Ok(())
+                }
+                _ => self.read_everything().await,
+            },
         }
     }
 
-    async fn refresh(&mut self, changed: bool) -> Result<(), Cause> {
-        let limit = self.config.max_bindings;
-        if !changed && self.triggers && self.revision.is_some() {
-            let now = self.reader.read(async |client| load::kept_revision(client).await);
-            if now.await? == self.revision {
-                return Ok(());
-            }
-        }
-        let Loaded {
-            triggers,
-            revision,
-            bindings,
-        } = self
+    async fn read_everything(&mut self) -> Result<(), Cause> {
+        let listening = self.shared.listening.load(Ordering::Acquire);
+        let (limit, before) = (self.config.max_bindings, self.shared.snapshot.load_full());
+        let all = self
             .reader
-            .read(async |client| load::all(client, limit).await)
-            .await?;
-        self.shared.snapshot.store(Arc::new(Snapshot::of(bindings)));
+            .read(async |client| load::all(client, limit, &before).await);
+        let Loaded {
+            kept_revision,
+            snapshot,
+        } = all.await?;
+        self.shared.snapshot.store(Arc::new(snapshot));
         self.shared.reloads.fetch_add(1, Ordering::Relaxed);
-        (self.triggers, self.revision) = (triggers, revision);
+        self.revision = kept_revision;
+        let heard = if kept_revision.is_some() { listening } else { 0 };
+        self.shared.heard.store(heard, Ordering::Release);
         Ok(())
+    }
+
+    /// Reads these bindings and no others. Whether that is enough: not where triggers do not tell of every change any
+    /// more.
+    async fn read_some(&mut self, keys: &[Key]) -> Result<bool, Cause> {
+        let before = self.shared.snapshot.load_full();
+        let some = self
+            .reader
+            .read(async |client| load::some(client, keys, &before).await);
+        let mut some = some.await?;
+        if some.triggers {
+            let mut next = (*before).clone();
+            for key in keys {
+                next.set(&key.0, &key.1, some.bindings.remove(key));
+            }
+            self.shared
+                .announced
+                .fetch_add(keys.len() as u64, Ordering::Relaxed);
+            self.shared.snapshot.store(Arc::new(next));
+        }
+        Ok(some.triggers)
+    }
+
+    /// The gateway hears itself, or does not: the listener waits for it, and says so.
+    async fn send(&mut self, probe: &Probe) {
+        let sent = self.reader.read(async |client| load::notify(client, probe).await);
+        if let Err(cause) = sent.await {
+            tracing::debug!(%cause, "no notification sent");
+        }
     }
 
     /// Answers questions, each binding read once, and none for which nobody waits any more: behind a slow
@@ -152,23 +201,13 @@ impl Keeper {
         for Lookup { key, answer } in waiting.drain(..) {
             asked.entry(key).or_default().push(answer);
         }
-        for ((zone, resource), answers) in asked {
+        for (key, answers) in asked {
             if answers.iter().all(oneshot::Sender::is_closed) {
                 continue;
             }
-            let read = self
-                .reader
-                .read(async |client| load::one(client, &zone, &resource).await);
-            let answer = read.await.map(|binding| binding.map(Arc::new));
-            match &answer {
-                Ok(found) => {
-                    let snapshot = self.shared.snapshot.load();
-                    if snapshot.find(&zone, &resource).as_deref() != found.as_deref() {
-                        let next = snapshot.with(&zone, &resource, found.clone());
-                        self.shared.snapshot.store(Arc::new(next));
-                    }
-                }
-                Err(cause) => self.shared.fail(cause.clone()),
+            let answer = self.look_up(key).await;
+            if let Err(cause) = &answer {
+                self.shared.fail(cause.clone());
             }
             for asking in answers {
                 // Whoever asked may be gone.
@@ -176,40 +215,71 @@ impl Keeper {
             }
         }
     }
+
+    async fn look_up(&mut self, key: Key) -> Answer {
+        let before = self.shared.snapshot.load_full();
+        let keys = [key];
+        let read = self
+            .reader
+            .read(async |client| load::some(client, &keys, &before).await);
+        let mut found = read.await?;
+        let [key] = keys;
+        let now = found.bindings.remove(&key);
+        let (zone, resource) = key;
+        if before.find(&zone, &resource) != now.as_ref() {
+            let mut next = (*before).clone();
+            next.set(&zone, &resource, now.clone());
+            self.shared.snapshot.store(Arc::new(next));
+        }
+        Ok(now)
+    }
 }
 
-/// Hears of changes at once, where the database has triggers.
-struct Listener {
-    database: PostgresConnector,
-    shared: Arc<Shared>,
+/// What must be read to get from one revision to the last that was announced, and that one; none where one in between
+/// was not announced.
+fn follow(known: i64, announced: &[Announced]) -> Option<(i64, Vec<Key>)> {
+    let mut reached = known;
+    let mut keys = Vec::new();
+    for Announced { revision, changed } in announced {
+        if *revision <= reached {
+            // Read already, with what came before.
+            continue;
+        }
+        if *revision != reached + 1 {
+            return None;
+        }
+        reached = *revision;
+        keys.extend(changed.iter().cloned());
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    Some((reached, keys))
 }
 
-impl Listener {
-    async fn listen(&self) {
-        let mut failures = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
-        for number in 1.. {
-            let Err(cause) = self.follow(number, &mut failures).await;
-            self.shared.listening.store(0, Ordering::Release);
-            tracing::debug!(%cause, "not listening for changes of bindings");
-            sleep(failures.pause()).await;
+#[cfg(test)]
+mod tests {
+    use super::{Announced, follow};
+
+    fn announced(revision: i64, resources: &[&str]) -> Announced {
+        let key = |resource: &&str| ("z".to_owned(), (*resource).to_owned());
+        Announced {
+            revision,
+            changed: resources.iter().map(key).collect(),
         }
     }
 
-    async fn follow(&self, number: u64, failures: &mut Backoff) -> Result<std::convert::Infallible, Cause> {
-        let mut session = self.database.connect().await?;
-        let limit = LISTEN_TIMEOUT;
-        session
-            .run(limit, async |client| {
-                rows(client, &format!("LISTEN {CHANNEL}"), &[]).await?;
-                Ok(())
-            })
-            .await?;
-        failures.reset();
-        self.shared.listening.store(number, Ordering::Release);
-        loop {
-            // What changed before we listened is read now, and from here on nothing is missed.
-            self.shared.changed.notify_one();
-            session.notified().await?;
-        }
+    #[test]
+    fn announced_revisions_are_followed_only_without_a_gap() {
+        let resources = |known, list: &[Announced]| {
+            let (revision, keys) = follow(known, list)?;
+            let resources: Vec<_> = keys.into_iter().map(|(_, resource)| resource).collect();
+            Some((revision, resources.join(" ")))
+        };
+        let list = [announced(4, &["b", "a"]), announced(5, &["a", "c"])];
+        assert_eq!(resources(3, &list), Some((5, "a b c".to_owned())));
+        assert_eq!(resources(4, &list), Some((5, "a c".to_owned())), "read already");
+        assert_eq!(resources(7, &list), Some((7, String::new())), "all read already");
+        assert_eq!(resources(2, &list), None, "one is missing");
+        assert_eq!(resources(3, &[announced(4, &[]), announced(6, &["a"])]), None);
     }
 }

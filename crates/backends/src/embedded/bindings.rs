@@ -41,7 +41,7 @@ impl Bindings for MemoryBindings {
     }
 
     fn find<'a>(&'a self, zone: &'a str, resource: &'a str) -> BoxFuture<'a, Result<Arc<Binding>, NotBound>> {
-        let found = self.0.load().find(zone, resource);
+        let found = self.0.load().find(zone, resource).cloned();
         Box::pin(std::future::ready(
             found.ok_or_else(|| NotBound(Cause::new("no such binding"))),
         ))

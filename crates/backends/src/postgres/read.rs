@@ -115,6 +115,14 @@ pub(crate) async fn row_stream(
         .map_err(|error| cause("query", &error))
 }
 
+/// Statements in one message, without parameters and answers.
+pub(crate) async fn execute(client: &Client, sql: &str) -> Result<(), Cause> {
+    client
+        .batch_execute(sql)
+        .await
+        .map_err(|error| cause("statement", &error))
+}
+
 /// Fails when a table shows no row at all and row-level security may be the reason: it is in force for
 /// our role, and no policy of the table lets the zone `*` see everything.
 pub(crate) async fn expect_visible(client: &Client, tables: &[&str]) -> Result<(), Cause> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use admission::ports::Cause;
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_postgres::{AsyncMessage, Client, Connection, Error};
+use tokio_postgres::{AsyncMessage, Client, Connection, Error, Notification};
 
 use super::cause;
 use crate::pause::within;
@@ -85,10 +85,10 @@ impl Session {
     }
 
     /// Waits for the next notification, without a deadline.
-    pub(crate) async fn notified(&mut self) -> Result<(), Cause> {
+    pub(crate) async fn notified(&mut self) -> Result<Notification, Cause> {
         loop {
-            if let AsyncMessage::Notification(_) = next(&mut self.messages).await? {
-                return Ok(());
+            if let AsyncMessage::Notification(notification) = next(&mut self.messages).await? {
+                return Ok(notification);
             }
         }
     }

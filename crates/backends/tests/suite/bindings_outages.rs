@@ -73,6 +73,33 @@ async fn last_bindings_are_served_while_the_database_is_down_and_new_ones_after_
 }
 
 #[tokio::test]
+async fn database_is_tried_at_the_same_pace_for_as_long_as_it_is_away() {
+    let mut server = PrivatePostgres::start().await;
+    let database = Database::create_on(&server, Layout::StandAlone).await;
+    let under_test = BindingsUnderTest::start(&database.gateway_url(), ON_DEMAND);
+    let status = || under_test.bindings.status();
+    until("the database to tell of changes", async || {
+        status().notified.then_some(())
+    })
+    .await;
+    server.kill().await;
+    // With pauses that double these would take longer than a test may.
+    under_test.bindings.reload();
+    let (read, heard) = (status().reload_errors, status().unheard);
+    until("many attempts", async || {
+        let now = status();
+        (now.reload_errors >= read + 12 && now.unheard >= heard + 12).then_some(())
+    })
+    .await;
+    server.restart().await;
+    until("the database to tell of changes again", async || {
+        status().notified.then_some(())
+    })
+    .await;
+    assert!(status().error.is_none());
+}
+
+#[tokio::test]
 async fn lookups_of_a_hanging_database_end_in_time() {
     let mut stack = Stack::start(Layout::August).await;
     stack.server.pause();

@@ -14,6 +14,8 @@ mod support;
 
 mod audit_stream;
 mod bindings;
+mod bindings_announced;
+mod bindings_heard;
 mod bindings_outages;
 mod dns;
 mod embedded;

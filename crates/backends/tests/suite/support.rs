@@ -233,11 +233,15 @@ pub(crate) struct BindingsUnderTest {
 
 impl BindingsUnderTest {
     pub(crate) fn start(database_url: &str, every: Duration) -> Self {
-        let clock = FixedClock::default();
         let config = BindingsConfig {
             reload_every: every,
             ..BindingsConfig::default()
         };
+        Self::with(database_url, config)
+    }
+
+    pub(crate) fn with(database_url: &str, config: BindingsConfig) -> Self {
+        let clock = FixedClock::default();
         let (bindings, reader) =
             PostgresBindings::new(config, database(database_url), Arc::new(clock.clone()));
         let mut background = Background::default();

@@ -31,9 +31,13 @@ section! {
 
 section! {
     DATABASE: "PostgreSQL", "Bindings and revocation snapshots, read only. No request waits for the database, \
-    unless its triggers are missing.";
+    unless its triggers are missing or not heard. A database of the gateway's own is made by `caracal-gateway migrate` \
+    and filled by `caracal-gateway binding add`. Behind PgBouncer, pool sessions: a pool of transactions keeps what \
+    `LISTEN` hears to itself, so that changes are looked for every 5 s.";
     DATABASE_URL: SecretUrl, Required,
-        "A `postgres://` URL, or keywords such as `host=db user=gateway dbname=caracal`.";
+        "A `postgres://` URL, or keywords such as `host=db user=gateway dbname=caracal`. Parameters are those of libpq; \
+        settings of the server (`search_path`, `statement_timeout`, any with a dot) are sent to it. One that has no \
+        effect here is a warning, one that is not known or would be passed over is refused by name.";
     DATABASE_CA_FILE: File, Unset("the system's authorities"),
         "PEM certificate authorities to trust for PostgreSQL, instead of the system's.";
     DATABASE_CLIENT_CERT_FILE: File, Unset("no client certificate"),

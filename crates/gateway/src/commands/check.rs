@@ -6,17 +6,32 @@ use config::{ChecklistLine, Config, Env, Status, Violations};
 
 use super::shared::{UNEXPECTED, complain, print};
 use crate::process::{CONFIG, OK};
+use crate::wiring;
 
 /// Prints the checklist to standard output and the violations to standard error.
 pub(super) fn run(env: &dyn Env, now: SystemTime) -> i32 {
     let lines = config::checklist(env, now);
-    let violations = Config::load(env, now).err();
+    let loaded = Config::load(env, now);
     if print(&text(&lines)).is_err() {
         return UNEXPECTED;
     }
-    if let Some(violations) = &violations {
-        complain(violations);
-    }
+    let violations = match loaded {
+        Ok((config, warnings)) => {
+            for warning in warnings {
+                complain(format_args!("warning: {warning}"));
+            }
+            // What `serve` would find before it dials.
+            if let Err(error) = wiring::judge(&config) {
+                complain(format_args!("gateway: {error}"));
+                return error.code();
+            }
+            None
+        }
+        Err(violations) => {
+            complain(&violations);
+            Some(violations)
+        }
+    };
     code(&lines, violations.as_ref())
 }
 

@@ -29,7 +29,7 @@ pub(super) async fn run() -> i32 {
         }
         Err(error) => {
             complain(format_args!("gateway: {error}"));
-            INTERNAL
+            error.code()
         }
     }
 }

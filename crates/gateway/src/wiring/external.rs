@@ -39,7 +39,7 @@ pub async fn external(config: Config, warnings: &[Warning]) -> Result<Server, St
 fn stores(runtime: &mut Runtime, external: &External) -> Result<Stores, StartError> {
     let clock = Arc::clone(&runtime.clock);
     let redis = redis(external)?;
-    let database = runtime.add(database(external)?.component(external.database.max_connections));
+    let database = runtime.add(database(&external.database)?.component(external.database.max_connections));
     let keys = runtime.keys.clone();
     // In this order they are in `/ready`.
     let bindings = runtime.add(PostgresBindings::component(
@@ -85,20 +85,36 @@ fn count(number: NonZeroU32) -> usize {
     usize::try_from(number.get()).unwrap_or(usize::MAX)
 }
 
-fn database(external: &External) -> Result<postgres::PostgresConnector, StartError> {
+/// Whether a gateway with these stores could be started, as far as can be told without dialling them.
+///
+/// # Errors
+/// [`StartError::Store`].
+pub fn judge(config: &Config) -> Result<(), StartError> {
+    if let config::Stores::External(external) = &config.stores {
+        database(&external.database)?;
+        redis(external)?;
+    }
+    Ok(())
+}
+
+/// The way to PostgreSQL. Nothing is dialled.
+///
+/// # Errors
+/// [`StartError::Store`].
+pub fn database(database: &config::Database) -> Result<postgres::PostgresConnector, StartError> {
     let config = PostgresConfig {
-        client: external.database.url.client.clone(),
-        ssl_mode: match external.database.url.ssl_mode {
+        client: database.url.client.clone(),
+        ssl_mode: match database.url.ssl_mode {
             config::SslMode::Disable => SslMode::Disable,
             config::SslMode::Prefer => SslMode::Prefer,
             config::SslMode::Require => SslMode::Require,
             config::SslMode::VerifyCa => SslMode::VerifyCa,
             config::SslMode::VerifyFull => SslMode::VerifyFull,
         },
-        tls: pem(&external.database.tls),
-        connect_timeout: external.database.connect_timeout,
+        tls: pem(&database.tls),
+        connect_timeout: database.connect_timeout,
         read_timeout: SNAPSHOT_TIMEOUT,
-        max_lifetime: external.database.max_lifetime,
+        max_lifetime: database.max_lifetime,
     };
     postgres::PostgresConnector::new(&config).map_err(|cause| StartError::Store {
         variable: "DATABASE_URL",

@@ -54,6 +54,8 @@ pub(super) fn write(out: &mut dyn Samples) {
         error: None,
         loaded: 51,
         notified: true,
+        announced: 55,
+        unheard: 56,
         reloads: 53,
         reload_errors: 54,
     };

@@ -65,7 +65,7 @@ pub(super) const EXPOSED: [(&str, &str); 58] = [
 ];
 
 /// The figures of the fixture, and where they are seen.
-pub(super) const FIGURES: [(&str, f64); 63] = [
+pub(super) const FIGURES: [(&str, f64); 65] = [
     ("caracal_gateway_sts_circuit_open", 1.0),
     ("caracal_gateway_sts_circuit_breakers_open", 2.0),
     ("caracal_gateway_sts_circuit_opened_total", 11.0),
@@ -124,6 +124,8 @@ pub(super) const FIGURES: [(&str, f64); 63] = [
     ("caracal_gateway_revocation_watches", 40.0),
     ("caracal_gateway_revocation_zones_over_bound", 39.0),
     ("caracal_gateway_binding_changes_notified", 1.0),
+    ("caracal_gateway_binding_changes_read_total", 55.0),
+    ("caracal_gateway_binding_listener_failures_total", 56.0),
     ("caracal_gateway_jwks_served_stale_total", 64.0),
     ("caracal_gateway_jwks_unknown_total", 65.0),
     ("caracal_gateway_jwks_unavailable_total", 66.0),
