@@ -68,11 +68,11 @@ pub(crate) async fn run(servers: &Servers, plan: &Plan) -> Result<(String, bool)
     let streams = StreamReader::new(&state, redis(&servers.redis_url())?, key, Box::new(|_| {}));
     let process = std::process::id();
     let before = Resident::of(process)?;
+    let quiet = requests(&state, &*clock, tokio::time::sleep(Duration::from_secs(1))).await?;
     let mut tasks = JoinSet::new();
     tasks.spawn(snapshots.run(CancellationToken::new()));
     tasks.spawn(streams.run(CancellationToken::new()));
 
-    let quiet = requests(&state, &*clock, tokio::time::sleep(Duration::from_secs(1))).await?;
     let (first, first_took) = reload(&state, &*clock).await?;
     let (again, again_took) = reload(&state, &*clock).await?;
     let after = Resident::of(process)?;

@@ -13,8 +13,9 @@ use super::anchor::{AnchorId, Kind};
 use super::pass::{MAX_WINDOW, Pass};
 use crate::postgres::{expect_visible, row_stream, rows, unexpected};
 
-/// Rows between two turns of everybody else on this thread: a fraction of a millisecond.
-const PIECE: usize = 256;
+/// Rows between two turns of everybody else on this thread. The runtime looks for what is due every 61 turns only, so
+/// that many pieces are what a request may wait for: a millisecond.
+const PIECE: usize = 32;
 /// Anchors that are asked about in one query.
 const ASKED_AT_ONCE: usize = 10_000;
 

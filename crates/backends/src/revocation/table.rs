@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::anchor::AnchorId;
 use super::zones::{Full, Place, Zone};
 
-const SHARDS: usize = 64;
+const SHARDS: usize = 256;
 /// Stands for every snapshot but the last, as the number of one.
 const EARLIER: u8 = 1;
 
