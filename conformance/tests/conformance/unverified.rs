@@ -227,7 +227,8 @@ async fn keys_of_a_cold_zone_serve_everybody_who_waits_on_a_connection_of_his_ow
             ..Step::default()
         },
     );
-    let replica = world.replica().await;
+    // One zone's exchanges take half of these at most.
+    let replica = world.replica_with(&[("STS_MAX_INFLIGHT", "1000")]).await;
     let mut callers = JoinSet::new();
     for _ in 0..500 {
         let (addr, token) = (replica.addr(), world.token(NONE));

@@ -26,6 +26,8 @@ pub(crate) const RESOURCE: &str = "resource://pipernet";
 pub(crate) enum Keys {
     Known,
     Unavailable,
+    /// They could not even be asked for.
+    Lacking,
 }
 
 /// What the revocation state answers.
@@ -163,6 +165,7 @@ impl SigningKeys for World {
         let point = self.key.public_point();
         let answer = match self.script.keys {
             Keys::Unavailable => Err(KeyRefusal::Unavailable(Cause::new("scripted"))),
+            Keys::Lacking => Err(KeyRefusal::Unavailable(Cause::local("scripted"))),
             Keys::Known if kid != self.key.kid() => Err(KeyRefusal::Unknown),
             Keys::Known => {
                 let (x, y) = (point[1..33].try_into().unwrap(), point[33..].try_into().unwrap());

@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use admission::ports::Cause;
 use hickory_resolver::config::{LookupIpStrategy, ResolveHosts, ResolverConfig, ResolverOpts};
+use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::system_conf::parse_resolv_conf;
 use hickory_resolver::{Hosts, TokioResolver};
 
 use super::QUERY_TIMEOUT;
 use crate::http::in_words;
+use crate::local;
 
 /// Where the system keeps its configuration of name resolution.
 #[derive(Clone, Debug)]
@@ -48,7 +50,7 @@ pub(super) struct System {
 }
 
 impl System {
-    /// What the files say; what cannot be read now is read at the next look.
+    /// What the files say. What this process cannot read now it reads at the next look.
     pub(super) fn read(files: &SystemFiles) -> Self {
         Self::try_read(files, None).unwrap_or_else(|error| {
             let cause = in_words("no name server is configured", &error);
@@ -76,7 +78,7 @@ impl System {
         // Before the contents: what is written in between is read, and read again the next time.
         let stamps = stamps(files);
         let (resolv_conf, hosts_file) = (contents(&files.resolv_conf)?, contents(&files.hosts)?);
-        let servers = match (servers(&resolv_conf, files.port), known) {
+        let servers = match (servers(resolv_conf, files.port), known) {
             (Err(cause), Some(known)) => {
                 tracing::warn!(%cause, "name resolution: the name servers known so far stay in use");
                 Ok(known.clone())
@@ -84,6 +86,7 @@ impl System {
             (read, _) => read,
         };
         let mut hosts = Hosts::default();
+        let hosts_file = hosts_file.unwrap_or_default();
         hosts.read_hosts_conf(String::from_utf8_lossy(&hosts_file).as_bytes())?;
         Ok(Self::new(servers, hosts, stamps))
     }
@@ -107,8 +110,8 @@ impl System {
     }
 }
 
-fn servers(resolv_conf: &[u8], port: u16) -> Result<Servers, Cause> {
-    let parsed = parse_resolv_conf(resolv_conf);
+fn servers(resolv_conf: io::Result<Vec<u8>>, port: u16) -> Result<Servers, Cause> {
+    let parsed = resolv_conf.map_err(NetError::from).and_then(parse_resolv_conf);
     let (mut config, options) = parsed.map_err(|error| in_words("no name server is configured", &error))?;
     let servers = config.name_servers.iter_mut();
     servers
@@ -132,11 +135,14 @@ fn resolver((config, mut options): Servers) -> Result<TokioResolver, Cause> {
         .map_err(|error| in_words("name resolution cannot be set up", &error))
 }
 
-/// A file that is not there is empty.
-fn contents(path: &Path) -> io::Result<Vec<u8>> {
+/// What a file holds, or why it cannot be read.
+///
+/// # Errors
+/// This process lacks what it needs to read it, which says nothing about the file.
+fn contents(path: &Path) -> io::Result<io::Result<Vec<u8>>> {
     match std::fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        read => read,
+        Err(error) if local::cause(String::new(), &error).is_local() => Err(error),
+        read => Ok(read),
     }
 }
 

@@ -279,7 +279,14 @@ async fn resolver_reads_the_hosts_file_again_when_it_changes() {
     std::fs::rename(&new, &fixture.system.files.hosts).unwrap();
     fixture.clock.advance(Duration::from_secs(1));
     assert_eq!(fixture.resolve("redis").await, ["192.0.2.3"]);
+    // Neither an unreadable file nor none keeps other names from being found.
+    fixture.server.set("sts.example", &["192.0.2.1"], 30);
     std::fs::remove_file(&fixture.system.files.hosts).unwrap();
+    std::fs::create_dir(&fixture.system.files.hosts).unwrap();
+    fixture.clock.advance(Duration::from_secs(1));
+    assert_eq!(fixture.resolve("redis").await, [""; 0]);
+    assert_eq!(fixture.resolve("sts.example").await, ["192.0.2.1"]);
+    std::fs::remove_dir(&fixture.system.files.hosts).unwrap();
     fixture.clock.advance(Duration::from_secs(1));
     assert_eq!(fixture.resolve("redis").await, [""; 0]);
 }

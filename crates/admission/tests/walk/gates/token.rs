@@ -106,6 +106,12 @@ fn signature_keys_unavailable_is_503() {
 }
 
 #[test]
+fn signature_keys_that_this_process_could_not_ask_for_are_its_own_fault() {
+    let change = |scene: &mut Scene| scene.script.keys = Keys::Lacking;
+    refuses(change, 503, "overloaded", "gateway overloaded");
+}
+
+#[test]
 fn revocation_state_unavailable_is_503() {
     for state in [Revocation::Stale, Revocation::Full] {
         refuses(
