@@ -25,7 +25,7 @@ pub(super) async fn run(command: BindingCommand) -> i32 {
     };
     let guard = Guard {
         policy: settings.egress.policy([]),
-        resolver: DnsResolver::system(Arc::new(SystemClock::new())),
+        resolver: DnsResolver::system(Arc::new(SystemClock)),
     };
     match command {
         BindingCommand::Add(arguments) => add(&database, &guard, arguments).await,
