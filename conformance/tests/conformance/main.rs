@@ -44,6 +44,7 @@ mod open_files;
 mod outage;
 mod process;
 mod revocation;
+mod sentinel;
 mod smuggling;
 mod streaming;
 mod threats;

@@ -68,6 +68,11 @@ pub enum Warning {
     /// `REUSABLE_MANDATE_USES` lists a class that an STS mints for one use.
     #[error("REUSABLE_MANDATE_USES: mandates of the class {0} can be replayed")]
     Replayable(Quoted),
+    /// Sentinels may promote a replica that has not seen the last replay marks.
+    #[error(
+        "REPLAY_MIN_REPLICAS is 0: marks that a failover loses let their mandates be used again; set it to 1"
+    )]
+    UnconfirmedMarks,
     /// A key shorter than production demands.
     #[error("{0} is shorter than 32 bytes; production refuses it")]
     ShortKey(&'static str),

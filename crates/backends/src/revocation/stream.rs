@@ -8,7 +8,6 @@ mod cursor;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
 use ::redis::{Cmd, FromRedisValue, Pipeline};
 use admission::ports::Cause;
 use futures_util::TryFutureExt as _;
@@ -20,7 +19,7 @@ use super::signature::{Fields, StreamsKey};
 use super::state::{Inner, RevocationState};
 use crate::component::milliseconds;
 use crate::pause::{Backoff, within};
-use crate::redis::RedisConnector;
+use crate::redis::{Connection, RedisConnector};
 use cursor::{Cursor, Id, Progress};
 
 /// How long one read waits for a message. A dead connection is noticed this much later, and an
@@ -110,11 +109,7 @@ impl StreamReader {
     }
 
     /// Finds out where the streams stand, and whether messages are gone that were not read.
-    async fn locate(
-        &self,
-        cursors: &mut [Cursor; 4],
-        connection: &mut MultiplexedConnection,
-    ) -> Result<[Id; 4], Cause> {
+    async fn locate(&self, cursors: &mut [Cursor; 4], connection: &mut Connection) -> Result<[Id; 4], Cause> {
         let mut commands = Pipeline::with_capacity(2 * cursors.len());
         for cursor in cursors.iter() {
             let name = cursor.stream.name();
@@ -157,7 +152,7 @@ impl StreamReader {
     async fn step(
         &self,
         cursors: &mut [Cursor; 4],
-        connection: &mut MultiplexedConnection,
+        connection: &mut Connection,
         block: Option<Duration>,
     ) -> Result<usize, Cause> {
         let mut command = Cmd::new();

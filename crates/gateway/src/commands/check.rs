@@ -7,11 +7,18 @@ use config::{ChecklistLine, Config, Env, Status, Violations};
 use super::shared::{UNEXPECTED, complain, print};
 use crate::process::{CONFIG, OK};
 
-/// Prints the checklist to standard output and the violations to standard error.
+/// Prints the checklist and the warnings to standard output, and the violations to standard error.
 pub(super) fn run(env: &dyn Env, now: SystemTime) -> i32 {
     let lines = config::checklist(env, now);
-    let violations = Config::load(env, now).err();
-    if print(&text(&lines)).is_err() {
+    let (warnings, violations) = match Config::load(env, now) {
+        Ok((_, warnings)) => (warnings, None),
+        Err(violations) => (Vec::new(), Some(violations)),
+    };
+    let warnings: String = warnings
+        .iter()
+        .map(|warning| format!("warn    {warning}\n"))
+        .collect();
+    if print(&(text(&lines) + &warnings)).is_err() {
         return UNEXPECTED;
     }
     if let Some(violations) = &violations {

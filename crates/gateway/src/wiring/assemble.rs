@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use admission::Admission;
 use admission::exchange::{Circuit, CircuitLimits, ExchangeSigner};
+use admission::limits::OwnEndpoint;
 use admission::ports::{Bindings, Cause, ReplayMarks};
 use backends::component::{Check, Component, Health, Stage};
 use backends::http::{Client, ClientConfig};
@@ -54,6 +55,8 @@ pub(super) struct Stores {
     pub(super) replay: Arc<dyn ReplayMarks>,
     pub(super) revocations: RevocationState,
     pub(super) sink: Arc<dyn StreamSink>,
+    /// Where the stores are reached now, as far as the configuration does not name it.
+    pub(super) own_endpoints: Box<dyn Fn() -> Vec<OwnEndpoint> + Send + Sync>,
 }
 
 /// Starts what runs in the background, waits for the stores, binds the listeners and builds the server. When that
@@ -165,6 +168,7 @@ async fn admission(
     let mut egress = config.egress.policy(addresses.flat_map(own::listener));
     let resolved = own::resolved(&egress.own_endpoints, &*runtime.resolver).await;
     egress.own_endpoints.extend(resolved);
+    egress.own_endpoints.extend((stores.own_endpoints)());
     Admission {
         limits: config.gates.limits.clone(),
         egress,
