@@ -13,6 +13,10 @@ use std::fmt::Write as _;
 use std::process::Command;
 use tempfile::TempDir;
 
+mod sentinels;
+
+pub use sentinels::Sentinels;
+
 /// A redis-server of one test's own: nothing in it, random password, nothing written to disk. Ends when dropped.
 ///
 /// Streams have fixed names, so a test that reads or writes them needs a server of its own.

@@ -11,7 +11,7 @@ use testkit::mint::Mandate;
 use testkit::postgres::Layout;
 use testkit::wait::until;
 
-const REFUSED: Refusal = refusal(502, "internal_error", "upstream not addressable");
+pub(crate) const REFUSED: Refusal = refusal(502, "internal_error", "upstream not addressable");
 /// What the STS says to a mandate that it did not sign: proof that every gate before it has let it pass.
 const AT_THE_STS: Refusal = refusal(401, "invalid_token", "invalid subject_token");
 
@@ -21,7 +21,7 @@ fn probe(world: &World) -> String {
 }
 
 /// Binds each URL to a resource of its own, `resource://0` and so on, and waits until the gateway knows them.
-async fn bind(world: &World, urls: &[String]) {
+pub(crate) async fn bind(world: &World, urls: &[String]) {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
     let mut sql = String::from("BEGIN;");
     for (number, url) in urls.iter().enumerate() {
@@ -43,7 +43,7 @@ async fn bind(world: &World, urls: &[String]) {
 }
 
 /// Asks a gateway for each resource of [`bind`].
-async fn judge(
+pub(crate) async fn judge(
     report: &mut Report,
     world: &World,
     addr: SocketAddr,

@@ -47,6 +47,7 @@ mod outage;
 mod process;
 mod replicas;
 mod revocation;
+mod sentinel;
 mod smuggling;
 mod streaming;
 mod threats;

@@ -4,8 +4,17 @@
 //! again. Requests never connect: they use the connection that is there, wait for one that is being
 //! made, or are told at once why there is none.
 
+mod config;
+mod connection;
 mod connector;
+mod dialer;
 mod link;
+mod primary;
+mod replicas;
+mod sentinel;
 
-pub use connector::{RedisConfig, RedisConnector};
+pub use config::{RedisConfig, RedisServers};
+pub(crate) use connection::Connection;
+pub use connector::RedisConnector;
 pub use link::{Fault, Link, LinkStatus, Live};
+pub(crate) use replicas::{LONGEST_WAIT, WAIT_SLACK, confirmed, wait, write_and_wait};

@@ -5,6 +5,7 @@
 //! marks cannot vouch for mandates from before that.
 
 mod component;
+mod confirm;
 mod epoch;
 mod epoch_file;
 mod release;
@@ -21,6 +22,7 @@ use tokio::sync::mpsc;
 use crate::component::milliseconds;
 use crate::redis::{Fault, Link};
 pub use component::ReplayStats;
+pub use confirm::Confirmations;
 pub use epoch::Loss;
 use epoch::{EPOCH_KEY, Epoch};
 pub use release::Releases;
@@ -29,13 +31,15 @@ pub use release::Releases;
 const MAX_RELEASES: usize = 4096;
 
 /// How the replay marks are kept.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ReplayConfig {
     /// `REPLAY_TIMEOUT`: the longest a request waits for its mark.
     pub timeout: Duration,
     /// A file, beside the spool, that remembers which memory of the store was last seen. Without one,
     /// a loss while every gateway was down goes unnoticed.
     pub memory: Option<PathBuf>,
+    /// Has marks confirmed by replicas before they count, where that is wanted.
+    pub confirmations: Option<Arc<Confirmations>>,
 }
 
 /// The replay marks on Redis.
@@ -43,6 +47,7 @@ pub struct RedisReplay {
     link: Arc<Link>,
     timeout: Duration,
     epoch: Epoch,
+    confirmations: Option<Arc<Confirmations>>,
     releases: mpsc::Sender<Mark>,
     errors: AtomicU64,
 }
@@ -56,6 +61,7 @@ impl RedisReplay {
             epoch: Epoch::new(Arc::clone(&link), clock, config.memory),
             link: Arc::clone(&link),
             timeout: config.timeout,
+            confirmations: config.confirmations,
             releases: sender,
             errors: AtomicU64::new(0),
         };
@@ -88,9 +94,18 @@ impl RedisReplay {
             ))));
         }
         match set {
-            Outcome::Created => Ok(()),
+            Outcome::Created => self.confirm(mark, deadline).await,
             Outcome::Exists => Err(MarkRefusal::Seen(Cause::new("the mark exists"))),
         }
+    }
+
+    /// A mark that too few replicas have may be forgotten, so it does not count.
+    async fn confirm(&self, mark: &Mark, deadline: Duration) -> Result<(), MarkRefusal> {
+        let Some(confirmations) = &self.confirmations else {
+            return Ok(());
+        };
+        let confirmed = confirmations.confirmed(mark, deadline, self.link.left(deadline));
+        confirmed.await.map_err(unavailable)
     }
 
     /// One round trip: the mark, and the epoch as it stands after it.

@@ -163,6 +163,13 @@ impl<'e> Reader<'e> {
         self.integer(key, u64::from(u32::MAX))
     }
 
+    pub(crate) fn count_or_zero(&mut self, key: &Key) -> Read<u32> {
+        if self.text_or_default(key)?.as_deref() == Some("0") {
+            return Ok(0);
+        }
+        self.count(key).map(NonZeroU32::get)
+    }
+
     pub(crate) fn duration(&mut self, key: &Key) -> Read<Duration> {
         let text = self.text_or_default(key)?.unwrap_or_default();
         self.duration_of(key, &text)

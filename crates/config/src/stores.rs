@@ -6,15 +6,17 @@ use std::time::Duration;
 use admission::limits::OwnEndpoint;
 use admission::mode::{DevOnly, Mode};
 
-use crate::endpoints::{self, Endpoints};
+use crate::endpoints::Endpoints;
 use crate::identity::Source;
 use crate::keys::Key;
 use crate::keys::backends as keys;
 use crate::postgres::{self, DatabaseUrl};
 use crate::reader::{Read, Reader};
+use crate::redis::{self, RedisServers, RedisUrl};
 use crate::secret::Secret;
 use crate::tls::{Authorities, ClientTls, ClientTlsKeys, load_identity};
 use crate::violation::Violation;
+use crate::warning::Warning;
 
 /// Which stores are used. The environment alone never leads to the embedded ones.
 #[derive(Clone, Debug)]
@@ -37,14 +39,16 @@ pub struct External {
 /// How Redis is reached.
 #[derive(Clone, Debug)]
 pub struct Redis {
-    /// `REDIS_URL`.
-    pub url: Secret,
+    /// `REDIS_URL`, with the login at the sentinels where it names some.
+    pub servers: RedisServers,
     /// Authorities and client certificate, for `rediss://`.
     pub tls: ClientTls,
     /// Time to connect.
     pub dial_timeout: Duration,
     /// Time for an answer outside the request path.
     pub read_timeout: Duration,
+    /// How many replicas must confirm a replay mark.
+    pub min_replicas: u32,
     own_endpoints: Endpoints,
 }
 
@@ -89,16 +93,10 @@ impl Stores {
 
 impl Redis {
     fn read(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Self> {
-        let example = "redis://host:6379/0";
-        let url = address(reader, &keys::REDIS_URL, example).and_then(|url| {
-            let parsed = endpoints::redis(url.expose())
-                .ok_or(Violation::MalformedSecret(keys::REDIS_URL.name, example));
-            Ok((url, reader.judge(parsed)?))
-        });
-        let in_use = url
-            .as_ref()
-            .map(|(_, (tls, _))| *tls)
-            .map_err(|reported| *reported);
+        let url = address(reader, &keys::REDIS_URL, redis::EXAMPLE)
+            .and_then(|url| reader.judge(RedisUrl::parse(url.expose())));
+        let url = Self::sentinel_login(reader, url);
+        let in_use = url.as_ref().map(|url| url.tls).map_err(|reported| *reported);
         let tls = ClientTls::read(
             reader,
             mode,
@@ -112,21 +110,49 @@ impl Redis {
         );
         let dial_timeout = reader.duration(&keys::REDIS_DIAL_TIMEOUT);
         let read_timeout = reader.duration(&keys::REDIS_READ_TIMEOUT);
+        let min_replicas = reader.count_or_zero(&keys::REPLAY_MIN_REPLICAS);
         let ignored = reader.ignored(&[
             &keys::REDIS_WRITE_TIMEOUT,
             &keys::REDIS_POOL_SIZE,
             &keys::REDIS_MIN_IDLE_CONNS,
             &keys::REDIS_POOL_TIMEOUT,
         ]);
-        let (url, (_, own_endpoints)) = url?;
+        let RedisUrl {
+            servers, endpoints, ..
+        } = url?;
+        let min_replicas = min_replicas?;
+        if let (RedisServers::Sentinel { .. }, 0) = (&servers, min_replicas) {
+            reader.warn(Warning::UnconfirmedMarks);
+        }
         ignored?;
         Ok(Self {
-            url,
+            servers,
             tls: tls?,
             dial_timeout: dial_timeout?,
             read_timeout: read_timeout?,
-            own_endpoints: Endpoints(own_endpoints),
+            min_replicas,
+            own_endpoints: endpoints,
         })
+    }
+
+    /// Adds the login at the sentinels, which servers without them have no use for.
+    fn sentinel_login(reader: &mut Reader<'_>, url: Read<RedisUrl>) -> Read<RedisUrl> {
+        let user = reader.secret(&keys::REDIS_SENTINEL_USERNAME);
+        let password = reader.secret(&keys::REDIS_SENTINEL_PASSWORD);
+        let (url, user, password) = (url?, user?, password?);
+        match (&url.servers, user, password) {
+            (_, None, None) => Ok(url),
+            (RedisServers::Single(_), ..) => Err(reader.report(Violation::Rule(
+                "REDIS_SENTINEL_USERNAME and REDIS_SENTINEL_PASSWORD need a redis-sentinel:// address in REDIS_URL; \
+                 unset them, or change the address",
+            ))),
+            (RedisServers::Sentinel { .. }, Some(_), None) => Err(reader.report(Violation::Rule(
+                "REDIS_SENTINEL_PASSWORD is required beside REDIS_SENTINEL_USERNAME; set it",
+            ))),
+            (RedisServers::Sentinel { .. }, user, Some(password)) => {
+                Ok(url.sentinel_login(user.as_ref().map(Secret::expose), password.expose()))
+            }
+        }
     }
 }
 

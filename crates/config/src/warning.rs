@@ -71,6 +71,11 @@ pub enum Warning {
     /// A parameter of `DATABASE_URL` that is accepted, and why it has no effect.
     #[error("DATABASE_URL: the parameter {0} has no effect: {1}")]
     DatabaseParameter(String, &'static str),
+    /// Sentinels may promote a replica that has not seen the last replay marks.
+    #[error(
+        "REPLAY_MIN_REPLICAS is 0: marks that a failover loses let their mandates be used again; set it to 1"
+    )]
+    UnconfirmedMarks,
     /// A key shorter than production demands.
     #[error("{0} is shorter than 32 bytes; production refuses it")]
     ShortKey(&'static str),

@@ -63,3 +63,42 @@ async fn check_prints_the_production_checklist_and_judges_it() {
     report.equal("a foreign variable is nobody's business", finished.code, Some(0));
     report.finish();
 }
+
+#[tokio::test]
+async fn check_and_serve_judge_the_address_of_redis_alike() {
+    let ground = Ground::new();
+    let mut report = Report::default();
+    for url in [
+        "redis://redis/abc",
+        "redis://redis/-1",
+        "redis://:s3cr/et@redis",
+        "unix://:s3cr@/run/redis.sock",
+        "redis-sentinel://sentinel/0",
+        "redis-cluster://redis",
+    ] {
+        for command in ["check", "serve"] {
+            let finished = ground
+                .production(&[("REDIS_URL", url)])
+                .arg(command)
+                .finish()
+                .await;
+            let said = finished.stderr.join("\n");
+            report.equal(format!("{command} {url}: {said}"), finished.code, REFUSED);
+            report.holds(format!("{url} is named: {said}"), said.contains("REDIS_URL"));
+            report.holds(format!("{url} is hidden: {said}"), !said.contains("s3cr"));
+        }
+    }
+    let url = "redis-sentinel://sentinel/0?service=caracal";
+    let finished = ground
+        .production(&[("REDIS_URL", url)])
+        .arg("check")
+        .finish()
+        .await;
+    report.equal("sentinels without confirmations", finished.code, Some(0));
+    let warned = |line: &String| line.starts_with("warn ") && line.contains("REPLAY_MIN_REPLICAS");
+    report.holds(
+        format!("a warning: {:?}", finished.stdout),
+        finished.stdout.iter().any(warned),
+    );
+    report.finish();
+}

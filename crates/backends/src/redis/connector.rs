@@ -1,60 +1,91 @@
-//! How a connection to Redis is made.
+//! How connections to Redis are made.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use admission::limits::OwnEndpoint;
 use admission::ports::Cause;
-use futures_util::TryFutureExt as _;
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ClientTlsConfig, TlsCertificates};
+use redis::ProtocolVersion;
+use tokio::sync::watch;
 
-use crate::local;
-use crate::pause::within;
-use crate::pem::PemTls;
+use super::config::{RedisConfig, RedisServers};
+use super::connection::Connection;
+use super::dialer::Dialer;
+use super::sentinel::Sentinels;
+use crate::component::{Component, Stage};
 
-/// How Redis is reached.
-#[derive(Clone)]
-pub struct RedisConfig {
-    /// `redis://`, `rediss://` or `unix://`, with user, password and database. A secret.
-    pub url: String,
-    /// Authorities and client certificate, for `rediss://`.
-    pub tls: PemTls,
-    /// Time to connect, TLS and login included.
-    pub dial_timeout: Duration,
-    /// Time for an answer outside the request path.
-    pub answer_timeout: Duration,
-}
-
-/// Makes connections to one Redis server.
+/// Makes connections to the one Redis server that takes writes.
 #[derive(Clone)]
 pub struct RedisConnector {
-    client: Client,
-    dial_timeout: Duration,
+    dialer: Arc<Dialer>,
+    route: Route,
     answer_timeout: Duration,
 }
 
+#[derive(Clone)]
+enum Route {
+    Single(Arc<redis::Client>),
+    Sentinel(Arc<Sentinels>),
+}
+
 impl RedisConnector {
-    /// Checks the URL and the certificates. Nothing is dialled.
+    /// Checks addresses and certificates. Nothing is dialled. Sentinels are asked by the tasks of
+    /// [`RedisConnector::component`] alone.
     ///
     /// # Errors
-    /// When the URL or a certificate cannot be used.
+    /// When an address or a certificate cannot be used.
     pub fn new(config: &RedisConfig) -> Result<Self, Cause> {
-        let certificates = TlsCertificates {
-            client_tls: config.tls.identity.as_ref().map(|identity| ClientTlsConfig {
-                client_cert: identity.certificate.clone(),
-                client_key: identity.key.clone(),
-            }),
-            root_cert: config.tls.authorities.clone(),
-        };
-        let client = if config.url.starts_with("rediss:") {
-            Client::build_with_tls(config.url.as_str(), certificates)
-        } else {
-            Client::open(config.url.as_str())
+        let dialer = Dialer::new(config);
+        let route = match &config.servers {
+            RedisServers::Single(server) => Route::Single(Arc::new(dialer.client((**server).clone())?)),
+            RedisServers::Sentinel {
+                sentinels,
+                service,
+                primary,
+            } => {
+                let sentinels = sentinels.iter().map(|sentinel| {
+                    // Messages and answers share one connection.
+                    let login = sentinel.redis_settings().clone();
+                    let login = login.set_protocol(ProtocolVersion::RESP3);
+                    dialer.client(sentinel.clone().set_redis_settings(login))
+                });
+                Route::Sentinel(Arc::new(Sentinels::new(
+                    sentinels.collect::<Result<_, _>>()?,
+                    service.clone(),
+                    primary.clone(),
+                )))
+            }
         };
         Ok(Self {
-            client: client.map_err(|error| Cause::new(format!("redis url: {error}")))?,
-            dial_timeout: config.dial_timeout,
+            dialer: Arc::new(dialer),
+            route,
             answer_timeout: config.answer_timeout,
         })
+    }
+
+    /// The connector, with a task for each sentinel.
+    ///
+    /// # Errors
+    /// As [`RedisConnector::new`].
+    pub fn component(config: &RedisConfig) -> Result<Component<Self>, Cause> {
+        let connector = Self::new(config)?;
+        let mut component = Component::new(connector.clone());
+        if let Route::Sentinel(sentinels) = connector.route {
+            for index in 0..sentinels.count() {
+                let (sentinels, dialer) = (Arc::clone(&sentinels), Arc::clone(&connector.dialer));
+                component = component.task("redis: sentinel", Stage::Foundation, move |stop| async move {
+                    stop.run_until_cancelled(sentinels.follow(index, &dialer)).await;
+                });
+            }
+        }
+        Ok(component)
+    }
+
+    /// Where the servers are reached now: the names that are dialled, and the addresses that they had when they were
+    /// dialled last. After a failover it is another one.
+    #[must_use]
+    pub fn endpoints(&self) -> watch::Receiver<Arc<[OwnEndpoint]>> {
+        self.dialer.endpoints()
     }
 
     /// Time for an answer outside the request path.
@@ -64,36 +95,10 @@ impl RedisConnector {
 
     /// A new connection. Every command on it needs a deadline of the caller's: the library's own of
     /// half a second is off, because it is wrong for both replay marks and blocking reads.
-    pub(crate) async fn connect(&self) -> Result<MultiplexedConnection, Cause> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.dial_timeout))
-            .set_response_timeout(None);
-        let dial = self.client.get_multiplexed_async_connection_with_config(&config);
-        let dial = dial.map_err(|error| local::cause(format!("redis connect: {error}"), &error));
-        within("redis connect", self.dial_timeout, dial).await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{RedisConfig, RedisConnector};
-    use crate::pem::PemTls;
-    use std::time::Duration;
-
-    fn config(url: &str) -> RedisConfig {
-        RedisConfig {
-            url: url.to_owned(),
-            tls: PemTls::default(),
-            dial_timeout: Duration::from_secs(1),
-            answer_timeout: Duration::from_secs(1),
+    pub(crate) async fn connect(&self) -> Result<Connection, Cause> {
+        match &self.route {
+            Route::Single(client) => self.dialer.dial(client, None).await.map(Connection::lasting),
+            Route::Sentinel(sentinels) => sentinels.connect(&self.dialer).await,
         }
-    }
-
-    #[test]
-    fn connector_refuses_what_is_no_redis_url() {
-        for url in ["", "http://127.0.0.1/", "redis://host:port/"] {
-            assert!(RedisConnector::new(&config(url)).is_err(), "{url}");
-        }
-        assert!(RedisConnector::new(&config("redis://127.0.0.1:6379/3")).is_ok());
     }
 }

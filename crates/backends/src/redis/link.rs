@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use admission::ports::{Cause, Clock};
-use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKind};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::RedisConnector;
+use super::{Connection, RedisConnector};
 use crate::component::{Component, Stage};
 use crate::last_seen::LastSeen;
 use crate::local;
@@ -47,7 +46,7 @@ enum State {
 pub struct Live {
     /// Counts the connections of this link, from 1.
     pub generation: u64,
-    connection: MultiplexedConnection,
+    connection: Connection,
 }
 
 /// How a link stands, for readiness and metrics.
@@ -146,12 +145,16 @@ impl Link {
         let mut state = self.state.subscribe();
         let mut proven = false;
         loop {
+            let Some(live) = self.up() else { return proven };
             tokio::select! {
+                () = live.connection.replaced() => {
+                    self.lose(generation, Cause::new("redis: another server is the primary now"));
+                    return proven;
+                }
                 _ = state.wait_for(|state| !matches!(state, State::Up(_))) => return proven,
                 () = self.doubted.notified() => {}
                 () = sleep(spread(PING_INTERVAL)) => {}
             }
-            let Some(live) = self.up() else { return proven };
             let mut ping = redis::pipe();
             ping.cmd("PING").ignore();
             let limit = self.connector.answer_timeout();

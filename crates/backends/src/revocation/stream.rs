@@ -9,7 +9,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
 use ::redis::{Cmd, FromRedisValue, Pipeline};
 use admission::ports::Cause;
 use futures_util::TryFutureExt as _;
@@ -22,7 +21,7 @@ use super::state::{Inner, RevocationState};
 use crate::component::milliseconds;
 use crate::local;
 use crate::pause::within;
-use crate::redis::RedisConnector;
+use crate::redis::{self, RedisConnector};
 use cursor::{Connection, Cursor, Extent, Id, Progress};
 
 /// How long one read waits for a message. A dead connection is noticed this much later, and an
@@ -119,7 +118,7 @@ impl StreamReader {
     async fn follow(
         &self,
         cursors: &mut [Cursor; 4],
-        connection: &mut MultiplexedConnection,
+        connection: &mut redis::Connection,
         retry: &mut Retry,
     ) -> Result<std::convert::Infallible, Cause> {
         let newest = self.locate(cursors, connection, Connection::New).await?;
@@ -166,7 +165,7 @@ impl StreamReader {
     async fn locate(
         &self,
         cursors: &mut [Cursor; 4],
-        connection: &mut MultiplexedConnection,
+        connection: &mut redis::Connection,
         which: Connection,
     ) -> Result<[Option<Id>; 4], Cause> {
         let mut commands = Pipeline::with_capacity(cursors.len());
@@ -201,7 +200,7 @@ impl StreamReader {
     async fn step(
         &self,
         cursors: &mut [Cursor; 4],
-        connection: &mut MultiplexedConnection,
+        connection: &mut Connection,
         block: Option<Duration>,
     ) -> Result<Step, Cause> {
         let mut command = Cmd::new();

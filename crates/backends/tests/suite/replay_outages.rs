@@ -146,3 +146,21 @@ async fn wrong_password_is_unavailable() {
     let status = replay.link.status();
     assert!(!status.down.unwrap().to_string().contains("wrong"));
 }
+
+/// The kernel's table of connections says of each which timer runs: `02` is keepalive.
+#[tokio::test]
+async fn connections_are_probed_while_they_are_idle() {
+    let server = PrivateRedis::start().await;
+    let replay = Replay::start(&server.url());
+    assert_eq!(set(replay.port(), &mark("a", "a")).await, "set");
+    let remote = format!(":{:04X}", server.port());
+    until("a keepalive timer", async || {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let mut rows = table
+            .lines()
+            .map(|row| row.split_whitespace().collect::<Vec<_>>());
+        rows.any(|row| row[2].ends_with(&remote) && row[5].starts_with("02:"))
+            .then_some(())
+    })
+    .await;
+}

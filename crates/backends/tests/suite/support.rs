@@ -6,17 +6,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::redis::{ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo};
 use admission::ports::{Clock, Mandate, ReplayMarks, Revocations as _};
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
 use backends::bindings::{BindingsConfig, PostgresBindings};
+use backends::component::Component;
 use backends::dns::{DnsResolver, SystemFiles};
 use backends::pem::PemTls;
 use backends::postgres::{self, PostgresConfig, SslMode};
-use backends::redis::{self, Link, RedisConfig};
-use backends::replay::{RedisReplay, ReplayConfig};
+use backends::redis::{self, Link, RedisConfig, RedisServers};
+use backends::replay::{Confirmations, RedisReplay, ReplayConfig};
 use backends::revocation::{RevocationConfig, RevocationState, Snapshots, StreamReader, StreamsKey};
 use tempfile::TempDir;
 use testkit::clock::FixedClock;
+use testkit::redis::Sentinels;
 use testkit::wait::until;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -42,7 +45,7 @@ impl Background {
 
 pub(crate) fn redis_config(url: &str) -> RedisConfig {
     RedisConfig {
-        url: url.to_owned(),
+        servers: RedisServers::Single(Box::new(url.parse().unwrap())),
         tls: PemTls::default(),
         dial_timeout: Duration::from_secs(5),
         answer_timeout: Duration::from_secs(5),
@@ -51,6 +54,27 @@ pub(crate) fn redis_config(url: &str) -> RedisConfig {
 
 pub(crate) fn redis(url: &str) -> redis::RedisConnector {
     redis::RedisConnector::new(&redis_config(url)).unwrap()
+}
+
+/// The service of these sentinels, with their login.
+pub(crate) fn sentinel_config(group: &Sentinels) -> RedisConfig {
+    let (user, password) = group.login();
+    let login = RedisConnectionInfo::default()
+        .set_username(user)
+        .set_password(password);
+    let sentinel = |port| {
+        let address = ConnectionAddr::Tcp("127.0.0.1".to_owned(), port);
+        let address = address.into_connection_info().unwrap();
+        address.set_redis_settings(login.clone())
+    };
+    RedisConfig {
+        servers: RedisServers::Sentinel {
+            sentinels: group.ports().into_iter().map(sentinel).collect(),
+            service: group.service().to_owned(),
+            primary: RedisConnectionInfo::default().set_password(group.servers[0].password()),
+        },
+        ..redis_config("redis://unused")
+    }
 }
 
 pub(crate) fn database(url: &str) -> postgres::PostgresConnector {
@@ -96,9 +120,43 @@ impl Replay {
         memory: Option<PathBuf>,
         clock: &FixedClock,
     ) -> Self {
+        Self::complete(timeout, Component::new(redis), None, memory, clock)
+    }
+
+    /// Marks that this many replicas must confirm, without a hurry or in one.
+    pub(crate) fn confirmed(redis: Component<redis::RedisConnector>, min_replicas: u32, hasty: bool) -> Self {
+        let timeout = if hasty { HASTY } else { UNHURRIED };
+        let clock = FixedClock::default();
+        Self::complete(timeout, redis, Some(min_replicas), None, &clock)
+    }
+
+    /// Marks at whatever the sentinels name.
+    pub(crate) fn at_sentinels(redis: Component<redis::RedisConnector>) -> Self {
+        Self::complete(UNHURRIED, redis, None, None, &FixedClock::default())
+    }
+
+    fn complete(
+        timeout: Duration,
+        redis: Component<redis::RedisConnector>,
+        min_replicas: Option<u32>,
+        memory: Option<PathBuf>,
+        clock: &FixedClock,
+    ) -> Self {
         let mut background = Background::default();
+        let ports: Arc<dyn Clock> = Arc::new(clock.clone());
+        let mut component = Component::new(());
+        let redis = component.add(redis);
+        let confirmations =
+            min_replicas.map(|replicas| component.add(Confirmations::component(&redis, replicas, &ports)));
+        for task in component.tasks {
+            background.run((task.run)(CancellationToken::new()));
+        }
         let link = Link::new("replay", redis, Arc::new(clock.clone()));
-        let config = ReplayConfig { timeout, memory };
+        let config = ReplayConfig {
+            timeout,
+            memory,
+            confirmations,
+        };
         let (marks, releases) = RedisReplay::new(Arc::clone(&link), config, Arc::new(clock.clone()));
         background.run(Arc::clone(&link).run(CancellationToken::new()));
         background.run(releases.run(CancellationToken::new()));

@@ -36,6 +36,8 @@ pub enum Kind {
     Boolean,
     /// A whole number of things, greater than zero.
     Count,
+    /// A whole number of things; `0` asks for none.
+    CountOrZero,
     /// A whole number of bytes, greater than zero.
     Bytes,
     /// An IP address.
@@ -70,6 +72,7 @@ impl Kind {
             Self::DurationOrZero => "duration or 0".to_owned(),
             Self::Boolean => "boolean".to_owned(),
             Self::Count => "integer".to_owned(),
+            Self::CountOrZero => "integer or 0".to_owned(),
             Self::Bytes => "integer (bytes)".to_owned(),
             Self::Address => "IP address".to_owned(),
             Self::Port => "port".to_owned(),

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::fixture::{Files, KEY, dev, load, now, production};
 use crate::keys::{self, Key};
-use crate::{Env, MapEnv, Stores, Transport, checklist};
+use crate::{Env, MapEnv, RedisServers, Stores, Transport, checklist};
 
 /// Everything that an environment makes the gateway print.
 fn printed(env: &MapEnv) -> String {
@@ -27,7 +27,7 @@ fn secrets() -> impl Strategy<Value = &'static Key> {
 }
 
 /// Ways to spell a planted secret, most of them wrong for most variables.
-const SHAPES: [&str; 16] = [
+const SHAPES: [&str; 18] = [
     "{}",
     "postgres://user:{}@db/caracal",
     "postgres://user:{}@db:port/caracal",
@@ -38,6 +38,8 @@ const SHAPES: [&str; 16] = [
     "redis://:{}@redis:notaport",
     "rediss://{}",
     "redis://redis/?password={}",
+    "redis-sentinel://:{}@s1,s2/0?service=main",
+    "unix://:{}@/run/redis.sock",
     "https://user:{}@example",
     "mysql://u:{}@db",
     "{}\n{}",
@@ -135,7 +137,10 @@ fn secrets_come_from_files_without_trailing_white_space() {
     let Stores::External(stores) = &config.stores else {
         panic!("serve never embeds")
     };
-    assert_eq!(stores.redis.url.expose(), "redis://:p w@redis");
+    let RedisServers::Single(server) = &stores.redis.servers else {
+        panic!("one server")
+    };
+    assert_eq!(server.redis_settings().password(), Some("p w"));
     assert_eq!(config.signing.audit.as_bytes().len(), 32);
     let crate::MetricsAccess::Bearer(bearer) = &config.operator.metrics else {
         panic!("a bearer is set")

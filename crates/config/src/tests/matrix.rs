@@ -293,3 +293,45 @@ fn every_violation_is_reported_at_once_one_prefixed_line_each() {
     }
     assert_eq!(lines.len(), 14, "{printed}");
 }
+
+#[test]
+fn the_login_at_sentinels_needs_sentinels_and_a_password() {
+    const NEEDS_SENTINELS: &str = "REDIS_SENTINEL_USERNAME and REDIS_SENTINEL_PASSWORD need a redis-sentinel:// address \
+                                   in REDIS_URL; unset them, or change the address";
+    const SENTINELS: (&str, &str) = ("REDIS_URL", "redis-sentinel://:pw@s1,s2,s3/0?service=caracal");
+    check(
+        &dev(),
+        &[
+            (&[SENTINELS], &[]),
+            (&[SENTINELS, ("REDIS_SENTINEL_PASSWORD", "x")], &[]),
+            (
+                &[
+                    SENTINELS,
+                    ("REDIS_SENTINEL_USERNAME", "u"),
+                    ("REDIS_SENTINEL_PASSWORD", "x"),
+                ],
+                &[],
+            ),
+            (
+                &[SENTINELS, ("REDIS_SENTINEL_USERNAME", "u")],
+                &["REDIS_SENTINEL_PASSWORD is required beside REDIS_SENTINEL_USERNAME; set it"],
+            ),
+            (&[("REDIS_SENTINEL_USERNAME", "u")], &[NEEDS_SENTINELS]),
+            (&[("REDIS_SENTINEL_PASSWORD", "x")], &[NEEDS_SENTINELS]),
+        ],
+    );
+    for (replicas, expect) in [("", true), ("0", true), ("1", false)] {
+        let env = with(dev(), &[SENTINELS, ("REPLAY_MIN_REPLICAS", replicas)]);
+        let (_, warnings) = load(&env).unwrap();
+        assert_eq!(
+            warnings.contains(&Warning::UnconfirmedMarks),
+            expect,
+            "{replicas}"
+        );
+    }
+    let (_, warnings) = load(&dev()).unwrap();
+    assert!(
+        !warnings.contains(&Warning::UnconfirmedMarks),
+        "one server has no replicas to promote"
+    );
+}

@@ -48,7 +48,7 @@ fn each_variable_is_read_as_its_kind_says() {
         let expect = match key.kind {
             Kind::Duration | Kind::DurationOrZero => format!("invalid duration for {name}: \"?\""),
             Kind::Boolean => format!("invalid boolean for {name}: \"?\""),
-            Kind::Count | Kind::Bytes => format!("invalid integer for {name}: \"?\""),
+            Kind::Count | Kind::CountOrZero | Kind::Bytes => format!("invalid integer for {name}: \"?\""),
             Kind::Choice(_) if name.starts_with("CARACAL_") => format!("{name} must be "),
             Kind::Choice(_) | Kind::Address | Kind::Port | Kind::SocketAddress => {
                 format!("invalid value for {name}: \"?\"")
@@ -79,7 +79,7 @@ fn zero_is_accepted_exactly_where_the_table_says_so() {
     for key in keys::all() {
         let accepts = match key.kind {
             Kind::Duration | Kind::Count | Kind::Bytes => false,
-            Kind::DurationOrZero => true,
+            Kind::DurationOrZero | Kind::CountOrZero => true,
             _ => continue,
         };
         assert_eq!(

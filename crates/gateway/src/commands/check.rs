@@ -8,7 +8,7 @@ use super::shared::{UNEXPECTED, complain, print};
 use crate::process::{CONFIG, OK};
 use crate::wiring;
 
-/// Prints the checklist to standard output and the violations to standard error.
+/// Prints the checklist to standard output, warnings and violations to standard error.
 pub(super) fn run(env: &dyn Env, now: SystemTime) -> i32 {
     let lines = config::checklist(env, now);
     let loaded = Config::load(env, now);

@@ -54,6 +54,8 @@ pub(super) struct Stores {
     pub(super) replay: Arc<dyn ReplayMarks>,
     pub(super) revocations: RevocationState,
     pub(super) sink: Arc<dyn StreamSink>,
+    /// Where the stores are reached now, as far as the configuration does not name it.
+    pub(super) own_endpoints: own::Source,
 }
 
 /// Starts what runs in the background, waits for the stores, binds the listeners and builds the server. When that
@@ -162,12 +164,9 @@ fn admission(
 ) -> Admission {
     let config = &runtime.config;
     let addresses = listeners.into_iter().flatten().map(Listener::address);
-    let own = OwnEndpoints::new(
-        config.egress.policy([]),
-        addresses
-            .map(|address| Box::new(move || own::listener(address)) as own::Source)
-            .collect(),
-    );
+    let listeners = addresses.map(|address| Arc::new(move || own::listener(address)) as own::Source);
+    let stores_own = Arc::clone(&stores.own_endpoints);
+    let own = OwnEndpoints::new(config.egress.policy([]), listeners.chain([stores_own]).collect());
     let followed = Arc::clone(&own);
     runtime
         .supervisor

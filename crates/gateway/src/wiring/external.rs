@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use backends::audit_stream::RedisAuditStream;
 use backends::bindings::{BindingsConfig, PostgresBindings};
+use backends::component::Component;
 use backends::pem::{PemIdentity, PemTls};
 use backends::postgres::{self, PostgresConfig, SslMode};
-use backends::redis::{self, RedisConfig};
-use backends::replay::{RedisReplay, ReplayConfig};
+use backends::redis::{RedisConfig, RedisConnector, RedisServers};
+use backends::replay::{Confirmations, RedisReplay, ReplayConfig};
 use backends::revocation::{RevocationConfig, RevocationSources, RevocationState, StreamsKey};
 use config::{ClientTls, Config, External, Warning};
 
@@ -38,7 +39,8 @@ pub async fn external(config: Config, warnings: &[Warning]) -> Result<Server, St
 
 fn stores(runtime: &mut Runtime, external: &External) -> Result<Stores, StartError> {
     let clock = Arc::clone(&runtime.clock);
-    let redis = redis(external)?;
+    let redis = runtime.add(redis(external)?);
+    let own_endpoints = redis.endpoints();
     let database = runtime.add(database(&external.database)?.component(external.database.max_connections));
     let keys = runtime.keys.clone();
     // In this order they are in `/ready`.
@@ -47,9 +49,12 @@ fn stores(runtime: &mut Runtime, external: &External) -> Result<Stores, StartErr
         database.clone(),
         Arc::clone(&clock),
     ));
+    let min_replicas = external.redis.min_replicas;
+    let confirmations = (min_replicas > 0).then(|| Confirmations::component(&redis, min_replicas, &clock));
     let replay = ReplayConfig {
         timeout: runtime.config.timeouts.replay,
         memory: Some(runtime.config.evidence.directory.join("replay-epoch")),
+        confirmations: confirmations.map(|component| runtime.add(component)),
     };
     let replay = runtime.add(RedisReplay::component(redis.clone(), replay, Arc::clone(&clock)));
     let sources = RevocationSources {
@@ -60,7 +65,12 @@ fn stores(runtime: &mut Runtime, external: &External) -> Result<Stores, StartErr
     };
     let config = revocation_config(&runtime.config);
     let revocations = runtime.add(RevocationState::component(config, sources, Arc::clone(&clock)));
-    let sink = runtime.add(RedisAuditStream::component(redis, AUDIT_BATCH_TIMEOUT, clock));
+    let sink = runtime.add(RedisAuditStream::component(
+        redis,
+        AUDIT_BATCH_TIMEOUT,
+        min_replicas,
+        clock,
+    ));
     let reloaded = Arc::clone(&bindings);
     Ok(Stores {
         bindings,
@@ -68,6 +78,7 @@ fn stores(runtime: &mut Runtime, external: &External) -> Result<Stores, StartErr
         replay,
         revocations,
         sink,
+        own_endpoints: Arc::new(move || own_endpoints.borrow().to_vec()),
     })
 }
 
@@ -122,14 +133,25 @@ pub fn database(database: &config::Database) -> Result<postgres::PostgresConnect
     })
 }
 
-fn redis(external: &External) -> Result<redis::RedisConnector, StartError> {
+fn redis(external: &External) -> Result<Component<RedisConnector>, StartError> {
     let config = RedisConfig {
-        url: external.redis.url.expose().to_owned(),
+        servers: match external.redis.servers.clone() {
+            config::RedisServers::Single(server) => RedisServers::Single(server),
+            config::RedisServers::Sentinel {
+                sentinels,
+                service,
+                primary,
+            } => RedisServers::Sentinel {
+                sentinels,
+                service,
+                primary,
+            },
+        },
         tls: pem(&external.redis.tls),
         dial_timeout: external.redis.dial_timeout,
         answer_timeout: external.redis.read_timeout,
     };
-    redis::RedisConnector::new(&config).map_err(|cause| StartError::Store {
+    RedisConnector::component(&config).map_err(|cause| StartError::Store {
         variable: "REDIS_URL",
         cause,
     })

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Lists own endpoints as they are now, from memory or from the kernel.
-pub(super) type Source = Box<dyn Fn() -> Vec<OwnEndpoint> + Send + Sync>;
+pub(super) type Source = Arc<dyn Fn() -> Vec<OwnEndpoint> + Send + Sync>;
 
 /// The egress policy with the gateway's own endpoints as they are now.
 pub(super) struct OwnEndpoints {
@@ -135,8 +135,8 @@ mod tests {
         let own = OwnEndpoints::new(
             configured,
             vec![
-                Box::new(move || listed.lock().clone()),
-                Box::new(move || listener(there.parse().unwrap())),
+                Arc::new(move || listed.lock().clone()),
+                Arc::new(move || listener(there.parse().unwrap())),
             ],
         );
         let (before, second) = (own.policy(), listener(there.parse().unwrap()));

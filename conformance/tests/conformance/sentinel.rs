@@ -1,0 +1,91 @@
+//! Redis behind sentinels: a failover in the middle of traffic.
+
+use crate::egress::{REFUSED, bind, judge};
+use crate::report::Report;
+use crate::world::{NONE, World, present_to};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use testkit::redis::Sentinels;
+use testkit::wait::until;
+use tokio::task::JoinSet;
+
+async fn world(group: &Sentinels) -> World {
+    let (user, password) = group.login();
+    World::builder()
+        .env("REDIS_URL", group.url())
+        .env("REDIS_SENTINEL_USERNAME", user)
+        .env("REDIS_SENTINEL_PASSWORD", password)
+        .env("REPLAY_MIN_REPLICAS", "1")
+        .env("REPLAY_TIMEOUT", "2s")
+        .start()
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sentinel_failover_under_traffic_dispatches_no_mandate_twice_and_needs_no_restart() {
+    let mut group = Sentinels::start(3).await;
+    let world = Arc::new(world(&group).await);
+    let mut report = Report::default();
+    report.status("before", &world.get(NONE, "/x").await, 200);
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let (allowed, twice) = (Arc::new(AtomicUsize::new(1)), Arc::new(AtomicUsize::new(0)));
+    let mut traffic = JoinSet::new();
+    for _ in 0..8 {
+        let (world, stop) = (Arc::clone(&world), Arc::clone(&stop));
+        let (allowed, twice) = (Arc::clone(&allowed), Arc::clone(&twice));
+        traffic.spawn(async move {
+            let mut earlier = Vec::new();
+            while !stop.load(Ordering::Relaxed) {
+                earlier.push((world.token(NONE), 0));
+                // Each mandate again and again: before the failover, during it, and after it.
+                let from = earlier.len().saturating_sub(20);
+                for (token, uses) in &mut earlier[from..] {
+                    let answer = present_to(world.addr(), token, NONE, "/x").await;
+                    *uses += usize::from(answer.status() == 200);
+                }
+            }
+            for (_, uses) in earlier {
+                allowed.fetch_add(uses, Ordering::Relaxed);
+                twice.fetch_add(usize::from(uses > 1), Ordering::Relaxed);
+            }
+        });
+    }
+    let passes_again = async || {
+        until("mandates to pass again", async || {
+            (world.get(NONE, "/x").await.status() == 200).then(|| allowed.fetch_add(1, Ordering::Relaxed))
+        })
+        .await;
+    };
+    // The old primary stays well, and goes on taking writes.
+    let second = group.fail_over().await;
+    passes_again().await;
+    // The next one dies.
+    group.servers[second].kill().await;
+    group.promoted(second).await;
+    passes_again().await;
+    stop.store(true, Ordering::Relaxed);
+    traffic.join_all().await;
+
+    report.equal("mandates used twice", twice.load(Ordering::Relaxed), 0);
+    let allowed = allowed.load(Ordering::Relaxed);
+    report.equal(
+        "dispatched",
+        usize::try_from(world.dispatched()).ok(),
+        Some(allowed),
+    );
+    report.holds(format!("{allowed} uses were let through"), allowed > 3);
+    report.finish();
+}
+
+#[tokio::test]
+async fn sentinels_and_the_primary_that_they_name_are_never_upstreams() {
+    let group = Sentinels::start(1).await;
+    let world = world(&group).await;
+    let mut report = Report::default();
+    let ports = group.ports().into_iter().chain([group.servers[0].port()]);
+    let urls: Vec<_> = ports.map(|port| format!("http://127.0.0.1:{port}")).collect();
+    bind(&world, &urls).await;
+    judge(&mut report, &world, world.addr(), &urls, |_| REFUSED).await;
+    report.finish();
+}

@@ -1,0 +1,233 @@
+//! A primary, its replicas and three sentinels, to fail over.
+
+use std::process::Command;
+
+use redis::aio::MultiplexedConnection;
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::{PrivateRedis, connect};
+use crate::environment;
+use crate::ports::{self, Reserved};
+use crate::process::Process;
+use crate::random;
+use crate::tls::Identity;
+use crate::wait::until;
+
+/// The name under which the sentinels monitor the primary.
+const SERVICE: &str = "caracal";
+/// The user at the sentinels.
+const USER: &str = "watcher";
+
+/// One primary and its replicas under three sentinels, two of which must agree. All of them end when dropped.
+pub struct Sentinels {
+    /// The servers; the first one is the primary at the beginning.
+    pub servers: Vec<PrivateRedis>,
+    sentinels: Vec<Sentinel>,
+    password: String,
+}
+
+struct Sentinel {
+    port: Reserved,
+    directory: TempDir,
+    process: Option<Process>,
+}
+
+impl Sentinels {
+    /// What the user of [`Sentinels::login`] may do: what clients of a sentinel need, and no more.
+    pub const RIGHTS: &str = "resetkeys resetchannels &+switch-master &+promoted-slave -@all +auth +hello +subscribe \
+                              +sentinel|master +sentinel|get-master-addr-by-name";
+
+    /// Starts a primary with this many replicas, and the sentinels. Ready to fail over.
+    pub async fn start(replicas: usize) -> Self {
+        Self::start_configured(replicas, "").await
+    }
+
+    /// The same with further lines in the configuration of every server.
+    pub async fn start_configured(replicas: usize, settings: &str) -> Self {
+        let password = random::hex();
+        let login =
+            format!("requirepass {password}\nmasterauth {password}\nrepl-diskless-sync-delay 0\n{settings}");
+        let primary = PrivateRedis::start_configured(&login).await;
+        let follow = format!("{login}\nreplicaof 127.0.0.1 {}", primary.port());
+        let mut servers = vec![primary];
+        for _ in 0..replicas {
+            servers.push(PrivateRedis::start_configured(&follow).await);
+        }
+        for server in &mut servers {
+            server.password.clone_from(&password);
+        }
+        let mut group = Self {
+            servers,
+            sentinels: Vec::new(),
+            password: random::hex(),
+        };
+        for _ in 0..3 {
+            let sentinel = group.sentinel(&password).await;
+            group.sentinels.push(sentinel);
+        }
+        group.ready(replicas).await;
+        group
+    }
+
+    async fn sentinel(&self, password: &str) -> Sentinel {
+        let mut sentinel = Sentinel {
+            port: ports::port(),
+            directory: tempfile::tempdir().expect("a temporary directory"),
+            process: None,
+        };
+        let text = format!(
+            "bind 127.0.0.1\nport {}\ndir {}\ndaemonize no\n\
+             sentinel monitor {SERVICE} 127.0.0.1 {} 2\nsentinel auth-pass {SERVICE} {password}\n\
+             sentinel down-after-milliseconds {SERVICE} 1000\nsentinel failover-timeout {SERVICE} 3000\n\
+             user {USER} on >{} {}\n",
+            sentinel.port.port(),
+            sentinel.directory.path().display(),
+            self.servers[0].port(),
+            self.password,
+            Self::RIGHTS,
+        );
+        Identity::write(sentinel.directory.path(), "sentinel.conf", &text);
+        sentinel.start().await;
+        sentinel
+    }
+
+    /// Waits until every sentinel knows the others and the replicas, which are up to date.
+    async fn ready(&self, replicas: usize) {
+        until("the sentinels to know each other and the replicas", async || {
+            for sentinel in &self.sentinels {
+                let mut connection = sentinel.connection().await;
+                let facts: std::collections::HashMap<String, String> = redis::cmd("SENTINEL")
+                    .arg("MASTER")
+                    .arg(SERVICE)
+                    .query_async(&mut connection)
+                    .await
+                    .expect("an answer of a sentinel");
+                let knows = |name: &str, count: usize| facts.get(name) == Some(&count.to_string());
+                if !knows("num-slaves", replicas) || !knows("num-other-sentinels", 2) {
+                    return None;
+                }
+            }
+            Some(())
+        })
+        .await;
+        let mut primary = self.servers[0].connection().await;
+        until("the replicas to confirm writes", async || {
+            let (_, confirmed): (String, usize) = redis::pipe()
+                .set("testkit", 1)
+                .cmd("WAIT")
+                .arg(replicas)
+                .arg(100)
+                .query_async(&mut primary)
+                .await
+                .expect("an answer of the primary");
+            (confirmed == replicas).then_some(())
+        })
+        .await;
+    }
+
+    /// The address of the service, which lists every sentinel.
+    pub fn url(&self) -> String {
+        let hosts: Vec<_> = self
+            .sentinels
+            .iter()
+            .map(|sentinel| format!("127.0.0.1:{}", sentinel.port.port()))
+            .collect();
+        let (password, hosts) = (&self.servers[0].password, hosts.join(","));
+        format!("redis-sentinel://:{password}@{hosts}/0?service={SERVICE}")
+    }
+
+    /// The name under which the sentinels monitor the primary.
+    pub fn service(&self) -> &'static str {
+        SERVICE
+    }
+
+    /// The ports of the sentinels.
+    pub fn ports(&self) -> Vec<u16> {
+        self.sentinels
+            .iter()
+            .map(|sentinel| sentinel.port.port())
+            .collect()
+    }
+
+    /// User and password at the sentinels.
+    pub fn login(&self) -> (&str, &str) {
+        (USER, &self.password)
+    }
+
+    /// Which server the first sentinel that answers names: its place in [`Sentinels::servers`].
+    pub async fn primary(&self) -> usize {
+        let sentinel = self.sentinels.iter().find(|sentinel| sentinel.process.is_some());
+        let mut connection = sentinel.expect("a running sentinel").connection().await;
+        let (_, port): (String, u16) = redis::cmd("SENTINEL")
+            .arg("GET-MASTER-ADDR-BY-NAME")
+            .arg(SERVICE)
+            .query_async(&mut connection)
+            .await
+            .expect("a primary");
+        let named = self.servers.iter().position(|server| server.port() == port);
+        named.expect("one of the servers")
+    }
+
+    /// Has a replica promoted although the primary is well (`SENTINEL FAILOVER`), and returns when it is named.
+    pub async fn fail_over(&self) -> usize {
+        let before = self.primary().await;
+        let mut connection = self.sentinels[0].connection().await;
+        until("the sentinel to begin a failover", async || {
+            let begun: redis::RedisResult<()> = redis::cmd("SENTINEL")
+                .arg("FAILOVER")
+                .arg(SERVICE)
+                .query_async(&mut connection)
+                .await;
+            begun.ok()
+        })
+        .await;
+        self.promoted(before).await
+    }
+
+    /// Waits until another server than this one is named.
+    pub async fn promoted(&self, before: usize) -> usize {
+        until("another primary to be named", async || {
+            let now = self.primary().await;
+            (now != before).then_some(now)
+        })
+        .await
+    }
+
+    /// Kills a sentinel (SIGKILL).
+    pub async fn kill_sentinel(&mut self, index: usize) {
+        if let Some(mut process) = self.sentinels[index].process.take() {
+            process.signal(Signal::KILL);
+            process.wait().await;
+        }
+    }
+
+    /// Starts a sentinel again; it remembers what it knew.
+    pub async fn restart_sentinel(&mut self, index: usize) {
+        self.kill_sentinel(index).await;
+        self.sentinels[index].start().await;
+    }
+}
+
+impl Sentinel {
+    async fn start(&mut self) {
+        let mut command = Command::new(environment::required("TEST_REDIS_BIN"));
+        command
+            .arg(self.directory.path().join("sentinel.conf"))
+            .arg("--sentinel");
+        let mut process = Process::start(command, self.directory.path());
+        until("the sentinel to be ready", async || {
+            if let Some(status) = process.ended() {
+                panic!("the sentinel ended with {status}:\n{}", process.output());
+            }
+            let ready = |line: &String| line.contains("+monitor master");
+            process.stdout().iter().any(ready).then_some(())
+        })
+        .await;
+        self.process = Some(process);
+    }
+
+    async fn connection(&self) -> MultiplexedConnection {
+        connect(&format!("redis://127.0.0.1:{}", self.port.port())).await
+    }
+}
