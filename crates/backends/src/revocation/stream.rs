@@ -200,7 +200,7 @@ impl StreamReader {
     async fn step(
         &self,
         cursors: &mut [Cursor; 4],
-        connection: &mut Connection,
+        connection: &mut redis::Connection,
         block: Option<Duration>,
     ) -> Result<Step, Cause> {
         let mut command = Cmd::new();
