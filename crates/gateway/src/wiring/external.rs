@@ -103,7 +103,7 @@ fn count(number: NonZeroU32) -> usize {
 pub fn judge(config: &Config) -> Result<(), StartError> {
     if let config::Stores::External(external) = &config.stores {
         database(&external.database)?;
-        redis(external)?;
+        let _unused = redis(external)?;
     }
     Ok(())
 }
