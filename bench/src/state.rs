@@ -11,7 +11,7 @@ use admission::token::Anchors;
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
 use backends::pem::PemTls;
 use backends::postgres::{PostgresConfig, PostgresConnector, SslMode};
-use backends::redis::{RedisConfig, RedisConnector};
+use backends::redis::{RedisConfig, RedisConnector, RedisServers};
 use backends::revocation::{RevocationConfig, RevocationState, Snapshots, StreamReader, StreamsKey};
 use clap::Args;
 use data_encoding::HEXLOWER;
@@ -273,7 +273,7 @@ fn database(database: &Database) -> Result<PostgresConnector> {
 
 fn redis(url: &str) -> Result<RedisConnector> {
     let config = RedisConfig {
-        url: url.to_owned(),
+        servers: RedisServers::Single(Box::new(url.parse()?)),
         tls: PemTls::default(),
         dial_timeout: PATIENCE,
         answer_timeout: PATIENCE,
