@@ -65,7 +65,6 @@ proptest::proptest! {
     fn no_address_panics(text in "\\PC*") {
         let _ = endpoints(&text);
         let _ = endpoints(&format!("postgres://{text}"));
-        let _ = crate::endpoints::redis(&format!("redis://{text}"));
     }
 }
 
