@@ -18,6 +18,7 @@ pub mod embedded;
 
 mod last_seen;
 mod local;
+mod log_limit;
 mod pause;
 pub mod pem;
 mod single_flight;

@@ -5,7 +5,10 @@
 //! made, or are told at once why there is none.
 
 mod connector;
+mod info;
 mod link;
 
 pub use connector::{RedisConfig, RedisConnector};
+pub(crate) use info::Info;
+pub(crate) use link::not_primary;
 pub use link::{Fault, Link, LinkStatus, Live};
