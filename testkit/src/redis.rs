@@ -117,6 +117,14 @@ impl PrivateRedis {
         connect(&self.url()).await
     }
 
+    /// The answer to one command, over a connection of its own; only for a server that speaks plain TCP.
+    pub async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let mut command = redis::Cmd::new();
+        command.arg(words);
+        let mut connection = self.connection().await;
+        command.query_async(&mut connection).await.expect("an answer")
+    }
+
     /// Kills it (SIGKILL). What it held is gone.
     pub async fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {

@@ -182,3 +182,119 @@ async fn replay_store_that_is_down_refuses_unless_told_to_fail_open() {
     .await;
     report.finish();
 }
+
+#[tokio::test]
+async fn replay_loss_of_the_store_is_noticed_by_a_replica_that_served_nothing_yet() {
+    let world = World::start().await;
+    let idle = world.replica().await;
+    let mut report = Report::default();
+    // One of an issuer whose clock is five seconds ahead is no better off.
+    let ahead = world.mandate_with(NONE, |claims| {
+        let issued = real_unix_seconds() + 5;
+        claims.insert("iat".to_owned(), issued.into());
+    });
+    let used = [world.token(NONE), world.token(NONE), ahead];
+    for token in &used {
+        report.status("first use", &world.present(token, NONE, "/x").await, 200);
+    }
+    // It reads the greatest lead with every look at the store.
+    idle_has_looked(&world).await;
+    let _: String = world.redis.ask(&["FLUSHALL"]).await;
+    for token in &used {
+        report.refused(
+            "second use",
+            &present_to(idle.addr(), token, NONE, "/x").await,
+            REPLAYED,
+        );
+        report.refused("and here", &world.present(token, NONE, "/x").await, REPLAYED);
+    }
+    report.equal("dispatched", world.dispatched(), 3);
+    until("a fresh mandate to pass", async || {
+        let fresh = world.token(NONE);
+        (present_to(idle.addr(), &fresh, NONE, "/x").await.status() == 200).then_some(())
+    })
+    .await;
+    report.finish();
+}
+
+/// Both replicas look at the store each second, with a script: waits for six more.
+async fn idle_has_looked(world: &World) {
+    let scripts = async || {
+        let stats: String = world.redis.ask(&["INFO", "commandstats"]).await;
+        let calls = stats
+            .split_once("cmdstat_eval:calls=")
+            .map_or("0", |(_, rest)| rest);
+        let calls = calls.split(',').next().expect("a number");
+        calls.parse::<u64>().expect("a number")
+    };
+    let before = scripts().await;
+    until("both replicas to look at the store", async || {
+        (scripts().await >= before + 6).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn replay_store_that_may_not_be_asked_for_its_history_counts_new_connections_as_losses() {
+    let world = World::start().await;
+    let rule = [
+        "ACL",
+        "SETUSER",
+        "limited",
+        "on",
+        ">secret",
+        "~*",
+        "&*",
+        "+@all",
+        "-@dangerous",
+    ];
+    let _: String = world.redis.ask(&rule).await;
+    let url = format!("redis://limited:secret@127.0.0.1:{}/0", world.redis.port());
+    let limited = world.replica_with(&[("REDIS_URL", &url)]).await;
+    let mut report = Report::default();
+    limited
+        .logged("the right that is missing", |line| {
+            line["msg"].as_str().is_some_and(|text| text.contains("+info"))
+        })
+        .await;
+    let mandate = until("a mandate to pass", async || {
+        let mandate = world.mint(NONE);
+        let answer = present_to(limited.addr(), mandate.token.expose(), NONE, "/x").await;
+        (answer.status() == 200).then_some(mandate)
+    })
+    .await;
+    let dispatched = world.dispatched();
+    // Its mark is gone, as after a restart from an older snapshot, and the connection is a new one.
+    let _: u64 = world
+        .redis
+        .ask(&["DEL", &format!("seen:jti:{}", mandate.jti)])
+        .await;
+    let _: u64 = world.redis.ask(&["CLIENT", "KILL", "USER", "limited"]).await;
+    until("an answer of the store", async || {
+        let answer = present_to(limited.addr(), mandate.token.expose(), NONE, "/x").await;
+        REPLAYED.found_in(&answer).ok()
+    })
+    .await;
+    report.equal("dispatched", world.dispatched(), dispatched);
+    report.finish();
+}
+
+#[tokio::test]
+async fn replay_marks_that_cannot_be_made_make_the_gateway_not_ready_without_traffic() {
+    let world = World::start().await;
+    let ready = async || testkit::http::get(world.addr(), "/ready", &[]).await;
+    for [setting, broken, mended] in [["maxmemory", "1", "0"], ["min-replicas-to-write", "1", "0"]] {
+        let _: String = world.redis.ask(&["CONFIG", "SET", setting, broken]).await;
+        until("/ready to say so", async || {
+            let answer = ready().await;
+            let told: serde_json::Value = answer.json();
+            (answer.status() == 503 && told["reason"] == "redis_unreachable").then_some(())
+        })
+        .await;
+        let _: String = world.redis.ask(&["CONFIG", "SET", setting, mended]).await;
+        until("/ready to be well", async || {
+            (ready().await.status() == 200).then_some(())
+        })
+        .await;
+    }
+}

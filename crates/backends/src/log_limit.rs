@@ -4,17 +4,29 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-/// The shortest time between two lines.
+use crate::token_bucket::TokenBucket;
+
+/// How many lines come at once, and how often one comes after that.
+const BURST: u32 = 3;
 const EVERY: Duration = Duration::from_secs(60);
 
-/// Lets the first of many equal lines through, then one a minute, with how many there were.
-#[derive(Debug, Default)]
+/// Lets the first of many like lines through, then one a minute, with how many there were.
+#[derive(Debug)]
 pub(crate) struct LogLimit(Mutex<State>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    written: Option<Duration>,
+    bucket: TokenBucket,
     since: u64,
+}
+
+impl Default for LogLimit {
+    fn default() -> Self {
+        Self(Mutex::new(State {
+            bucket: TokenBucket::full(BURST, EVERY),
+            since: 0,
+        }))
+    }
 }
 
 impl LogLimit {
@@ -23,14 +35,8 @@ impl LogLimit {
     pub(crate) fn happened(&self, now: Duration) -> Option<u64> {
         let mut state = self.0.lock();
         state.since += 1;
-        if state
-            .written
-            .is_some_and(|written| now.saturating_sub(written) < EVERY)
-        {
-            return None;
-        }
-        state.written = Some(now);
-        Some(std::mem::take(&mut state.since))
+        let admitted = state.bucket.take(now).is_ok();
+        admitted.then(|| std::mem::take(&mut state.since))
     }
 }
 
@@ -40,10 +46,11 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn first_line_passes_and_then_one_a_minute_with_the_number() {
+    fn first_lines_pass_and_then_one_a_minute_with_the_number() {
         let limit = LogLimit::default();
         let at = |seconds| limit.happened(Duration::from_secs(seconds));
-        assert_eq!([at(5), at(5), at(30), at(64)], [Some(1), None, None, None]);
-        assert_eq!([at(65), at(66), at(1000)], [Some(4), None, Some(2)]);
+        assert_eq!([at(0), at(0), at(0)], [Some(1); 3]);
+        assert_eq!([at(0), at(1), at(59)], [None; 3]);
+        assert_eq!([at(60), at(61), at(120)], [Some(4), None, Some(2)]);
     }
 }

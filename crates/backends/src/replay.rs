@@ -2,20 +2,20 @@
 //!
 //! A mark is `SET seen:jti:<jti> <holder> NX PX <life>`, one round trip, shared by every replica. In
 //! the same round trip the memory of the store is checked (see the `epoch` module): a store that forgot its
-//! marks cannot vouch for mandates from before that.
+//! marks cannot vouch for mandates from before that. `docs/replay.md` has the whole design.
 
 mod component;
 mod confirm;
 mod epoch;
-mod epoch_file;
 mod release;
+mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ::redis::{Pipeline, Value};
+use ::redis::{Pipeline, RedisResult, Value};
 use admission::ports::{BoxFuture, Cause, Clock, Mark, MarkRefusal, ReplayMarks};
 use tokio::sync::mpsc;
 
@@ -24,11 +24,15 @@ use crate::redis::{Fault, Link};
 pub use component::ReplayStats;
 pub use confirm::Confirmations;
 pub use epoch::Loss;
-use epoch::{EPOCH_KEY, Epoch};
+use epoch::{Epoch, Seen, Standing};
 pub use release::Releases;
+use watch::Watch;
 
 /// How many releases may wait. Above it a mark simply stays until it expires.
 const MAX_RELEASES: usize = 4096;
+
+/// How often a mark is made again because the epoch was judged anew meanwhile.
+const MAX_ROUNDS: usize = 5;
 
 /// How the replay marks are kept.
 #[derive(Clone)]
@@ -48,17 +52,19 @@ pub struct RedisReplay {
     timeout: Duration,
     epoch: Epoch,
     confirmations: Option<Arc<Confirmations>>,
+    watch: Watch,
     releases: mpsc::Sender<Mark>,
     errors: AtomicU64,
 }
 
 impl RedisReplay {
-    /// The marks, and the future that gives released ones back.
+    /// The marks, and the future that gives released ones back. [`watch`](Self::watch) must run beside it.
     #[must_use]
     pub fn new(link: Arc<Link>, config: ReplayConfig, clock: Arc<dyn Clock>) -> (Arc<Self>, Releases) {
         let (sender, receiver) = mpsc::channel(MAX_RELEASES);
         let marks = Self {
             epoch: Epoch::new(Arc::clone(&link), clock, config.memory),
+            watch: Watch::default(),
             link: Arc::clone(&link),
             timeout: config.timeout,
             confirmations: config.confirmations,
@@ -74,29 +80,44 @@ impl RedisReplay {
         self.epoch.loss()
     }
 
+    /// Why marks cannot be made, as far as the last look at the store or the last mark shows; none when they can.
+    #[must_use]
+    pub fn fault(&self) -> Option<Cause> {
+        self.watch.fault()
+    }
+
     async fn mark(&self, mark: &Mark) -> Result<(), MarkRefusal> {
         let deadline = self.link.deadline(self.timeout);
-        let (set, seen_epoch, generation) = match self.send(mark, First::Yes, deadline).await {
-            // The connection broke under the command. The next one tells whose mark it is now.
-            Err(Fault::Lost(_)) => self.send(mark, First::No, deadline).await,
-            other => other,
-        }
-        .map_err(unavailable)?;
-        let loss = self
-            .epoch
-            .judge(seen_epoch.as_deref(), generation, deadline)
-            .await
+        self.epoch.expect(mark);
+        let mut first = First::Yes;
+        for _ in 0..MAX_ROUNDS {
+            let (set, seen) = match self.send(mark, first, deadline).await {
+                // The connection broke under the command. The next one tells whose mark it is now.
+                Err(Fault::Lost(_)) => self.send(mark, First::No, deadline).await,
+                other => other,
+            }
             .map_err(unavailable)?;
-        if let Some(loss) = loss.filter(|loss| loss.forgets(mark)) {
-            return Err(MarkRefusal::Seen(Cause::new(format!(
-                "the replay store lost its memory at {} and cannot vouch for an earlier mandate",
-                loss.unix_seconds()
-            ))));
+            match (self.epoch.standing(mark, &seen), set) {
+                (Standing::Vouched, Outcome::Created) => return self.confirm(mark, deadline).await,
+                (Standing::Vouched, Outcome::Exists) => {
+                    return Err(MarkRefusal::Seen(Cause::new("the mark exists")));
+                }
+                (Standing::Forgotten(loss), _) => {
+                    return Err(MarkRefusal::Seen(Cause::new(format!(
+                        "the replay store lost its memory and cannot vouch for a mandate issued until {}",
+                        loss.unix_seconds()
+                    ))));
+                }
+                // The mark may belong to a memory that is gone: it must be there in one that was judged.
+                (Standing::Unjudged, _) => {
+                    self.epoch.settle(&seen, deadline).await.map_err(unavailable)?;
+                    first = First::No;
+                }
+            }
         }
-        match set {
-            Outcome::Created => self.confirm(mark, deadline).await,
-            Outcome::Exists => Err(MarkRefusal::Seen(Cause::new("the mark exists"))),
-        }
+        Err(MarkRefusal::Unavailable(Cause::new(
+            "the memory of the replay store changes too often",
+        )))
     }
 
     /// A mark that too few replicas have may be forgotten, so it does not count.
@@ -109,32 +130,42 @@ impl RedisReplay {
     }
 
     /// One round trip: the mark, and the epoch as it stands after it.
-    async fn send(
-        &self,
-        mark: &Mark,
-        first: First,
-        deadline: Duration,
-    ) -> Result<(Outcome, Option<String>, u64), Fault> {
+    async fn send(&self, mark: &Mark, first: First, deadline: Duration) -> Result<(Outcome, Seen), Fault> {
         let key = key(mark);
         let life = milliseconds(mark.life).max(1);
-        let mut commands = Pipeline::with_capacity(3);
+        let mut commands = Pipeline::with_capacity(4);
+        commands.ignore_errors();
         let set = commands.cmd("SET").arg(&key).arg(&mark.holder).arg("NX");
         set.arg("PX").arg(life);
-        commands.cmd("GET").arg(EPOCH_KEY);
-        match first {
+        Epoch::ask(&mut commands);
+        let (set, epoch, holder, link) = match first {
             First::Yes => {
-                let ((set, epoch), generation): ((Value, _), _) = self.link.ask(&commands, deadline).await?;
-                Ok((outcome(&set), epoch, generation))
+                type Answers = (
+                    RedisResult<Value>,
+                    RedisResult<Option<String>>,
+                    RedisResult<String>,
+                );
+                let ((set, key, info), link) = self.link.ask::<Answers>(&commands, deadline).await?;
+                (set, (key, info), Ok(None), link)
             }
             First::No => {
                 commands.cmd("GET").arg(&key);
-                let ((set, epoch, holder), generation): ((Value, _, Option<String>), _) =
-                    self.link.ask(&commands, deadline).await?;
-                let ours = holder.as_deref() == Some(mark.holder.as_str());
-                let outcome = if ours { Outcome::Created } else { outcome(&set) };
-                Ok((outcome, epoch, generation))
+                type Answers = (
+                    RedisResult<Value>,
+                    RedisResult<Option<String>>,
+                    RedisResult<String>,
+                    RedisResult<Option<String>>,
+                );
+                let ((set, key, info, holder), link) = self.link.ask::<Answers>(&commands, deadline).await?;
+                (set, (key, info), holder, link)
             }
-        }
+        };
+        let refused = |error| self.link.fault(link, &error);
+        let (set, holder): (Value, Option<String>) = (set.map_err(refused)?, holder.map_err(refused)?);
+        let seen = self.epoch.read(epoch, link)?;
+        let ours = holder.as_deref() == Some(mark.holder.as_str());
+        let outcome = if ours { Outcome::Created } else { outcome(&set) };
+        Ok((outcome, seen))
     }
 }
 
@@ -169,10 +200,11 @@ impl ReplayMarks for RedisReplay {
     fn set<'a>(&'a self, mark: &'a Mark) -> BoxFuture<'a, Result<(), MarkRefusal>> {
         Box::pin(async move {
             let marked = self.mark(mark).await;
-            if let Err(MarkRefusal::Unavailable(cause)) = &marked
-                && !cause.is_local()
-            {
-                self.errors.fetch_add(1, Ordering::Relaxed);
+            if let Err(MarkRefusal::Unavailable(cause)) = &marked {
+                self.watch.doubt();
+                if !cause.is_local() {
+                    self.errors.fetch_add(1, Ordering::Relaxed);
+                }
             }
             marked
         })

@@ -1,24 +1,30 @@
 //! One supervised connection.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use admission::ports::{Cause, Clock};
-use redis::{ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKind};
+use redis::{ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerErrorKind};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::info::Info;
 use super::{Connection, RedisConnector};
 use crate::component::{Component, Stage};
 use crate::last_seen::LastSeen;
 use crate::local;
-use crate::pause::{Backoff, spread};
+use crate::log_limit::LogLimit;
+use crate::pause::{Backoff, spread, within};
+use crate::token_bucket::TokenBucket;
 
-/// How often an idle connection is tried.
-const PING_INTERVAL: Duration = Duration::from_secs(5);
-/// The least and the longest time between two attempts to connect.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// How often a connection is tried. Shorter than the least `timeout` after which a server closes an idle one.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+/// The pause after a failed attempt to connect, the first and the longest: nothing that needs the link works meanwhile.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(250));
+/// How many lost connections in a row are renewed at once, without a pause.
+const AT_ONCE: u32 = 4;
 
 /// One supervised connection to Redis.
 pub struct Link {
@@ -30,6 +36,9 @@ pub struct Link {
     doubted: Notify,
     /// The last answer.
     contact: LastSeen,
+    warnings: LogLimit,
+    /// A warning was written since the connection was made.
+    warned: AtomicBool,
 }
 
 #[derive(Clone, Debug)]
@@ -47,6 +56,18 @@ pub struct Live {
     /// Counts the connections of this link, from 1.
     pub generation: u64,
     connection: Connection,
+}
+
+/// Follows the state of a link.
+pub(crate) struct Changes(watch::Receiver<State>);
+
+impl Changes {
+    /// Waits for the next change.
+    pub(crate) async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// How a link stands, for readiness and metrics.
@@ -91,6 +112,8 @@ impl Link {
             state: watch::Sender::new(State::Connecting),
             doubted: Notify::new(),
             contact: LastSeen::never(),
+            warnings: LogLimit::default(),
+            warned: AtomicBool::new(false),
         })
     }
 
@@ -111,63 +134,76 @@ impl Link {
     }
 
     async fn supervise(&self) {
-        let mut backoff = Backoff::new(PAUSE.0, PAUSE.1);
+        let mut pauses = Backoff::new(PAUSE.0, PAUSE.1);
+        let mut renewals = TokenBucket::full(AT_ONCE, PAUSE.1);
         let mut generation = 0;
         loop {
-            match self.connector.connect().await {
+            match self.dial().await {
                 Ok(connection) => {
+                    pauses.reset();
                     generation += 1;
                     self.touch();
                     self.state.send_replace(State::Up(Live {
                         generation,
                         connection,
                     }));
-                    if generation > 1 {
+                    if self.warned.swap(false, Ordering::Relaxed) {
                         tracing::info!(link = self.name, "redis connection is back");
                     }
-                    let proven = self.watch_over(generation).await;
-                    if proven {
-                        backoff.reset();
+                    self.watch_over(generation).await;
+                    if let Err(wait) = renewals.take(self.clock.now().monotonic) {
+                        sleep(wait).await;
                     }
-                    sleep(backoff.pause()).await;
                 }
                 Err(cause) => {
-                    tracing::warn!(link = self.name, %cause, "redis connection failed");
+                    self.warn("redis connection failed", &cause);
                     self.state.send_replace(State::Down(cause));
-                    sleep(backoff.pause()).await;
+                    sleep(pauses.pause()).await;
                 }
             }
         }
     }
 
-    /// Returns when the connection is lost, and whether it had proved itself before.
-    async fn watch_over(&self, generation: u64) -> bool {
+    /// A connection to a primary. One to a replica would lose, or refuse, what is written.
+    async fn dial(&self) -> Result<Connection, Cause> {
+        let mut connection = self.connector.connect().await?;
+        let asked = async {
+            let answer = question().query_async(&mut connection).await;
+            answer.map_err(|error| local::cause(format!("redis: {error}"), &error))
+        };
+        let answer: (RedisResult<String>,) = within("redis", self.connector.answer_timeout(), asked).await?;
+        match Info::read(answer.0).is_replica() {
+            false => Ok(connection),
+            true => Err(not_primary()),
+        }
+    }
+
+    /// Returns when the connection is lost.
+    async fn watch_over(&self, generation: u64) {
         let mut state = self.state.subscribe();
-        let mut proven = false;
         loop {
-            let Some(live) = self.up() else { return proven };
+            let Some(live) = self.up() else { return };
             tokio::select! {
                 () = live.connection.replaced() => {
                     self.lose(generation, Cause::new("redis: another server is the primary now"));
-                    return proven;
+                    return;
                 }
-                _ = state.wait_for(|state| !matches!(state, State::Up(_))) => return proven,
+                _ = state.wait_for(|state| !matches!(state, State::Up(_))) => return,
                 () = self.doubted.notified() => {}
                 () = sleep(spread(PING_INTERVAL)) => {}
             }
-            let mut ping = redis::pipe();
-            ping.cmd("PING").ignore();
             let limit = self.connector.answer_timeout();
-            match timeout(limit, self.send::<()>(&live, &ping)).await {
-                Ok(Ok(())) => proven = true,
-                Ok(Err(Fault::Refused(cause))) => {
-                    tracing::warn!(link = self.name, %cause, "redis answers, but refuses");
+            match timeout(limit, self.send::<(RedisResult<String>,)>(&live, &question())).await {
+                Ok(Ok((answer,))) => {
+                    if Info::read(answer).is_replica() {
+                        self.lose(generation, not_primary());
+                    }
                 }
-                Ok(Err(_lost)) => return proven,
+                Ok(Err(Fault::Refused(cause))) => self.warn("redis answers, but refuses", &cause),
+                Ok(Err(_lost)) => {}
                 Err(_) => {
                     let cause = Cause::new(format!("redis: no answer within {limit:?}"));
                     self.lose(generation, cause);
-                    return proven;
                 }
             }
         }
@@ -240,7 +276,8 @@ impl Link {
         }
     }
 
-    fn fault(&self, generation: u64, error: &RedisError) -> Fault {
+    /// What this error of a command says, also of the connection that it came over.
+    pub(crate) fn fault(&self, generation: u64, error: &RedisError) -> Fault {
         let cause = local::cause(format!("redis: {error}"), error);
         if error.is_unrecoverable_error() || error.is_io_error() || error.is_connection_dropped() {
             self.lose(generation, cause.clone());
@@ -253,8 +290,8 @@ impl Link {
         Fault::Refused(cause)
     }
 
-    /// Gives up this connection, unless a newer one is there already.
-    fn lose(&self, generation: u64, cause: Cause) {
+    /// Gives up this connection, unless a newer one is there already. Another one is made at once.
+    pub(crate) fn lose(&self, generation: u64, cause: Cause) {
         let lost = self.state.send_if_modified(|state| match state {
             State::Up(live) if live.generation == generation => {
                 *state = State::Connecting;
@@ -263,7 +300,19 @@ impl Link {
             _ => false,
         });
         if lost {
-            tracing::warn!(link = self.name, %cause, "redis connection lost");
+            self.warn("redis connection lost", &cause);
+        }
+    }
+
+    /// Tells when the connection is made, lost, or cannot be made.
+    pub(crate) fn changes(&self) -> Changes {
+        Changes(self.state.subscribe())
+    }
+
+    fn warn(&self, what: &'static str, cause: &Cause) {
+        if let Some(times) = self.warnings.happened(self.clock.now().monotonic) {
+            self.warned.store(true, Ordering::Relaxed);
+            tracing::warn!(link = self.name, %cause, times, "{what}");
         }
     }
 
@@ -284,4 +333,17 @@ impl Link {
             contact_age: self.contact.age(self.clock.now().monotonic),
         }
     }
+}
+
+/// The ping: what the server's part in replication is. An error is an answer too.
+fn question() -> Pipeline {
+    let mut commands = Pipeline::with_capacity(1);
+    commands.ignore_errors();
+    Info::ask(&mut commands, "replication");
+    commands
+}
+
+/// The cause where a connection leads to a replica.
+pub(crate) fn not_primary() -> Cause {
+    Cause::new("redis: the server is a replica, and REDIS_URL must lead to the primary")
 }

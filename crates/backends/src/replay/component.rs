@@ -33,7 +33,7 @@ impl RedisReplay {
         let link = Link::component("redis: replay marks", redis, Arc::clone(&clock));
         let asked = Arc::clone(&link.port);
         let (marks, releases) = Self::new(Arc::clone(&asked), config, clock);
-        let measured = Arc::clone(&marks);
+        let [measured, watched, watching] = [(); 3].map(|()| Arc::clone(&marks));
         let check = Check::known("redis", "redis_unreachable", move || {
             let LinkStatus { down, contact_age } = asked.status();
             let silent = || {
@@ -41,14 +41,15 @@ impl RedisReplay {
                 (!fresh).then(|| Cause::new(format!("redis: no answer within {CONTACT_MAX_AGE:?}")))
             };
             Health {
-                fault: down.or_else(silent),
+                fault: down.or_else(|| watched.fault()).or_else(silent),
                 age: contact_age,
             }
         });
         let mut component = Component::new(marks)
             .check(check.awaited_as("Redis (REDIS_URL)"))
             .figures(move |out| measured.stats().samples(out))
-            .task("replay releases", Stage::Background, |stop| releases.run(stop));
+            .task("replay releases", Stage::Background, |stop| releases.run(stop))
+            .task("replay watch", Stage::Foundation, |stop| watching.watch(stop));
         component.add(link);
         component
     }

@@ -1,43 +1,18 @@
 //! A store that forgets its marks cannot vouch for mandates from before.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::time::Duration;
 
 use admission::ports::Mark;
 use testkit::clock::{FixedClock, START};
+use testkit::proxy::FaultProxy;
 use testkit::redis::PrivateRedis;
-use testkit::wait::until;
 
 use crate::contract::replay::{mark, set};
 use crate::support::Replay;
+use crate::support::store::{command, epoch, flush, issued, settled};
 
-fn issued(jti: &str, at: u64) -> Mark {
-    Mark {
-        issued_at: Some(i64::try_from(at).unwrap()),
-        ..mark(jti, "a")
-    }
-}
-
-async fn flush(server: &PrivateRedis) {
-    let mut redis = server.connection().await;
-    let () = redis::cmd("FLUSHALL").query_async(&mut redis).await.unwrap();
-}
-
-async fn epoch(server: &PrivateRedis) -> String {
-    let mut get = redis::cmd("GET");
-    get.arg("caracal:gateway:replay-epoch");
-    get.query_async(&mut server.connection().await).await.unwrap()
-}
-
-/// Sets a mark, through whatever reconnection it takes.
-async fn settled(replay: &Replay, mark: &Mark) -> &'static str {
-    until("the store to answer", async || {
-        Some(set(replay.port(), mark).await).filter(|outcome| *outcome != "unavailable")
-    })
-    .await
-}
+/// The margin of a birth, and a second more.
+const PAST_THE_MARGIN: Duration = Duration::from_secs(3);
 
 #[tokio::test]
 async fn first_use_is_no_loss() {
@@ -83,8 +58,8 @@ async fn flush_refuses_mandates_from_before_it_on_every_replica() {
         let mark = issued(&format!("before-{number}"), START);
         assert_eq!(set(replica.port(), &mark).await, "set");
     }
-    flush(&server).await;
     clock.advance(Duration::from_secs(10));
+    flush(&server).await;
     for (number, replica) in replicas.iter().enumerate() {
         let used = issued(&format!("before-{number}"), START);
         assert_eq!(set(replica.port(), &used).await, "seen", "its mark is forgotten");
@@ -95,10 +70,19 @@ async fn flush_refuses_mandates_from_before_it_on_every_replica() {
             ..mark(&format!("undated-{number}"), "a")
         };
         assert_eq!(set(replica.port(), &undated).await, "seen");
-        let later = issued(&format!("later-{number}"), START + 11);
-        assert_eq!(set(replica.port(), &later).await, "set");
         let loss = replica.marks.loss().unwrap();
-        assert_eq!(loss.unix_seconds(), START + 10);
+        assert_eq!(
+            loss.unix_seconds(),
+            START + 12,
+            "two seconds for clocks that differ"
+        );
+    }
+    clock.advance(Duration::from_secs(3));
+    for (number, replica) in replicas.iter().enumerate() {
+        let within = issued(&format!("within-{number}"), START + 12);
+        assert_eq!(set(replica.port(), &within).await, "seen");
+        let later = issued(&format!("later-{number}"), START + 13);
+        assert_eq!(set(replica.port(), &later).await, "set");
     }
     clock.advance(Duration::from_secs(24 * 3600 + 61));
     let expired = issued("long-expired", START);
@@ -112,11 +96,13 @@ async fn flush_refuses_mandates_from_before_it_on_every_replica() {
 #[tokio::test]
 async fn restarted_server_is_a_loss() {
     let mut server = PrivateRedis::start().await;
-    let replay = Replay::start(&server.url());
+    let clock = FixedClock::default();
+    let replay = Replay::remembering(&server.url(), None, &clock);
     assert_eq!(set(replay.port(), &issued("a", START)).await, "set");
     server.restart().await;
     assert_eq!(settled(&replay, &issued("b", START)).await, "seen");
-    assert_eq!(settled(&replay, &issued("c", START + 1)).await, "set");
+    clock.advance(PAST_THE_MARGIN);
+    assert_eq!(settled(&replay, &issued("c", START + 3)).await, "set");
 }
 
 #[tokio::test]
@@ -133,7 +119,8 @@ async fn another_primary_with_a_copy_of_the_epoch_is_a_loss() {
         .unwrap();
     let moved = Replay::remembering(&second.url(), None, &clock);
     assert_eq!(set(moved.port(), &issued("a", START)).await, "seen");
-    assert_eq!(set(moved.port(), &issued("b", START + 1)).await, "set");
+    clock.advance(PAST_THE_MARGIN);
+    assert_eq!(set(moved.port(), &issued("b", START + 3)).await, "set");
 }
 
 #[tokio::test]
@@ -148,7 +135,8 @@ async fn loss_while_every_gateway_was_down_is_noticed_from_the_file() {
     flush(&server).await;
     let after = Replay::remembering(&server.url(), Some(memory.clone()), &clock);
     assert_eq!(set(after.port(), &issued("a", START)).await, "seen");
-    assert_eq!(set(after.port(), &issued("b", START + 1)).await, "set");
+    clock.advance(PAST_THE_MARGIN);
+    assert_eq!(set(after.port(), &issued("b", START + 3)).await, "set");
     drop(after);
     let next = Replay::remembering(&server.url(), Some(memory), &clock);
     assert_eq!(set(next.port(), &issued("c", START)).await, "seen", "still known");
@@ -176,89 +164,85 @@ async fn gateway_without_memory_does_not_hide_the_loss_from_one_with_it() {
 }
 
 #[tokio::test]
-async fn memory_that_does_not_read_back_refuses_and_leaves_the_shared_epoch_alone() {
+async fn loss_is_noticed_by_a_replica_that_set_no_mark_yet() {
     let (server, clock) = (PrivateRedis::start().await, FixedClock::default());
-    let healthy = Replay::remembering(&server.url(), None, &clock);
-    assert_eq!(set(healthy.port(), &issued("a", START)).await, "set");
-    let shared = epoch(&server).await;
-    let directory = tempfile::tempdir().unwrap();
-    let (empty, unreadable) = (
-        directory.path().join("empty"),
-        directory.path().join("unreadable"),
-    );
-    std::fs::write(&empty, "").unwrap();
-    std::fs::create_dir(&unreadable).unwrap();
-    for (number, memory) in [empty, unreadable].into_iter().enumerate() {
-        let replay = Replay::remembering(&server.url(), Some(memory), &clock);
-        let mark = issued(&format!("b-{number}"), START);
-        assert_eq!(set(replay.port(), &mark).await, "unavailable");
-        assert_eq!(replay.marks.stats().errors, 0, "Redis is not to blame");
-        assert_eq!(epoch(&server).await, shared);
-        let next = issued(&format!("c-{number}"), START);
-        assert_eq!(set(healthy.port(), &next).await, "set", "the others go on");
+    let [one, idle] = [(); 2].map(|()| Replay::remembering(&server.url(), None, &clock));
+    idle.well().await;
+    for jti in ["a", "b"] {
+        assert_eq!(set(one.port(), &issued(jti, START)).await, "set");
+    }
+    flush(&server).await;
+    for jti in ["a", "b"] {
+        assert_eq!(set(idle.port(), &issued(jti, START)).await, "seen");
     }
 }
 
 #[tokio::test]
-async fn memory_is_for_its_owner_alone_also_where_it_was_not() {
-    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+async fn mandate_of_an_issuer_whose_clock_is_ahead_is_refused_after_a_loss() {
     let (server, clock) = (PrivateRedis::start().await, FixedClock::default());
+    let [one, other] = [(); 2].map(|()| Replay::remembering(&server.url(), None, &clock));
+    other.well().await;
+    assert_eq!(set(one.port(), &issued("ahead", START + 8)).await, "set");
+    // The lead stands in the store before the mandate has passed, and every look reads it.
+    assert_eq!(set(other.port(), &issued("any", START)).await, "set");
+    flush(&server).await;
+    clock.advance(PAST_THE_MARGIN);
+    for replica in [&other, &one] {
+        assert_eq!(settled(replica, &issued("ahead", START + 8)).await, "seen");
+    }
+    let loss = other.marks.loss().unwrap().unix_seconds();
+    assert!((START + 10..=START + 13).contains(&loss), "{loss}");
+    clock.advance(Duration::from_secs(11));
+    assert_eq!(set(one.port(), &issued("later", START + 14)).await, "set");
+}
+
+#[tokio::test]
+async fn demotion_and_return_within_a_connection_is_a_loss() {
+    let server = PrivateRedis::start().await;
+    let proxy = FaultProxy::start(([127, 0, 0, 1], server.port()).into()).await;
+    let clock = FixedClock::default();
+    let replay = Replay::remembering(&server.url_through(proxy.port()), None, &clock);
+    assert_eq!(set(replay.port(), &issued("a", START)).await, "set");
+    let (before, made) = (epoch(&server).await, proxy.accepted());
+    // Back before anybody sees it: the process, its connections and its keys are the same.
+    let () = redis::pipe()
+        .atomic()
+        .add_command(command(&["REPLICAOF", "127.0.0.1", "1"]))
+        .add_command(command(&["REPLICAOF", "NO", "ONE"]))
+        .ignore()
+        .query_async(&mut server.connection().await)
+        .await
+        .unwrap();
+    assert_eq!(set(replay.port(), &issued("b", START)).await, "seen");
+    assert_ne!(epoch(&server).await, before);
+    assert_eq!(proxy.accepted(), made, "over the same connection");
+    clock.advance(PAST_THE_MARGIN);
+    assert_eq!(set(replay.port(), &issued("c", START + 3)).await, "set");
+}
+
+#[tokio::test]
+async fn epoch_of_an_earlier_build_is_read_without_a_loss() {
+    let (server, clock) = (PrivateRedis::start().await, FixedClock::default());
+    let info: String = server.ask(&["INFO", "server"]).await;
+    let run = info.split_once("run_id:").unwrap().1.split('\r').next().unwrap();
+    let earlier = format!("0123456789abcdef:0:{run}");
+    let () = server
+        .ask(&["SET", "caracal:gateway:replay-epoch", &earlier])
+        .await;
     let directory = tempfile::tempdir().unwrap();
     let memory = directory.path().join("replay-epoch");
-    let start = || Replay::remembering(&server.url(), Some(memory.clone()), &clock);
-    assert_eq!(set(start().port(), &issued("a", START)).await, "set");
-    assert_eq!(mode(&memory), 0o600, "a new one");
-    std::fs::set_permissions(&memory, Permissions::from_mode(0o644)).unwrap();
-    assert_eq!(set(start().port(), &issued("b", START)).await, "set");
-    assert_eq!(mode(&memory), 0o600, "one of before");
-    let draft = memory.with_extension(format!("{}.new", std::process::id()));
-    std::fs::write(&draft, "half").unwrap();
-    std::fs::set_permissions(&draft, Permissions::from_mode(0o644)).unwrap();
-    flush(&server).await;
-    assert_eq!(set(start().port(), &issued("c", START)).await, "seen");
-    assert_eq!(
-        mode(&memory),
-        0o600,
-        "one written over a draft that was left behind"
+    std::fs::write(&memory, "0123456789abcdef").unwrap();
+    let replay = Replay::remembering(&server.url(), Some(memory.clone()), &clock);
+    assert_eq!(set(replay.port(), &issued("a", START)).await, "set");
+    assert_eq!(replay.marks.loss(), None);
+    let now = epoch(&server).await;
+    assert!(
+        now.starts_with("0123456789abcdef.") && now.ends_with(&format!(":0:{run}")),
+        "{now}"
     );
-}
-
-#[tokio::test]
-async fn gateway_that_may_not_ask_for_the_run_id_takes_no_other_primary_for_granted() {
-    let server = PrivateRedis::start().await;
-    let () = redis::cmd("ACL")
-        .arg(&["SETUSER", "limited", "on", ">secret", "~*", "+@all", "-info"])
-        .query_async(&mut server.connection().await)
-        .await
-        .unwrap();
-    let (open, limited) = (
-        Replay::start(&server.url()),
-        Replay::start(&format!("redis://limited:secret@127.0.0.1:{}/0", server.port())),
+    assert!(
+        std::fs::read_to_string(memory)
+            .unwrap()
+            .starts_with("0123456789abcdef.")
     );
-    for (number, replica) in [&open, &limited, &open, &limited].into_iter().enumerate() {
-        let mark = issued(&format!("jti-{number}"), START - 10);
-        assert_eq!(set(replica.port(), &mark).await, "set", "{number}");
-        assert_eq!(replica.marks.loss(), None, "{number}");
-    }
-}
-
-#[tokio::test]
-async fn epoch_is_judged_once_for_all_who_wait_for_it() {
-    let server = PrivateRedis::start().await;
-    assert_eq!(
-        set(Replay::start(&server.url()).port(), &issued("first", START)).await,
-        "set"
-    );
-    let replay = Replay::start(&server.url());
-    let marks: Vec<_> = (0..100).map(|n| issued(&format!("jti-{n}"), START)).collect();
-    let outcomes = futures_util::future::join_all(marks.iter().map(|mark| set(replay.port(), mark)));
-    assert!(outcomes.await.iter().all(|outcome| *outcome == "set"));
-    let info: String = redis::cmd("INFO")
-        .arg("commandstats")
-        .query_async(&mut server.connection().await)
-        .await
-        .unwrap();
-    let calls = info.split_once("cmdstat_info:calls=").unwrap().1;
-    let calls: u64 = calls.split_once(',').unwrap().0.parse().unwrap();
-    assert!(calls < 20, "INFO was asked for {calls} times");
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use testkit::clock::FixedClock;
 use testkit::proxy::{Fault, FaultProxy};
 use testkit::redis::PrivateRedis;
 use testkit::wait::{PATIENCE, until};
@@ -79,8 +80,7 @@ async fn marks_are_unavailable_in_time_and_come_back_by_themselves() {
 async fn connection_cut_while_idle_is_replaced_within_the_request() {
     let bench = Bench::start(Replay::start).await;
     let before = bench.proxy.accepted();
-    bench.proxy.set(Fault::Refuse).await;
-    bench.proxy.set(Fault::None).await;
+    let () = bench.server.ask(&["CLIENT", "KILL", "TYPE", "normal"]).await;
     assert_eq!(bench.set("next").await, "set");
     assert!(bench.proxy.accepted() > before);
 }
@@ -117,7 +117,11 @@ async fn read_only_replica_takes_no_marks() {
         .query_async(&mut redis)
         .await
         .unwrap();
-    bench.recover().await;
+    // It was another server's copy meanwhile, for all that can be told.
+    until("the server to be back", async || {
+        (bench.set("back").await == "seen").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -163,4 +167,20 @@ async fn connections_are_probed_while_they_are_idle() {
             .then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn connections_that_the_server_closes_cost_no_mark() {
+    let server = PrivateRedis::start().await;
+    let clock = FixedClock::default();
+    let replay = Replay::hasty_remembering(&server.url(), None, &clock);
+    replay.well().await;
+    for number in 0..25 {
+        let () = server.ask(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+        assert_eq!(
+            set(replay.port(), &mark(&format!("mark-{number}"), "a")).await,
+            "set"
+        );
+        clock.advance(Duration::from_secs(1));
+    }
 }

@@ -31,6 +31,8 @@ const UNHURRIED: Duration = Duration::from_secs(15);
 /// `REPLAY_TIMEOUT` where none is.
 const HASTY: Duration = Duration::from_millis(500);
 
+pub(crate) mod store;
+
 /// What runs in the background; all of it ends with this.
 #[derive(Default)]
 pub(crate) struct Background {
@@ -110,6 +112,10 @@ impl Replay {
         Self::waiting(HASTY, redis(url), None, &FixedClock::default())
     }
 
+    pub(crate) fn hasty_remembering(url: &str, memory: Option<PathBuf>, clock: &FixedClock) -> Self {
+        Self::waiting(HASTY, redis(url), memory, clock)
+    }
+
     pub(crate) fn over(redis: redis::RedisConnector, memory: Option<PathBuf>, clock: &FixedClock) -> Self {
         Self::waiting(UNHURRIED, redis, memory, clock)
     }
@@ -160,6 +166,7 @@ impl Replay {
         let (marks, releases) = RedisReplay::new(Arc::clone(&link), config, Arc::new(clock.clone()));
         background.run(Arc::clone(&link).run(CancellationToken::new()));
         background.run(releases.run(CancellationToken::new()));
+        background.run(Arc::clone(&marks).watch(CancellationToken::new()));
         Self {
             marks,
             link,
@@ -169,6 +176,14 @@ impl Replay {
 
     pub(crate) fn port(&self) -> &dyn ReplayMarks {
         &*self.marks
+    }
+
+    /// Waits until marks can be made, as the start of a gateway does.
+    pub(crate) async fn well(&self) {
+        until("marks to be possible", async || {
+            self.marks.fault().is_none().then_some(())
+        })
+        .await;
     }
 }
 

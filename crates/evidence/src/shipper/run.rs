@@ -15,8 +15,12 @@ use super::sink::{Shipment, StreamSink};
 use crate::signature::AuditKey;
 use crate::spool::{Inner, Orphan, Segment, Spool, add, adopt, blocking, flush};
 
-/// The shortest and the longest pause after a failure.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// The first and the longest pause after the stream did not take events. Short, because trying costs next to nothing, and
+/// the spool only fills until it works.
+const STREAM_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(250));
+
+/// The first and the longest pause after the disk did not give them.
+const DISK_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// How long the stream may take for a batch.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -171,7 +175,7 @@ impl Shipper {
 
     /// Reads a batch, trying again for as long as the disk fails.
     async fn read(&self, dir: PathBuf, segment: Segment, from: u64) -> Batch {
-        let mut pause = BACKOFF.0;
+        let mut pause = DISK_PAUSE.0;
         loop {
             let (dir, key) = (dir.clone(), self.key.clone());
             match blocking(move || Batch::read(&dir, &segment, from, key.as_ref())).await {
@@ -182,20 +186,20 @@ impl Shipper {
                 }
                 Err(error) => tracing::error!(%error, "the evidence spool cannot be read"),
             }
-            pause = back_off(pause).await;
+            pause = back_off(pause, DISK_PAUSE.1).await;
         }
     }
 
     /// Sends until the stream has taken everything.
     async fn send(&self, sink: &dyn StreamSink, mut rest: &[Shipment]) {
-        let mut pause = BACKOFF.0;
+        let mut pause = STREAM_PAUSE.0;
         let mut failed = false;
         while !rest.is_empty() {
             let cause = match timeout(APPEND_TIMEOUT, sink.append(rest)).await {
                 Ok(Ok(taken)) if taken > 0 => {
                     add(&self.inner.counters.drained, taken.min(rest.len()) as u64);
                     rest = rest.get(taken..).unwrap_or_default();
-                    pause = BACKOFF.0;
+                    pause = STREAM_PAUSE.0;
                     continue;
                 }
                 Ok(Ok(_)) => "nothing was taken".to_owned(),
@@ -207,7 +211,7 @@ impl Shipper {
                 tracing::warn!(%cause, "the audit stream does not take events; they wait in the spool");
             }
             failed = true;
-            pause = back_off(pause).await;
+            pause = back_off(pause, STREAM_PAUSE.1).await;
         }
         if failed {
             tracing::info!("the audit stream takes events again");
@@ -216,7 +220,7 @@ impl Shipper {
 }
 
 /// Waits, and says how long to wait the next time.
-async fn back_off(pause: Duration) -> Duration {
+async fn back_off(pause: Duration, longest: Duration) -> Duration {
     sleep(pause).await;
-    (pause * 2).min(BACKOFF.1)
+    (pause * 2).min(longest)
 }

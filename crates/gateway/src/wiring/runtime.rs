@@ -124,8 +124,10 @@ impl Runtime {
 
     async fn first_missing(&self) -> Option<(&'static str, Cause)> {
         for check in &self.components.checks {
+            // A fault of this process does not end with waiting, and does not keep every request from being served.
             if let Some(what) = check.awaited
                 && let Some(cause) = (check.probe)().await.fault
+                && !cause.is_local()
             {
                 return Some((what, cause));
             }

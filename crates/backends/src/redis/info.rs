@@ -1,0 +1,46 @@
+//! What a server says of itself.
+
+use redis::{Pipeline, RedisResult};
+
+/// The answer of `INFO`; empty where this user may not ask.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Info(String);
+
+impl Info {
+    /// Adds the question to a pipeline that ignores errors: without the right to ask there is an answer too.
+    pub(crate) fn ask(commands: &mut Pipeline, section: &str) {
+        commands.cmd("INFO").arg(section);
+    }
+
+    /// The answer. One that is refused tells nothing.
+    pub(crate) fn read(answer: RedisResult<String>) -> Self {
+        Self(answer.unwrap_or_default())
+    }
+
+    /// Whether the server follows another one. What is written to it is refused, or lost.
+    pub(crate) fn is_replica(&self) -> bool {
+        self.fact("role") == Some("slave")
+    }
+
+    /// One of its lines.
+    pub(crate) fn fact(&self, name: &str) -> Option<&str> {
+        self.0
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+            .map(str::trim)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Info;
+
+    #[test]
+    fn facts_are_found_in_the_answer_of_info() {
+        let info = Info("# Server\r\nredis_version:7.0.15\r\nrun_id:abc\r\nrole:slave\r\n".to_owned());
+        assert_eq!(info.fact("run_id"), Some("abc"));
+        assert_eq!(info.fact("run"), None);
+        assert!(info.is_replica());
+        assert!(!Info::default().is_replica());
+    }
+}

@@ -1,0 +1,296 @@
+//! What one gateway knows of the store's memory, and what follows from an answer of the store.
+//!
+//! Without a socket and without a clock, so that the model in the tests can drive it through every interleaving.
+
+use std::time::Duration;
+
+use admission::limits::Limits;
+use admission::ports::Moment;
+
+use super::value::{History, Name, Value};
+
+/// Seconds that a birth lies ahead of the moment at which the loss was noticed, beside the lead: as far as the clocks of
+/// two gateways may differ.
+pub(super) const MARGIN: u64 = 2;
+/// Most seconds that `iat` may be ahead of this clock and still count.
+pub(super) const MAX_LEAD: u64 = 30;
+/// How long nothing passes after a loss that was not known: meanwhile every gateway has looked at the store, and has
+/// moved the birth behind what it let pass.
+const SETTLING: Duration = Duration::from_secs(MARGIN);
+
+/// A loss of the store's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    at: u64,
+}
+
+impl Loss {
+    /// Mandates issued up to this Unix second are refused: that of the loss and the margin for clocks.
+    #[must_use]
+    pub fn unix_seconds(self) -> u64 {
+        self.at
+    }
+
+    /// Whether the mark of this mandate may be among those that were lost. `iat` is in whole seconds, rounded down, so
+    /// that the second of the loss counts as before it.
+    fn forgets(self, issued_at: Option<i64>) -> bool {
+        issued_at
+            .and_then(|issued| u64::try_from(issued).ok())
+            .is_none_or(|issued| issued <= self.at)
+    }
+
+    /// Whether a mandate from before it can still be valid.
+    fn matters(self, now: Duration) -> bool {
+        let longest = Limits::MAX_MANDATE_LIFE.as_secs() + 60;
+        now.as_secs() <= self.at.saturating_add(longest)
+    }
+}
+
+/// What one answer of the store shows, beside what was asked.
+#[derive(Clone, Debug)]
+pub(in crate::replay) struct Seen {
+    /// The value of the key.
+    pub(super) text: Option<String>,
+    /// Whose answer it is; a part that could not be learnt is empty.
+    pub(super) history: History,
+    /// The connection over which it came.
+    pub(super) link: u64,
+}
+
+/// What follows for one mandate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::replay) enum Standing {
+    /// The store had its whole memory when it answered.
+    Vouched,
+    /// The mark of this mandate may be among those that were lost.
+    Forgotten(Loss),
+    /// The answer comes from a memory that is to be judged first.
+    Unjudged,
+}
+
+/// What to do about the value that the store holds.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is known now. With the loss that it tells of, if that is news.
+    Keep(Option<Loss>),
+    /// Replace it by this one, if it is still the same, and look again.
+    Write(String),
+}
+
+#[derive(Debug)]
+struct Known {
+    text: String,
+    value: Value,
+    /// The replication id that was seen with it.
+    replication: String,
+    link: u64,
+    /// Monotonic time until which nothing passes.
+    unsettled: Duration,
+}
+
+/// What one gateway knows.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    known: Option<Known>,
+    /// The id that an earlier process saw last.
+    recalled: Option<String>,
+    /// The greatest `iat` of a mandate that was, or may be, let pass.
+    newest: u64,
+    /// The greatest lead that was seen or learnt.
+    lead: u64,
+    /// What was written last, and over which connection the answer came that it follows from.
+    proposed: Option<(String, u64)>,
+}
+
+impl Memory {
+    /// The loss from which the known memory began.
+    pub(super) fn loss(&self) -> Option<Loss> {
+        self.known.as_ref().and_then(Known::loss)
+    }
+
+    /// Whether a value of the store was ever judged.
+    pub(super) fn is_blank(&self) -> bool {
+        self.known.is_none()
+    }
+
+    /// What an earlier process wrote down.
+    pub(super) fn recall(&mut self, name: Option<Name>) {
+        if let Some(Name { id, lead, .. }) = name {
+            self.recalled = Some(id);
+            self.lead = self.lead.max(lead);
+        }
+    }
+
+    /// What to write down for a later process.
+    pub(super) fn name(&self) -> Option<String> {
+        Some(self.known.as_ref()?.value.name())
+    }
+
+    /// A mandate may be let pass: before its mark is sent, so that no later judgement overlooks it.
+    pub(super) fn expect(&mut self, issued_at: Option<i64>, now: Duration) {
+        if let Some(issued) = issued_at.and_then(|issued| u64::try_from(issued).ok()) {
+            let now = now.as_secs();
+            self.newest = self.newest.max(issued.min(now.saturating_add(MAX_LEAD)));
+            self.lead = self.lead.max(issued.saturating_sub(now).min(MAX_LEAD));
+        }
+    }
+
+    /// Whether the mark that came with this answer counts. A mark counts only under a memory that was judged, in the
+    /// same answer.
+    pub(super) fn standing(&self, issued_at: Option<i64>, seen: &Seen, now: Moment) -> Standing {
+        let judged = self.known.as_ref().filter(|known| {
+            seen.text.as_ref() == Some(&known.text)
+                && seen.link == known.link
+                && seen.history.replication == known.replication
+                // Others learn of the lead before the first mandate that has it can pass.
+                && self.lead <= known.value.lead
+        });
+        let Some(known) = judged else {
+            return Standing::Unjudged;
+        };
+        match known.loss() {
+            Some(loss) if now.monotonic < known.unsettled => Standing::Forgotten(loss),
+            Some(loss) if loss.matters(now.unix) && loss.forgets(issued_at) => Standing::Forgotten(loss),
+            Some(_) | None => Standing::Vouched,
+        }
+    }
+
+    /// Judges the value that the store holds; `fresh` is the id of a new one.
+    pub(super) fn judge(&mut self, seen: &Seen, fresh: &str, now: Moment) -> Verdict {
+        let stored = seen.text.as_deref().and_then(Value::parse);
+        let next = match &stored {
+            None if seen.text.is_none() && self.last_id().is_none() => Some(Value {
+                id: fresh.to_owned(),
+                birth: 0,
+                lead: self.lead,
+                history: seen.history.clone(),
+            }),
+            Some(value) if !self.lost(value, seen, now.unix) => self.amended(value, seen),
+            Some(_) | None => Some(self.reborn(stored.as_ref(), seen, fresh, now.unix)),
+        };
+        match (next, stored, &seen.text) {
+            (None, Some(value), Some(text)) => Verdict::Keep(self.adopt(text, value, seen, now)),
+            (next, ..) => {
+                let text = next.map(|value| value.text()).unwrap_or_default();
+                self.proposed = Some((text.clone(), seen.link));
+                Verdict::Write(text)
+            }
+        }
+    }
+
+    /// The id that was last seen, by this process or an earlier one.
+    fn last_id(&self) -> Option<&str> {
+        let known = self.known.as_ref().map(|known| &known.value.id);
+        known.or(self.recalled.as_ref()).map(String::as_str)
+    }
+
+    /// Whether it is another id than the last one. Between the two lies a loss.
+    fn is_news(&self, value: &Value) -> bool {
+        self.last_id().is_some_and(|id| id != value.id)
+    }
+
+    /// Whether marks may be gone that no value of the key accounts for.
+    fn lost(&self, value: &Value, seen: &Seen, now: Duration) -> bool {
+        let elsewhere = match seen.history.is_told() {
+            true => !value.history.may_be(&seen.history),
+            false => {
+                let over_this_link = self.known.as_ref().is_some_and(|known| known.link == seen.link)
+                    || self
+                        .proposed
+                        .as_ref()
+                        .is_some_and(|(text, link)| Some(text) == seen.text.as_ref() && *link == seen.link);
+                // Nothing tells the server of a new connection from another one, or from its former self.
+                // Where another gateway has just said so, once is enough.
+                !over_this_link && value.birth < self.birth(now)
+            }
+        };
+        // Another gateway, which remembered nothing, took a forgetful store for a new one.
+        let disguised = self.is_news(value) && value.birth == 0;
+        let older = self.known.as_ref().is_some_and(|Known { value: known, .. }| {
+            known.id == value.id && (value.birth < known.birth || value.lead < known.lead)
+        });
+        elsewhere || disguised || older
+    }
+
+    /// What must be added to a value that is right otherwise.
+    fn amended(&self, value: &Value, seen: &Seen) -> Option<Value> {
+        let mut better = value.clone();
+        better.lead = value.lead.max(self.lead);
+        if value.birth > 0 {
+            // Whoever noticed the loss did not know this lead.
+            better.birth = value.birth + (better.lead - value.lead);
+        }
+        if self.is_news(value) {
+            // Or has a clock that is behind.
+            better.birth = better.birth.max(self.newest);
+        }
+        if seen.history.is_told() {
+            better.history = seen.history.clone();
+        }
+        (better != *value).then_some(better)
+    }
+
+    /// A new value, from this moment on.
+    fn reborn(&self, stored: Option<&Value>, seen: &Seen, fresh: &str, now: Duration) -> Value {
+        let known = self.known.as_ref().map(|known| &known.value);
+        let before = [stored, known].into_iter().flatten();
+        let lead = before.clone().map(|value| value.lead).fold(self.lead, u64::max);
+        let birth = self.birth(now) - self.lead + lead;
+        Value {
+            id: fresh.to_owned(),
+            birth: before
+                .map(|value| value.birth)
+                .fold(birth.max(self.newest), u64::max),
+            lead,
+            history: seen.history.clone(),
+        }
+    }
+
+    fn birth(&self, now: Duration) -> u64 {
+        now.as_secs() + MARGIN + self.lead
+    }
+
+    fn adopt(&mut self, text: &str, value: Value, seen: &Seen, now: Moment) -> Option<Loss> {
+        let known = self.known.as_ref();
+        let same = self.last_id() == Some(value.id.as_str());
+        let recent = known.is_some() || now.unix.as_secs() <= value.birth.saturating_add(MAX_LEAD);
+        let unsettled = match known {
+            Some(known) if same => known.unsettled,
+            _ if recent && value.birth > 0 => now.monotonic + SETTLING,
+            _ => Duration::ZERO,
+        };
+        self.lead = self.lead.max(value.lead);
+        let known = Known {
+            text: text.to_owned(),
+            value,
+            replication: seen.history.replication.clone(),
+            link: seen.link,
+            unsettled,
+        };
+        let news = known.loss().filter(|_| !same);
+        self.known = Some(known);
+        news
+    }
+}
+
+impl Known {
+    fn loss(&self) -> Option<Loss> {
+        (self.value.birth > 0).then_some(Loss { at: self.value.birth })
+    }
+}
+
+impl History {
+    /// Whether the server said whose memory it has.
+    pub(super) fn is_told(&self) -> bool {
+        !self.run.is_empty() && !self.replication.is_empty()
+    }
+
+    /// Whether this is the history that the server tells of, as far as it was written down: an earlier build knew the
+    /// run id alone.
+    fn may_be(&self, told: &Self) -> bool {
+        self.run == told.run && (self.replication == told.replication || self.replication.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,379 @@
+use std::time::Duration;
+
+use admission::ports::Moment;
+
+use super::{Memory, Seen, Standing, Verdict};
+use crate::replay::epoch::value::{History, Name, Value};
+
+const NOW: u64 = 1000;
+
+fn at(unix: u64) -> Moment {
+    Moment {
+        unix: Duration::from_secs(unix),
+        monotonic: Duration::from_secs(unix),
+    }
+}
+
+/// An answer of the store. `told` is `run/replication`, or empty where the server may not be asked.
+fn seen(text: Option<&str>, told: &str, link: u64) -> Seen {
+    let (run, replication) = told.split_once('/').unwrap_or_default();
+    Seen {
+        text: text.map(str::to_owned),
+        history: History {
+            run: run.to_owned(),
+            replication: replication.to_owned(),
+        },
+        link,
+    }
+}
+
+/// A gateway that knows this value since long, over the first connection.
+fn knowing(text: &str, told: &str) -> Memory {
+    let mut memory = Memory {
+        proposed: Some((text.to_owned(), 1)),
+        ..Memory::default()
+    };
+    let verdict = memory.judge(&seen(Some(text), told, 1), "fresh", at(1));
+    assert!(matches!(verdict, Verdict::Keep(_)), "{verdict:?}");
+    memory
+}
+
+fn recalling(name: &str) -> Memory {
+    let mut memory = Memory::default();
+    memory.recall(Name::parse(name));
+    memory
+}
+
+fn kept(mut memory: Memory, text: Option<&str>, told: &str, link: u64) -> Option<String> {
+    match memory.judge(&seen(text, told, link), "fresh", at(NOW)) {
+        Verdict::Keep(_) => None,
+        Verdict::Write(next) => Some(next),
+    }
+}
+
+#[test]
+fn epoch_judgement_table() {
+    let keep = None;
+    let lost = Some("fresh.h.0:1002:r");
+    for (case, memory, text, told, link, expect) in [
+        (
+            "first use",
+            Memory::default(),
+            None,
+            "r/h",
+            1,
+            Some("fresh.h.0:0:r"),
+        ),
+        ("not readable", Memory::default(), Some("?"), "r/h", 1, lost),
+        ("new here", Memory::default(), Some("a.h.0:0:r"), "r/h", 1, keep),
+        (
+            "new here, another process",
+            Memory::default(),
+            Some("a.h.0:0:q"),
+            "r/h",
+            1,
+            lost,
+        ),
+        (
+            "new here, another history",
+            Memory::default(),
+            Some("a.g.0:0:r"),
+            "r/h",
+            1,
+            lost,
+        ),
+        ("gone", knowing("a.h.0:0:r", "r/h"), None, "r/h", 1, lost),
+        ("gone, from disk", recalling("a.h.0"), None, "r/h", 1, lost),
+        (
+            "the same, from disk",
+            recalling("a.h.0"),
+            Some("a.h.0:0:r"),
+            "r/h",
+            1,
+            keep,
+        ),
+        (
+            "the same over another connection",
+            knowing("a.h.0:0:r", "r/h"),
+            Some("a.h.0:0:r"),
+            "r/h",
+            2,
+            keep,
+        ),
+        (
+            "demoted and back",
+            knowing("a.h.0:0:r", "r/h"),
+            Some("a.h.0:0:r"),
+            "r/i",
+            1,
+            Some("fresh.i.0:1002:r"),
+        ),
+        (
+            "restarted",
+            knowing("a.h.0:0:r", "r/h"),
+            Some("a.h.0:0:r"),
+            "s/i",
+            2,
+            Some("fresh.i.0:1002:s"),
+        ),
+        (
+            "taken for new",
+            knowing("a.h.0:0:r", "r/h"),
+            Some("b.h.0:0:r"),
+            "r/h",
+            1,
+            lost,
+        ),
+        (
+            "taken for new, from disk",
+            recalling("a"),
+            Some("b.h.0:0:r"),
+            "r/h",
+            1,
+            lost,
+        ),
+        (
+            "noticed by another",
+            knowing("a.h.0:0:r", "r/h"),
+            Some("b.h.0:77:r"),
+            "r/h",
+            1,
+            keep,
+        ),
+        (
+            "an older text",
+            knowing("a.h.0:90:r", "r/h"),
+            Some("a.h.0:80:r"),
+            "r/h",
+            1,
+            lost,
+        ),
+        (
+            "of an earlier build",
+            Memory::default(),
+            Some("a:0:r"),
+            "r/h",
+            1,
+            Some("a.h.0:0:r"),
+        ),
+        (
+            "of an earlier build, another process",
+            Memory::default(),
+            Some("a:0:q"),
+            "r/h",
+            1,
+            lost,
+        ),
+        (
+            "written by whoever may not ask",
+            knowing("a.h.0:0:r", "r/h"),
+            Some("b..0:77:"),
+            "r/h",
+            1,
+            lost,
+        ),
+        (
+            "the other's lead",
+            knowing("a.h.0:0:r", "r/h"),
+            Some("a.h.9:0:r"),
+            "r/h",
+            1,
+            keep,
+        ),
+        (
+            "its own lead from disk",
+            recalling("a.h.9"),
+            Some("a.h.0:50:r"),
+            "r/h",
+            1,
+            Some("a.h.9:59:r"),
+        ),
+        (
+            "a loss noticed without its lead",
+            recalling("a.h.9"),
+            Some("b.h.0:50:r"),
+            "r/h",
+            1,
+            Some("b.h.9:59:r"),
+        ),
+    ] {
+        assert_eq!(kept(memory, text, told, link).as_deref(), expect, "{case}");
+    }
+}
+
+#[test]
+fn epoch_without_the_right_to_ask_counts_each_connection_once() {
+    let text = "a.h.0:0:r";
+    assert_eq!(
+        kept(Memory::default(), None, "", 1).as_deref(),
+        Some("fresh..0:0:"),
+        "first use"
+    );
+    assert_eq!(
+        kept(Memory::default(), Some(text), "", 1).as_deref(),
+        Some("fresh..0:1002:")
+    );
+    assert_eq!(
+        kept(recalling("a.h.0"), Some(text), "", 1).as_deref(),
+        Some("fresh..0:1002:")
+    );
+    assert_eq!(
+        kept(knowing(text, ""), Some(text), "", 1),
+        None,
+        "the same connection"
+    );
+    assert_eq!(
+        kept(knowing(text, ""), Some(text), "", 2).as_deref(),
+        Some("fresh..0:1002:")
+    );
+    assert_eq!(
+        kept(knowing(text, ""), Some("b..0:77:"), "", 1),
+        None,
+        "another's connection"
+    );
+    assert_eq!(
+        kept(knowing(text, ""), Some("b..0:1002:"), "", 2),
+        None,
+        "another has just said so"
+    );
+
+    // What it wrote itself it takes, over the same connection only.
+    let mut memory = Memory::default();
+    let Verdict::Write(next) = memory.judge(&seen(Some(text), "", 1), "fresh", at(NOW)) else {
+        panic!("a loss that cannot be excluded")
+    };
+    let later = at(NOW + 10);
+    let again = memory.judge(&seen(Some(&next), "", 2), "again", later);
+    assert_eq!(again, Verdict::Write("again..0:1012:".to_owned()));
+    let Verdict::Keep(Some(loss)) = memory.judge(&seen(Some("again..0:1012:"), "", 2), "third", later) else {
+        panic!("it is known")
+    };
+    assert_eq!(loss.unix_seconds(), 1012);
+}
+
+#[test]
+fn birth_has_a_margin_of_the_greatest_lead_and_is_never_earlier_than_one_before() {
+    for (leads, expect) in [(&[][..], 1002), (&[0], 1002), (&[5, 20, 7], 1022), (&[900], 1032)] {
+        let mut memory = knowing("a.h.0:0:r", "r/h");
+        for lead in leads {
+            memory.expect(Some(NOW as i64 + lead), at(NOW).unix);
+        }
+        let Verdict::Write(next) = memory.judge(&seen(None, "r/h", 1), "fresh", at(NOW)) else {
+            panic!("{leads:?}")
+        };
+        assert_eq!(Value::parse(&next).unwrap().birth, expect, "{leads:?}");
+    }
+    let of_a_clock_ahead = knowing("a.h.3:5000:r", "r/h");
+    assert_eq!(
+        kept(of_a_clock_ahead, None, "r/h", 1).as_deref(),
+        Some("fresh.h.3:5000:r")
+    );
+}
+
+#[test]
+fn lead_is_told_to_the_others_before_a_mandate_that_has_it_passes() {
+    let mut memory = knowing("a.h.0:0:r", "r/h");
+    let stored = seen(Some("a.h.0:0:r"), "r/h", 1);
+    let ahead = Some(NOW as i64 + 8);
+    assert_eq!(memory.standing(ahead, &stored, at(NOW)), Standing::Vouched);
+    memory.expect(ahead, at(NOW).unix);
+    assert_eq!(memory.standing(ahead, &stored, at(NOW)), Standing::Unjudged);
+    let told = "a.h.8:0:r";
+    assert_eq!(
+        memory.judge(&stored, "fresh", at(NOW)),
+        Verdict::Write(told.to_owned())
+    );
+    let stored = seen(Some(told), "r/h", 1);
+    assert_eq!(memory.judge(&stored, "fresh", at(NOW)), Verdict::Keep(None));
+    assert_eq!(memory.standing(ahead, &stored, at(NOW)), Standing::Vouched);
+}
+
+#[test]
+fn birth_by_a_clock_that_is_behind_is_moved_behind_what_was_let_pass() {
+    let mut memory = knowing("a.h.0:0:r", "r/h");
+    memory.expect(Some(NOW as i64), at(NOW).unix);
+    assert_eq!(
+        kept(memory, Some("b.h.0:900:r"), "r/h", 1).as_deref(),
+        Some("b.h.0:1000:r")
+    );
+}
+
+#[test]
+fn nothing_passes_for_two_seconds_after_a_loss_that_was_not_known() {
+    let mut memory = knowing("a.h.0:0:r", "r/h");
+    let stored = seen(Some("b.h.0:900:r"), "r/h", 1);
+    let Verdict::Keep(Some(_)) = memory.judge(&stored, "fresh", at(NOW)) else {
+        panic!("news")
+    };
+    let later = Some(NOW as i64);
+    assert!(matches!(
+        memory.standing(later, &stored, at(NOW + 1)),
+        Standing::Forgotten(_)
+    ));
+    assert_eq!(memory.standing(later, &stored, at(NOW + 2)), Standing::Vouched);
+
+    // A start long after the loss is as ready as any.
+    let mut memory = Memory::default();
+    let Verdict::Keep(Some(_)) = memory.judge(&stored, "fresh", at(NOW)) else {
+        panic!("news to this one")
+    };
+    assert_eq!(memory.standing(later, &stored, at(NOW)), Standing::Vouched);
+}
+
+#[test]
+fn loss_forgets_mandates_up_to_its_own_second_and_without_a_date() {
+    let memory = knowing("a.h.0:100:r", "r/h");
+    let stored = seen(Some("a.h.0:100:r"), "r/h", 1);
+    for (issued_at, expect) in [
+        (Some(99), true),
+        (Some(100), true),
+        (Some(101), false),
+        (Some(-1), true),
+        (None, true),
+    ] {
+        let forgotten = matches!(
+            memory.standing(issued_at, &stored, at(NOW)),
+            Standing::Forgotten(_)
+        );
+        assert_eq!(forgotten, expect, "{issued_at:?}");
+    }
+    let day = 86_400 + 60;
+    assert!(matches!(
+        memory.standing(None, &stored, at(100 + day)),
+        Standing::Forgotten(_)
+    ));
+    assert_eq!(
+        memory.standing(None, &stored, at(101 + day)),
+        Standing::Vouched,
+        "it has passed"
+    );
+}
+
+#[test]
+fn mark_counts_only_under_the_epoch_that_was_judged() {
+    let memory = knowing("a.h.0:0:r", "r/h");
+    for (case, text, told, link, expect) in [
+        ("the same", Some("a.h.0:0:r"), "r/h", 1, Standing::Vouched),
+        ("gone", None, "r/h", 1, Standing::Unjudged),
+        ("another", Some("b.h.0:0:r"), "r/h", 1, Standing::Unjudged),
+        ("another history", Some("a.h.0:0:r"), "r/i", 1, Standing::Unjudged),
+        (
+            "another connection",
+            Some("a.h.0:0:r"),
+            "r/h",
+            2,
+            Standing::Unjudged,
+        ),
+    ] {
+        assert_eq!(
+            memory.standing(Some(1), &seen(text, told, link), at(NOW)),
+            expect,
+            "{case}"
+        );
+    }
+    let blank = Memory::default();
+    assert_eq!(
+        blank.standing(Some(1), &seen(None, "r/h", 1), at(NOW)),
+        Standing::Unjudged
+    );
+}

@@ -1,0 +1,139 @@
+//! What stands in the key.
+//!
+//! ```text
+//! caracal:gateway:replay-epoch = <id>.<replication id>.<lead>:<birth>:<run id>
+//! ```
+//!
+//! Earlier builds wrote `<id>:<birth>:<run id>`. They take everything before the first colon for the id and compare what
+//! follows the second one with the run id, so that both kinds read what the other one writes.
+
+use super::memory::MAX_LEAD;
+
+/// One value of the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Value {
+    /// Random.
+    pub(super) id: String,
+    /// Mandates issued up to this Unix second may have been used before. 0 at first use.
+    pub(super) birth: u64,
+    /// How many seconds `iat` was ahead of a gateway's clock at most.
+    pub(super) lead: u64,
+    pub(super) history: History,
+}
+
+/// Whose memory it is: another process, or another replication history, may hold other marks. A part that is not known
+/// is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct History {
+    /// `run_id`: changes with the process.
+    pub(super) run: String,
+    /// `master_replid`: changes with every promotion, also of a server that was the primary before.
+    pub(super) replication: String,
+}
+
+impl Value {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, ':');
+        let (named, birth, run) = (parts.next()?, parts.next()?, parts.next()?);
+        let Name {
+            id,
+            replication,
+            lead,
+        } = Name::parse(named)?;
+        Some(Self {
+            id,
+            birth: birth.parse().ok()?,
+            lead,
+            history: History {
+                run: run.to_owned(),
+                replication,
+            },
+        })
+    }
+
+    pub(super) fn text(&self) -> String {
+        format!("{}:{}:{}", self.name(), self.birth, self.history.run)
+    }
+
+    /// What is kept on disk of it.
+    pub(super) fn name(&self) -> String {
+        format!("{}.{}.{}", self.id, self.history.replication, self.lead)
+    }
+}
+
+/// The part before the first colon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Name {
+    pub(super) id: String,
+    replication: String,
+    pub(super) lead: u64,
+}
+
+impl Name {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('.');
+        let id = parts.next().filter(|id| !id.is_empty())?;
+        let (replication, lead) = match (parts.next(), parts.next(), parts.next()) {
+            (None, ..) => ("", 0),
+            (Some(replication), Some(lead), None) => (replication, lead.parse().ok()?),
+            _ => return None,
+        };
+        let strange = |c: char| c == ':' || c.is_whitespace();
+        (!text.contains(strange)).then(|| Self {
+            id: id.to_owned(),
+            replication: replication.to_owned(),
+            lead: MAX_LEAD.min(lead),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Name, Value};
+
+    #[test]
+    fn value_survives_its_text_and_refuses_other_texts() {
+        for text in ["id.repl.7:1790000000:run:with:colons", "id..0:0:"] {
+            assert_eq!(Value::parse(text).unwrap().text(), text);
+        }
+        for text in [
+            "",
+            "id",
+            "id:soon:p",
+            "id:1",
+            ":1:r",
+            "a.b:1:r",
+            "a.b.c:1:r",
+            "a.b.1.2:1:r",
+        ] {
+            assert_eq!(Value::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn value_of_an_earlier_build_has_neither_replication_id_nor_lead() {
+        let value = Value::parse("0a1b:1790000000:run").unwrap();
+        assert_eq!(
+            (value.id.as_str(), value.birth, value.lead),
+            ("0a1b", 1_790_000_000, 0)
+        );
+        assert_eq!(
+            (value.history.run.as_str(), value.history.replication.as_str()),
+            ("run", "")
+        );
+        // What it reads back from us: id, birth and run id, each in its place.
+        let ours = Value { lead: 3, ..value }.text();
+        assert_eq!(
+            ours.splitn(3, ':').collect::<Vec<_>>(),
+            ["0a1b..3", "1790000000", "run"]
+        );
+    }
+
+    #[test]
+    fn name_is_one_word_and_its_lead_is_bounded() {
+        assert_eq!(Name::parse("id.repl.99").unwrap().lead, 30);
+        for text in ["", " ", "two words", "a:1:r", "a\n"] {
+            assert_eq!(Name::parse(text), None, "{text}");
+        }
+    }
+}
