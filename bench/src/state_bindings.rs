@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use testkit::postgres::{self, Database};
-use tokio::time::interval;
+use tokio::time::{interval, sleep};
 
 use crate::clock;
 use crate::connection::Connection;
@@ -24,6 +24,8 @@ const CHANGES: &str = "caracal_gateway_binding_changes_read_total";
 const HEARD: &str = "caracal_gateway_binding_changes_notified";
 /// The longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Pause between two looks at a metric, which cost the measured process time.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 const CONNECTIONS: usize = 16;
 
 /// What to hold and to change.
@@ -60,8 +62,8 @@ pub(crate) async fn run(command: &[OsString], servers: &Servers, plan: &Plan) ->
         .execute("ANALYZE resources, gateway_resource_bindings")
         .await;
 
-    let quiet = load(&mut subject, servers, plan).await?;
-    let busy = {
+    let (quiet, quiet_failed) = load(&mut subject, servers, plan).await?;
+    let (busy, busy_failed) = {
         let changes = change(database, plan, async |_| Ok(()));
         let (busy, changed) = tokio::join!(load(&mut subject, servers, plan), changes);
         changed?;
@@ -92,11 +94,11 @@ pub(crate) async fn run(command: &[OsString], servers: &Servers, plan: &Plan) ->
     writeln!(text, "| resident more than before (MiB) | {held:.1} |")?;
     writeln!(
         text,
-        "| requests without changes, p50 / p99 / p99.9 (ms) | {quiet} |"
+        "| requests without changes, p50 / p99 / p99.9 (ms) | {quiet}, {quiet_failed} failed |"
     )?;
     writeln!(
         text,
-        "| requests at {} changes a second (ms) | {busy} |",
+        "| requests at {} changes a second (ms) | {busy}, {busy_failed} failed |",
         plan.changes_per_second
     )?;
     writeln!(
@@ -105,6 +107,7 @@ pub(crate) async fn run(command: &[OsString], servers: &Servers, plan: &Plan) ->
     )?;
     let good = loading < Duration::from_secs(1)
         && held <= 50.0
+        && quiet_failed + busy_failed == 0
         && busy.p99 <= quiet.p99 * 2
         && in_force.p99 <= Duration::from_millis(100)
         && status.success();
@@ -147,8 +150,8 @@ async fn change(
     Ok(())
 }
 
-/// The requests beside: as long as the changes take.
-async fn load(subject: &mut Subject, servers: &Servers, plan: &Plan) -> Result<Quantiles> {
+/// The requests beside: as long as the changes take. How long they took, and how many failed.
+async fn load(subject: &mut Subject, servers: &Servers, plan: &Plan) -> Result<(Quantiles, u64)> {
     let seconds = plan.changes.div_ceil(plan.changes_per_second.max(1));
     let per_second = plan.requests_per_second;
     let count = usize::try_from(per_second * seconds)?;
@@ -156,10 +159,7 @@ async fn load(subject: &mut Subject, servers: &Servers, plan: &Plan) -> Result<Q
     let measured = subject
         .load(&requests, CONNECTIONS, Loop::Open { per_second })
         .await?;
-    match measured.outcome.first_failure {
-        Some(failure) => Err(failure.into()),
-        None => Ok(measured.outcome.latencies.quantiles()),
-    }
+    Ok((measured.outcome.latencies.quantiles(), measured.outcome.failed))
 }
 
 /// Waits until a metric is at least this.
@@ -169,6 +169,7 @@ async fn wait(page: &mut Connection, name: &str, least: u64) -> Result<()> {
         if clock::now() > deadline {
             return Err(format!("waited {PATIENCE:?} in vain for {name} to be {least}").into());
         }
+        sleep(POLL_INTERVAL).await;
     }
     Ok(())
 }

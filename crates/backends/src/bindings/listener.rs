@@ -4,6 +4,7 @@
 //! clients. So a listener is trusted only while a notification that the gateway sends to itself comes back: sent over the
 //! connection that reads, heard on this one, which asks nothing meanwhile.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -42,8 +43,10 @@ enum End {
 
 impl Listener {
     pub(super) async fn listen(&self) {
+        // One for the life of the process: behind a proxy each that was ever listened to stays.
+        let mut own = None;
         for number in 1.. {
-            let Err(end) = self.follow(number).await;
+            let Err(end) = self.follow(number, &mut own).await;
             let (pause, cause) = match end {
                 End::Lost(cause) => (RETRY, cause),
                 End::Unheard(cause) => (UNHEARD_PAUSE, cause),
@@ -53,9 +56,12 @@ impl Listener {
         }
     }
 
-    async fn follow(&self, number: u64) -> Result<std::convert::Infallible, End> {
+    async fn follow(&self, number: u64, own: &mut Option<String>) -> Result<Infallible, End> {
+        let own = match own {
+            Some(own) => own,
+            None => own.insert(format!("caracal_gateway_{}", random()?)),
+        };
         let mut session = self.database.connect().await.map_err(End::Lost)?;
-        let own = format!("caracal_gateway_{}", random()?);
         // One message, so that no proxy can give each its own connection.
         let both = format!("LISTEN {CHANNEL}; LISTEN {own}");
         let listening = session.run(LISTEN_TIMEOUT, async |client| execute(client, &both).await);
@@ -68,16 +74,15 @@ impl Listener {
             });
         }
         self.shared.listening.store(number, Ordering::Release);
-        // What changed before is read now, and from here on nothing is missed.
-        self.shared.changes.everything();
         loop {
             let payload = random()?;
+            // What changed before we listened is looked for now, and from here on nothing is missed.
             self.shared.changes.probe(Probe {
                 channel: own.clone(),
                 payload: payload.clone(),
             });
             let heard = async {
-                while self.own(&mut session, &own).await? != payload {}
+                while self.own(&mut session, own).await? != payload {}
                 Ok(())
             };
             let heard = within(WHAT, self.config.probe_timeout, heard).await;
@@ -88,7 +93,7 @@ impl Listener {
             }
             let lost = async {
                 loop {
-                    if let Err(cause) = self.own(&mut session, &own).await {
+                    if let Err(cause) = self.own(&mut session, own).await {
                         return cause;
                     }
                 }

@@ -58,7 +58,7 @@ impl BindingsReader {
             reader: Reader::new(self.database, Arc::clone(&self.shared.clock)),
             config: self.config,
             shared: self.shared,
-            revision: None,
+            known: Known::Nothing,
         };
         let both = async {
             tokio::join!(keeper.keep(self.lookups), listener.listen());
@@ -71,8 +71,18 @@ struct Keeper {
     reader: Reader,
     config: BindingsConfig,
     shared: Arc<Shared>,
-    /// The revision of what is in memory; none while triggers do not keep one, or while it is not known.
-    revision: Option<i64>,
+    known: Known,
+}
+
+/// What is known of the bindings in memory.
+#[derive(Clone, Copy)]
+enum Known {
+    /// Nothing: they were not read yet, or something that was announced was not read.
+    Nothing,
+    /// That they were right when they were read. No trigger keeps a revision that would tell whether they still are.
+    Unnumbered,
+    /// Their revision.
+    Revision(i64),
 }
 
 impl Keeper {
@@ -83,14 +93,17 @@ impl Keeper {
         loop {
             tokio::select! {
                 () = &mut due => due.set(sleep(self.turn(Pending::default()).await)),
-                pending = shared.changes.next() => {
-                    let everything = pending.everything;
-                    due.set(sleep(self.turn(pending).await));
-                    if everything {
-                        // Many changes in a row are read together.
-                        sleep(CHANGE_PAUSE).await;
+                pending = shared.changes.next() => match (pending.changed(), self.known) {
+                    (false, Known::Unnumbered) => self.send(pending.probe).await,
+                    _ => {
+                        let everything = pending.everything;
+                        due.set(sleep(self.turn(pending).await));
+                        if everything {
+                            // Many changes in a row are read together.
+                            sleep(CHANGE_PAUSE).await;
+                        }
                     }
-                }
+                },
                 received = lookups.recv_many(&mut waiting, BATCH) => {
                     if received == 0 {
                         // Nobody asks any more: the bindings are dropped.
@@ -105,19 +118,33 @@ impl Keeper {
     /// One look at the database. Returns how long until the next.
     async fn turn(&mut self, pending: Pending) -> Duration {
         let began = self.shared.clock.now().monotonic;
-        if let Err(cause) = self.refresh(&pending).await {
-            if pending.changed() {
-                // What was announced is not announced again.
-                self.revision = None;
+        let listening = self.shared.listening.load(Ordering::Acquire);
+        let mut refreshed = self.refresh(&pending).await;
+        if matches!(refreshed, Ok(false)) && self.shared.heard.load(Ordering::Acquire) != listening {
+            // Not until everything from before the listening is known, whatever is announced meanwhile.
+            refreshed = self.refresh(&Pending::default()).await;
+        }
+        match refreshed {
+            Ok(complete) => {
+                self.shared.confirm(began);
+                match self.known {
+                    // Up to here nothing was missed, and from the beginning of the listening on nothing is.
+                    Known::Revision(_) if complete => self.shared.heard.store(listening, Ordering::Release),
+                    Known::Revision(_) => {}
+                    Known::Nothing | Known::Unnumbered => self.shared.heard.store(0, Ordering::Release),
+                }
             }
-            self.shared.fail(cause);
-            return spread(RETRY);
+            Err(cause) => {
+                if pending.changed() {
+                    // What was announced is not announced again.
+                    self.known = Known::Nothing;
+                }
+                self.shared.fail(cause);
+                return spread(RETRY);
+            }
         }
-        self.shared.confirm(began);
-        if let Some(probe) = &pending.probe {
-            self.send(probe).await;
-        }
-        let unheard = self.revision.is_some() && !self.shared.notified();
+        self.send(pending.probe).await;
+        let unheard = matches!(self.known, Known::Revision(_)) && !self.shared.notified();
         spread(if unheard {
             self.config.look_unheard_every.min(self.config.reload_every)
         } else {
@@ -126,29 +153,32 @@ impl Keeper {
     }
 
     /// Reads what may have changed: nothing where the revision is as before, what was announced where that is all.
-    async fn refresh(&mut self, pending: &Pending) -> Result<(), Cause> {
-        match (self.revision, pending.everything) {
-            (None, _) | (_, true) => self.read_everything().await,
-            (Some(known), false) if pending.announced.is_empty() => {
-                let now = self.reader.read(async |client| load::kept_revision(client).await);
-                match now.await? {
-                    Some(now) if now == known => Ok(()),
-                    _ => self.read_everything().await,
-                }
-            }
-            (Some(known), false) => match follow(known, &pending.announced) {
-                Some((_, keys)) if keys.is_empty() => Ok(()),
-                Some((revision, keys)) if self.read_some(&keys).await? => {
-                    self.revision = Some(revision);
-                    Ok(())
-                }
+    /// Whether everything is now as it is in the database, and not only what was announced.
+    async fn refresh(&mut self, pending: &Pending) -> Result<bool, Cause> {
+        let Known::Revision(known) = self.known else {
+            return self.read_everything().await;
+        };
+        if pending.everything {
+            return self.read_everything().await;
+        }
+        if pending.announced.is_empty() {
+            let now = self.reader.read(async |client| load::kept_revision(client).await);
+            return match now.await? {
+                Some(now) if now == known => Ok(true),
                 _ => self.read_everything().await,
-            },
+            };
+        }
+        match follow(known, &pending.announced) {
+            Some((_, keys)) if keys.is_empty() => Ok(false),
+            Some((revision, keys)) if self.read_some(&keys).await? => {
+                self.known = Known::Revision(revision);
+                Ok(false)
+            }
+            _ => self.read_everything().await,
         }
     }
 
-    async fn read_everything(&mut self) -> Result<(), Cause> {
-        let listening = self.shared.listening.load(Ordering::Acquire);
+    async fn read_everything(&mut self) -> Result<bool, Cause> {
         let (limit, before) = (self.config.max_bindings, self.shared.snapshot.load_full());
         let all = self
             .reader
@@ -159,10 +189,8 @@ impl Keeper {
         } = all.await?;
         self.shared.snapshot.store(Arc::new(snapshot));
         self.shared.reloads.fetch_add(1, Ordering::Relaxed);
-        self.revision = kept_revision;
-        let heard = if kept_revision.is_some() { listening } else { 0 };
-        self.shared.heard.store(heard, Ordering::Release);
-        Ok(())
+        self.known = kept_revision.map_or(Known::Unnumbered, Known::Revision);
+        Ok(true)
     }
 
     /// Reads these bindings and no others. Whether that is enough: not where triggers do not tell of every change any
@@ -187,8 +215,11 @@ impl Keeper {
     }
 
     /// The gateway hears itself, or does not: the listener waits for it, and says so.
-    async fn send(&mut self, probe: &Probe) {
-        let sent = self.reader.read(async |client| load::notify(client, probe).await);
+    async fn send(&mut self, probe: Option<Probe>) {
+        let Some(probe) = probe else { return };
+        let sent = self
+            .reader
+            .read(async |client| load::notify(client, &probe).await);
         if let Err(cause) = sent.await {
             tracing::debug!(%cause, "no notification sent");
         }
