@@ -105,7 +105,7 @@ impl Zones {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// The zone of this name; an empty name stands for none.
+    /// The zone of this name. An empty name stands for none, and so does a new one where there are too many.
     pub(super) fn named(&self, name: &str) -> Arc<Zone> {
         if name.is_empty() {
             return Arc::clone(&self.unnamed);
@@ -113,8 +113,12 @@ impl Zones {
         if let Some(zone) = self.by_name.read().get(name) {
             return Arc::clone(zone);
         }
+        let mut by_name = self.by_name.write();
+        if by_name.len() >= self.bounds.all {
+            return Arc::clone(by_name.get(name).unwrap_or(&self.unnamed));
+        }
         let new = || Arc::new(Zone::new(name, self.bounds, &self.held));
-        Arc::clone(self.by_name.write().entry(name.into()).or_insert_with(new))
+        Arc::clone(by_name.entry(name.into()).or_insert_with(new))
     }
 
     /// Takes note of a verified mandate. Returns whether a snapshot may now find room for a zone that had none.
@@ -122,10 +126,12 @@ impl Zones {
         let seen = self.by_name.read().get(mandate.zone).cloned();
         let zone = match seen {
             Some(zone) => zone,
-            // One that is not known is treated as if its mandates had the longest life.
-            None if self.by_name.read().len() >= self.bounds.all => return false,
             None => self.named(mandate.zone),
         };
+        // Of a zone too many nothing is learnt: its mandates may have the longest life.
+        if zone.name() != mandate.zone {
+            return false;
+        }
         let life = life(mandate);
         if life <= zone.life.load(Ordering::Relaxed) {
             return false;

@@ -143,3 +143,19 @@ fn lost_announcement_refuses_the_mandates_of_before_it() {
         clock.set(now().unix.as_secs());
     }
 }
+
+#[test]
+fn zones_are_bounded_and_one_too_many_is_treated_as_unknown() {
+    let zones = Zones::new(BOUNDS);
+    for name in ["a", "b", "c"] {
+        let _place = zones.named(name).place().unwrap();
+        zones.learn(&Mandate {
+            zone: name,
+            ..mandate(0, 900)
+        });
+    }
+    assert_eq!(zones.named("d").name(), "");
+    assert!(!zones.learn(&mandate(0, 900)));
+    assert_eq!(zones.named("d").window(), Limits::MAX_MANDATE_LIFE);
+    assert_eq!(zones.named("a").name(), "a");
+}
