@@ -1,11 +1,9 @@
 //! Sentinel: the primary that it names is followed, at once and for good.
 
 use admission::limits::OwnEndpoint;
-use admission::ports::Mark;
 use backends::component::Component;
 use backends::redis::{RedisConfig, RedisConnector, RedisServers};
 use redis::RedisConnectionInfo;
-use testkit::clock::START;
 use testkit::redis::{PrivateRedis, Sentinels};
 use testkit::wait::until;
 
@@ -14,14 +12,6 @@ use crate::support::{Replay, sentinel_config};
 
 fn connector(config: &RedisConfig) -> Component<RedisConnector> {
     RedisConnector::component(config).unwrap()
-}
-
-/// A mandate from long after whatever this test loses.
-fn later(jti: &str) -> Mark {
-    Mark {
-        issued_at: Some(i64::try_from(START + 3600).unwrap()),
-        ..mark(jti, "a")
-    }
 }
 
 async fn holder(server: &PrivateRedis, jti: &str) -> Option<String> {
@@ -66,8 +56,8 @@ async fn marks_go_to_the_promoted_server_while_the_old_one_still_takes_them() {
         (sorted(own_ports(&own)) == with(new)).then_some(())
     })
     .await;
-    assert_eq!(set(replay.port(), &later("after")).await, "set");
-    let found = holder(&group.servers[promoted], "after").await;
+    let after = replay.next_that_passes("after").await;
+    let found = holder(&group.servers[promoted], &after).await;
     assert_eq!(found.as_deref(), Some("a"), "it is where it lasts");
     assert_eq!(set(replay.port(), &mark("before", "a")).await, "seen");
 }
@@ -85,22 +75,18 @@ async fn killed_primary_in_the_middle_of_marks_lets_none_pass_twice_and_is_recov
     }
     assert!(!passed.is_empty());
     group.servers[0].kill().await;
-    let mut number = 0;
-    let mut one_more = async || {
-        number += 1;
-        let jti = format!("second-{number}");
-        let outcome = set(replay.port(), &later(&jti)).await;
-        (outcome, jti)
-    };
     // One replica must confirm, and the only one is the primary now.
     let promoted = group.promoted(0).await;
-    assert_eq!(one_more().await.0, "unavailable");
-    group.servers[0].restart().await;
-    let again = until("marks to be set and confirmed again", async || {
-        let (outcome, jti) = one_more().await;
-        (outcome == "set").then_some(jti)
+    let mut number = 0;
+    until("a mark that nobody confirms", async || {
+        number += 1;
+        let outcome = replay.present_next(&format!("second-{number}")).await;
+        assert_ne!(outcome, "set", "{number}");
+        (outcome == "unavailable").then_some(())
     })
     .await;
+    group.servers[0].restart().await;
+    let again = replay.next_that_passes("third").await;
     assert_eq!(
         holder(&group.servers[promoted], &again).await.as_deref(),
         Some("a")
@@ -126,7 +112,7 @@ async fn old_primary_alone_confirms_nothing_after_a_failover() {
     .await;
     group.fail_over().await;
     // It sets the mark, or is read only by now: either way nothing that would last.
-    assert_eq!(set(replay.port(), &later("lost")).await, "unavailable");
+    assert_eq!(set(replay.port(), &mark("lost", "a")).await, "unavailable");
 }
 
 #[tokio::test]
@@ -139,10 +125,7 @@ async fn last_named_primary_is_dialled_while_no_sentinel_answers() {
     }
     assert_eq!(set(replay.port(), &mark("without", "a")).await, "set");
     group.servers[0].restart().await;
-    until("the primary to be reached again", async || {
-        (set(replay.port(), &later("restarted")).await == "set").then_some(())
-    })
-    .await;
+    replay.next_that_passes("restarted").await;
     // A failover that was missed meanwhile is learnt from the first sentinel that is back.
     for index in 0..3 {
         group.restart_sentinel(index).await;
@@ -152,7 +135,7 @@ async fn last_named_primary_is_dialled_while_no_sentinel_answers() {
     until("marks at the promoted server", async || {
         number += 1;
         let jti = format!("promoted-{number}");
-        set(replay.port(), &later(&jti)).await;
+        set(replay.port(), &mark(&jti, "a")).await;
         holder(&group.servers[promoted], &jti).await
     })
     .await;

@@ -26,13 +26,12 @@ impl Pair {
         ))
         .await;
         let pair = Self { primary, replica };
-        let replay = pair.replay(true);
-        let mut number = 0;
-        until("the replica to confirm", async || {
-            number += 1;
-            (set(replay.port(), &mark(&format!("warm-{number}"), "a")).await == "set").then_some(())
+        until("the replica to follow", async || {
+            let info: String = pair.replica.ask(&["INFO", "replication"]).await;
+            info.contains("master_link_status:up").then_some(())
         })
         .await;
+        pair.replay(true).next_that_passes("warm").await;
         pair
     }
 

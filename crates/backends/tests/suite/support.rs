@@ -24,6 +24,7 @@ use testkit::wait::until;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::contract::replay::set;
 use crate::contract::revocations::{anchors, mandate, of, standing, word};
 
 /// `REPLAY_TIMEOUT` where an answer is expected, on a busy machine too.
@@ -95,6 +96,7 @@ pub(crate) fn database(url: &str) -> postgres::PostgresConnector {
 pub(crate) struct Replay {
     pub(crate) marks: Arc<RedisReplay>,
     pub(crate) link: Arc<Link>,
+    clock: FixedClock,
     _background: Background,
 }
 
@@ -170,12 +172,30 @@ impl Replay {
         Self {
             marks,
             link,
+            clock: clock.clone(),
             _background: background,
         }
     }
 
     pub(crate) fn port(&self) -> &dyn ReplayMarks {
         &*self.marks
+    }
+
+    /// Presents mandates that are issued now, seconds apart, until one passes: after a loss that is not at once. Its id.
+    pub(crate) async fn next_that_passes(&self, name: &str) -> String {
+        let mut number = 0;
+        until("a mandate to pass", async || {
+            number += 1;
+            let jti = format!("{name}-{number}");
+            (self.present_next(&jti).await == "set").then_some(jti)
+        })
+        .await
+    }
+
+    /// Presents a mandate that is issued now, some seconds after the one before.
+    pub(crate) async fn present_next(&self, jti: &str) -> &'static str {
+        self.clock.advance(Duration::from_secs(5));
+        set(self.port(), &store::issued(jti, self.clock.now().unix.as_secs())).await
     }
 
     /// Waits until marks can be made, as the start of a gateway does.
