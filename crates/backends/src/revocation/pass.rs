@@ -56,12 +56,13 @@ impl Pass {
         }
     }
 
-    /// How far back the rows of these zones matter, in seconds. Those of all others matter for [`MAX_WINDOW`].
-    pub(super) fn windows(&self) -> (Vec<String>, Vec<f64>) {
+    /// How far back the rows of zones matter, in seconds: a JSON object. Those of others matter for [`MAX_WINDOW`].
+    pub(super) fn windows(&self) -> String {
         let windows = self.windows.iter();
-        windows
-            .map(|(zone, window)| (zone.name().to_owned(), (*window + SKEW).as_secs_f64()))
-            .unzip()
+        let seconds = |(zone, window): &(Arc<Zone>, Duration)| {
+            (zone.name().to_owned(), (*window + SKEW).as_secs().into())
+        };
+        serde_json::Value::Object(windows.map(seconds).collect()).to_string()
     }
 
     /// A row that says that something is revoked.

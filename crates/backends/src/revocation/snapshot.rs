@@ -6,7 +6,7 @@ use std::pin::pin;
 
 use admission::ports::Cause;
 use futures_util::TryStreamExt as _;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
 use super::anchor::{AnchorId, Kind};
@@ -48,13 +48,13 @@ impl Names {
         }
     }
 
-    /// The revoked rows from whose time on, and before, a mandate may rest on them: those of the zones `$1` for `$2`
-    /// seconds, all others for the longest time.
+    /// The revoked rows on which a mandate may rest still: of the zones of the JSON object `$1` for so many seconds, of
+    /// all others for `$2`. No join, because a planner that expects few rows would make it a loop over both.
     fn revoked(&self, kind: Kind) -> String {
-        let window = "make_interval(secs => coalesce(zone.seconds, $3))";
+        let window = "make_interval(secs => coalesce(($1::jsonb ->> zone_id)::float8, $2))";
         let since = |column: &str| {
-            // The second condition follows from the first, but an index may serve it.
-            format!("{column} > now() - {window} AND {column} > now() - make_interval(secs => $3)")
+            // The first condition follows from the second, but is cheap, and an index may serve it.
+            format!("{column} > now() - make_interval(secs => $2) AND {column} > now() - {window}")
         };
         let condition = match kind {
             Kind::Record if self.dated => {
@@ -68,11 +68,8 @@ impl Names {
             ),
             Kind::Edge => format!("status = 'revoked' AND {}", since("revoked_at")),
         };
-        format!(
-            "SELECT id, coalesce(zone_id, '') FROM {} LEFT JOIN unnest($1, $2) AS zone (name, seconds) \
-             ON zone.name = zone_id WHERE {condition}",
-            self.table(kind)
-        )
+        let table = self.table(kind);
+        format!("SELECT id, coalesce(zone_id, '') FROM {table} WHERE {condition}")
     }
 
     /// Those of the anchors `$1` that are active.
@@ -117,13 +114,8 @@ async fn names(client: &Client) -> Result<Names, Cause> {
 }
 
 async fn revoked(client: &Client, sql: &str, kind: Kind, pass: &mut Pass) -> Result<(), Cause> {
-    let (zones, seconds) = pass.windows();
-    let longest = MAX_WINDOW.as_secs_f64();
-    let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] = [
-        (&zones, Type::TEXT_ARRAY),
-        (&seconds, Type::FLOAT8_ARRAY),
-        (&longest, Type::FLOAT8),
-    ];
+    let (windows, longest) = (pass.windows(), MAX_WINDOW.as_secs_f64());
+    let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&windows, Type::TEXT), (&longest, Type::FLOAT8)];
     let mut found = pin!(row_stream(client, sql, &parameters).await?);
     let mut taken = 0;
     while let Some(row) = found.try_next().await.map_err(unexpected)? {

@@ -211,7 +211,7 @@ async fn after_a_long_outage_nothing_passes_before_the_backlog_is_applied() {
 }
 
 #[tokio::test]
-async fn stale_state_asks_the_database_again_and_again_without_growing_pauses() {
+async fn stale_state_asks_its_sources_again_and_again_without_growing_pauses() {
     let stack = Stack::start(Duration::from_secs(30)).await;
     stack.to_postgres.set(Fault::Refuse).await;
     stack.revocation.clock.advance(Duration::from_secs(301));
@@ -222,6 +222,13 @@ async fn stale_state_asks_the_database_again_and_again_without_growing_pauses() 
     })
     .await;
     stack.to_postgres.set(Fault::None).await;
+    stack.revocation.settle("a", "clear").await;
+
+    stack.to_redis.set(Fault::Refuse).await;
+    stack.revocation.clock.advance(Duration::from_secs(71));
+    // With pauses that double up to two seconds, this would take half a minute.
+    stack.stream_error(16).await;
+    stack.to_redis.set(Fault::None).await;
     stack.revocation.settle("a", "clear").await;
 }
 
