@@ -230,6 +230,21 @@ async fn signing_key_after_a_rotation_is_fetched_at_once() {
 }
 
 #[tokio::test]
+async fn signing_keys_at_hand_decide_about_an_unknown_key_while_the_sts_fails() {
+    let world = World::start().await;
+    let mut report = Report::default();
+    report.status("before", &world.get(NONE, "/x").await, 200);
+    let failing = RawAnswer::new(500, "application/json", "{}");
+    world.stack.script().set(Scope::Jwks, failing);
+    for name in ["unknown", "unknown", "another"] {
+        let forged = mandate().sign(&Key::generate(name));
+        report.refused(name, &world.present(&forged, NONE, "/x").await, BAD_SIGNATURE);
+    }
+    report.status("a known key", &world.get(NONE, "/x").await, 200);
+    report.finish();
+}
+
+#[tokio::test]
 async fn anchor_that_is_revoked_in_the_database_is_refused_after_a_reload() {
     let world = World::start().await;
     let mut report = Report::default();
