@@ -11,6 +11,7 @@ use tokio::time::{interval, sleep};
 
 use crate::clock;
 use crate::connection::Connection;
+use crate::cpu::ProcessCpu;
 use crate::failure::Result;
 use crate::gateway;
 use crate::latency::{Latencies, Quantiles};
@@ -54,8 +55,10 @@ pub(crate) async fn run(command: &[OsString], servers: &Servers, plan: &Plan) ->
     let database = servers.database();
     insert(database, plan.bindings).await;
     let inserted = clock::now();
+    let cpu = ProcessCpu::of(subject.child.id())?;
     wait(&mut page, LOADED, before.0 + u64::from(plan.bindings)).await?;
     let loading = clock::now().duration_since(inserted);
+    let loading_cpu = ProcessCpu::of(subject.child.id())?.since(&cpu);
     let resident = subject.resident()?;
     // As the server itself does soon after.
     database
@@ -88,8 +91,9 @@ pub(crate) async fn run(command: &[OsString], servers: &Servers, plan: &Plan) ->
     writeln!(text, "| {} bindings | |\n|---|---:|", plan.bindings)?;
     writeln!(
         text,
-        "| from the commit until they are loaded (ms) | {} |",
-        loading.as_millis()
+        "| from the commit until they are loaded (ms), CPU of the gateway meanwhile (ms) | {} / {} |",
+        loading.as_millis(),
+        loading_cpu.as_millis()
     )?;
     writeln!(text, "| resident more than before (MiB) | {held:.1} |")?;
     writeln!(
