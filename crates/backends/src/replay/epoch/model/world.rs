@@ -23,7 +23,7 @@ pub(super) struct Setting {
     /// An old primary may go on as one, and marks must be confirmed by a replica.
     pub(super) split: bool,
     /// Which gateways may ask for `INFO`.
-    pub(super) told: [bool; 2],
+    pub(super) told: [bool; 3],
 }
 
 #[derive(Clone, Debug, Default)]
@@ -89,7 +89,7 @@ pub(super) struct World {
     nodes: [Node; 2],
     /// Where new connections lead.
     primary: usize,
-    gateways: [Gateway; 2],
+    gateways: [Gateway; 3],
     /// Their `iat`, and how often each passed.
     pub(super) mandates: Vec<(i64, u32)>,
 }
@@ -117,6 +117,7 @@ impl World {
             gateways: [
                 gateway(setting.told[0], 0),
                 gateway(setting.told[1], setting.skew),
+                gateway(setting.told[2], 0),
             ],
             mandates: Vec::new(),
         };
@@ -143,7 +144,9 @@ impl World {
     fn tick(&mut self, milliseconds: u64, first: usize) {
         self.milliseconds += milliseconds;
         self.look_up(first);
-        self.look_up(1 - first);
+        for gateway in (0..3).filter(|gateway| *gateway != first) {
+            self.look_up(gateway);
+        }
     }
 
     fn look_up(&mut self, gateway: usize) {
