@@ -56,7 +56,7 @@ pub(super) struct Stores {
     pub(super) revocations: RevocationState,
     pub(super) sink: Arc<dyn StreamSink>,
     /// Where the stores are reached now, as far as the configuration does not name it.
-    pub(super) own_endpoints: Box<dyn Fn() -> Vec<OwnEndpoint> + Send + Sync>,
+    pub(super) own_endpoints: Arc<dyn Fn() -> Vec<OwnEndpoint> + Send + Sync>,
 }
 
 /// Starts what runs in the background, waits for the stores, binds the listeners and builds the server. When that

@@ -55,7 +55,7 @@ pub async fn embedded(
         replay,
         revocations: revocations.state().clone(),
         sink: Arc::clone(&stream) as _,
-        own_endpoints: Box::new(Vec::new),
+        own_endpoints: Arc::new(Vec::new),
     };
     Ok((start(runtime, stores).await?, stream))
 }

@@ -77,7 +77,7 @@ fn stores(runtime: &mut Runtime, external: &External) -> Result<Stores, StartErr
         replay,
         revocations,
         sink,
-        own_endpoints: Box::new(move || own_endpoints.borrow().to_vec()),
+        own_endpoints: Arc::new(move || own_endpoints.borrow().to_vec()),
     })
 }
 
