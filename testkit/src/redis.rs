@@ -38,6 +38,12 @@ impl PrivateRedis {
     /// demands a client certificate of the same `ca` when `client_certificate` says so.
     pub async fn start_tls(ca: &Ca, client_certificate: bool) -> Self {
         let directory = Self::directory();
+        let settings = Self::tls_settings(&directory, ca, client_certificate);
+        Self::start_in(directory, &settings, true).await
+    }
+
+    /// The lines that give a server its certificate, for `localhost` and 127.0.0.1.
+    fn tls_settings(directory: &TempDir, ca: &Ca, client_certificate: bool) -> String {
         let files = ca.server(&["localhost", "127.0.0.1"]).write_to(directory.path());
         let root = Identity::write(directory.path(), "ca.pem", ca.pem());
         let mut settings = String::new();
@@ -52,7 +58,7 @@ impl PrivateRedis {
         ] {
             writeln!(settings, "{name} {value}").expect("a string grows");
         }
-        Self::start_in(directory, &settings, true).await
+        settings
     }
 
     /// Starts a server with further lines of configuration.

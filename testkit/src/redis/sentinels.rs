@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, TlsCertificates};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -11,8 +12,8 @@ use crate::environment;
 use crate::ports::{self, Reserved};
 use crate::process::Process;
 use crate::random;
-use crate::tls::Identity;
-use crate::wait::until;
+use crate::tls::{Ca, Identity};
+use crate::wait::{PATIENCE, until};
 
 /// The name under which the sentinels monitor the primary.
 const SERVICE: &str = "caracal";
@@ -25,6 +26,8 @@ pub struct Sentinels {
     pub servers: Vec<PrivateRedis>,
     sentinels: Vec<Sentinel>,
     password: String,
+    /// The authority of their certificates, where all of them speak TLS alone.
+    authority: Option<String>,
 }
 
 struct Sentinel {
@@ -40,19 +43,25 @@ impl Sentinels {
 
     /// Starts a primary with this many replicas, and the sentinels. Ready to fail over.
     pub async fn start(replicas: usize) -> Self {
-        Self::start_configured(replicas, "").await
+        Self::start_with(replicas, None).await
     }
 
-    /// The same with further lines in the configuration of every server.
-    pub async fn start_configured(replicas: usize, settings: &str) -> Self {
+    /// The same, where everybody speaks TLS alone, with certificates of `ca` for 127.0.0.1.
+    pub async fn start_tls(replicas: usize, ca: &Ca) -> Self {
+        Self::start_with(replicas, Some(ca)).await
+    }
+
+    async fn start_with(replicas: usize, ca: Option<&Ca>) -> Self {
         let password = random::hex();
-        let login =
-            format!("requirepass {password}\nmasterauth {password}\nrepl-diskless-sync-delay 0\n{settings}");
-        let primary = PrivateRedis::start_configured(&login).await;
-        let follow = format!("{login}\nreplicaof 127.0.0.1 {}", primary.port());
-        let mut servers = vec![primary];
-        for _ in 0..replicas {
-            servers.push(PrivateRedis::start_configured(&follow).await);
+        let login = format!("requirepass {password}\nmasterauth {password}\nrepl-diskless-sync-delay 0");
+        let mut servers: Vec<PrivateRedis> = Vec::new();
+        for _ in 0..=replicas {
+            let directory = PrivateRedis::directory();
+            let mut settings = format!("{login}\n{}", tls(&directory, ca));
+            if let Some(primary) = servers.first() {
+                settings += &format!("replicaof 127.0.0.1 {}\n", primary.port());
+            }
+            servers.push(PrivateRedis::start_in(directory, &settings, ca.is_some()).await);
         }
         for server in &mut servers {
             server.password.clone_from(&password);
@@ -61,28 +70,31 @@ impl Sentinels {
             servers,
             sentinels: Vec::new(),
             password: random::hex(),
+            authority: ca.map(|ca| ca.pem().to_owned()),
         };
         for _ in 0..3 {
-            let sentinel = group.sentinel(&password).await;
+            let sentinel = group.sentinel(&password, ca).await;
             group.sentinels.push(sentinel);
         }
         group.ready(replicas).await;
         group
     }
 
-    async fn sentinel(&self, password: &str) -> Sentinel {
+    async fn sentinel(&self, password: &str, ca: Option<&Ca>) -> Sentinel {
         let mut sentinel = Sentinel {
             port: ports::port(),
             directory: tempfile::tempdir().expect("a temporary directory"),
             process: None,
         };
         let text = format!(
-            "bind 127.0.0.1\nport {}\ndir {}\ndaemonize no\n\
+            "bind 127.0.0.1\n{}port {}\ndir {}\ndaemonize no\n{}\
              sentinel monitor {SERVICE} 127.0.0.1 {} 2\nsentinel auth-pass {SERVICE} {password}\n\
              sentinel down-after-milliseconds {SERVICE} 1000\nsentinel failover-timeout {SERVICE} 3000\n\
              user {USER} on >{} {}\n",
+            if ca.is_some() { "port 0\ntls-" } else { "" },
             sentinel.port.port(),
             sentinel.directory.path().display(),
+            tls(&sentinel.directory, ca),
             self.servers[0].port(),
             self.password,
             Self::RIGHTS,
@@ -96,7 +108,7 @@ impl Sentinels {
     async fn ready(&self, replicas: usize) {
         until("the sentinels to know each other and the replicas", async || {
             for sentinel in &self.sentinels {
-                let mut connection = sentinel.connection().await;
+                let mut connection = self.at(sentinel.port.port(), None).await;
                 let facts: std::collections::HashMap<String, String> = redis::cmd("SENTINEL")
                     .arg("MASTER")
                     .arg(SERVICE)
@@ -111,7 +123,8 @@ impl Sentinels {
             Some(())
         })
         .await;
-        let mut primary = self.servers[0].connection().await;
+        let primary = &self.servers[0];
+        let mut primary = self.at(primary.port(), Some(&primary.password)).await;
         until("the replicas to confirm writes", async || {
             let (_, confirmed): (String, usize) = redis::pipe()
                 .set("testkit", 1)
@@ -126,6 +139,25 @@ impl Sentinels {
         .await;
     }
 
+    /// A connection to a server or, without a password, a sentinel.
+    async fn at(&self, port: u16, password: Option<&str>) -> MultiplexedConnection {
+        let login = password.map_or_else(String::new, |password| format!(":{password}@"));
+        let Some(authority) = &self.authority else {
+            return connect(&format!("redis://{login}127.0.0.1:{port}")).await;
+        };
+        let certificates = TlsCertificates {
+            client_tls: None,
+            root_cert: Some(authority.clone().into_bytes()),
+        };
+        let client = redis::Client::build_with_tls(format!("rediss://{login}127.0.0.1:{port}"), certificates);
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE));
+        let client = client.expect("the address of a server");
+        let connection = client.get_multiplexed_async_connection_with_config(&config).await;
+        connection.expect("a connection to Redis")
+    }
+
     /// The address of the service, which lists every sentinel.
     pub fn url(&self) -> String {
         let hosts: Vec<_> = self
@@ -134,7 +166,12 @@ impl Sentinels {
             .map(|sentinel| format!("127.0.0.1:{}", sentinel.port.port()))
             .collect();
         let (password, hosts) = (&self.servers[0].password, hosts.join(","));
-        format!("redis-sentinel://:{password}@{hosts}/0?service={SERVICE}")
+        let scheme = if self.authority.is_some() {
+            "rediss"
+        } else {
+            "redis"
+        };
+        format!("{scheme}-sentinel://:{password}@{hosts}/0?service={SERVICE}")
     }
 
     /// The name under which the sentinels monitor the primary.
@@ -158,7 +195,8 @@ impl Sentinels {
     /// Which server the first sentinel that answers names: its place in [`Sentinels::servers`].
     pub async fn primary(&self) -> usize {
         let sentinel = self.sentinels.iter().find(|sentinel| sentinel.process.is_some());
-        let mut connection = sentinel.expect("a running sentinel").connection().await;
+        let port = sentinel.expect("a running sentinel").port.port();
+        let mut connection = self.at(port, None).await;
         let (_, port): (String, u16) = redis::cmd("SENTINEL")
             .arg("GET-MASTER-ADDR-BY-NAME")
             .arg(SERVICE)
@@ -172,7 +210,7 @@ impl Sentinels {
     /// Has a replica promoted although the primary is well (`SENTINEL FAILOVER`), and returns when it is named.
     pub async fn fail_over(&self) -> usize {
         let before = self.primary().await;
-        let mut connection = self.sentinels[0].connection().await;
+        let mut connection = self.at(self.sentinels[0].port.port(), None).await;
         until("the sentinel to begin a failover", async || {
             let begun: redis::RedisResult<()> = redis::cmd("SENTINEL")
                 .arg("FAILOVER")
@@ -226,8 +264,11 @@ impl Sentinel {
         .await;
         self.process = Some(process);
     }
+}
 
-    async fn connection(&self) -> MultiplexedConnection {
-        connect(&format!("redis://127.0.0.1:{}", self.port.port())).await
-    }
+/// The lines that make everything speak TLS, where there is an authority.
+fn tls(directory: &TempDir, ca: Option<&Ca>) -> String {
+    ca.map_or_else(String::new, |ca| {
+        PrivateRedis::tls_settings(directory, ca, false) + "tls-replication yes\n"
+    })
 }

@@ -95,10 +95,10 @@ async fn check_and_serve_judge_the_address_of_redis_alike() {
         .finish()
         .await;
     report.equal("sentinels without confirmations", finished.code, Some(0));
-    let warned = |line: &String| line.starts_with("warn ") && line.contains("REPLAY_MIN_REPLICAS");
+    let warned = |line: &String| line.starts_with("warning: ") && line.contains("REPLAY_MIN_REPLICAS");
     report.holds(
-        format!("a warning: {:?}", finished.stdout),
-        finished.stdout.iter().any(warned),
+        format!("a warning: {:?}", finished.stderr),
+        finished.stderr.iter().any(warned),
     );
     report.finish();
 }

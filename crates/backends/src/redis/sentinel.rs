@@ -76,7 +76,7 @@ impl Sentinels {
 
     /// A connection to the named primary, which says itself that it is one.
     pub(super) async fn connect(&self, dialer: &Dialer) -> Result<Connection, Cause> {
-        let primary = self.primary().await?;
+        let primary = self.primary(dialer.dial_timeout).await?;
         let connection = self.dial(&primary, dialer).await;
         if connection.is_err() {
             self.doubted.notify_waiters();
@@ -137,10 +137,12 @@ impl Sentinels {
     }
 
     /// The primary that is named now.
-    async fn primary(&self) -> Result<Primary, Cause> {
+    async fn primary(&self, limit: Duration) -> Result<Primary, Cause> {
         let mut verdict = self.verdict.subscribe();
         // Late ones do not hold everything up: if they know better, the connection ends.
         drop(timeout(SETTLE, verdict.wait_for(|verdict| verdict.settled)).await);
+        let named = |verdict: &Verdict| verdict.settled || verdict.primary.is_some();
+        drop(timeout(limit, verdict.wait_for(named)).await);
         let primary = verdict.borrow().primary.clone();
         primary.ok_or_else(|| {
             let why = self.views.lock().iter().find_map(|view| match view {

@@ -3,8 +3,9 @@
 use admission::limits::OwnEndpoint;
 use backends::component::Component;
 use backends::redis::{RedisConfig, RedisConnector, RedisServers};
-use redis::RedisConnectionInfo;
+use redis::{ConnectionAddr, RedisConnectionInfo};
 use testkit::redis::{PrivateRedis, Sentinels};
+use testkit::tls::Ca;
 use testkit::wait::until;
 
 use crate::contract::replay::{mark, set};
@@ -95,6 +96,42 @@ async fn killed_primary_in_the_middle_of_marks_lets_none_pass_twice_and_is_recov
     for jti in passed {
         assert_eq!(set(replay.port(), &mark(&jti, "b")).await, "seen", "{jti}");
     }
+}
+
+#[tokio::test]
+async fn sentinels_and_servers_are_followed_over_tls() {
+    let ca = Ca::new();
+    let group = Sentinels::start_tls(1, &ca).await;
+    let mut config = sentinel_config(&group);
+    if let RedisServers::Sentinel { sentinels, .. } = &mut config.servers {
+        for sentinel in sentinels {
+            let ConnectionAddr::Tcp(host, port) = sentinel.addr().clone() else {
+                unreachable!()
+            };
+            *sentinel = sentinel.clone().set_addr(ConnectionAddr::TcpTls {
+                host,
+                port,
+                insecure: false,
+                tls_params: None,
+            });
+        }
+    }
+    let foreign = Replay::confirmed(connector(&config), 1, true);
+    assert_eq!(set(foreign.port(), &mark("foreign", "a")).await, "unavailable");
+    config.tls.authorities = Some(ca.pem().as_bytes().to_vec());
+    let redis = connector(&config);
+    let own = redis.port.clone();
+    let replay = Replay::at_sentinels(redis);
+    let outcome = set(replay.port(), &mark("before", "a")).await;
+    assert_eq!(outcome, "set", "{:?}", replay.link.status());
+    let promoted = group.fail_over().await;
+    until("the gateway to follow", async || {
+        own_ports(&own)
+            .contains(&group.servers[promoted].port())
+            .then_some(())
+    })
+    .await;
+    assert_eq!(set(replay.port(), &later("after")).await, "set");
 }
 
 #[tokio::test]

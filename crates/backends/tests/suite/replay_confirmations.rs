@@ -1,14 +1,20 @@
-//! Marks that replicas must confirm.
+//! Marks and events that replicas must confirm.
 
 use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
 
-use backends::redis::RedisConnector;
+use backends::audit_stream::RedisAuditStream;
+use backends::redis::{Link, RedisConnector};
+use evidence::{Shipment, StreamSink as _};
 use futures_util::future::join_all;
+use testkit::clock::FixedClock;
 use testkit::redis::PrivateRedis;
 use testkit::wait::until;
+use tokio_util::sync::CancellationToken;
 
 use crate::contract::replay::{mark, set};
-use crate::support::{Replay, redis_config};
+use crate::support::{Background, Replay, redis, redis_config};
 
 struct Pair {
     primary: PrivateRedis,
@@ -123,4 +129,41 @@ async fn confirmations_survive_connections_that_redis_closes_while_idle() {
             "{number}"
         );
     }
+}
+
+#[tokio::test]
+async fn events_count_as_delivered_when_a_replica_has_them_and_are_not_piled_up_before() {
+    let mut pair = Pair::start().await;
+    let link = Link::new(
+        "audit",
+        redis(&pair.primary.url()),
+        Arc::new(FixedClock::default()),
+    );
+    let mut background = Background::default();
+    background.run(Arc::clone(&link).run(CancellationToken::new()));
+    let sink = RedisAuditStream::new(link, Duration::from_secs(15)).confirmed_by(1);
+    let event = |id: &str| Shipment {
+        id: id.to_owned(),
+        data: "{}".into(),
+        sig: None,
+    };
+    let length = async |server: &PrivateRedis| -> usize {
+        let mut length = redis::cmd("XLEN");
+        length.arg("caracal.audit.events");
+        length.query_async(&mut server.connection().await).await.unwrap()
+    };
+    assert_eq!(sink.append(&[event("a"), event("b")]).await.unwrap(), 2);
+    assert_eq!(length(&pair.replica).await, 2);
+    pair.replica.pause();
+    for _ in 0..3 {
+        let refused = sink.append(&[event("c")]).await.unwrap_err().to_string();
+        assert!(refused.contains("REPLAY_MIN_REPLICAS"), "{refused}");
+    }
+    assert_eq!(length(&pair.primary).await, 2, "no copies wait for a replica");
+    pair.replica.resume();
+    until("the event to be delivered", async || {
+        sink.append(&[event("c")]).await.ok()
+    })
+    .await;
+    assert!(length(&pair.replica).await >= 3);
 }

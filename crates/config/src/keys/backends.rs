@@ -34,7 +34,7 @@ section! {
     REDIS_WRITE_TIMEOUT: Duration, Value("3s"),
         "Accepted so that existing installations start; it has no effect: an answer's time limit includes the way out.";
     REDIS_POOL_SIZE: Count, Value("20"),
-        "Accepted so that existing installations start; it has no effect: each purpose shares one connection, three in all.";
+        "Accepted so that existing installations start; it has no effect: each purpose shares one connection.";
     REDIS_MIN_IDLE_CONNS: Count, Value("2"),
         "Accepted so that existing installations start; it has no effect: the shared connections are always kept open.";
     REDIS_POOL_TIMEOUT: Duration, Value("4s"),
