@@ -12,7 +12,6 @@ use parking_lot::Mutex;
 use redis::aio::{MultiplexedConnection, SendError};
 use redis::io::AsyncDNSResolver;
 use redis::io::tcp::TcpSettings;
-use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, PushInfo, RedisFuture,
     TlsCertificates,
@@ -20,11 +19,9 @@ use redis::{
 use tokio::sync::watch;
 
 use super::config::RedisConfig;
+use crate::keepalive;
 use crate::local;
 use crate::pause::within;
-
-/// A peer that vanished is noticed after half a minute of silence and three probes.
-const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(30), Duration::from_secs(10), 3);
 
 /// Takes what a server says outside of answers, and the end of the connection.
 pub(super) type OnPush = Box<dyn Fn(PushInfo) + Send + Sync>;
@@ -55,12 +52,9 @@ impl Dialer {
 
     /// The client of one server.
     pub(super) fn client(&self, server: ConnectionInfo) -> Result<Client, Cause> {
-        let (idle, interval, retries) = KEEPALIVE;
-        let keepalive = TcpKeepalive::new()
-            .with_time(idle)
-            .with_interval(interval)
-            .with_retries(retries);
-        let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+        let settings = TcpSettings::default()
+            .set_nodelay(true)
+            .set_keepalive(keepalive::settings());
         if let Some(host) = host(&server) {
             self.peers.add(host);
         }
