@@ -2,11 +2,13 @@
 
 use crate::report::{Report, refusal};
 use crate::revocation::REVOKE;
+use crate::sentinel;
 use crate::world::{NONE, World, ZONE, present_to};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use testkit::balancer::Balancer;
-use testkit::http::Connection;
+use testkit::http::{Connection, Response};
+use testkit::redis::Sentinels;
 use testkit::wait::until;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
@@ -26,20 +28,7 @@ async fn replicas_let_one_of_a_thousand_parallel_uses_pass() {
     }
     let before = world.dispatched();
     let exchanges = world.stack.sts().counts().exchanges;
-    let token = Arc::new(world.token(NONE));
-    let ready = Arc::new(Barrier::new(PARALLEL));
-    let mut uses = JoinSet::new();
-    for _ in 0..PARALLEL {
-        let (token, ready, addr) = (Arc::clone(&token), Arc::clone(&ready), balancer.addr());
-        uses.spawn(async move {
-            let mut connection = Connection::open(addr).await;
-            ready.wait().await;
-            let head = format!(
-                "GET / HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer {token}\r\nX-Caracal-Resource: {NONE}\r\n\r\n"
-            );
-            connection.exchange(head).await
-        });
-    }
+    let mut uses = use_in_parallel(&balancer, world.token(NONE));
     let replayed = refusal(401, "invalid_token", "token replay detected");
     let mut statuses = BTreeMap::<u16, usize>::new();
     while let Some(answer) = uses.join_next().await {
@@ -56,6 +45,56 @@ async fn replicas_let_one_of_a_thousand_parallel_uses_pass() {
     );
     report.equal("requests at the upstream", world.dispatched() - before, 1);
     report.equal("exchanges", world.stack.sts().counts().exchanges - exchanges, 1);
+    report.finish();
+}
+
+/// A thousand uses of one mandate at the same time, each on a connection of its own.
+fn use_in_parallel(balancer: &Balancer, token: String) -> JoinSet<Response> {
+    let token = Arc::new(token);
+    let ready = Arc::new(Barrier::new(PARALLEL));
+    let mut uses = JoinSet::new();
+    for _ in 0..PARALLEL {
+        let (token, ready, addr) = (Arc::clone(&token), Arc::clone(&ready), balancer.addr());
+        uses.spawn(async move {
+            let mut connection = Connection::open(addr).await;
+            ready.wait().await;
+            let head = format!(
+                "GET / HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer {token}\r\nX-Caracal-Resource: {NONE}\r\n\r\n"
+            );
+            connection.exchange(head).await
+        });
+    }
+    uses
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_let_no_mandate_pass_twice_while_redis_fails_over() {
+    let group = Sentinels::start(1).await;
+    let world = sentinel::world(&group).await;
+    let (second, third) = tokio::join!(world.replica(), world.replica());
+    let balancer = Balancer::start(vec![world.addr(), second.addr(), third.addr()]).await;
+    let mut report = Report::default();
+    let passed = async |token: String| {
+        let answers = use_in_parallel(&balancer, token).join_all().await;
+        answers.iter().filter(|answer| answer.status() == 200).count()
+    };
+    let before = world.dispatched();
+    let during = world.token(NONE);
+    let (uses, _promoted) = tokio::join!(passed(during.clone()), group.fail_over());
+    report.holds(format!("{uses} uses passed during the failover"), uses <= 1);
+    let again = passed(during).await;
+    report.holds(format!("{again} more passed after it"), uses + again <= 1);
+    let after = until("a mandate to pass again", async || {
+        Some(passed(world.token(NONE)).await).filter(|uses| *uses > 0)
+    })
+    .await;
+    report.equal("uses of one after it", after, 1);
+    let dispatched = world.dispatched() - before;
+    report.equal(
+        "requests at the upstream",
+        dispatched,
+        (uses + again + after) as u64,
+    );
     report.finish();
 }
 

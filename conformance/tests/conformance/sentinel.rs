@@ -9,7 +9,7 @@ use testkit::redis::Sentinels;
 use testkit::wait::until;
 use tokio::task::JoinSet;
 
-async fn world(group: &Sentinels) -> World {
+pub(crate) async fn world(group: &Sentinels) -> World {
     let (user, password) = group.login();
     World::builder()
         .env("REDIS_URL", group.url())
