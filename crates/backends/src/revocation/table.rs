@@ -71,10 +71,11 @@ impl Revoked {
         self.recorded == 0
     }
 
-    /// Whether its announcement is older than this, by a minute at most.
+    /// Whether its announcement is older than this, by a minute at most. One from after `now` is not.
     pub(super) fn announced_longer_ago(&self, life: Duration, now: Duration) -> bool {
-        let age = minute(now).wrapping_sub(self.minute);
-        self.announced.is_some() && u64::from(age) > life.as_secs() / 60
+        let age = minute(now).wrapping_sub(self.minute).cast_signed();
+        let minutes = u64::try_from(age).unwrap_or(0);
+        self.announced.is_some() && minutes > life.as_secs() / 60
     }
 
     pub(super) fn zone(&self) -> &Arc<Zone> {

@@ -235,6 +235,23 @@ async fn session_announced_while_a_snapshot_is_read_stays_revoked() {
 }
 
 #[tokio::test]
+async fn announcement_made_a_minute_into_a_snapshot_outlasts_it() {
+    for (kind, id) in [
+        (Kind::Record, "record"),
+        (Kind::Session, "session"),
+        (Kind::Edge, "edge"),
+    ] {
+        let bench = Bench::fresh(RevocationConfig::default()).await;
+        let ticket = bench.state.inner.ticket();
+        let pass = Pass::begin(&bench.state.inner);
+        bench.clock.advance(Duration::from_secs(60));
+        bench.announce(kind, id);
+        bench.finish(pass, ticket, &[], &[]).await;
+        assert_eq!(bench.standing(), "revoked", "{kind:?}");
+    }
+}
+
+#[tokio::test]
 async fn recorded_anchor_stands_while_the_row_says_so() {
     let bench = Bench::fresh(RevocationConfig::default()).await;
     let watch = bench.state.watch(&SESSION).unwrap();
