@@ -247,7 +247,7 @@ impl Zone {
 
     /// An announcement could not be held.
     pub(super) fn lose(&self, now: Moment) {
-        if self.lost_at.swap(now.unix.as_secs(), Ordering::Relaxed) == 0 {
+        if self.lost_at.fetch_max(now.unix.as_secs(), Ordering::Relaxed) == 0 {
             tracing::error!(
                 zone = &*self.name,
                 "an announced revocation does not fit: mandates issued before it are refused until they expire; raise \
@@ -257,9 +257,12 @@ impl Zone {
     }
 
     fn forget_loss(&self, now: Moment) {
-        let lost_at = Duration::from_secs(self.lost_at.load(Ordering::Relaxed));
-        if now.unix > lost_at + Limits::MAX_MANDATE_LIFE + SKEW {
-            self.lost_at.store(0, Ordering::Relaxed);
+        let lost_at = self.lost_at.load(Ordering::Relaxed);
+        if now.unix > Duration::from_secs(lost_at) + Limits::MAX_MANDATE_LIFE + SKEW {
+            // Not where another one was lost meanwhile.
+            let _ = self
+                .lost_at
+                .compare_exchange(lost_at, 0, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
@@ -282,17 +285,23 @@ impl Zone {
         let rows = self.left_out.load(Ordering::Relaxed);
         let fits = self.held.load(Ordering::Relaxed) + rows <= self.bounds.zone
             && self.held_in_all.load(Ordering::Relaxed) + rows <= self.bounds.all;
-        if fits {
-            self.needs.store(next, Ordering::Relaxed);
-        }
-        fits
+        fits && self
+            .needs
+            .compare_exchange(OVER, next, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
     }
 
     /// The snapshot of this number has taken the zone's rows of this window.
     pub(super) fn complete(&self, number: u32) {
         let needs = self.needs.load(Ordering::Relaxed);
-        if needs != 0 && needs != OVER && needs <= number {
-            self.needs.store(0, Ordering::Release);
+        if needs == 0 || needs == OVER || needs > number {
+            return;
+        }
+        // Not where it has overflowed meanwhile: what was taken is gone then.
+        let fits = self
+            .needs
+            .compare_exchange(needs, 0, Ordering::Release, Ordering::Relaxed);
+        if fits.is_ok() {
             tracing::info!(zone = &*self.name, "the revoked anchors of this zone fit again");
         }
     }

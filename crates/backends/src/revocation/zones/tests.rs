@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use admission::ports::{Clock as _, Mandate, Moment};
@@ -117,6 +118,51 @@ fn zone_over_its_bound_is_refused_alone_until_a_snapshot_takes_its_rows_again() 
     }
     zone.complete(7);
     assert!(!refused());
+}
+
+#[test]
+fn zone_that_overflows_while_a_snapshot_completes_it_stays_refused() {
+    const ROUNDS: u32 = 20_000;
+    let zones = Zones::new(BOUNDS);
+    let zone = zones.named("zone-1");
+    let turn = AtomicU32::new(0);
+    let wait_for = |number| {
+        while turn.load(Ordering::Acquire) < number {
+            std::thread::yield_now();
+        }
+    };
+    let mut served = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 1..=ROUNDS {
+                wait_for(2 * number - 1);
+                zone.complete(number);
+                turn.fetch_add(1, Ordering::AcqRel);
+            }
+        });
+        for number in 1..=ROUNDS {
+            zone.overflow();
+            zone.begin_count();
+            zone.readmit(number);
+            turn.fetch_add(1, Ordering::AcqRel);
+            zone.overflow();
+            wait_for(2 * number);
+            served += u32::from(!zone.is_refused());
+        }
+    });
+    assert_eq!(served, 0);
+}
+
+#[test]
+fn loss_is_the_last_one_in_whatever_order_they_are_heard_of() {
+    let clock = FixedClock::default();
+    let zones = Zones::new(BOUNDS);
+    let earlier = clock.now();
+    clock.advance(Duration::from_secs(3600));
+    for when in [clock.now(), earlier] {
+        zones.named("zone-1").lose(when);
+    }
+    assert!(zones.decides(&mandate(-1800, 900), clock.now()).is_err());
 }
 
 #[test]
