@@ -29,8 +29,8 @@ use cursor::{Connection, Cursor, Extent, Id, Progress};
 const BLOCK: Duration = Duration::from_secs(2);
 /// How many messages of one stream come in one answer.
 const COUNT: usize = 500;
-/// How far back the revocations are read at start: the longest life of a mandate. A message of before
-/// may be the only evidence of its revocation.
+/// How far back the revocations are read at start: no mandate from before that is decided. A message
+/// may be the only evidence of a revocation.
 const BACKLOG: Duration = Duration::from_secs(24 * 3600);
 /// A connection that lasted less than this may be ended by its server each time.
 const SHORT_LIFE: Duration = Duration::from_secs(1);

@@ -7,7 +7,7 @@
 //! * **The window of a zone**, how far back its revoked rows are read, follows the longest life seen in its verified
 //!   mandates. This replica has not seen every mandate; but one that was issued before the window is refused at its
 //!   first use, and widens the window of the next snapshot, which is taken at once. Where nothing was seen yet, as
-//!   after a start, the window is the longest life that admission lets pass.
+//!   after a start, the window is the longest there is, 24 hours, and a mandate from before that is refused for good.
 //! * **The bounds.** A zone whose revoked rows do not fit is refused as a whole, and its rows are let go, until a
 //!   snapshot finds room for them again. An announcement is known from its message alone: where there is no room for
 //!   one, the mandates of its zone from before are refused until they have expired.
@@ -142,7 +142,20 @@ impl Zones {
     /// Whether everything is known that may have revoked this mandate.
     pub(super) fn decides(&self, mandate: &Mandate<'_>, now: Moment) -> Result<(), Undecided> {
         let zone = self.by_name.read().get(mandate.zone).cloned();
-        let issued = issued(mandate, now);
+        let earliest = now.unix.saturating_sub(Limits::MAX_MANDATE_LIFE).as_secs();
+        // One that does not say when it was issued is taken for as old as one can be that is decided.
+        let issued = match mandate.issued_at {
+            Some(issued) => u64::try_from(issued).unwrap_or(0),
+            None => earliest,
+        };
+        if issued < earliest {
+            return Err(Undecided {
+                cause: Cause::new(
+                    "revocation: the mandate was issued more than 24 hours ago, and revocations of before are not known",
+                ),
+                until_next_snapshot: false,
+            });
+        }
         for zone in zone.iter().chain([&self.unnamed]) {
             zone.decides(issued)?;
         }
@@ -360,13 +373,6 @@ fn life(mandate: &Mandate<'_>) -> u64 {
     let longest = Limits::MAX_MANDATE_LIFE.as_secs();
     let seconds = |issued| u64::try_from(mandate.expires_at.saturating_sub(issued)).unwrap_or(0);
     mandate.issued_at.map_or(longest, seconds).clamp(1, longest)
-}
-
-/// When a mandate was issued, in Unix seconds: no longer ago than the longest life, of which admission makes sure.
-fn issued(mandate: &Mandate<'_>, now: Moment) -> u64 {
-    let earliest = now.unix.saturating_sub(Limits::MAX_MANDATE_LIFE).as_secs();
-    let issued = mandate.issued_at.and_then(|issued| u64::try_from(issued).ok());
-    issued.unwrap_or(0).max(earliest)
 }
 
 #[cfg(test)]

@@ -74,10 +74,37 @@ fn mandate_from_before_the_window_is_undecided_until_a_snapshot_of_a_longer_one(
     zones.learn(&undated);
     zone.rows_since(now(), zone.window());
     assert!(decides(&undated).is_ok());
-    assert!(
-        decides(&mandate(72 * HOUR, 80 * HOUR)).is_ok(),
-        "admission bounds what is left, and so the age"
-    );
+}
+
+#[test]
+fn mandate_issued_longer_ago_than_rows_reach_back_is_never_decided() {
+    let zones = Zones::new(BOUNDS);
+    let last = mandate(24 * HOUR, 25 * HOUR);
+    let old = mandate(24 * HOUR + 1, 25 * HOUR);
+    let undated = Mandate {
+        issued_at: None,
+        ..old
+    };
+    for known in [false, true] {
+        let undecided = zones.decides(&old, now()).unwrap_err();
+        assert!(!undecided.until_next_snapshot, "{known}");
+        assert!(
+            undecided.cause.to_string().contains("24 hours"),
+            "{}",
+            undecided.cause
+        );
+        let before_time = Mandate {
+            issued_at: Some(-1),
+            ..old
+        };
+        assert!(zones.decides(&before_time, now()).is_err(), "{known}");
+        for mandate in [&last, &undated] {
+            assert!(zones.decides(mandate, now()).is_ok(), "{known}");
+        }
+        zones.learn(&old);
+        let zone = zones.named("zone-1");
+        zone.rows_since(now(), zone.window());
+    }
 }
 
 #[test]
