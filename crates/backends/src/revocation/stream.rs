@@ -134,7 +134,10 @@ impl StreamReader {
                 return Err(Cause::new("messages were deleted before they were read"));
             }
         }
-        self.complete(cursors);
+        if !self.complete(cursors) {
+            // The server of before may have taken an announcement down with it, and the ids do not show that.
+            self.state.want_snapshot();
+        }
         // Everything up to where the streams stood is applied: that is contact, before any wait for more.
         self.state.touch();
         retry.succeeded();
@@ -151,14 +154,16 @@ impl StreamReader {
         }
     }
 
-    /// Reading goes on without a gap from here: where there was one, a snapshot makes up for it.
-    fn complete(&self, cursors: &mut [Cursor; 4]) {
-        if cursors.iter().any(|cursor| cursor.incomplete) {
+    /// Reading goes on without a gap from here: where there was one, a snapshot makes up for it. Returns whether there was.
+    fn complete(&self, cursors: &mut [Cursor; 4]) -> bool {
+        let had_gap = cursors.iter().any(|cursor| cursor.incomplete);
+        if had_gap {
             self.state.complete_from_here();
             for cursor in cursors {
                 cursor.incomplete = false;
             }
         }
+        had_gap
     }
 
     /// Finds out where the streams end, and whether messages are gone that were not read.
