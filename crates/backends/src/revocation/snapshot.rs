@@ -130,7 +130,7 @@ async fn revoked(client: &Client, sql: &str, kind: Kind, pass: &mut Pass) -> Res
     let mut found = pin!(row_stream(client, sql, &parameters).await?);
     let mut taken = 0;
     while let Some(row) = found.try_next().await.map_err(unexpected)? {
-        pass.row(kind, text(&row, 0)?, text(&row, 1)?);
+        pass.row(kind, text(&row, 0)?, text(&row, 1)?).await;
         taken += 1;
         if taken % PIECE == 0 {
             tokio::task::yield_now().await;

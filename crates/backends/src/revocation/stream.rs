@@ -234,7 +234,7 @@ impl StreamReader {
             };
             for (id, fields) in &messages {
                 let id = Id::parse(id)?;
-                self.apply(cursor.stream, id, fields);
+                self.apply(cursor.stream, id, fields).await;
                 cursor.advance(id);
             }
             step.read += messages.len();
@@ -243,7 +243,7 @@ impl StreamReader {
         Ok(step)
     }
 
-    fn apply(&self, stream: Stream, id: Id, fields: &[(Vec<u8>, Vec<u8>)]) {
+    async fn apply(&self, stream: Stream, id: Id, fields: &[(Vec<u8>, Vec<u8>)]) {
         let counters = &self.state.counters;
         let fields: Fields<'_> = fields
             .iter()
@@ -267,7 +267,7 @@ impl StreamReader {
             Order::Revoke { anchors, cascades } => {
                 let zone = zone(&fields);
                 for (kind, id) in anchors {
-                    self.state.announce(kind, &id, zone);
+                    self.state.announce(kind, &id, zone).await;
                 }
                 if cascades {
                     self.state.want_snapshot();

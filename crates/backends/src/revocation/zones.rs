@@ -8,9 +8,9 @@
 //!   mandates. This replica has not seen every mandate; but one that was issued before the window is refused at its
 //!   first use, and widens the window of the next snapshot, which is taken at once. Where nothing was seen yet, as
 //!   after a start, the window is the longest there is, 24 hours, and a mandate from before that is refused for good.
-//! * **The bounds.** A zone whose revoked rows do not fit is refused as a whole, and its rows are let go, until a
-//!   snapshot finds room for them again. An announcement is known from its message alone: where there is no room for
-//!   one, the mandates of its zone from before are refused until they have expired.
+//! * **The bounds.** A zone whose revoked anchors do not fit is refused as a whole, and all of them are let go, until a
+//!   snapshot finds room for its rows again. An announcement is known from its message alone: where one is let go, or
+//!   comes while there is no room, the mandates of its zone from before are refused until they have expired.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -168,13 +168,15 @@ impl Zones {
         zones.values().chain([&self.unnamed]).cloned().collect()
     }
 
-    /// The zone that holds most anchors.
+    /// The zone that holds most anchors; none where nobody holds any.
     pub(super) fn largest(&self) -> Option<Arc<Zone>> {
         let zones = self.by_name.read();
-        let largest = zones
+        let held = zones
             .values()
-            .max_by_key(|zone| zone.held.load(Ordering::Relaxed));
-        largest.cloned()
+            .chain([&self.unnamed])
+            .map(|zone| (zone.held.load(Ordering::Relaxed), zone));
+        let (_, largest) = held.filter(|(held, _)| *held > 0).max_by_key(|(held, _)| *held)?;
+        Some(Arc::clone(largest))
     }
 
     /// Forgets lost announcements once no mandate from before can be valid, and zones of which there is nothing to know.
@@ -221,8 +223,11 @@ impl Zone {
         }
     }
 
-    /// Room for one more anchor.
+    /// Room for one more anchor; a zone that is over its bound has none.
     pub(super) fn place(self: &Arc<Self>) -> Result<Place, Full> {
+        if self.is_over() {
+            return Err(Full::Zone);
+        }
         if self.held.fetch_add(1, Ordering::Relaxed) >= self.bounds.zone {
             self.held.fetch_sub(1, Ordering::Relaxed);
             return Err(Full::Zone);
@@ -235,7 +240,7 @@ impl Zone {
         Ok(Place(Arc::clone(self)))
     }
 
-    /// Whether its revoked rows do not fit.
+    /// Whether its revoked anchors do not fit.
     pub(super) fn is_over(&self) -> bool {
         self.needs.load(Ordering::Relaxed) == OVER
     }
@@ -245,7 +250,7 @@ impl Zone {
         self.needs.load(Ordering::Acquire) != 0
     }
 
-    /// Its rows do not fit: its requests are refused until they do.
+    /// Its anchors do not fit: its requests are refused until its rows do.
     pub(super) fn overflow(&self) {
         if self.needs.swap(OVER, Ordering::AcqRel) != OVER {
             tracing::error!(
@@ -281,7 +286,12 @@ impl Zone {
 
     /// Whether some of its requests are refused because an anchor does not fit.
     pub(super) fn is_short(&self) -> bool {
-        self.is_refused() || self.lost_at.load(Ordering::Relaxed) != 0
+        self.is_refused() || self.has_lost()
+    }
+
+    /// Whether an announcement is lost.
+    pub(super) fn has_lost(&self) -> bool {
+        self.lost_at.load(Ordering::Relaxed) != 0
     }
 
     /// A snapshot begins; it does not take the zone's rows.
@@ -293,15 +303,18 @@ impl Zone {
         self.left_out.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A snapshot that did not take the zone's rows is over. Whether the one of this number is to take them.
-    pub(super) fn readmit(&self, next: u32) -> bool {
+    /// A snapshot that did not take the zone's rows is over. Returns how many the one of this number is to take, where
+    /// they fit beside those that it takes of other zones.
+    pub(super) fn readmit(&self, next: u32, granted: usize) -> Option<usize> {
         let rows = self.left_out.load(Ordering::Relaxed);
         let fits = self.held.load(Ordering::Relaxed) + rows <= self.bounds.zone
-            && self.held_in_all.load(Ordering::Relaxed) + rows <= self.bounds.all;
-        fits && self
-            .needs
-            .compare_exchange(OVER, next, Ordering::Relaxed, Ordering::Relaxed)
-            .is_ok()
+            && self.held_in_all.load(Ordering::Relaxed) + granted + rows <= self.bounds.all;
+        let readmits = fits
+            && self
+                .needs
+                .compare_exchange(OVER, next, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        readmits.then_some(rows)
     }
 
     /// The snapshot of this number has taken the zone's rows of this window.

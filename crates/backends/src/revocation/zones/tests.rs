@@ -139,12 +139,28 @@ fn zone_over_its_bound_is_refused_alone_until_a_snapshot_takes_its_rows_again() 
     for (rows, fits) in [(3, false), (2, true)] {
         zone.begin_count();
         (0..rows).for_each(|_| zone.count());
-        assert_eq!(zone.readmit(7), fits, "{rows}");
+        assert_eq!(zone.readmit(7, 0), fits.then_some(rows), "{rows}");
         zone.complete(6);
         assert!(refused(), "{rows}");
     }
     zone.complete(7);
     assert!(!refused());
+}
+
+#[test]
+fn zones_are_readmitted_together_only_where_their_rows_fit_beside_each_other() {
+    let zones = Zones::new(BOUNDS);
+    let zones = ["zone-1", "zone-2", "zone-3"].map(|name| zones.named(name));
+    let (mut granted, mut readmitted) = (0, vec![]);
+    for (zone, rows) in zones.iter().zip([2, 2, 1]) {
+        zone.overflow();
+        zone.begin_count();
+        (0..rows).for_each(|_| zone.count());
+        let rows = zone.readmit(7, granted);
+        granted += rows.unwrap_or(0);
+        readmitted.push(rows);
+    }
+    assert_eq!(readmitted, [Some(2), None, Some(1)]);
 }
 
 #[test]
@@ -170,7 +186,7 @@ fn zone_that_overflows_while_a_snapshot_completes_it_stays_refused() {
         for number in 1..=ROUNDS {
             zone.overflow();
             zone.begin_count();
-            zone.readmit(number);
+            zone.readmit(number, 0);
             turn.fetch_add(1, Ordering::AcqRel);
             zone.overflow();
             wait_for(2 * number);
