@@ -20,6 +20,8 @@ use crate::last_seen::LastSeen;
 pub(super) const CONTACT_MAX_AGE: Duration = Duration::from_secs(70);
 /// The longest that [`RevocationState::reload`] waits.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// So many zones are told apart at least, however few anchors may be held. Those beyond share one, which stands for all.
+const MIN_ZONES: usize = 100_000;
 /// A ticket that no snapshot answers.
 const NEVER: u64 = u64::MAX;
 
@@ -117,6 +119,7 @@ impl RevocationState {
         let bounds = Bounds {
             all: config.max_anchors,
             zone: config.max_zone_anchors,
+            names: config.max_anchors.max(MIN_ZONES),
         };
         let inner = Inner {
             config,

@@ -36,6 +36,8 @@ pub(super) struct Bounds {
     pub(super) all: usize,
     /// Of one zone.
     pub(super) zone: usize,
+    /// How many zones are told apart.
+    pub(super) names: usize,
 }
 
 /// The zones that hold anchors, or whose mandates were seen.
@@ -114,7 +116,7 @@ impl Zones {
             return Arc::clone(zone);
         }
         let mut by_name = self.by_name.write();
-        if by_name.len() >= self.bounds.all {
+        if by_name.len() >= self.bounds.names {
             return Arc::clone(by_name.get(name).unwrap_or(&self.unnamed));
         }
         let new = || Arc::new(Zone::new(name, self.bounds, &self.held));

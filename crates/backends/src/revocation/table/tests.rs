@@ -10,7 +10,11 @@ use super::{AnchorId, Mark, Revoked, Table};
 use crate::revocation::zones::{Bounds, Full, Zone, Zones};
 
 const NOW: Duration = Duration::from_secs(600);
-const ROOMY: Bounds = Bounds { all: 100, zone: 100 };
+const ROOMY: Bounds = Bounds {
+    all: 100,
+    zone: 100,
+    names: 100,
+};
 
 fn zone(bounds: Bounds) -> Arc<Zone> {
     Zones::new(bounds).named("zone-1")

@@ -8,7 +8,11 @@ use testkit::clock::FixedClock;
 use super::{Bounds, Full, Limits, Zones};
 
 const HOUR: i64 = 3600;
-const BOUNDS: Bounds = Bounds { all: 3, zone: 2 };
+const BOUNDS: Bounds = Bounds {
+    all: 3,
+    zone: 2,
+    names: 3,
+};
 
 fn now() -> Moment {
     FixedClock::default().now()

@@ -151,6 +151,16 @@ async fn zones_full_of_announcements_shut_nobody_else_out() {
 }
 
 #[tokio::test]
+async fn zones_beyond_the_bound_of_anchors_have_room_of_their_own() {
+    let bench = Bench::fresh(bounds(2, 2)).await;
+    for zone in ["a", "b", "c"] {
+        assert_eq!(bench.standing_of(zone, NONE, 0), "clear");
+    }
+    bench.snapshot_of(&rows(&ids(3), "zone-1"), &[]).await;
+    assert_eq!(bench.zones(), ["stale", "clear"]);
+}
+
+#[tokio::test]
 async fn announcement_without_room_refuses_the_mandates_of_before_until_they_have_expired() {
     for (zone, expect) in [("zone-1", ["stale", "clear"]), ("", ["stale", "stale"])] {
         let bench = Bench::fresh(bounds(100, 1)).await;
