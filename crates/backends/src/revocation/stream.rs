@@ -263,6 +263,7 @@ impl StreamReader {
             Order::Nameless => {
                 counters.lock().nameless += 1;
                 tracing::warn!(stream = stream.name(), %id, "message names nothing");
+                self.state.want_snapshot();
             }
             Order::Revoke { anchors, cascades } => {
                 let zone = zone(&fields);
