@@ -1,4 +1,3 @@
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use admission::ports::{Clock as _, Mandate, Moment};
@@ -165,39 +164,6 @@ fn zones_are_readmitted_together_only_where_their_rows_fit_beside_each_other() {
         readmitted.push(rows);
     }
     assert_eq!(readmitted, [Some(2), None, Some(1)]);
-}
-
-#[test]
-fn zone_that_overflows_while_a_snapshot_completes_it_stays_refused() {
-    const ROUNDS: u32 = 20_000;
-    let zones = Zones::new(BOUNDS);
-    let zone = zones.named("zone-1");
-    let turn = AtomicU32::new(0);
-    let wait_for = |number| {
-        while turn.load(Ordering::Acquire) < number {
-            std::thread::yield_now();
-        }
-    };
-    let mut served = 0;
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            for number in 1..=ROUNDS {
-                wait_for(2 * number - 1);
-                zone.complete(number);
-                turn.fetch_add(1, Ordering::AcqRel);
-            }
-        });
-        for number in 1..=ROUNDS {
-            zone.overflow();
-            zone.begin_count();
-            zone.readmit(number, 0);
-            turn.fetch_add(1, Ordering::AcqRel);
-            zone.overflow();
-            wait_for(2 * number);
-            served += u32::from(!zone.is_refused());
-        }
-    });
-    assert_eq!(served, 0);
 }
 
 #[test]
