@@ -9,7 +9,7 @@ pub struct RevocationCounters {
     pub invalid_signatures: u64,
     /// Messages that verify but could mean two things: a snapshot was taken instead.
     pub ambiguous: u64,
-    /// Verified revocation messages that name nothing to revoke (what other consumers dead-letter).
+    /// Verified messages that name nothing (what other consumers dead-letter): a snapshot was taken instead.
     pub nameless: u64,
     /// Times that a stream may have lost messages before they were read.
     pub gaps: u64,

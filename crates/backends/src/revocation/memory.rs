@@ -43,8 +43,8 @@ impl MemoryRevocations {
     }
 
     /// Revokes an anchor.
-    pub fn revoke(&self, kind: Kind, id: &str) {
-        self.state.inner.announce(kind, id, "");
+    pub async fn revoke(&self, kind: Kind, id: &str) {
+        self.state.inner.announce(kind, id, "").await;
     }
 
     /// Confirms the state now and then, and whenever a snapshot is asked for, until shutdown.

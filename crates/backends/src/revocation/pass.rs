@@ -66,11 +66,12 @@ impl Pass {
     }
 
     /// A row that says that something is revoked.
-    pub(super) fn row(&mut self, kind: Kind, id: &str, zone: &str) {
+    pub(super) async fn row(&mut self, kind: Kind, id: &str, zone: &str) {
         if self.zone.name() != zone {
             self.zone = self.state.zones.named(zone);
         }
-        self.state.record(kind, &id.into(), &self.zone, self.mark());
+        let (id, mark) = (id.into(), self.mark());
+        self.state.record(kind, &id, &self.zone, mark).await;
     }
 
     /// The announced anchors of one shard of which it matters whether they are active: a session is admitted again,

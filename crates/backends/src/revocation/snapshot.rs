@@ -90,10 +90,21 @@ pub(super) async fn read(client: &Client, pass: &mut Pass) -> Result<(), Cause> 
     for kind in Kind::ALL {
         revoked(client, &names.revoked(kind), kind, pass).await?;
     }
+    let is_standby = is_standby(client).await?;
     for kind in Kind::ALL {
-        active(client, &names.active(kind), kind, pass).await?;
+        // It may not have heard yet of what was announced, so it takes no announcement back; it may well renew one.
+        if kind != Kind::Session || !is_standby {
+            active(client, &names.active(kind), kind, pass).await?;
+        }
     }
     Ok(())
+}
+
+/// Whether this server follows another one.
+async fn is_standby(client: &Client) -> Result<bool, Cause> {
+    let found = rows(client, "SELECT pg_is_in_recovery()", &[]).await?;
+    let row = found.first();
+    row.map_or(Ok(true), |row| row.try_get(0)).map_err(unexpected)
 }
 
 async fn names(client: &Client) -> Result<Names, Cause> {
@@ -119,7 +130,7 @@ async fn revoked(client: &Client, sql: &str, kind: Kind, pass: &mut Pass) -> Res
     let mut found = pin!(row_stream(client, sql, &parameters).await?);
     let mut taken = 0;
     while let Some(row) = found.try_next().await.map_err(unexpected)? {
-        pass.row(kind, text(&row, 0)?, text(&row, 1)?);
+        pass.row(kind, text(&row, 0)?, text(&row, 1)?).await;
         taken += 1;
         if taken % PIECE == 0 {
             tokio::task::yield_now().await;

@@ -20,6 +20,8 @@ use crate::last_seen::LastSeen;
 pub(super) const CONTACT_MAX_AGE: Duration = Duration::from_secs(70);
 /// The longest that [`RevocationState::reload`] waits.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// So many zones are told apart at least, however few anchors may be held. Those beyond share one, which stands for all.
+const MIN_ZONES: usize = 100_000;
 /// A ticket that no snapshot answers.
 const NEVER: u64 = u64::MAX;
 
@@ -32,7 +34,8 @@ pub struct RevocationConfig {
     pub snapshot_every: Duration,
     /// The least time between two snapshots, however often one is asked for.
     pub snapshot_pause: Duration,
-    /// `REVOCATION_MAX_ANCHORS`: how many revoked anchors are held in all. Above it the zone with most of them is refused.
+    /// `REVOCATION_MAX_ANCHORS`: how many revoked anchors are held in all. Above it the zone with most of them is refused;
+    /// the announcements that name no zone count as one, which stands for all.
     pub max_anchors: usize,
     /// `REVOCATION_MAX_ZONE_ANCHORS`: how many of one zone. Above it that zone is refused.
     pub max_zone_anchors: usize,
@@ -116,6 +119,7 @@ impl RevocationState {
         let bounds = Bounds {
             all: config.max_anchors,
             zone: config.max_zone_anchors,
+            names: config.max_anchors.max(MIN_ZONES),
         };
         let inner = Inner {
             config,
@@ -252,29 +256,26 @@ impl Inner {
     }
 
     /// A stream announced a revocation in this zone; the name is empty where it did not say.
-    pub(super) fn announce(&self, kind: Kind, id: &str, zone: &str) {
+    pub(super) async fn announce(&self, kind: Kind, id: &str, zone: &str) {
         let now = self.clock.now();
         let (id, zone, number) = (id.into(), self.zones.named(zone), self.registry.announcement());
         let table = self.registry.tables.of(kind);
-        let announce = || table.announce(&id, &zone, number, now.monotonic);
-        if let Err(full) = announce()
-            && !(self.make_room(full, &zone) && announce().is_ok())
-        {
-            zone.lose(now);
+        while let Err(full) = table.announce(&id, &zone, number, now.monotonic) {
+            if !self.make_room(full, &zone).await {
+                return zone.lose(now);
+            }
         }
     }
 
     /// A snapshot found that something is revoked.
-    pub(super) fn record(&self, kind: Kind, id: &AnchorId, zone: &Arc<Zone>, mark: Mark) {
+    pub(super) async fn record(&self, kind: Kind, id: &AnchorId, zone: &Arc<Zone>, mark: Mark) {
         let table = self.registry.tables.of(kind);
-        let record = || match zone.is_over() {
-            true => Ok(()),
-            false => table.record(id, zone, mark),
-        };
-        if let Err(full) = record()
-            && !(self.make_room(full, zone) && record().is_ok())
+        while !zone.is_over()
+            && let Err(full) = table.record(id, zone, mark)
         {
-            self.shut_out(zone);
+            if !self.make_room(full, zone).await {
+                self.shut_out(zone).await;
+            }
         }
         if zone.is_over() {
             zone.count();
@@ -282,24 +283,25 @@ impl Inner {
         }
     }
 
-    /// Refuses the zone that keeps the room for others, and lets its recorded anchors go. Returns whether that helped.
-    fn make_room(&self, full: Full, zone: &Arc<Zone>) -> bool {
+    /// Refuses the zone that keeps the room for others, and lets its anchors go. Returns whether there is such a zone.
+    async fn make_room(&self, full: Full, zone: &Arc<Zone>) -> bool {
         let culprit = match full {
-            Full::Zone => Some(Arc::clone(zone)),
+            Full::Zone => (!zone.is_over()).then(|| Arc::clone(zone)),
             Full::All => self.zones.largest(),
         };
-        culprit.is_some_and(|zone| !zone.is_over() && self.shut_out(&zone))
+        if let Some(zone) = &culprit {
+            self.shut_out(zone).await;
+        }
+        culprit.is_some()
     }
 
-    /// Refuses a zone whose rows do not fit, and lets them go. Where it has none it is not to blame, unless this is
-    /// about one of its rows.
-    fn shut_out(&self, zone: &Arc<Zone>) -> bool {
+    /// Refuses a zone whose anchors do not fit, and lets them go.
+    async fn shut_out(&self, zone: &Arc<Zone>) {
         zone.overflow();
-        let held = self.zones.held();
+        let now = self.clock.now();
         for kind in Kind::ALL {
-            self.registry.tables.of(kind).purge(zone);
+            self.registry.tables.of(kind).purge(zone, now).await;
         }
-        self.zones.held() < held
     }
 
     /// The number of the snapshot that begins.
@@ -313,8 +315,10 @@ impl Inner {
         for zone in self.zones.all() {
             zone.complete(number);
         }
+        let mut granted = 0;
         for zone in over {
-            if zone.readmit(number + 1) {
+            if let Some(rows) = zone.readmit(number + 1, granted) {
+                granted += rows;
                 self.want_snapshot();
             }
         }

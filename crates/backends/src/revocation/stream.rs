@@ -29,8 +29,8 @@ use cursor::{Connection, Cursor, Extent, Id, Progress};
 const BLOCK: Duration = Duration::from_secs(2);
 /// How many messages of one stream come in one answer.
 const COUNT: usize = 500;
-/// How far back the revocations are read at start: the longest life of a mandate. A message of before
-/// may be the only evidence of its revocation.
+/// How far back the revocations are read at start: no mandate from before that is decided. A message
+/// may be the only evidence of a revocation.
 const BACKLOG: Duration = Duration::from_secs(24 * 3600);
 /// A connection that lasted less than this may be ended by its server each time.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
@@ -134,7 +134,10 @@ impl StreamReader {
                 return Err(Cause::new("messages were deleted before they were read"));
             }
         }
-        self.complete(cursors);
+        if !self.complete(cursors) {
+            // The server of before may have taken an announcement down with it, and the ids do not show that.
+            self.state.want_snapshot();
+        }
         // Everything up to where the streams stood is applied: that is contact, before any wait for more.
         self.state.touch();
         retry.succeeded();
@@ -151,14 +154,16 @@ impl StreamReader {
         }
     }
 
-    /// Reading goes on without a gap from here: where there was one, a snapshot makes up for it.
-    fn complete(&self, cursors: &mut [Cursor; 4]) {
-        if cursors.iter().any(|cursor| cursor.incomplete) {
+    /// Reading goes on without a gap from here: where there was one, a snapshot makes up for it. Returns whether there was.
+    fn complete(&self, cursors: &mut [Cursor; 4]) -> bool {
+        let had_gap = cursors.iter().any(|cursor| cursor.incomplete);
+        if had_gap {
             self.state.complete_from_here();
             for cursor in cursors {
                 cursor.incomplete = false;
             }
         }
+        had_gap
     }
 
     /// Finds out where the streams end, and whether messages are gone that were not read.
@@ -229,7 +234,7 @@ impl StreamReader {
             };
             for (id, fields) in &messages {
                 let id = Id::parse(id)?;
-                self.apply(cursor.stream, id, fields);
+                self.apply(cursor.stream, id, fields).await;
                 cursor.advance(id);
             }
             step.read += messages.len();
@@ -238,7 +243,7 @@ impl StreamReader {
         Ok(step)
     }
 
-    fn apply(&self, stream: Stream, id: Id, fields: &[(Vec<u8>, Vec<u8>)]) {
+    async fn apply(&self, stream: Stream, id: Id, fields: &[(Vec<u8>, Vec<u8>)]) {
         let counters = &self.state.counters;
         let fields: Fields<'_> = fields
             .iter()
@@ -258,11 +263,12 @@ impl StreamReader {
             Order::Nameless => {
                 counters.lock().nameless += 1;
                 tracing::warn!(stream = stream.name(), %id, "message names nothing");
+                self.state.want_snapshot();
             }
             Order::Revoke { anchors, cascades } => {
                 let zone = zone(&fields);
                 for (kind, id) in anchors {
-                    self.state.announce(kind, &id, zone);
+                    self.state.announce(kind, &id, zone).await;
                 }
                 if cascades {
                     self.state.want_snapshot();

@@ -10,6 +10,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use admission::ports::Moment;
 use parking_lot::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +18,8 @@ use super::anchor::AnchorId;
 use super::zones::{Full, Place, Zone};
 
 const SHARDS: usize = 256;
+/// Shards that are gone through in one turn when a zone is let go: of a million anchors at most 16 000.
+const SHARDS_AT_ONCE: usize = 4;
 /// Stands for every snapshot but the last, as the number of one.
 const EARLIER: u8 = 1;
 
@@ -71,10 +74,11 @@ impl Revoked {
         self.recorded == 0
     }
 
-    /// Whether its announcement is older than this, by a minute at most.
+    /// Whether its announcement is older than this, by a minute at most. One from after `now` is not.
     pub(super) fn announced_longer_ago(&self, life: Duration, now: Duration) -> bool {
-        let age = minute(now).wrapping_sub(self.minute);
-        self.announced.is_some() && u64::from(age) > life.as_secs() / 60
+        let age = minute(now).wrapping_sub(self.minute).cast_signed();
+        let minutes = u64::try_from(age).unwrap_or(0);
+        self.announced.is_some() && minutes > life.as_secs() / 60
     }
 
     pub(super) fn zone(&self) -> &Arc<Zone> {
@@ -232,11 +236,28 @@ impl Table {
         }
     }
 
-    /// Lets go what snapshots have recorded of a zone.
-    pub(super) fn purge(&self, zone: &Arc<Zone>) {
-        for shard in &self.shards {
-            let goes = |revoked: &Revoked| revoked.recorded != 0 && Arc::ptr_eq(revoked.zone(), zone);
-            shard.lock().revoked.retain(|_, revoked| !goes(revoked));
+    /// Lets go everything of a zone that is over its bound. What was announced of it is lost then.
+    ///
+    /// The runtime gets its turn in between. A snapshot may take the zone's rows again meanwhile: they stay.
+    pub(super) async fn purge(&self, zone: &Arc<Zone>, now: Moment) {
+        for shards in self.shards.chunks(SHARDS_AT_ONCE) {
+            for shard in shards {
+                let mut shard = shard.lock();
+                if !zone.is_over() {
+                    return;
+                }
+                let mut loses = false;
+                shard.revoked.retain(|_, revoked| {
+                    let goes = Arc::ptr_eq(revoked.zone(), zone);
+                    loses |= goes && revoked.announced.is_some();
+                    !goes
+                });
+                if loses {
+                    // Under the lock, which every snapshot needs before it completes the zone.
+                    zone.lose(now);
+                }
+            }
+            tokio::task::yield_now().await;
         }
     }
 

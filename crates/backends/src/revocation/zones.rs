@@ -7,10 +7,10 @@
 //! * **The window of a zone**, how far back its revoked rows are read, follows the longest life seen in its verified
 //!   mandates. This replica has not seen every mandate; but one that was issued before the window is refused at its
 //!   first use, and widens the window of the next snapshot, which is taken at once. Where nothing was seen yet, as
-//!   after a start, the window is the longest life that admission lets pass.
-//! * **The bounds.** A zone whose revoked rows do not fit is refused as a whole, and its rows are let go, until a
-//!   snapshot finds room for them again. An announcement is known from its message alone: where there is no room for
-//!   one, the mandates of its zone from before are refused until they have expired.
+//!   after a start, the window is the longest there is, 24 hours, and a mandate from before that is refused for good.
+//! * **The bounds.** A zone whose revoked anchors do not fit is refused as a whole, and all of them are let go, until a
+//!   snapshot finds room for its rows again. An announcement is known from its message alone: where one is let go, or
+//!   comes while there is no room, the mandates of its zone from before are refused until they have expired.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,6 +36,8 @@ pub(super) struct Bounds {
     pub(super) all: usize,
     /// Of one zone.
     pub(super) zone: usize,
+    /// How many zones are told apart.
+    pub(super) names: usize,
 }
 
 /// The zones that hold anchors, or whose mandates were seen.
@@ -114,7 +116,7 @@ impl Zones {
             return Arc::clone(zone);
         }
         let mut by_name = self.by_name.write();
-        if by_name.len() >= self.bounds.all {
+        if by_name.len() >= self.bounds.names {
             return Arc::clone(by_name.get(name).unwrap_or(&self.unnamed));
         }
         let new = || Arc::new(Zone::new(name, self.bounds, &self.held));
@@ -142,7 +144,20 @@ impl Zones {
     /// Whether everything is known that may have revoked this mandate.
     pub(super) fn decides(&self, mandate: &Mandate<'_>, now: Moment) -> Result<(), Undecided> {
         let zone = self.by_name.read().get(mandate.zone).cloned();
-        let issued = issued(mandate, now);
+        let earliest = now.unix.saturating_sub(Limits::MAX_MANDATE_LIFE).as_secs();
+        // One that does not say when it was issued is taken for as old as one can be that is decided.
+        let issued = match mandate.issued_at {
+            Some(issued) => u64::try_from(issued).unwrap_or(0),
+            None => earliest,
+        };
+        if issued < earliest {
+            return Err(Undecided {
+                cause: Cause::new(
+                    "revocation: the mandate was issued more than 24 hours ago, and revocations of before are not known",
+                ),
+                until_next_snapshot: false,
+            });
+        }
         for zone in zone.iter().chain([&self.unnamed]) {
             zone.decides(issued)?;
         }
@@ -155,13 +170,15 @@ impl Zones {
         zones.values().chain([&self.unnamed]).cloned().collect()
     }
 
-    /// The zone that holds most anchors.
+    /// The zone that holds most anchors; none where nobody holds any.
     pub(super) fn largest(&self) -> Option<Arc<Zone>> {
         let zones = self.by_name.read();
-        let largest = zones
+        let held = zones
             .values()
-            .max_by_key(|zone| zone.held.load(Ordering::Relaxed));
-        largest.cloned()
+            .chain([&self.unnamed])
+            .map(|zone| (zone.held.load(Ordering::Relaxed), zone));
+        let (_, largest) = held.filter(|(held, _)| *held > 0).max_by_key(|(held, _)| *held)?;
+        Some(Arc::clone(largest))
     }
 
     /// Forgets lost announcements once no mandate from before can be valid, and zones of which there is nothing to know.
@@ -208,8 +225,11 @@ impl Zone {
         }
     }
 
-    /// Room for one more anchor.
+    /// Room for one more anchor; a zone that is over its bound has none.
     pub(super) fn place(self: &Arc<Self>) -> Result<Place, Full> {
+        if self.is_over() {
+            return Err(Full::Zone);
+        }
         if self.held.fetch_add(1, Ordering::Relaxed) >= self.bounds.zone {
             self.held.fetch_sub(1, Ordering::Relaxed);
             return Err(Full::Zone);
@@ -222,7 +242,7 @@ impl Zone {
         Ok(Place(Arc::clone(self)))
     }
 
-    /// Whether its revoked rows do not fit.
+    /// Whether its revoked anchors do not fit.
     pub(super) fn is_over(&self) -> bool {
         self.needs.load(Ordering::Relaxed) == OVER
     }
@@ -232,7 +252,7 @@ impl Zone {
         self.needs.load(Ordering::Acquire) != 0
     }
 
-    /// Its rows do not fit: its requests are refused until they do.
+    /// Its anchors do not fit: its requests are refused until its rows do.
     pub(super) fn overflow(&self) {
         if self.needs.swap(OVER, Ordering::AcqRel) != OVER {
             tracing::error!(
@@ -247,7 +267,7 @@ impl Zone {
 
     /// An announcement could not be held.
     pub(super) fn lose(&self, now: Moment) {
-        if self.lost_at.swap(now.unix.as_secs(), Ordering::Relaxed) == 0 {
+        if self.lost_at.fetch_max(now.unix.as_secs(), Ordering::Relaxed) == 0 {
             tracing::error!(
                 zone = &*self.name,
                 "an announced revocation does not fit: mandates issued before it are refused until they expire; raise \
@@ -257,15 +277,23 @@ impl Zone {
     }
 
     fn forget_loss(&self, now: Moment) {
-        let lost_at = Duration::from_secs(self.lost_at.load(Ordering::Relaxed));
-        if now.unix > lost_at + Limits::MAX_MANDATE_LIFE + SKEW {
-            self.lost_at.store(0, Ordering::Relaxed);
+        let lost_at = self.lost_at.load(Ordering::Relaxed);
+        if now.unix > Duration::from_secs(lost_at) + Limits::MAX_MANDATE_LIFE + SKEW {
+            // Not where another one was lost meanwhile.
+            let _ = self
+                .lost_at
+                .compare_exchange(lost_at, 0, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
     /// Whether some of its requests are refused because an anchor does not fit.
     pub(super) fn is_short(&self) -> bool {
-        self.is_refused() || self.lost_at.load(Ordering::Relaxed) != 0
+        self.is_refused() || self.has_lost()
+    }
+
+    /// Whether an announcement is lost.
+    pub(super) fn has_lost(&self) -> bool {
+        self.lost_at.load(Ordering::Relaxed) != 0
     }
 
     /// A snapshot begins; it does not take the zone's rows.
@@ -277,22 +305,31 @@ impl Zone {
         self.left_out.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A snapshot that did not take the zone's rows is over. Whether the one of this number is to take them.
-    pub(super) fn readmit(&self, next: u32) -> bool {
+    /// A snapshot that did not take the zone's rows is over. Returns how many the one of this number is to take, where
+    /// they fit beside those that it takes of other zones.
+    pub(super) fn readmit(&self, next: u32, granted: usize) -> Option<usize> {
         let rows = self.left_out.load(Ordering::Relaxed);
         let fits = self.held.load(Ordering::Relaxed) + rows <= self.bounds.zone
-            && self.held_in_all.load(Ordering::Relaxed) + rows <= self.bounds.all;
-        if fits {
-            self.needs.store(next, Ordering::Relaxed);
-        }
-        fits
+            && self.held_in_all.load(Ordering::Relaxed) + granted + rows <= self.bounds.all;
+        let readmits = fits
+            && self
+                .needs
+                .compare_exchange(OVER, next, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        readmits.then_some(rows)
     }
 
     /// The snapshot of this number has taken the zone's rows of this window.
     pub(super) fn complete(&self, number: u32) {
         let needs = self.needs.load(Ordering::Relaxed);
-        if needs != 0 && needs != OVER && needs <= number {
-            self.needs.store(0, Ordering::Release);
+        if needs == 0 || needs == OVER || needs > number {
+            return;
+        }
+        // Not where it has overflowed meanwhile: what was taken is gone then.
+        let fits = self
+            .needs
+            .compare_exchange(needs, 0, Ordering::Release, Ordering::Relaxed);
+        if fits.is_ok() {
             tracing::info!(zone = &*self.name, "the revoked anchors of this zone fit again");
         }
     }
@@ -351,13 +388,6 @@ fn life(mandate: &Mandate<'_>) -> u64 {
     let longest = Limits::MAX_MANDATE_LIFE.as_secs();
     let seconds = |issued| u64::try_from(mandate.expires_at.saturating_sub(issued)).unwrap_or(0);
     mandate.issued_at.map_or(longest, seconds).clamp(1, longest)
-}
-
-/// When a mandate was issued, in Unix seconds: no longer ago than the longest life, of which admission makes sure.
-fn issued(mandate: &Mandate<'_>, now: Moment) -> u64 {
-    let earliest = now.unix.saturating_sub(Limits::MAX_MANDATE_LIFE).as_secs();
-    let issued = mandate.issued_at.and_then(|issued| u64::try_from(issued).ok());
-    issued.unwrap_or(0).max(earliest)
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ impl revocations::Bench for RevocationBench {
             Anchor::Session => Kind::Session,
             Anchor::Edge => Kind::Edge,
         };
-        self.0.revoke(kind, id);
+        self.0.revoke(kind, id).await;
     }
 }
 

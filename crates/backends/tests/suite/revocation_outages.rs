@@ -211,6 +211,25 @@ async fn after_a_long_outage_nothing_passes_before_the_backlog_is_applied() {
 }
 
 #[tokio::test]
+async fn announcement_that_a_failover_lost_is_looked_for_and_nobody_refused_meanwhile() {
+    let stack = Stack::start(ON_DEMAND).await;
+    stack.to_redis.set(Fault::Refuse).await;
+    stack.stream_error(0).await;
+    // The stream goes on as if nothing was ever written; the row is all that is left of it.
+    stack
+        .database
+        .set_authority("zone-1", "sid-lost", "revoked")
+        .await;
+    stack.to_redis.set(Fault::None).await;
+    until("the lost revocation", async || {
+        assert_ne!(stack.revocation.standing("other"), "stale");
+        (stack.revocation.standing("lost") == "revoked").then_some(())
+    })
+    .await;
+    assert_eq!(stack.revocation.state.counters().gaps, 0);
+}
+
+#[tokio::test]
 async fn stale_state_asks_its_sources_again_and_again_without_growing_pauses() {
     let stack = Stack::start(Duration::from_secs(30)).await;
     stack.to_postgres.set(Fault::Refuse).await;

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use backends::revocation::RevocationConfig;
-use testkit::postgres::{Database, Layout};
+use testkit::postgres::{Database, Layout, PrivatePostgres};
 use testkit::redis::PrivateRedis;
 use testkit::wait::until;
 
-use crate::support::{ON_DEMAND, Revocation};
+use crate::support::{ON_DEMAND, Revocation, publish};
 
 struct Stack {
     _server: PrivateRedis,
@@ -77,6 +77,33 @@ async fn snapshot_holds_what_each_layout_calls_revoked() {
         assert_eq!(stack.revocation.standing("s-suspended"), "clear", "{layout:?}");
         assert_eq!(stack.revocation.standing("active"), "revoked", "{layout:?}");
     }
+}
+
+#[tokio::test]
+async fn standby_takes_no_announcement_back() {
+    let (redis, mut server) = (PrivateRedis::start().await, PrivatePostgres::start().await);
+    let database = Database::create_on(&server, Layout::August).await;
+    database.set_session("zone-1", "session-a", "active").await;
+    let revocation = Revocation::start(&redis.url(), &database.gateway_url(), ON_DEMAND);
+    revocation.settle("other", "clear").await;
+    let suspend = [
+        ("zone_id", "zone-1"),
+        ("event", "suspend"),
+        ("agent_session_id", "session-a"),
+    ];
+    publish(
+        &mut redis.connection().await,
+        "caracal.agents.lifecycle",
+        &suspend,
+    )
+    .await;
+    revocation.settle("a", "revoked").await;
+
+    // It may not have heard yet of what was announced.
+    server.restart_as_standby().await;
+    revocation.state.reload().await.unwrap();
+    assert_eq!(revocation.standing("a"), "revoked");
+    assert_eq!(revocation.standing("other"), "clear");
 }
 
 #[tokio::test]

@@ -236,10 +236,11 @@ async fn ambiguous_message_is_not_applied_but_asks_the_database() {
 }
 
 #[tokio::test]
-async fn message_that_names_nothing_is_counted() {
+async fn message_that_names_nothing_is_counted_and_looked_up() {
     let stack = Stack::start(Layout::August).await;
+    stack.database.set_edge("zone-1", "edge-a", "revoked").await;
     publish(&mut stack.redis().await, REVOKE, &[ZONE, ("reason", "x")]).await;
-    stack.caught_up().await;
+    stack.revocation.settle("a", "revoked").await;
     assert_eq!(stack.revocation.state.counters().nameless, 1);
 }
 

@@ -15,8 +15,10 @@ section! {
         "Requests are refused when the last revocation snapshot from PostgreSQL is older than this. It is renewed every 30 seconds.",
         advice "This is how long a cascaded revocation can go unseen while PostgreSQL is down, against how long requests keep flowing.";
     REVOCATION_MAX_ANCHORS: Count, Value("1000000"),
-        "Revoked anchors (authority records, sessions and delegation edges) held in memory, each for as long as a mandate \
-        of its zone lives. Above it the zone with most of them is refused with 503 until they fit; other zones are not.",
+        "Revoked anchors (authority records, sessions and delegation edges) held in memory: what the database shows, for as \
+        long as mandates of its zone live; what only a stream has announced, for 24 hours and five minutes. Above it the \
+        zone with most of them is refused with 503 until they fit, and then its mandates from before until they expire; \
+        other zones are not. What names no zone counts as one, which stands for all.",
         advice "About 100 bytes of memory each.";
     REVOCATION_MAX_ZONE_ANCHORS: Count, Value("500000"),
         "How many of them may be of one zone. Above it that zone is refused with 503 until they fit.",

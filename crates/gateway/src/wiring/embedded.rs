@@ -72,7 +72,7 @@ async fn listen(
             next = announced.recv() => next,
         };
         match next {
-            Ok(revocation) => revocations.revoke(kind(revocation.kind), &revocation.id),
+            Ok(revocation) => revocations.revoke(kind(revocation.kind), &revocation.id).await,
             Err(RecvError::Lagged(lost)) => {
                 tracing::error!(lost, "the dev STS revoked faster than this gateway reads");
             }

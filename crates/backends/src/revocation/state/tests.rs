@@ -52,7 +52,7 @@ impl Bench {
         active: &[(Kind, &str)],
     ) -> usize {
         for (kind, id, zone) in revoked {
-            pass.row(*kind, id, zone);
+            pass.row(*kind, id, zone).await;
         }
         for kind in Kind::ALL {
             for (id, number) in (0..).map_while(|shard| pass.asked(kind, shard)).flatten() {
@@ -70,8 +70,12 @@ impl Bench {
         self.snapshot_of(&[], &[]).await;
     }
 
-    fn announce(&self, kind: Kind, id: &str) {
-        self.state.inner.announce(kind, id, "zone-1");
+    async fn announce(&self, kind: Kind, id: &str) {
+        self.announce_in("zone-1", kind, id).await;
+    }
+
+    async fn announce_in(&self, zone: &str, kind: Kind, id: &str) {
+        self.state.inner.announce(kind, id, zone).await;
     }
 
     fn standing(&self) -> &'static str {
@@ -156,9 +160,9 @@ async fn state_wakes_the_watch_of_each_kind() {
         let bench = Bench::fresh(RevocationConfig::default()).await;
         let watch = bench.state.watch(&SESSION).unwrap();
         assert_eq!(watch.poll_now(), WatchState::Quiet);
-        bench.announce(kind, "somebody else");
+        bench.announce(kind, "somebody else").await;
         assert_eq!(watch.poll_now(), WatchState::Quiet);
-        bench.announce(kind, id);
+        bench.announce(kind, id).await;
         watch.revoked().await;
         assert_eq!(watch.poll_now(), WatchState::Revoked);
         assert_eq!(bench.standing(), "revoked", "{kind:?} {id}");
@@ -195,7 +199,7 @@ async fn announced_record_and_edge_outlast_snapshots_until_mandates_have_expired
     for kind in [Kind::Record, Kind::Edge] {
         let bench = Bench::fresh(RevocationConfig::default()).await;
         let id = if kind == Kind::Edge { "edge" } else { "record" };
-        bench.announce(kind, id);
+        bench.announce(kind, id).await;
         bench.snapshot_of(&[], &[(kind, id)]).await;
         assert_eq!(bench.standing(), "revoked", "{kind:?}");
         bench.clock.advance(Duration::from_secs(24 * 3600 + 300));
@@ -212,7 +216,7 @@ async fn announced_record_and_edge_outlast_snapshots_until_mandates_have_expired
 #[tokio::test]
 async fn announced_session_is_admitted_again_only_when_the_database_shows_it_active() {
     let bench = Bench::fresh(RevocationConfig::default()).await;
-    bench.announce(Kind::Session, "session");
+    bench.announce(Kind::Session, "session").await;
     bench.snapshot().await;
     assert_eq!(bench.standing(), "revoked", "the database does not know it");
     bench.snapshot_of(&[], &[(Kind::Session, "another")]).await;
@@ -224,14 +228,31 @@ async fn announced_session_is_admitted_again_only_when_the_database_shows_it_act
 #[tokio::test]
 async fn session_announced_while_a_snapshot_is_read_stays_revoked() {
     let bench = Bench::fresh(RevocationConfig::default()).await;
-    bench.announce(Kind::Session, "session");
+    bench.announce(Kind::Session, "session").await;
     let ticket = bench.state.inner.ticket();
     let pass = Pass::begin(&bench.state.inner);
-    bench.announce(Kind::Session, "session");
+    bench.announce(Kind::Session, "session").await;
     bench
         .finish(pass, ticket, &[], &[(Kind::Session, "session")])
         .await;
     assert_eq!(bench.standing(), "revoked");
+}
+
+#[tokio::test]
+async fn announcement_made_a_minute_into_a_snapshot_outlasts_it() {
+    for (kind, id) in [
+        (Kind::Record, "record"),
+        (Kind::Session, "session"),
+        (Kind::Edge, "edge"),
+    ] {
+        let bench = Bench::fresh(RevocationConfig::default()).await;
+        let ticket = bench.state.inner.ticket();
+        let pass = Pass::begin(&bench.state.inner);
+        bench.clock.advance(Duration::from_secs(60));
+        bench.announce(kind, id).await;
+        bench.finish(pass, ticket, &[], &[]).await;
+        assert_eq!(bench.standing(), "revoked", "{kind:?}");
+    }
 }
 
 #[tokio::test]

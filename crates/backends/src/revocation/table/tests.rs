@@ -2,13 +2,19 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use admission::ports::Clock as _;
+use testkit::clock::FixedClock;
 use tokio_util::sync::CancellationToken;
 
 use super::{AnchorId, Mark, Revoked, Table};
 use crate::revocation::zones::{Bounds, Full, Zone, Zones};
 
 const NOW: Duration = Duration::from_secs(600);
-const ROOMY: Bounds = Bounds { all: 100, zone: 100 };
+const ROOMY: Bounds = Bounds {
+    all: 100,
+    zone: 100,
+    names: 100,
+};
 
 fn zone(bounds: Bounds) -> Arc<Zone> {
     Zones::new(bounds).named("zone-1")
@@ -73,7 +79,7 @@ async fn watch_of_a_revoked_anchor_ends_at_once_and_a_row_ends_those_before_it()
 
 #[test]
 fn full_table_still_ends_watches() {
-    let (table, zone) = (Table::default(), zone(Bounds { all: 9, zone: 0 }));
+    let (table, zone) = (Table::default(), zone(Bounds { zone: 0, ..ROOMY }));
     let (announced, recorded) = (CancellationToken::new(), CancellationToken::new());
     table.watch(id("a"), 1, &announced);
     table.watch(id("b"), 2, &recorded);
@@ -132,20 +138,33 @@ async fn withdrawal_spares_a_later_announcement_and_one_that_was_not_asked_about
 }
 
 #[tokio::test]
-async fn purge_takes_what_the_database_can_tell_again_of_one_zone() {
+async fn purge_takes_everything_of_one_zone_while_that_is_over_its_bound() {
     let zones = Zones::new(ROOMY);
     let (table, mine, other) = (Table::default(), zones.named("zone-1"), zones.named("zone-2"));
-    table.announce(&id("announced"), &mine, number(1), NOW).unwrap();
-    table
-        .announce(&id("both"), &zones.named(""), number(2), NOW)
-        .unwrap();
-    table.snapshot(&mine, 1, &["recorded", "both"], NOW).await;
+    let now = FixedClock::default().now();
+    table.snapshot(&mine, 1, &["recorded"], NOW).await;
     table.record(&id("theirs"), &other, Mark::of(1)).unwrap();
-    assert_eq!(zones.held(), 4);
-    table.purge(&mine);
-    assert!(table.holds("announced") && table.holds("theirs"));
-    assert!(!table.holds("recorded") && !table.holds("both"));
-    assert_eq!(zones.held(), 2);
+    mine.overflow();
+    table.purge(&mine, now).await;
+    assert!(!table.holds("recorded") && table.holds("theirs"));
+    assert!(mine.is_over() && !mine.has_lost(), "a row can be read again");
+
+    mine.readmit(2, 0);
+    table.announce(&id("announced"), &mine, number(1), NOW).unwrap();
+    table.announce(&id("both"), &mine, number(2), NOW).unwrap();
+    table.record(&id("both"), &mine, Mark::of(2)).unwrap();
+    table.purge(&mine, now).await;
+    assert_eq!(zones.held(), 3, "a purge that comes late takes nothing");
+
+    mine.overflow();
+    table.purge(&mine, now).await;
+    assert!(!table.holds("announced") && !table.holds("both") && table.holds("theirs"));
+    assert!(mine.has_lost());
+    assert_eq!(
+        table.announce(&id("announced"), &mine, number(3), NOW),
+        Err(Full::Zone)
+    );
+    assert_eq!(zones.held(), 1);
 }
 
 #[test]

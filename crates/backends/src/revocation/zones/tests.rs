@@ -7,7 +7,11 @@ use testkit::clock::FixedClock;
 use super::{Bounds, Full, Limits, Zones};
 
 const HOUR: i64 = 3600;
-const BOUNDS: Bounds = Bounds { all: 3, zone: 2 };
+const BOUNDS: Bounds = Bounds {
+    all: 3,
+    zone: 2,
+    names: 3,
+};
 
 fn now() -> Moment {
     FixedClock::default().now()
@@ -73,10 +77,37 @@ fn mandate_from_before_the_window_is_undecided_until_a_snapshot_of_a_longer_one(
     zones.learn(&undated);
     zone.rows_since(now(), zone.window());
     assert!(decides(&undated).is_ok());
-    assert!(
-        decides(&mandate(72 * HOUR, 80 * HOUR)).is_ok(),
-        "admission bounds what is left, and so the age"
-    );
+}
+
+#[test]
+fn mandate_issued_longer_ago_than_rows_reach_back_is_never_decided() {
+    let zones = Zones::new(BOUNDS);
+    let last = mandate(24 * HOUR, 25 * HOUR);
+    let old = mandate(24 * HOUR + 1, 25 * HOUR);
+    let undated = Mandate {
+        issued_at: None,
+        ..old
+    };
+    for known in [false, true] {
+        let undecided = zones.decides(&old, now()).unwrap_err();
+        assert!(!undecided.until_next_snapshot, "{known}");
+        assert!(
+            undecided.cause.to_string().contains("24 hours"),
+            "{}",
+            undecided.cause
+        );
+        let before_time = Mandate {
+            issued_at: Some(-1),
+            ..old
+        };
+        assert!(zones.decides(&before_time, now()).is_err(), "{known}");
+        for mandate in [&last, &undated] {
+            assert!(zones.decides(mandate, now()).is_ok(), "{known}");
+        }
+        zones.learn(&old);
+        let zone = zones.named("zone-1");
+        zone.rows_since(now(), zone.window());
+    }
 }
 
 #[test]
@@ -111,12 +142,40 @@ fn zone_over_its_bound_is_refused_alone_until_a_snapshot_takes_its_rows_again() 
     for (rows, fits) in [(3, false), (2, true)] {
         zone.begin_count();
         (0..rows).for_each(|_| zone.count());
-        assert_eq!(zone.readmit(7), fits, "{rows}");
+        assert_eq!(zone.readmit(7, 0), fits.then_some(rows), "{rows}");
         zone.complete(6);
         assert!(refused(), "{rows}");
     }
     zone.complete(7);
     assert!(!refused());
+}
+
+#[test]
+fn zones_are_readmitted_together_only_where_their_rows_fit_beside_each_other() {
+    let zones = Zones::new(BOUNDS);
+    let zones = ["zone-1", "zone-2", "zone-3"].map(|name| zones.named(name));
+    let (mut granted, mut readmitted) = (0, vec![]);
+    for (zone, rows) in zones.iter().zip([2, 2, 1]) {
+        zone.overflow();
+        zone.begin_count();
+        (0..rows).for_each(|_| zone.count());
+        let rows = zone.readmit(7, granted);
+        granted += rows.unwrap_or(0);
+        readmitted.push(rows);
+    }
+    assert_eq!(readmitted, [Some(2), None, Some(1)]);
+}
+
+#[test]
+fn loss_is_the_last_one_in_whatever_order_they_are_heard_of() {
+    let clock = FixedClock::default();
+    let zones = Zones::new(BOUNDS);
+    let earlier = clock.now();
+    clock.advance(Duration::from_secs(3600));
+    for when in [clock.now(), earlier] {
+        zones.named("zone-1").lose(when);
+    }
+    assert!(zones.decides(&mandate(-1800, 900), clock.now()).is_err());
 }
 
 #[test]

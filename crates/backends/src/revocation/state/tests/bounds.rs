@@ -1,6 +1,6 @@
 //! More anchors than fit, and mandates older than what is known.
 
-use super::{Anchors, Bench, Kind, RevocationConfig, Revocations as _};
+use super::{Anchors, Bench, Duration, Kind, RevocationConfig, Revocations as _, SESSION};
 
 const NONE: Anchors<'static> = Anchors {
     sid: None,
@@ -90,17 +90,74 @@ async fn bound_in_all_hits_the_zone_that_holds_most() {
 }
 
 #[tokio::test]
-async fn announcement_makes_room_by_letting_go_what_the_database_can_tell_again() {
-    let bench = Bench::fresh(bounds(100, 2)).await;
-    bench.snapshot_of(&rows(&ids(2), "zone-1"), &[]).await;
-    bench.announce(Kind::Edge, "edge");
-    assert_eq!(bench.zones(), ["stale", "clear"]);
-    assert_eq!(bench.state.status().anchors, 1);
-    for _ in 0..2 {
-        bench.snapshot_of(&rows(&ids(1), "zone-1"), &[]).await;
+async fn zone_whose_rows_are_what_was_announced_is_admitted_again_when_they_fit() {
+    let bench = Bench::fresh(bounds(100, 4)).await;
+    let ids = ids(5);
+    let rows = rows(&ids, "zone-1");
+    for (kind, id, _) in &rows {
+        bench.announce(*kind, id).await;
     }
-    assert_eq!(bench.zones(), ["clear", "clear"]);
-    assert_eq!(bench.standing(), "revoked", "the announcement was never let go");
+    assert_eq!(bench.zones(), ["stale", "clear"]);
+    // While it is refused, an announcement ends what rests on its anchor, and is held as little as the rows are.
+    let watch = bench.state.watch(&SESSION).unwrap();
+    bench.clock.advance(Duration::from_secs(60));
+    bench.announce(Kind::Session, "session").await;
+    watch.revoked().await;
+    assert_eq!(bench.state.status().anchors, 0);
+    for held in [0, 4] {
+        assert_eq!(bench.snapshot_of(&rows[..4], &[]).await, held);
+    }
+    let anchors = Anchors {
+        sid: Some("row-0"),
+        ..NONE
+    };
+    assert_eq!(bench.standing_of("zone-1", anchors, 0), "revoked");
+    assert_eq!(
+        bench.zones(),
+        ["stale", "clear"],
+        "what it rests on may have been announced"
+    );
+    for (advance, expect) in [(300, "stale"), (1, "clear")] {
+        bench.clock.advance(Duration::from_secs(advance));
+        bench.state.inner.touch();
+        bench.snapshot_of(&rows[..4], &[]).await;
+        assert_eq!(bench.standing(), expect, "{advance}");
+    }
+    bench.announce(Kind::Session, "session").await;
+    assert_eq!(bench.standing(), "stale", "it does not fit");
+}
+
+#[tokio::test]
+async fn zones_full_of_announcements_shut_nobody_else_out() {
+    for [one, two] in [["zone-3", "zone-4"], ["", ""]] {
+        let bench = Bench::fresh(bounds(4, 4)).await;
+        for (zone, id) in [(one, "a"), (one, "b"), (two, "c"), (two, "d")] {
+            bench.announce_in(zone, Kind::Edge, id).await;
+        }
+        let row = [(Kind::Session, "session", "zone-1")];
+        for _ in 0..2 {
+            bench.snapshot_of(&row, &[]).await;
+        }
+        // Whom the announcements of no zone concern, nobody knows.
+        let expect = if one.is_empty() { "stale" } else { "clear" };
+        assert_eq!(bench.zones(), [expect; 2], "{one:?}");
+        assert_eq!(bench.standing(), "revoked", "{one:?}");
+        bench.clock.advance(Duration::from_secs(301));
+        bench.state.inner.touch();
+        bench.snapshot_of(&row, &[]).await;
+        assert_eq!(bench.zones(), ["clear"; 2], "{one:?}");
+        assert_eq!(bench.state.status().zones_over, 1, "{one:?}");
+    }
+}
+
+#[tokio::test]
+async fn zones_beyond_the_bound_of_anchors_have_room_of_their_own() {
+    let bench = Bench::fresh(bounds(2, 2)).await;
+    for zone in ["a", "b", "c"] {
+        assert_eq!(bench.standing_of(zone, NONE, 0), "clear");
+    }
+    bench.snapshot_of(&rows(&ids(3), "zone-1"), &[]).await;
+    assert_eq!(bench.zones(), ["stale", "clear"]);
 }
 
 #[tokio::test]
@@ -108,14 +165,14 @@ async fn announcement_without_room_refuses_the_mandates_of_before_until_they_hav
     for (zone, expect) in [("zone-1", ["stale", "clear"]), ("", ["stale", "stale"])] {
         let bench = Bench::fresh(bounds(100, 1)).await;
         for id in ["one", "two"] {
-            bench.state.inner.announce(Kind::Edge, id, zone);
+            bench.announce_in(zone, Kind::Edge, id).await;
         }
         // A zone that holds announcements alone gets its requests back; those of before the loss stay refused.
         for _ in 0..2 {
             bench.snapshot().await;
         }
         assert_eq!(bench.zones(), expect, "{zone:?}");
-        bench.clock.advance(std::time::Duration::from_secs(301));
+        bench.clock.advance(Duration::from_secs(301));
         bench.state.inner.touch();
         bench.snapshot().await;
         assert_eq!(bench.zones(), ["clear", "clear"], "{zone:?}");
@@ -145,12 +202,12 @@ async fn announced_anchor_that_was_recorded_goes_with_the_window_of_its_zone() {
     let bench = Bench::fresh(RevocationConfig::default()).await;
     bench.zones();
     for (kind, id) in [(Kind::Record, "record"), (Kind::Edge, "elsewhere")] {
-        bench.announce(kind, id);
+        bench.announce(kind, id).await;
     }
     bench
         .snapshot_of(&[(Kind::Record, "record", "zone-1")], &[])
         .await;
-    let hour = std::time::Duration::from_secs(3600);
+    let hour = Duration::from_secs(3600);
     for (advance, expect) in [(hour, ("revoked", 2)), (hour, ("clear", 1))] {
         bench.clock.advance(advance);
         bench.state.inner.touch();
