@@ -37,13 +37,6 @@ pub(super) struct Loaded {
     pub(super) snapshot: Snapshot,
 }
 
-/// Some bindings, as of one moment.
-pub(super) struct Found {
-    /// Whether triggers tell of every change.
-    pub(super) triggers: bool,
-    pub(super) bindings: HashMap<Key, Arc<Binding>>,
-}
-
 const BOUND: &str = "SELECT b.zone_id, b.resource_identifier, r.upstream_url, b.application_id \
      FROM public.gateway_resource_bindings b \
      JOIN public.resources r ON r.zone_id = b.zone_id AND r.identifier = b.resource_identifier \
@@ -89,7 +82,11 @@ pub(super) async fn all(client: &Client, limit: usize, before: &Snapshot) -> Res
 }
 
 /// Reads some of the bindings.
-pub(super) async fn some(client: &Client, keys: &[Key], before: &Snapshot) -> Result<Found, Cause> {
+pub(super) async fn some(
+    client: &Client,
+    keys: &[Key],
+    before: &Snapshot,
+) -> Result<HashMap<Key, Arc<Binding>>, Cause> {
     let shape = shape(client).await?;
     let query = visible(client, shape).await?;
     let (zones, resources): (Vec<&str>, Vec<&str>) = keys
@@ -103,10 +100,7 @@ pub(super) async fn some(client: &Client, keys: &[Key], before: &Snapshot) -> Re
         let binding = binding(&row, before)?;
         found.insert((binding.zone_id.clone(), binding.resource.clone()), binding);
     }
-    Ok(Found {
-        triggers: shape.triggers,
-        bindings: found,
-    })
+    Ok(found)
 }
 
 /// The revision, if it exists and triggers keep it: only then it tells whether anything changed.

@@ -143,7 +143,11 @@ impl Keeper {
                 return spread(RETRY);
             }
         }
+        let is_behind = self.is_behind(&pending);
         self.send(pending.probe).await;
+        if is_behind {
+            return spread(RETRY);
+        }
         let unheard = matches!(self.known, Known::Revision(_)) && !self.shared.notified();
         spread(if unheard {
             self.config.look_unheard_every.min(self.config.reload_every)
@@ -168,14 +172,26 @@ impl Keeper {
                 _ => self.read_everything().await,
             };
         }
-        match follow(known, &pending.announced) {
-            Some((_, keys)) if keys.is_empty() => Ok(false),
-            Some((revision, keys)) if self.read_some(&keys).await? => {
+        let Some((revision, keys)) = follow(known, &pending.announced) else {
+            return self.read_everything().await;
+        };
+        match self.read_some(&keys).await? {
+            Some(now) if now >= revision => {
                 self.known = Known::Revision(revision);
                 Ok(false)
             }
-            _ => self.read_everything().await,
+            // Whoever may log in can announce anything: what was not seen is not known.
+            Some(_) => Ok(false),
+            None => self.read_everything().await,
         }
+    }
+
+    /// Whether a revision was announced that the database has not shown yet: a server that lags, or nobody's.
+    fn is_behind(&self, pending: &Pending) -> bool {
+        let Known::Revision(known) = self.known else {
+            return false;
+        };
+        pending.announced.iter().any(|one| one.revision > known)
     }
 
     async fn read_everything(&mut self) -> Result<bool, Cause> {
@@ -193,25 +209,24 @@ impl Keeper {
         Ok(true)
     }
 
-    /// Reads these bindings and no others. Whether that is enough: not where triggers do not tell of every change any
-    /// more.
-    async fn read_some(&mut self, keys: &[Key]) -> Result<bool, Cause> {
+    /// Reads these bindings and no others, and the revision as of which they are; none where triggers do not tell of
+    /// every change any more.
+    async fn read_some(&mut self, keys: &[Key]) -> Result<Option<i64>, Cause> {
         let before = self.shared.snapshot.load_full();
-        let some = self
-            .reader
-            .read(async |client| load::some(client, keys, &before).await);
-        let mut some = some.await?;
-        if some.triggers {
-            let mut next = (*before).clone();
-            for key in keys {
-                next.set(&key.0, &key.1, some.bindings.remove(key));
-            }
-            self.shared
-                .announced
-                .fetch_add(keys.len() as u64, Ordering::Relaxed);
-            self.shared.snapshot.store(Arc::new(next));
+        let some = self.reader.read(async |client| {
+            let found = load::some(client, keys, &before).await?;
+            Ok((found, load::kept_revision(client).await?))
+        });
+        let (mut found, revision) = some.await?;
+        let mut next = (*before).clone();
+        for key in keys {
+            next.set(&key.0, &key.1, found.remove(key));
         }
-        Ok(some.triggers)
+        self.shared
+            .announced
+            .fetch_add(keys.len() as u64, Ordering::Relaxed);
+        self.shared.snapshot.store(Arc::new(next));
+        Ok(revision)
     }
 
     /// The gateway hears itself, or does not: the listener waits for it, and says so.
@@ -255,7 +270,7 @@ impl Keeper {
             .read(async |client| load::some(client, &keys, &before).await);
         let mut found = read.await?;
         let [key] = keys;
-        let now = found.bindings.remove(&key);
+        let now = found.remove(&key);
         let (zone, resource) = key;
         if before.find(&zone, &resource) != now.as_ref() {
             let mut next = (*before).clone();
@@ -267,19 +282,16 @@ impl Keeper {
 }
 
 /// What must be read to get from one revision to the last that was announced, and that one; none where one in between
-/// was not announced.
+/// was not announced. What was announced under a revision that is known already is read too: somebody else may have
+/// announced it before, and said that something else changed.
 fn follow(known: i64, announced: &[Announced]) -> Option<(i64, Vec<Key>)> {
     let mut reached = known;
     let mut keys = Vec::new();
     for Announced { revision, changed } in announced {
-        if *revision <= reached {
-            // Read already, with what came before.
-            continue;
-        }
-        if *revision != reached + 1 {
+        if *revision > reached + 1 {
             return None;
         }
-        reached = *revision;
+        reached = reached.max(*revision);
         keys.extend(changed.iter().cloned());
     }
     keys.sort_unstable();
@@ -308,8 +320,13 @@ mod tests {
         };
         let list = [announced(4, &["b", "a"]), announced(5, &["a", "c"])];
         assert_eq!(resources(3, &list), Some((5, "a b c".to_owned())));
-        assert_eq!(resources(4, &list), Some((5, "a c".to_owned())), "read already");
-        assert_eq!(resources(7, &list), Some((7, String::new())), "all read already");
+        let all = |revision| Some((revision, "a b c".to_owned()));
+        assert_eq!(
+            resources(4, &list),
+            all(5),
+            "somebody's word for 4 may have come before"
+        );
+        assert_eq!(resources(7, &list), all(7), "no step back");
         assert_eq!(resources(2, &list), None, "one is missing");
         assert_eq!(resources(3, &[announced(4, &[]), announced(6, &["a"])]), None);
     }
