@@ -14,7 +14,7 @@ use super::Shared;
 use super::changes::{Announced, Pending, Probe};
 use super::config::BindingsConfig;
 use super::listener::Listener;
-use super::load::{self, Loaded};
+use super::load::{self, Loaded, Revision};
 use super::lookup::{Answer, Key, Lookup};
 use crate::pause::{RETRY, spread};
 use crate::postgres::{PostgresConnector, Reader};
@@ -59,6 +59,7 @@ impl BindingsReader {
             config: self.config,
             shared: self.shared,
             known: Known::Nothing,
+            read_on: 0,
         };
         let both = async {
             tokio::join!(keeper.keep(self.lookups), listener.listen());
@@ -72,17 +73,19 @@ struct Keeper {
     config: BindingsConfig,
     shared: Arc<Shared>,
     known: Known,
+    /// The number of the connection over which everything was read.
+    read_on: u64,
 }
 
 /// What is known of the bindings in memory.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Known {
     /// Nothing: they were not read yet, or something that was announced was not read.
     Nothing,
     /// That they were right when they were read. No trigger keeps a revision that would tell whether they still are.
     Unnumbered,
     /// Their revision.
-    Revision(i64),
+    Revision(Revision),
 }
 
 impl Keeper {
@@ -93,7 +96,7 @@ impl Keeper {
         loop {
             tokio::select! {
                 () = &mut due => due.set(sleep(self.turn(Pending::default()).await)),
-                pending = shared.changes.next() => match (pending.changed(), self.known) {
+                pending = shared.changes.next() => match (pending.changed(), &self.known) {
                     (false, Known::Unnumbered) => self.send(pending.probe).await,
                     _ => {
                         let everything = pending.everything;
@@ -119,12 +122,8 @@ impl Keeper {
     async fn turn(&mut self, pending: Pending) -> Duration {
         let began = self.shared.clock.now().monotonic;
         let listening = self.shared.listening.load(Ordering::Acquire);
-        let mut refreshed = self.refresh(&pending).await;
-        if matches!(refreshed, Ok(false)) && self.shared.heard.load(Ordering::Acquire) != listening {
-            // Not until everything from before the listening is known, whatever is announced meanwhile.
-            refreshed = self.refresh(&Pending::default()).await;
-        }
-        match refreshed {
+        let is_new = self.shared.heard.load(Ordering::Acquire) != listening;
+        match self.refresh(&pending, is_new).await {
             Ok(complete) => {
                 self.shared.confirm(began);
                 match self.known {
@@ -157,41 +156,48 @@ impl Keeper {
     }
 
     /// Reads what may have changed: nothing where the revision is as before, what was announced where that is all.
-    /// Whether everything is now as it is in the database, and not only what was announced.
-    async fn refresh(&mut self, pending: &Pending) -> Result<bool, Cause> {
-        let Known::Revision(known) = self.known else {
+    /// Whether everything is now as it is in the database, and not only what was announced. Where the listening is new,
+    /// what was announced says nothing of what came before, perhaps in another database.
+    async fn refresh(&mut self, pending: &Pending, is_new: bool) -> Result<bool, Cause> {
+        let Known::Revision(known) = self.known.clone() else {
             return self.read_everything().await;
         };
-        if pending.everything {
+        if pending.everything || (is_new && pending.changed()) {
             return self.read_everything().await;
         }
-        if pending.announced.is_empty() {
+        let complete = if pending.changed() {
+            self.read_announced(known.version, &pending.announced).await?
+        } else {
             let now = self.reader.read(async |client| load::kept_revision(client).await);
-            return match now.await? {
-                Some(now) if now == known => Ok(true),
-                _ => self.read_everything().await,
-            };
-        }
-        let Some((revision, keys)) = follow(known, &pending.announced) else {
-            return self.read_everything().await;
+            (now.await?.as_ref() == Some(&known)).then_some(true)
         };
-        match self.read_some(&keys).await? {
-            Some(now) if now >= revision => {
-                self.known = Known::Revision(revision);
-                Ok(false)
-            }
-            // Whoever may log in can announce anything: what was not seen is not known.
-            Some(_) => Ok(false),
-            None => self.read_everything().await,
+        match complete {
+            Some(complete) if self.reader.connections() == self.read_on => Ok(complete),
+            _ => self.read_everything().await,
         }
+    }
+
+    /// Reads what was announced. None where that is not enough; otherwise not everything is known, hence false.
+    async fn read_announced(&mut self, known: i64, announced: &[Announced]) -> Result<Option<bool>, Cause> {
+        let Some((version, keys)) = follow(known, announced) else {
+            return Ok(None);
+        };
+        let Some(now) = self.read_some(&keys).await? else {
+            return Ok(None);
+        };
+        // Whoever may log in can announce anything: what was not seen is not known.
+        if now.version >= version {
+            self.known = Known::Revision(Revision { version, ..now });
+        }
+        Ok(Some(false))
     }
 
     /// Whether a revision was announced that the database has not shown yet: a server that lags, or nobody's.
     fn is_behind(&self, pending: &Pending) -> bool {
-        let Known::Revision(known) = self.known else {
+        let Known::Revision(known) = &self.known else {
             return false;
         };
-        pending.announced.iter().any(|one| one.revision > known)
+        pending.announced.iter().any(|one| one.revision > known.version)
     }
 
     async fn read_everything(&mut self) -> Result<bool, Cause> {
@@ -206,12 +212,13 @@ impl Keeper {
         self.shared.snapshot.store(Arc::new(snapshot));
         self.shared.reloads.fetch_add(1, Ordering::Relaxed);
         self.known = kept_revision.map_or(Known::Unnumbered, Known::Revision);
+        self.read_on = self.reader.connections();
         Ok(true)
     }
 
     /// Reads these bindings and no others, and the revision as of which they are; none where triggers do not tell of
     /// every change any more.
-    async fn read_some(&mut self, keys: &[Key]) -> Result<Option<i64>, Cause> {
+    async fn read_some(&mut self, keys: &[Key]) -> Result<Option<Revision>, Cause> {
         let before = self.shared.snapshot.load_full();
         let some = self.reader.read(async |client| {
             let found = load::some(client, keys, &before).await?;

@@ -16,6 +16,7 @@ pub(crate) struct Reader {
     clock: Arc<dyn Clock>,
     /// And the monotonic time at which it was made.
     open: Option<(Session, Duration)>,
+    connections: u64,
 }
 
 impl Reader {
@@ -24,7 +25,13 @@ impl Reader {
             connector,
             clock,
             open: None,
+            connections: 0,
         }
+    }
+
+    /// How many connections were made so far. Another one may lead to another server.
+    pub(crate) fn connections(&self) -> u64 {
+        self.connections
     }
 
     /// Runs `work` inside one read transaction on one connection, within the read timeout.
@@ -35,7 +42,11 @@ impl Reader {
         let limit = self.connector.read_timeout;
         let (mut session, since) = match self.usable() {
             Some(open) => open,
-            None => (self.connector.connect().await?, self.clock.now().monotonic),
+            None => {
+                let session = self.connector.connect().await?;
+                self.connections += 1;
+                (session, self.clock.now().monotonic)
+            }
         };
         let done = session
             .run(limit, async |client| read_transaction(client, limit, work).await)
