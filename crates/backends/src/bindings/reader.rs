@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use admission::ports::Cause;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
@@ -112,7 +112,11 @@ impl Keeper {
                         // Nobody asks any more: the bindings are dropped.
                         return;
                     }
-                    self.answer(&mut waiting).await;
+                    let again = Instant::now() + spread(RETRY);
+                    if !self.answer(&mut waiting).await && again < due.deadline() {
+                        // Whether that is over should not wait for the next look.
+                        due.as_mut().reset(again);
+                    }
                 }
             }
         }
@@ -248,8 +252,9 @@ impl Keeper {
     }
 
     /// Answers questions, each binding read once, and none for which nobody waits any more: behind a slow
-    /// database those would be all that is read.
-    async fn answer(&mut self, waiting: &mut Vec<Lookup>) {
+    /// database those would be all that is read. Whether all of them were read.
+    async fn answer(&mut self, waiting: &mut Vec<Lookup>) -> bool {
+        let mut all_read = true;
         let mut asked: HashMap<Key, Vec<oneshot::Sender<Answer>>> = HashMap::new();
         for Lookup { key, answer } in waiting.drain(..) {
             asked.entry(key).or_default().push(answer);
@@ -261,12 +266,14 @@ impl Keeper {
             let answer = self.look_up(key).await;
             if let Err(cause) = &answer {
                 self.shared.fail(cause.clone());
+                all_read = false;
             }
             for asking in answers {
                 // Whoever asked may be gone.
                 let _ = asking.send(answer.clone());
             }
         }
+        all_read
     }
 
     async fn look_up(&mut self, key: Key) -> Answer {

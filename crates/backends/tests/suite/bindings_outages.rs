@@ -148,6 +148,29 @@ async fn lookups_that_nobody_waits_for_any_more_are_not_made() {
 }
 
 #[tokio::test]
+async fn failed_lookup_is_followed_by_another_look() {
+    let server = PrivatePostgres::start().await;
+    // Nothing tells of the connection that was lost, and nothing is read for long.
+    let database = Database::create_on(&server, Layout::August).await;
+    let proxy = FaultProxy::start(([127, 0, 0, 1], server.port()).into()).await;
+    let under_test = BindingsUnderTest::start(&through(&database.gateway_url(), proxy.port()), ON_DEMAND);
+    let bindings = &*under_test.bindings;
+    until("the first load", async || bindings.status().age).await;
+    proxy.set(Fault::Refuse).await;
+    until("a lookup to fail", async || {
+        under_test.clock.advance(Duration::from_secs(1));
+        let _ = bindings.reread("zone-0", "resource://0").await;
+        bindings.status().error
+    })
+    .await;
+    proxy.set(Fault::None).await;
+    until("the error to be over", async || {
+        bindings.status().error.is_none().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn restored_database_that_counts_the_same_revision_is_read_again() {
     let server = PrivatePostgres::start().await;
     let database = Database::create_on(&server, Layout::StandAlone).await;
