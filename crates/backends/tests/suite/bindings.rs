@@ -155,6 +155,13 @@ async fn misses_are_looked_up_at_a_bounded_rate() {
     for number in 0..200 {
         let _ = stack.port().find("zone-0", &format!("resource://{number}")).await;
     }
+    stack
+        .bind("zone-1", "resource://new", "https://new.example")
+        .await;
+    assert!(
+        found(stack.port(), "zone-1", "resource://new").await.is_some(),
+        "another zone has its share"
+    );
     let refused = stack.port().find("zone-0", "resource://last").await.unwrap_err();
     assert!(
         refused.0.to_string().contains("too many lookups"),

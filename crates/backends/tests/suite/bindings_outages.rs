@@ -139,6 +139,7 @@ async fn lookups_that_nobody_waits_for_any_more_are_not_made() {
     join_all(resources.iter().map(|resource| bindings.find("zone-0", resource))).await;
     proxy.set(Fault::None).await;
     until("an answer after them", async || {
+        under_test.clock.advance(Duration::from_secs(1));
         bindings.reread("zone-0", "resource://0").await.ok()
     })
     .await;
