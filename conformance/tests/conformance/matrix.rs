@@ -29,9 +29,19 @@ struct Row {
     passes: bool,
     /// What a request may be told meanwhile.
     refusals: &'static [Refusal],
-    /// The reason that `/ready` gives; none where it stays ready.
-    reason: Option<&'static str>,
+    ready: Ready,
     start: Start,
+}
+
+/// What `/ready` says meanwhile.
+#[derive(Clone, Copy)]
+enum Ready {
+    /// That it is ready.
+    Stays,
+    /// That, or not for this reason: once what stands still is found out, which takes longer than a test.
+    Or(&'static str),
+    /// That it is not, for this reason.
+    Not(&'static str),
 }
 
 /// What a gateway does that is started meanwhile.
@@ -48,27 +58,32 @@ enum Start {
 struct Outage {
     passes: bool,
     refusals: &'static [Refusal],
-    reason: Option<&'static str>,
+    reason: &'static str,
+    /// Whether one that says nothing is found out at once, because it is asked all the time.
+    asked: bool,
     waits: bool,
 }
 
 const REDIS: Outage = Outage {
     passes: false,
     refusals: &[NO_REPLAY_STORE],
-    reason: Some("redis_unreachable"),
+    reason: "redis_unreachable",
+    asked: true,
     waits: true,
 };
-/// Everything that is read of it is held in memory.
+/// Everything that is read of it is held in memory, and read again when it changes, or else every 30 s.
 const POSTGRES: Outage = Outage {
     passes: true,
     refusals: &[],
-    reason: None,
+    reason: "bindings_unavailable",
+    asked: false,
     waits: true,
 };
 const STS: Outage = Outage {
     passes: false,
     refusals: &[STS_UNREACHABLE, STS_CIRCUIT_OPEN, STS_TIMEOUT],
-    reason: Some("sts_unreachable"),
+    reason: "sts_unreachable",
+    asked: true,
     waits: false,
 };
 
@@ -79,19 +94,22 @@ fn rows(outage: Outage) -> Vec<Row> {
         fault,
         passes: outage.passes,
         refusals: outage.refusals,
-        reason: outage.reason,
+        ready: match fault {
+            Where::Network(Fault::Hang | Fault::BlackHole) if !outage.asked => Ready::Or(outage.reason),
+            _ => Ready::Not(outage.reason),
+        },
         start: match outage.waits {
             true => Start::Waits { attempts },
             false => Start::Serves,
         },
     };
     // One that answers late, but in time, and one whose old connections are found out and replaced.
-    let lame = |name, fault| Row {
+    let lame = |name, fault, ready| Row {
         name,
         fault,
         passes: true,
         refusals: outage.refusals,
-        reason: None,
+        ready,
         start: Start::Serves,
     };
     let late = Duration::from_millis(50);
@@ -107,8 +125,12 @@ fn rows(outage: Outage) -> Vec<Row> {
         broken("cuts its answers", Where::Server(Fault::CutAfter(3)), true),
         broken("answers garbage", Where::Server(Fault::Garbage), true),
         broken("shows a wrong certificate", Where::WrongCertificate, true),
-        lame("answers late", Where::Network(Fault::Delay(late))),
-        lame("vanishes and comes back", Where::Network(Fault::Vanish)),
+        lame("answers late", Where::Network(Fault::Delay(late)), Ready::Stays),
+        lame(
+            "vanishes and comes back",
+            Where::Network(Fault::Vanish),
+            Ready::Or(outage.reason),
+        ),
     ]
 }
 
@@ -200,9 +222,11 @@ fn told(dependency: Dependency, row: &Row) -> String {
     if row.passes {
         callers.insert(0, "served".to_owned());
     }
-    let ready = row
-        .reason
-        .map_or("ready".to_owned(), |reason| format!("503 `{reason}`"));
+    let ready = match row.ready {
+        Ready::Stays => "ready".to_owned(),
+        Ready::Or(reason) => format!("ready, or 503 `{reason}`"),
+        Ready::Not(reason) => format!("503 `{reason}`"),
+    };
     format!(
         "| {} {} | {} | {ready} |",
         dependency.name(),

@@ -98,6 +98,8 @@ async fn upstream_that_may_not_be_dialled_is_not_stored_and_the_reason_is_told()
     report.equal("migrate", made.code, Some(0));
     let own = owner.rsplit_once('@').map_or("", |(_, address)| address);
     let own = format!("http://{own}");
+    let redis = format!("http://127.0.0.1:{}/", world.redis.port());
+    let sts = world.variable("STS_URL").to_owned();
     for (upstream, changes, reason) in [
         ("http://169.254.169.254/", &[][..], "never reachable"),
         (
@@ -112,6 +114,8 @@ async fn upstream_that_may_not_be_dialled_is_not_stored_and_the_reason_is_told()
         ),
         ("ftp://api.example/", &[], "scheme"),
         (&own, &[], "own"),
+        (&redis, &[], "own"),
+        (&sts, &[], "own"),
     ] {
         let refused = run(&world, &owner, changes, &add("resource://x", upstream)).await;
         report.equal(upstream, refused.code, REFUSED);

@@ -56,6 +56,10 @@ impl Ground {
         Launch::new()
             .env("TLS_CERT_FILE", self.good.certificate.display().to_string())
             .env("TLS_KEY_FILE", self.good.key.display().to_string())
+            .env(
+                "AUDIT_REPLAY_DIR",
+                self.directory.path().join("spool").display().to_string(),
+            )
             .envs(backends())
             .envs(changes.iter().copied())
     }

@@ -20,6 +20,11 @@ impl TokenBucket {
         }
     }
 
+    /// Whether nothing is missing: it is as a new one.
+    pub(crate) fn is_full(&self, now: Duration) -> bool {
+        self.full_at <= now
+    }
+
     /// Takes a token, or says how long until there is one.
     pub(crate) fn take(&mut self, now: Duration) -> Result<(), Duration> {
         let full_at = self.full_at.max(now) + self.refill;

@@ -13,7 +13,7 @@ use crate::listener::Listener;
 use crate::operator::{Evidence, LifeCycle, Operator};
 use crate::reader::{Read, Reader};
 use crate::signing::SigningKeys;
-use crate::stores::{Database, External, Stores};
+use crate::stores::{Database, External, Redis, Stores};
 use crate::sts::Sts;
 use crate::violation::{Violation, Violations};
 use crate::warning::Warning;
@@ -52,12 +52,13 @@ pub struct Config {
 pub struct StandAlone {
     /// How PostgreSQL is reached: as a role that owns the tables.
     pub database: Database,
-    /// Where requests may go, as far as these variables say: the database is no upstream.
+    /// Where requests may go, as far as these variables say: no server that they name is an upstream.
     pub egress: Egress,
 }
 
 impl StandAlone {
-    /// Reads the mode, the database's variables and those of upstreams, and no others.
+    /// Reads the mode, the database's variables and those of upstreams; of Redis and the STS only where they are, if the
+    /// environment says so.
     ///
     /// # Errors
     /// Every violation at once.
@@ -70,9 +71,12 @@ impl StandAlone {
     fn read(reader: &mut Reader<'_>) -> Read<Self> {
         let mode = read_mode(reader);
         let egress = Egress::read(reader, mode);
+        let redis = Redis::named(reader);
+        let sts = Sts::named(reader);
         let database = Database::read(reader, mode)?;
+        let own = redis?.into_iter().chain(sts?).chain(database.url.endpoints());
         Ok(Self {
-            egress: egress?.own(database.url.endpoints()),
+            egress: egress?.own(own),
             database,
         })
     }

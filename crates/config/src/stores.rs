@@ -135,6 +135,14 @@ impl Redis {
         })
     }
 
+    /// Where Redis, or its sentinels, are, if the environment names them.
+    pub(crate) fn named(reader: &mut Reader<'_>) -> Read<Vec<OwnEndpoint>> {
+        match reader.secret(&keys::REDIS_URL)? {
+            Some(url) => Ok(reader.judge(RedisUrl::parse(url.expose()))?.endpoints.0),
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// Adds the login at the sentinels, which servers without them have no use for.
     fn sentinel_login(reader: &mut Reader<'_>, url: Read<RedisUrl>) -> Read<RedisUrl> {
         let user = reader.secret(&keys::REDIS_SENTINEL_USERNAME);

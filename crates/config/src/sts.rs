@@ -46,8 +46,15 @@ pub enum StsTransport {
 
 impl Sts {
     pub(crate) fn own_endpoint(&self) -> Option<OwnEndpoint> {
-        let port = self.url.port_or_known_default()?;
-        endpoint(self.url.host_str()?.trim_matches(['[', ']']), port)
+        endpoint_of(&self.url)
+    }
+
+    /// Where the STS is, if the environment names one.
+    pub(crate) fn named(reader: &mut Reader<'_>) -> Read<Option<OwnEndpoint>> {
+        match reader.text(&keys::STS_URL)? {
+            Some(text) => Ok(endpoint_of(&reader.judge(base_url(&text))?)),
+            None => Ok(None),
+        }
     }
 
     pub(crate) fn read(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Self> {
@@ -99,6 +106,11 @@ impl Sts {
     pub(crate) fn insecure(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<(bool, Option<DevOnly>)> {
         reader.lax(mode, &keys::INSECURE_STS, LaxFlag::InsecureSts)
     }
+}
+
+fn endpoint_of(url: &Url) -> Option<OwnEndpoint> {
+    let port = url.port_or_known_default()?;
+    endpoint(url.host_str()?.trim_matches(['[', ']']), port)
 }
 
 fn dialect(text: &str) -> Option<Dialect> {

@@ -13,6 +13,7 @@ mod room;
 mod segment;
 mod stats;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::event::{Outcome, REPLAY, Refusal, Replay, Request, Template, write_replay};
@@ -73,6 +74,17 @@ impl Spool {
             },
             Flusher::new(inner),
         ))
+    }
+
+    /// Whether a part of the spool could be opened in this directory. Nothing is left behind.
+    ///
+    /// # Errors
+    /// [`SpoolError::Directory`].
+    pub fn judge(dir: &Path) -> Result<(), SpoolError> {
+        Claim::judge(dir).map_err(|source| SpoolError::Directory {
+            dir: dir.to_owned(),
+            source,
+        })
     }
 
     /// Promises room for the evidence of one request. Takes no lock and does not wait.

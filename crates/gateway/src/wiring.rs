@@ -72,11 +72,11 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// The exit status: a store that the configuration describes wrongly is a fault of the configuration.
+    /// The exit status: a store or a directory that the configuration describes wrongly is a fault of the configuration.
     #[must_use]
     pub fn code(&self) -> i32 {
         match self {
-            Self::Store { .. } => CONFIG,
+            Self::Store { .. } | Self::Spool(_) => CONFIG,
             _ => INTERNAL,
         }
     }

@@ -57,6 +57,7 @@ pub(super) enum Where {
 /// The gateway, and what stands between it and the dependency: network, TLS, server.
 pub(super) struct Scene {
     pub(super) world: World,
+    dependency: Dependency,
     network: FaultProxy,
     server: FaultProxy,
     stranger: TlsFront,
@@ -96,6 +97,7 @@ impl Scene {
         let (network, server, front, stranger) = between.expect("proxies");
         Self {
             world,
+            dependency,
             network,
             server,
             stranger,
@@ -118,6 +120,16 @@ impl Scene {
     /// Everything works again.
     pub(super) async fn mend(&self) {
         self.set(Where::Network(Fault::None)).await;
+    }
+
+    /// Has the gateway ask a dependency that it does not ask all the time.
+    pub(super) async fn ask(&self) {
+        if self.dependency == Dependency::Postgres {
+            self.world
+                .database
+                .execute("NOTIFY caracal_gateway_bindings")
+                .await;
+        }
     }
 
     /// How many connections were taken on so far.

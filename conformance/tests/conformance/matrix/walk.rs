@@ -1,7 +1,7 @@
 //! One row at every moment: at start, idle, under load, in the middle of an exchange.
 
 use super::scene::{Scene, request};
-use super::{Row, Seen, Start};
+use super::{Ready, Row, Seen, Start};
 use crate::report::{Report, refusal};
 use devstack::{Minted, Scope, Step};
 use std::sync::Arc;
@@ -16,15 +16,25 @@ use tokio::time::Instant;
 /// How many requests are under way at the same time under load.
 const CALLERS: usize = 8;
 
-/// How long until `/ready` tells, where the row says that it does.
-async fn told(scene: &Scene, row: &Row) -> Option<Duration> {
-    let reason = row.reason?;
+/// Whether `/ready` says what the row says, and how long until it told.
+async fn told(scene: &Scene, row: &Row) -> Result<Option<Duration>, String> {
     let began = Instant::now();
-    until(&format!("{}: /ready", row.name), async || {
-        (scene.reason().await.as_deref() == Some(reason)).then_some(())
-    })
-    .await;
-    Some(began.elapsed())
+    scene.ask().await;
+    let permitted = match row.ready {
+        Ready::Not(reason) => {
+            until(&format!("{}: /ready", row.name), async || {
+                (scene.reason().await.as_deref() == Some(reason)).then_some(())
+            })
+            .await;
+            return Ok(Some(began.elapsed()));
+        }
+        Ready::Or(reason) => Some(reason),
+        Ready::Stays => None,
+    };
+    match scene.reason().await {
+        Some(reason) if permitted != Some(reason.as_str()) => Err(reason),
+        _ => Ok(None),
+    }
 }
 
 /// Walks one row through every moment.
@@ -75,6 +85,15 @@ impl Walk<'_> {
         status == 200
     }
 
+    /// Notes what `/ready` said.
+    fn tell(&mut self, told: Result<Option<Duration>, String>) {
+        let case = self.case("/ready");
+        match told {
+            Ok(time) => self.seen.told.extend(time),
+            Err(reason) => self.report.note(case, Err(reason)),
+        }
+    }
+
     /// Everything works again: how long until a request passes and the gateway calls itself ready.
     async fn recover(&mut self, moment: &str) {
         self.scene.mend().await;
@@ -96,7 +115,8 @@ impl Walk<'_> {
     async fn idle(&mut self) {
         let addr = self.scene.world.addr();
         self.scene.set(self.row.fault).await;
-        self.seen.told.extend(told(self.scene, self.row).await);
+        let told = told(self.scene, self.row).await;
+        self.tell(told);
         let mandate = self.scene.mint();
         let passed = self.judge("idle", &request(addr, &mandate).await);
         self.report
@@ -150,7 +170,7 @@ impl Walk<'_> {
         let mut telling = std::pin::pin!(told(self.scene, self.row));
         loop {
             tokio::select! {
-                time = &mut telling => break self.seen.told.extend(time),
+                told = &mut telling => break self.tell(told),
                 _ = next(self, "under load") => {}
             }
         }
@@ -193,7 +213,8 @@ impl Walk<'_> {
         while let Some(answer) = requests.join_next().await {
             self.judge("mid-exchange", &answer.expect("an answer"));
         }
-        self.seen.told.extend(told(self.scene, self.row).await);
+        let told = told(self.scene, self.row).await;
+        self.tell(told);
         self.recover("mid-exchange").await;
     }
 

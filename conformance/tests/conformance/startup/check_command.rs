@@ -102,3 +102,34 @@ async fn check_and_serve_judge_the_address_of_redis_alike() {
     );
     report.finish();
 }
+
+#[tokio::test]
+async fn check_and_serve_judge_the_directory_of_the_spool_alike() {
+    let ground = Ground::new();
+    let file = ground.file("file", "");
+    let below = format!("{file}/below");
+    let mut report = Report::default();
+    for directory in [&file, &below, "/proc/nowhere/spool"] {
+        for command in ["check", "serve"] {
+            let finished = ground
+                .production(&[("AUDIT_REPLAY_DIR", directory)])
+                .arg(command)
+                .finish()
+                .await;
+            let said = finished.stderr.join("\n");
+            report.equal(format!("{command} {directory}: {said}"), finished.code, REFUSED);
+            let told = said.contains("AUDIT_REPLAY_DIR") && said.contains("may write to");
+            report.holds(format!("{directory}: setting and fix: {said}"), told);
+        }
+    }
+    let spool = ground.directory.path().join("deep");
+    let inner = spool.join("spool").display().to_string();
+    let finished = ground
+        .production(&[("AUDIT_REPLAY_DIR", &inner)])
+        .arg("check")
+        .finish()
+        .await;
+    report.equal("one that can be made", finished.code, Some(0));
+    report.holds("nothing is left behind", !spool.exists());
+    report.finish();
+}

@@ -30,18 +30,20 @@ struct Shape {
     triggers: bool,
 }
 
+/// Which state the tables are in. A number alone would not tell: a standby that was promoted and a backup that was
+/// restored may have lost some, and count on from there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Revision {
+    pub(super) version: i64,
+    /// When it was made; none where the table does not say.
+    pub(super) made_at: Option<String>,
+}
+
 /// Everything, as of one moment.
 pub(super) struct Loaded {
     /// The revision, where triggers keep it and tell of every change.
-    pub(super) kept_revision: Option<i64>,
+    pub(super) kept_revision: Option<Revision>,
     pub(super) snapshot: Snapshot,
-}
-
-/// Some bindings, as of one moment.
-pub(super) struct Found {
-    /// Whether triggers tell of every change.
-    pub(super) triggers: bool,
-    pub(super) bindings: HashMap<Key, Arc<Binding>>,
 }
 
 const BOUND: &str = "SELECT b.zone_id, b.resource_identifier, r.upstream_url, b.application_id \
@@ -60,7 +62,8 @@ const SHAPE: &str = "SELECT to_regclass('public.gateway_resource_bindings') IS N
           WHERE tgrelid IN (to_regclass('public.gateway_resource_bindings'), to_regclass('public.resources')) \
             AND tgname LIKE 'gateway\\_bindings\\_changed%' AND tgenabled IN ('O', 'A') \
           GROUP BY tgrelid HAVING bit_or(tgtype) & 60 = 60) told)";
-const REVISION: &str = "SELECT version FROM public.gateway_binding_revision WHERE id";
+const REVISION: &str =
+    "SELECT version, to_jsonb(kept) ->> 'updated_at' FROM public.gateway_binding_revision kept WHERE id";
 
 /// Reads everything; more than `limit` bindings are an error. What is as it was `before` is shared with it.
 pub(super) async fn all(client: &Client, limit: usize, before: &Snapshot) -> Result<Loaded, Cause> {
@@ -89,7 +92,11 @@ pub(super) async fn all(client: &Client, limit: usize, before: &Snapshot) -> Res
 }
 
 /// Reads some of the bindings.
-pub(super) async fn some(client: &Client, keys: &[Key], before: &Snapshot) -> Result<Found, Cause> {
+pub(super) async fn some(
+    client: &Client,
+    keys: &[Key],
+    before: &Snapshot,
+) -> Result<HashMap<Key, Arc<Binding>>, Cause> {
     let shape = shape(client).await?;
     let query = visible(client, shape).await?;
     let (zones, resources): (Vec<&str>, Vec<&str>) = keys
@@ -103,14 +110,11 @@ pub(super) async fn some(client: &Client, keys: &[Key], before: &Snapshot) -> Re
         let binding = binding(&row, before)?;
         found.insert((binding.zone_id.clone(), binding.resource.clone()), binding);
     }
-    Ok(Found {
-        triggers: shape.triggers,
-        bindings: found,
-    })
+    Ok(found)
 }
 
 /// The revision, if it exists and triggers keep it: only then it tells whether anything changed.
-pub(super) async fn kept_revision(client: &Client) -> Result<Option<i64>, Cause> {
+pub(super) async fn kept_revision(client: &Client) -> Result<Option<Revision>, Cause> {
     kept(client, shape(client).await?).await
 }
 
@@ -122,15 +126,18 @@ pub(super) async fn notify(client: &Client, probe: &Probe) -> Result<(), Cause> 
     Ok(())
 }
 
-async fn kept(client: &Client, shape: Shape) -> Result<Option<i64>, Cause> {
+async fn kept(client: &Client, shape: Shape) -> Result<Option<Revision>, Cause> {
     if !(shape.triggers && shape.revision) {
         return Ok(None);
     }
     let found = rows(client, REVISION, &[]).await?;
-    found
-        .first()
-        .map(|row| row.try_get(0).map_err(unexpected))
-        .transpose()
+    let revision = |row: &Row| {
+        Ok(Revision {
+            version: row.try_get(0).map_err(unexpected)?,
+            made_at: row.try_get(1).map_err(unexpected)?,
+        })
+    };
+    found.first().map(revision).transpose()
 }
 
 async fn shape(client: &Client) -> Result<Shape, Cause> {

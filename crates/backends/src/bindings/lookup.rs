@@ -18,6 +18,8 @@ use crate::token_bucket::TokenBucket;
 const MISS_LIFE: Duration = Duration::from_secs(1);
 /// How many misses are remembered. Above it they are looked up again.
 const MAX_MISSES: usize = 4096;
+/// Of how many zones it is remembered what they looked up within the last second. Others are refused.
+const MAX_ZONES: usize = 4096;
 
 /// Why the database is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,19 +47,17 @@ pub(super) struct Lookups {
     queue: mpsc::Sender<Lookup>,
     timeout: Duration,
     clock: Arc<dyn Clock>,
-    allowance: Mutex<TokenBucket>,
+    allowance: Mutex<Allowance>,
     misses: Mutex<HashMap<Key, Duration>>,
 }
 
 impl Lookups {
     pub(super) fn new(queue: mpsc::Sender<Lookup>, config: &BindingsConfig, clock: Arc<dyn Clock>) -> Self {
-        let per_second = config.max_lookups_per_second.max(1);
-        let allowance = TokenBucket::full(per_second, Duration::from_secs(1) / per_second);
         Self {
             queue,
             timeout: config.lookup_timeout,
             clock,
-            allowance: Mutex::new(allowance),
+            allowance: Mutex::new(Allowance::new(config.max_lookups_per_second)),
             misses: Mutex::default(),
         }
     }
@@ -78,7 +78,7 @@ impl Lookups {
         {
             return refuse("looked up within the last second");
         }
-        if self.allowance.lock().take(now).is_err() {
+        if !self.allowance.lock().take(zone, now) {
             return refuse("too many lookups");
         }
         let (answer, answered) = oneshot::channel();
@@ -110,5 +110,73 @@ impl Lookups {
         if misses.len() < MAX_MISSES {
             misses.insert(key, now);
         }
+    }
+}
+
+/// How many lookups there may be, in all and for one zone.
+struct Allowance {
+    all: TokenBucket,
+    per_zone: u32,
+    /// Every zone that does not have all of its own, and some that have.
+    zones: HashMap<String, TokenBucket>,
+}
+
+impl Allowance {
+    fn new(per_second: u32) -> Self {
+        // One tenant's reusable mandate and names that it makes up leave half of them to the others.
+        Self {
+            all: bucket(per_second),
+            per_zone: per_second / 2,
+            zones: HashMap::new(),
+        }
+    }
+
+    fn take(&mut self, zone: &str, now: Duration) -> bool {
+        if !self.zones.contains_key(zone) {
+            if self.zones.len() >= MAX_ZONES {
+                self.zones.retain(|_, lookups| !lookups.is_full(now));
+            }
+            if self.zones.len() >= MAX_ZONES {
+                return false;
+            }
+            self.zones.insert(zone.to_owned(), bucket(self.per_zone));
+        }
+        let zone = self.zones.get_mut(zone);
+        zone.is_some_and(|lookups| lookups.take(now).is_ok()) && self.all.take(now).is_ok()
+    }
+}
+
+/// At least one in each second.
+fn bucket(per_second: u32) -> TokenBucket {
+    let per_second = per_second.max(1);
+    TokenBucket::full(per_second, Duration::from_secs(1) / per_second)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Allowance, MAX_ZONES};
+    use std::time::Duration;
+
+    #[test]
+    fn lookups_of_one_zone_leave_half_of_them_to_the_others() {
+        let mut allowance = Allowance::new(100);
+        let mut taken = |zone: &str, now| {
+            let now = Duration::from_millis(now);
+            (0..200).filter(|_| allowance.take(zone, now)).count()
+        };
+        assert_eq!([taken("a", 0), taken("b", 0), taken("c", 0)], [50, 50, 0]);
+        assert_eq!(taken("a", 100), 5);
+        assert_eq!([taken("a", 2000), taken("c", 2000)], [50, 50]);
+    }
+
+    #[test]
+    fn zones_with_lookups_are_bounded_and_forgotten() {
+        let mut allowance = Allowance::new(1_000_000);
+        let mut takes = |zone: usize, now| allowance.take(&zone.to_string(), Duration::from_secs(now));
+        assert!((0..MAX_ZONES).all(|zone| takes(zone, 0)));
+        assert!(!takes(MAX_ZONES, 0));
+        assert!(takes(0, 0), "one that is known");
+        assert!(takes(MAX_ZONES, 2));
+        assert_eq!(allowance.zones.len(), 1);
     }
 }

@@ -16,6 +16,7 @@ pub(crate) struct Reader {
     clock: Arc<dyn Clock>,
     /// And the monotonic time at which it was made.
     open: Option<(Session, Duration)>,
+    connections: u64,
 }
 
 impl Reader {
@@ -24,7 +25,13 @@ impl Reader {
             connector,
             clock,
             open: None,
+            connections: 0,
         }
+    }
+
+    /// How many connections were made so far. Another one may lead to another server.
+    pub(crate) fn connections(&self) -> u64 {
+        self.connections
     }
 
     /// Runs `work` inside one read transaction on one connection, within the read timeout.
@@ -35,7 +42,11 @@ impl Reader {
         let limit = self.connector.read_timeout;
         let (mut session, since) = match self.usable() {
             Some(open) => open,
-            None => (self.connector.connect().await?, self.clock.now().monotonic),
+            None => {
+                let session = self.connector.connect().await?;
+                self.connections += 1;
+                (session, self.clock.now().monotonic)
+            }
         };
         let done = session
             .run(limit, async |client| read_transaction(client, limit, work).await)
@@ -124,19 +135,20 @@ pub(crate) async fn execute(client: &Client, sql: &str) -> Result<(), Cause> {
 }
 
 /// Fails when a table shows no row at all and row-level security may be the reason: it is in force for
-/// our role, and no policy of the table lets the zone `*` see everything.
+/// our role, and no permissive policy of the table lets the zone `*` see everything, or a restrictive one may not.
 pub(crate) async fn expect_visible(client: &Client, tables: &[&str]) -> Result<(), Cause> {
     for table in tables {
         let sql = format!(
-            "SELECT 1 WHERE row_security_active('{table}') \
-             AND NOT EXISTS (SELECT 1 FROM {table}) \
-             AND NOT EXISTS ( \
-                 SELECT 1 FROM pg_policy p \
-                 WHERE p.polrelid = '{table}'::regclass AND p.polpermissive AND p.polcmd IN ('*', 'r') \
+            "WITH policy AS ( \
+                 SELECT p.polpermissive, pg_get_expr(p.polqual, p.polrelid) AS condition FROM pg_policy p \
+                 WHERE p.polrelid = '{table}'::regclass AND p.polcmd IN ('*', 'r') \
                    AND (p.polroles = '{{0}}' OR EXISTS ( \
-                       SELECT 1 FROM unnest(p.polroles) role WHERE pg_has_role(role, 'USAGE'))) \
-                   AND (pg_get_expr(p.polqual, p.polrelid) = 'true' \
-                        OR pg_get_expr(p.polqual, p.polrelid) LIKE '%''*''%'))"
+                       SELECT 1 FROM unnest(p.polroles) role WHERE pg_has_role(role, 'USAGE')))), \
+             judged AS (SELECT polpermissive, condition = 'true' OR condition LIKE '%''*''%' AS lets FROM policy) \
+             SELECT 1 WHERE row_security_active('{table}') \
+             AND NOT EXISTS (SELECT 1 FROM {table}) \
+             AND (NOT EXISTS (SELECT 1 FROM judged WHERE polpermissive AND lets) \
+                  OR EXISTS (SELECT 1 FROM judged WHERE NOT polpermissive AND NOT lets))"
         );
         if !rows(client, &sql, &[]).await?.is_empty() {
             return Err(Cause::new(format!(

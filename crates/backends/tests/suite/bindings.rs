@@ -155,6 +155,13 @@ async fn misses_are_looked_up_at_a_bounded_rate() {
     for number in 0..200 {
         let _ = stack.port().find("zone-0", &format!("resource://{number}")).await;
     }
+    stack
+        .bind("zone-1", "resource://new", "https://new.example")
+        .await;
+    assert!(
+        found(stack.port(), "zone-1", "resource://new").await.is_some(),
+        "another zone has its share"
+    );
     let refused = stack.port().find("zone-0", "resource://last").await.unwrap_err();
     assert!(
         refused.0.to_string().contains("too many lookups"),
@@ -194,12 +201,19 @@ async fn unchanged_revision_is_not_read_again_and_a_change_is() {
 
 #[tokio::test]
 async fn hidden_bindings_are_an_error_and_no_empty_world() {
-    for layout in Layout::ALL {
+    let hide = [
+        "DROP POLICY zone_isolation ON resources",
+        "CREATE POLICY nobody ON resources AS RESTRICTIVE USING (zone_id = current_user)",
+    ];
+    for (layout, hidden) in Layout::ALL
+        .into_iter()
+        .flat_map(|layout| hide.map(|sql| (layout, sql)))
+    {
         let database = Database::create(layout).await;
         database
             .bind("zone-0", "resource://0", "https://zero.example", "app-0")
             .await;
-        database.execute("DROP POLICY zone_isolation ON resources").await;
+        database.execute(hidden).await;
         let under_test = BindingsUnderTest::start(&database.gateway_url(), ON_DEMAND);
         let error = until("the load to fail", async || under_test.bindings.status().error).await;
         assert!(error.to_string().contains("row-level security"), "{error}");

@@ -43,6 +43,12 @@ impl Stack {
         .await;
     }
 
+    /// The revision in the database.
+    async fn revision(&self) -> i64 {
+        let sql = "SELECT version FROM gateway_binding_revision";
+        self.database.query(sql, &[]).await[0].get(0)
+    }
+
     fn reloads(&self) -> u64 {
         self.under_test.bindings.status().reloads
     }
@@ -202,4 +208,40 @@ async fn changes_in_a_row_end_with_what_the_database_holds() {
     }
     assert!(stack.under_test.bindings.status().notified);
     assert!(stack.under_test.bindings.status().error.is_none());
+}
+
+/// What a change of one binding would announce.
+fn word(revision: i64, resource: u64) -> String {
+    format!(
+        "SELECT pg_notify('caracal_gateway_bindings', \
+             '{{\"revision\": {revision}, \"changed\": [[\"zone\", \"resource://{resource}\"]]}}')"
+    )
+}
+
+const REMOVED: &str = "DELETE FROM gateway_resource_bindings WHERE resource_identifier = 'resource://0'";
+
+#[tokio::test]
+async fn announced_revision_that_the_database_does_not_hold_hides_no_change() {
+    let stack = Stack::start(2).await;
+    let announced = stack.under_test.bindings.status().announced;
+    let next = stack.revision().await + 1;
+    // The role of the gateway may change nothing, and yet announce it.
+    let stranger = connect(&stack.database.gateway_url()).await;
+    stranger.client.batch_execute(&word(next, 1)).await.unwrap();
+    until("the announced binding to be read", async || {
+        (stack.under_test.bindings.status().announced > announced).then_some(())
+    })
+    .await;
+    stack.database.execute(REMOVED).await;
+    stack.settle(0, None).await;
+}
+
+#[tokio::test]
+async fn revision_that_was_announced_before_with_other_bindings_hides_no_change() {
+    let stack = Stack::start(2).await;
+    let next = stack.revision().await + 1;
+    // Both are heard after the commit, in this order.
+    let both = format!("BEGIN; {}; {REMOVED}; COMMIT", word(next, 1));
+    stack.database.execute(&both).await;
+    stack.settle(0, None).await;
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use admission::ports::{Bindings, ZoneStanding};
 use futures_util::future::join_all;
-use testkit::postgres::{Database, Layout, PrivatePostgres, through};
+use testkit::postgres::{Database, Layout, PrivatePostgres, connect, through};
 use testkit::proxy::{Fault, FaultProxy};
 use testkit::wait::{PATIENCE, until};
 use tokio::time::timeout;
@@ -139,12 +139,87 @@ async fn lookups_that_nobody_waits_for_any_more_are_not_made() {
     join_all(resources.iter().map(|resource| bindings.find("zone-0", resource))).await;
     proxy.set(Fault::None).await;
     until("an answer after them", async || {
+        under_test.clock.advance(Duration::from_secs(1));
         bindings.reread("zone-0", "resource://0").await.ok()
     })
     .await;
     drop(under_test);
     let made = transactions(&database).await - before;
     assert!(made < 40, "{made}");
+}
+
+#[tokio::test]
+async fn failed_lookup_is_followed_by_another_look() {
+    let server = PrivatePostgres::start().await;
+    // Nothing tells of the connection that was lost, and nothing is read for long.
+    let database = Database::create_on(&server, Layout::August).await;
+    let proxy = FaultProxy::start(([127, 0, 0, 1], server.port()).into()).await;
+    let under_test = BindingsUnderTest::start(&through(&database.gateway_url(), proxy.port()), ON_DEMAND);
+    let bindings = &*under_test.bindings;
+    until("the first load", async || bindings.status().age).await;
+    proxy.set(Fault::Refuse).await;
+    until("a lookup to fail", async || {
+        under_test.clock.advance(Duration::from_secs(1));
+        let _ = bindings.reread("zone-0", "resource://0").await;
+        bindings.status().error
+    })
+    .await;
+    proxy.set(Fault::None).await;
+    until("the error to be over", async || {
+        bindings.status().error.is_none().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn restored_database_that_counts_the_same_revision_is_read_again() {
+    let server = PrivatePostgres::start().await;
+    let database = Database::create_on(&server, Layout::StandAlone).await;
+    for (resource, url) in [
+        ("resource://0", "https://zero.example"),
+        ("resource://1", "https://one.example"),
+    ] {
+        database.bind("zone-0", resource, url, "app-0").await;
+    }
+    let admin = connect(&server.url()).await;
+    let run = async |sql: &str| admin.client.batch_execute(sql).await.unwrap();
+    let rows = database.query("SELECT current_database()::text", &[]).await;
+    let name: String = rows[0].get(0);
+    let copy = format!("CREATE DATABASE backup TEMPLATE {name} OWNER {name}_owner");
+    until("nobody to be connected", async || {
+        admin.client.batch_execute(&copy).await.ok()
+    })
+    .await;
+    database.unbind("zone-0", "resource://1").await;
+    let under_test = BindingsUnderTest::start(&database.gateway_url(), ON_DEMAND);
+    let bindings = &*under_test.bindings;
+    until("the database to tell of changes", async || {
+        bindings.status().notified.then_some(())
+    })
+    .await;
+    // One change is lost, and another made instead.
+    run(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")).await;
+    run(&format!(
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '{name}'"
+    ))
+    .await;
+    run(&format!("ALTER DATABASE {name} RENAME TO lost")).await;
+    let backup = server.url().replace("/postgres", "/backup");
+    let changed = connect(&backup).await;
+    let removed = "DELETE FROM gateway_resource_bindings WHERE resource_identifier = 'resource://0'";
+    changed.client.batch_execute(removed).await.unwrap();
+    drop(changed);
+    let rename = format!("ALTER DATABASE backup RENAME TO {name}");
+    until("nobody to be connected", async || {
+        admin.client.batch_execute(&rename).await.ok()
+    })
+    .await;
+    until("the bindings of the restored database", async || {
+        let gone = found(bindings, "zone-0", "resource://0").await.is_none();
+        let back = found(bindings, "zone-0", "resource://1").await.is_some();
+        (gone && back).then_some(())
+    })
+    .await;
 }
 
 /// How many transactions the database has seen. A connection tells its own when it ends.

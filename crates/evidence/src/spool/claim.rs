@@ -43,6 +43,15 @@ impl Claim {
         Err(io::Error::from(io::ErrorKind::AlreadyExists))
     }
 
+    /// Whether a subdirectory could be made. It is removed again, and so is each directory above that was not there.
+    pub(crate) fn judge(root: &Path) -> io::Result<()> {
+        let missing: Vec<&Path> = root.ancestors().take_while(|above| !above.exists()).collect();
+        let made = Self::create(root).and_then(|claim| claim.remove());
+        // One that another process uses by now is not empty, and stays.
+        let _ = missing.into_iter().try_for_each(fs::remove_dir);
+        made
+    }
+
     /// Takes, one after the other, the subdirectories of this user that no living process owns. One that cannot
     /// be taken does not keep the others from it.
     ///
@@ -163,6 +172,26 @@ mod tests {
         let path = Claim::create(root.path()).unwrap().path().to_owned();
         let adopted = orphans(root.path());
         assert_eq!(adopted.iter().map(Claim::path).collect::<Vec<_>>(), [path]);
+    }
+
+    #[test]
+    fn judging_a_directory_leaves_nothing_behind() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("file");
+        fs::write(&file, "").unwrap();
+        for (dir, usable) in [
+            (root.path().to_owned(), true),
+            (root.path().join("deep/er"), true),
+            (file.clone(), false),
+            (file.join("below"), false),
+        ] {
+            assert_eq!(Claim::judge(&dir).is_ok(), usable, "{}", dir.display());
+            let left: Vec<_> = fs::read_dir(root.path())
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .collect();
+            assert_eq!(left, std::slice::from_ref(&file));
+        }
     }
 
     #[test]

@@ -10,7 +10,9 @@ pub enum SpoolError {
     #[error("the spool needs at least 1 MiB")]
     TooSmall,
     /// The directory cannot be made, locked or written to.
-    #[error("spool directory {dir}: {source}")]
+    #[error(
+        "spool directory {dir}: {source}; name a directory that exists, or can be made, and that this user may write to"
+    )]
     Directory {
         /// The configured directory.
         dir: PathBuf,

@@ -13,6 +13,7 @@ use backends::redis::{RedisConfig, RedisConnector, RedisServers};
 use backends::replay::{Confirmations, RedisReplay, ReplayConfig};
 use backends::revocation::{RevocationConfig, RevocationSources, RevocationState, StreamsKey};
 use config::{ClientTls, Config, External, Warning};
+use evidence::Spool;
 
 use super::StartError;
 use super::assemble::{Stores, start};
@@ -99,8 +100,9 @@ fn count(number: NonZeroU32) -> usize {
 /// Whether a gateway with these stores could be started, as far as can be told without dialling them.
 ///
 /// # Errors
-/// [`StartError::Store`].
+/// [`StartError::Store`], [`StartError::Spool`].
 pub fn judge(config: &Config) -> Result<(), StartError> {
+    Spool::judge(&config.evidence.directory)?;
     if let config::Stores::External(external) = &config.stores {
         database(&external.database)?;
         let _unused = redis(external)?;
