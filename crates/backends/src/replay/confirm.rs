@@ -55,7 +55,10 @@ impl Confirmations {
     ) -> Component<Arc<Self>> {
         let (queue, waiting) = mpsc::channel(MAX_WAITING);
         let mut component = Component::new(Arc::new(Self { min_replicas, queue }));
-        let links = ROUNDS.map(|name| component.add(Link::component(name, redis.clone(), Arc::clone(clock))));
+        let links = ROUNDS.map(|name| {
+            let link = Link::for_waits(name, redis.clone(), Arc::clone(clock));
+            component.add(link.component())
+        });
         let rounds = Rounds {
             min_replicas,
             idle: links.into(),

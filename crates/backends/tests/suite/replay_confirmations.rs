@@ -1,5 +1,6 @@
 //! Marks and events that replicas must confirm.
 
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -160,6 +161,39 @@ async fn confirmations_survive_connections_that_redis_closes_while_idle() {
             "{number}"
         );
     }
+}
+
+/// A ping waits behind the `WAIT` of its connection, which says nothing of the connection.
+#[tokio::test]
+async fn connections_that_wait_longer_than_answers_may_take_are_kept() {
+    let mut pair = Pair::start().await;
+    let mut config = redis_config(&pair.primary.url());
+    config.answer_timeout = Duration::from_millis(100);
+    let replay = Replay::confirmed(RedisConnector::component(&config).unwrap(), 1, false);
+    replay.well().await;
+    pair.replica.pause();
+    let mut admin = pair.primary.connection().await;
+    let mut waiting = BTreeSet::new();
+    until("ten rounds of WAIT", async || {
+        let (clients, stats): (String, String) = redis::pipe()
+            .cmd("CLIENT")
+            .arg("LIST")
+            .cmd("INFO")
+            .arg("commandstats")
+            .query_async(&mut admin)
+            .await
+            .unwrap();
+        let waits = clients.lines().filter(|client| client.contains(" cmd=wait "));
+        waiting.extend(waits.map(|client| client.split(' ').next().unwrap().to_owned()));
+        assert!(
+            waiting.len() <= 3,
+            "each of the three connections is kept: {waiting:?}"
+        );
+        let (_, calls) = stats.split_once("cmdstat_wait:calls=")?;
+        let calls: u32 = calls.split(',').next()?.parse().unwrap();
+        (calls >= 10).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
