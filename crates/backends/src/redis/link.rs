@@ -180,15 +180,25 @@ impl Link {
         }
     }
 
-    /// A connection to a primary. One to a replica would lose, or refuse, what is written.
+    /// A connection to a primary. One to a replica would lose, or refuse, what is written, and a node of a cluster would
+    /// refuse the keys of others.
     async fn dial(&self) -> Result<Connection, Cause> {
         let mut connection = self.connector.connect().await?;
         let asked = async {
-            let answer = question().query_async(&mut connection).await;
+            let mut commands = question();
+            Info::ask(&mut commands, "cluster");
+            let answer = commands.query_async(&mut connection).await;
             answer.map_err(|error| local::cause(format!("redis: {error}"), &error))
         };
-        let answer: (RedisResult<String>,) = within("redis", self.connector.answer_timeout(), asked).await?;
-        match Info::read(answer.0).is_replica() {
+        type Answers = (RedisResult<String>, RedisResult<String>);
+        let (replication, cluster): Answers = within("redis", self.connector.answer_timeout(), asked).await?;
+        if Info::read(cluster).fact("cluster_enabled") == Some("1") {
+            return Err(Cause::new(
+                "redis: the server is a node of a cluster, which is not supported: REDIS_URL must lead to one that is not \
+                 (cluster-enabled no)",
+            ));
+        }
+        match Info::read(replication).is_replica() {
             false => Ok(connection),
             true => Err(not_primary()),
         }
