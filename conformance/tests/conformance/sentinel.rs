@@ -79,6 +79,28 @@ async fn sentinel_failover_under_traffic_dispatches_no_mandate_twice_and_needs_n
 }
 
 #[tokio::test]
+async fn sentinel_replica_that_is_gone_makes_the_gateway_not_ready_without_traffic() {
+    let mut group = Sentinels::start(1).await;
+    let world = world(&group).await;
+    let ready = async || testkit::http::get(world.addr(), "/ready", &[]).await;
+    let mut report = Report::default();
+    report.status("before", &ready().await, 200);
+    group.servers[1].kill().await;
+    let told = until("/ready to say so", async || {
+        let answer = ready().await;
+        (answer.status() == 503).then(|| answer.json())
+    })
+    .await;
+    report.equal("reason", told["reason"].as_str(), Some("redis_unreachable"));
+    group.servers[1].restart().await;
+    until("/ready to be well", async || {
+        (ready().await.status() == 200).then_some(())
+    })
+    .await;
+    report.finish();
+}
+
+#[tokio::test]
 async fn sentinels_and_the_primary_that_they_name_are_never_upstreams() {
     let group = Sentinels::start(1).await;
     let world = world(&group).await;

@@ -47,7 +47,12 @@ impl RedisAuditStream {
         min_replicas: u32,
         clock: Arc<dyn Clock>,
     ) -> Component<Arc<Self>> {
-        let link = Link::component("redis: audit stream", redis, clock);
+        let make = if min_replicas > 0 {
+            Link::for_waits
+        } else {
+            Link::new
+        };
+        let link = make("redis: audit stream", redis, clock).component();
         let stream = Self::new(Arc::clone(&link.port), limit).confirmed_by(min_replicas);
         let mut component = Component::new(Arc::new(stream));
         component.add(link);

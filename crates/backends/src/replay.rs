@@ -64,7 +64,7 @@ impl RedisReplay {
         let (sender, receiver) = mpsc::channel(MAX_RELEASES);
         let marks = Self {
             epoch: Epoch::new(Arc::clone(&link), clock, config.memory),
-            watch: Watch::default(),
+            watch: Watch::new(config.confirmations.is_some()),
             link: Arc::clone(&link),
             timeout: config.timeout,
             confirmations: config.confirmations,

@@ -73,7 +73,7 @@ pub enum Warning {
     DatabaseParameter(String, &'static str),
     /// Sentinels may promote a replica that has not seen the last replay marks.
     #[error(
-        "REPLAY_MIN_REPLICAS is 0: marks that a failover loses let their mandates be used again; set it to 1"
+        "REPLAY_MIN_REPLICAS is 0: marks that the old primary takes after a promotion are lost, and let their mandates be used again; set it to 1"
     )]
     UnconfirmedMarks,
     /// A key shorter than production demands.

@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::info::Info;
+use super::replicas::{LONGEST_WAIT, WAIT_SLACK};
 use super::{Connection, RedisConnector};
 use crate::component::{Component, Stage};
 use crate::last_seen::LastSeen;
@@ -32,6 +33,8 @@ pub struct Link {
     connector: RedisConnector,
     clock: Arc<dyn Clock>,
     state: watch::Sender<State>,
+    /// How long an answer to a ping is waited for.
+    patience: Duration,
     /// A command stayed without an answer: ping.
     doubted: Notify,
     /// The last answer.
@@ -105,9 +108,27 @@ impl Link {
     /// A link that is down until [`Link::run`] is polled. `name` says in logs what it is for.
     #[must_use]
     pub fn new(name: &'static str, connector: RedisConnector, clock: Arc<dyn Clock>) -> Arc<Self> {
+        let patience = connector.answer_timeout();
+        Self::with_patience(name, connector, clock, patience)
+    }
+
+    /// The same, for commands that wait for replicas: a ping queues behind them.
+    #[must_use]
+    pub fn for_waits(name: &'static str, connector: RedisConnector, clock: Arc<dyn Clock>) -> Arc<Self> {
+        let patience = connector.answer_timeout().max(LONGEST_WAIT + WAIT_SLACK);
+        Self::with_patience(name, connector, clock, patience)
+    }
+
+    fn with_patience(
+        name: &'static str,
+        connector: RedisConnector,
+        clock: Arc<dyn Clock>,
+        patience: Duration,
+    ) -> Arc<Self> {
         Arc::new(Self {
             name,
             connector,
+            patience,
             clock,
             state: watch::Sender::new(State::Connecting),
             doubted: Notify::new(),
@@ -118,14 +139,9 @@ impl Link {
     }
 
     /// The link, with the task that runs it.
-    pub fn component(
-        name: &'static str,
-        connector: RedisConnector,
-        clock: Arc<dyn Clock>,
-    ) -> Component<Arc<Self>> {
-        let link = Self::new(name, connector, clock);
-        let running = Arc::clone(&link);
-        Component::new(link).task(name, Stage::Foundation, |stop| running.run(stop))
+    pub fn component(self: Arc<Self>) -> Component<Arc<Self>> {
+        let running = Arc::clone(&self);
+        Component::new(Arc::clone(&self)).task(self.name, Stage::Foundation, |stop| running.run(stop))
     }
 
     /// Makes the connection, watches it and makes it again, until shutdown.
@@ -164,15 +180,25 @@ impl Link {
         }
     }
 
-    /// A connection to a primary. One to a replica would lose, or refuse, what is written.
+    /// A connection to a primary. One to a replica would lose, or refuse, what is written, and a node of a cluster would
+    /// refuse the keys of others.
     async fn dial(&self) -> Result<Connection, Cause> {
         let mut connection = self.connector.connect().await?;
         let asked = async {
-            let answer = question().query_async(&mut connection).await;
+            let mut commands = question();
+            Info::ask(&mut commands, "cluster");
+            let answer = commands.query_async(&mut connection).await;
             answer.map_err(|error| local::cause(format!("redis: {error}"), &error))
         };
-        let answer: (RedisResult<String>,) = within("redis", self.connector.answer_timeout(), asked).await?;
-        match Info::read(answer.0).is_replica() {
+        type Answers = (RedisResult<String>, RedisResult<String>);
+        let (replication, cluster): Answers = within("redis", self.connector.answer_timeout(), asked).await?;
+        if Info::read(cluster).fact("cluster_enabled") == Some("1") {
+            return Err(Cause::new(
+                "redis: the server is a node of a cluster, which is not supported: REDIS_URL must lead to one that is not \
+                 (cluster-enabled no)",
+            ));
+        }
+        match Info::read(replication).is_replica() {
             false => Ok(connection),
             true => Err(not_primary()),
         }
@@ -192,7 +218,7 @@ impl Link {
                 () = self.doubted.notified() => {}
                 () = sleep(spread(PING_INTERVAL)) => {}
             }
-            let limit = self.connector.answer_timeout();
+            let limit = self.patience;
             match timeout(limit, self.send::<(RedisResult<String>,)>(&live, &question())).await {
                 Ok(Ok((answer,))) => {
                     if Info::read(answer).is_replica() {

@@ -2,7 +2,7 @@
 //!
 //! One task follows each sentinel: it is subscribed to `+switch-master` and asks again at every message, and now and
 //! then without one. What counts is the answer with the highest configuration epoch, which every failover raises: a
-//! sentinel that was cut off does not lead back to the old primary.
+//! sentinel that was cut off does not lead back to the old primary, also where it is the only one that answers.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 
 use super::connection::Connection;
 use super::dialer::{Dialer, OnPush};
-use super::primary::{Primary, Term, Verdict, newest};
+use super::primary::{Primary, Term, Verdict, View, Views};
 use crate::local;
 use crate::pause::{Backoff, spread, within};
 
@@ -35,21 +35,12 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// What a sentinel says when it promotes, and when it has learnt of a promotion.
 const MESSAGES: [&str; 2] = ["+switch-master", "+promoted-slave"];
 
-/// What one sentinel says.
-enum View {
-    /// It was not asked yet.
-    Unasked,
-    Names(Primary),
-    /// It does not answer, or knows no such service.
-    Silent(Cause),
-}
-
 /// The sentinels of one service.
 pub(super) struct Sentinels {
     clients: Vec<Client>,
     service: String,
     login: RedisConnectionInfo,
-    views: Mutex<Vec<View>>,
+    views: Mutex<Views>,
     verdict: watch::Sender<Verdict>,
     /// The named primary did not turn out to be one: ask again.
     doubted: Notify,
@@ -60,7 +51,7 @@ pub(super) struct Sentinels {
 impl Sentinels {
     pub(super) fn new(clients: Vec<Client>, service: String, login: RedisConnectionInfo) -> Self {
         Self {
-            views: Mutex::new(clients.iter().map(|_| View::Unasked).collect()),
+            views: Mutex::new(Views::new(clients.len())),
             clients,
             service,
             login,
@@ -145,7 +136,7 @@ impl Sentinels {
         drop(timeout(limit, verdict.wait_for(named)).await);
         let primary = verdict.borrow().primary.clone();
         primary.ok_or_else(|| {
-            let why = self.views.lock().iter().find_map(|view| match view {
+            let why = self.views.lock().all().find_map(|view| match view {
                 View::Silent(cause) => Some(cause.to_string()),
                 View::Unasked | View::Names(_) => None,
             });
@@ -163,7 +154,7 @@ impl Sentinels {
         loop {
             let Err(cause) = self.listen(index, dialer, &mut pauses).await;
             let sentinel = self.clients[index].get_connection_info().addr();
-            if !matches!(self.views.lock()[index], View::Silent(_)) {
+            if !matches!(self.views.lock().of(index), View::Silent(_)) {
                 tracing::warn!(%sentinel, %cause, "a sentinel does not answer");
             }
             self.heard(index, View::Silent(cause));
@@ -212,25 +203,14 @@ impl Sentinels {
 
     fn heard(&self, index: usize, view: View) {
         let mut views = self.views.lock();
-        views[index] = view;
-        let settled = !views.iter().any(|view| matches!(view, View::Unasked));
-        let named = views.iter().filter_map(|view| match view {
-            View::Names(primary) => Some(primary),
-            View::Unasked | View::Silent(_) => None,
-        });
-        let newest = newest(named, self.verdict.borrow().primary.as_ref()).cloned();
+        let next = views.heard(index, view, self.verdict.borrow().primary.as_ref());
         self.verdict.send_if_modified(|verdict| {
-            // Without any sentinel the last word still holds.
-            let next = newest.or_else(|| verdict.primary.clone());
-            let moved = next != verdict.primary;
-            if let (true, Some(Primary { host, port, .. })) = (moved, &next) {
+            let moved = next.primary != verdict.primary;
+            if let (true, Some(Primary { host, port, .. })) = (moved, &next.primary) {
                 tracing::info!(service = %self.service, %host, port, "sentinels name the redis primary");
             }
-            let changed = moved || settled != verdict.settled;
-            *verdict = Verdict {
-                settled,
-                primary: next,
-            };
+            let changed = moved || next.settled != verdict.settled;
+            *verdict = next;
             changed
         });
     }

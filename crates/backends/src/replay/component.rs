@@ -30,7 +30,7 @@ impl RedisReplay {
         config: ReplayConfig,
         clock: Arc<dyn Clock>,
     ) -> Component<Arc<Self>> {
-        let link = Link::component("redis: replay marks", redis, Arc::clone(&clock));
+        let link = Link::new("redis: replay marks", redis, Arc::clone(&clock)).component();
         let asked = Arc::clone(&link.port);
         let (marks, releases) = Self::new(Arc::clone(&asked), config, clock);
         let [measured, watched, watching] = [(); 3].map(|()| Arc::clone(&marks));

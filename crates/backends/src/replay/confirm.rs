@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::key;
+use super::watch::PROBE_KEY;
 use crate::component::{Component, Stage};
 use crate::redis::{Fault, LONGEST_WAIT, Link, RedisConnector, WAIT_SLACK, confirmed, write_and_wait};
 
@@ -37,10 +38,10 @@ pub struct Confirmations {
     queue: mpsc::Sender<Waiting>,
 }
 
-/// A mark that is not confirmed yet.
+/// What is not confirmed yet: who holds a mark; nobody, where it is asked only whether the replicas follow.
 struct Waiting {
     key: String,
-    holder: String,
+    holder: Option<String>,
     deadline: Duration,
     outcome: oneshot::Sender<Result<(), Fault>>,
 }
@@ -54,7 +55,10 @@ impl Confirmations {
     ) -> Component<Arc<Self>> {
         let (queue, waiting) = mpsc::channel(MAX_WAITING);
         let mut component = Component::new(Arc::new(Self { min_replicas, queue }));
-        let links = ROUNDS.map(|name| component.add(Link::component(name, redis.clone(), Arc::clone(clock))));
+        let links = ROUNDS.map(|name| {
+            let link = Link::for_waits(name, redis.clone(), Arc::clone(clock));
+            component.add(link.component())
+        });
         let rounds = Rounds {
             min_replicas,
             idle: links.into(),
@@ -73,10 +77,30 @@ impl Confirmations {
         deadline: Duration,
         left: Duration,
     ) -> Result<(), Fault> {
+        self.wait(key(mark), Some(mark.holder.clone()), deadline, left)
+            .await
+    }
+
+    /// Returns when enough replicas have what the primary took until now. Whatever keeps marks from being confirmed
+    /// keeps this from returning too.
+    ///
+    /// # Errors
+    /// As [`Confirmations::confirmed`].
+    pub(super) async fn would_confirm(&self, deadline: Duration, left: Duration) -> Result<(), Fault> {
+        self.wait(PROBE_KEY.to_owned(), None, deadline, left).await
+    }
+
+    async fn wait(
+        &self,
+        key: String,
+        holder: Option<String>,
+        deadline: Duration,
+        left: Duration,
+    ) -> Result<(), Fault> {
         let (outcome, confirmed) = oneshot::channel();
         let waiting = Waiting {
-            key: key(mark),
-            holder: mark.holder.clone(),
+            key,
+            holder,
             deadline,
             outcome,
         };
@@ -88,7 +112,7 @@ impl Confirmations {
         match timeout(left, confirmed).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) | Err(_) => Err(Fault::Failed(Cause::new(format!(
-                "fewer than {} replicas confirmed the mark in time (REPLAY_MIN_REPLICAS)",
+                "fewer than {} replicas confirm replay marks in time (REPLAY_MIN_REPLICAS)",
                 self.min_replicas
             )))),
         }
@@ -146,7 +170,7 @@ async fn round(link: Arc<Link>, min_replicas: u32, marks: Vec<Waiting>) -> (Arc<
     let unconfirmed = match asked {
         Ok((true, holders)) => {
             for (mark, holder) in marks.into_iter().zip(holders) {
-                let held = holder.as_deref() == Some(mark.holder.as_str());
+                let held = holder == mark.holder;
                 let gone = || Fault::Failed(Cause::new("the mark is gone from the primary"));
                 answer(mark, if held { Ok(()) } else { Err(gone()) });
             }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::RedisReplay;
 use super::epoch::Epoch;
+use crate::log_limit::LogLimit;
 use crate::pause::spread;
 use crate::redis::Fault;
 
@@ -24,48 +25,103 @@ const EVERY_WHILE_DOWN: Duration = Duration::from_millis(250);
 /// script is one step. Whatever keeps marks from being made or released keeps this from passing too.
 const PROBE: &str =
     "redis.call('SET', KEYS[1], 'probe', 'NX', 'PX', 1000)\nreturn redis.call('DEL', KEYS[1])";
-const PROBE_KEY: &str = "seen:jti:";
+pub(super) const PROBE_KEY: &str = "seen:jti:";
 
-/// What was found out last.
-#[derive(Default)]
+/// What was found out last. The replicas are asked apart: they may be slow, and the store's memory must be looked at in time.
 pub(super) struct Watch {
-    last: Mutex<Option<Result<(), Cause>>>,
+    store: Question,
+    /// Where marks must be confirmed.
+    replicas: Option<Question>,
+    warnings: LogLimit,
+}
+
+/// One thing that is asked again and again.
+struct Question {
+    last: Mutex<Result<(), Cause>>,
     doubted: Notify,
 }
 
+impl Question {
+    fn unasked(why: &str) -> Self {
+        Self {
+            last: Mutex::new(Err(Cause::new(why))),
+            doubted: Notify::new(),
+        }
+    }
+}
+
 impl Watch {
+    pub(super) fn new(are_confirmed: bool) -> Self {
+        let replicas = || Question::unasked("redis: no replica was asked yet (REPLAY_MIN_REPLICAS)");
+        Self {
+            store: Question::unasked("redis: the replay epoch was not read yet"),
+            replicas: are_confirmed.then(replicas),
+            warnings: LogLimit::default(),
+        }
+    }
+
+    fn questions(&self) -> impl Iterator<Item = &Question> {
+        [&self.store].into_iter().chain(&self.replicas)
+    }
+
     /// Why marks cannot be made; none when they can.
     pub(super) fn fault(&self) -> Option<Cause> {
-        match &*self.last.lock() {
-            None => Some(Cause::new("redis: the replay epoch was not read yet")),
-            Some(outcome) => outcome.as_ref().err().cloned(),
-        }
+        self.questions()
+            .find_map(|question| question.last.lock().as_ref().err().cloned())
     }
 
     /// A mark failed: look again now.
     pub(super) fn doubt(&self) {
-        self.doubted.notify_one();
+        for question in self.questions() {
+            question.doubted.notify_one();
+        }
     }
 }
 
 impl RedisReplay {
     /// Looks at the store on every new connection, every second, and when a mark fails, until shutdown. Agrees on the
-    /// epoch before a mandate asks for it.
+    /// epoch before a mandate asks for it. Has the replicas confirm something as often, where they must confirm marks.
     pub async fn watch(self: Arc<Self>, shutdown: CancellationToken) {
-        shutdown.run_until_cancelled(self.keep_watch()).await;
+        let store = self.keep_asking(&self.watch.store, || self.look());
+        let replicas = async {
+            if let (Some(question), Some(confirmations)) = (&self.watch.replicas, &self.confirmations) {
+                self.keep_asking(question, || {
+                    confirmations.would_confirm(self.link.deadline(self.timeout), self.timeout)
+                })
+                .await;
+            }
+        };
+        shutdown
+            .run_until_cancelled(async { tokio::join!(store, replicas) })
+            .await;
     }
 
-    async fn keep_watch(&self) {
+    async fn keep_asking<F>(&self, question: &Question, ask: impl Fn() -> F)
+    where
+        F: Future<Output = Result<(), Fault>>,
+    {
         let mut changes = self.link.changes();
         loop {
-            let outcome = self.look().await.map_err(Fault::into_cause);
+            let outcome = ask().await.map_err(Fault::into_cause);
             let pause = if outcome.is_ok() { EVERY } else { EVERY_WHILE_DOWN };
-            *self.watch.last.lock() = Some(outcome);
+            if let Err(cause) = &outcome {
+                self.warn(cause);
+            }
+            *question.last.lock() = outcome;
             tokio::select! {
                 () = sleep(spread(pause)) => {}
-                () = self.watch.doubted.notified() => {}
+                () = question.doubted.notified() => {}
                 () = changes.next() => {}
             }
+        }
+    }
+
+    fn warn(&self, cause: &Cause) {
+        // Of a connection that is missing the link tells itself.
+        if self.link.status().down.is_none()
+            && let Some(times) = self.watch.warnings.happened(self.link.deadline(Duration::ZERO))
+        {
+            tracing::warn!(%cause, times, "replay marks cannot be made");
         }
     }
 

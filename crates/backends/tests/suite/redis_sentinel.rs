@@ -1,6 +1,7 @@
 //! Sentinel: the primary that it names is followed, at once and for good.
 
 use admission::limits::OwnEndpoint;
+use admission::ports::MarkRefusal;
 use backends::component::Component;
 use backends::redis::{RedisConfig, RedisConnector, RedisServers};
 use redis::{ConnectionAddr, RedisConnectionInfo};
@@ -60,6 +61,7 @@ async fn marks_go_to_the_promoted_server_while_the_old_one_still_takes_them() {
     let after = replay.next_that_passes("after").await;
     let found = holder(&group.servers[promoted], &after).await;
     assert_eq!(found.as_deref(), Some("a"), "it is where it lasts");
+    assert_eq!(replay.present_again(&after).await, "seen", "because of its mark");
     assert_eq!(set(replay.port(), &mark("before", "a")).await, "seen");
 }
 
@@ -92,9 +94,12 @@ async fn killed_primary_in_the_middle_of_marks_lets_none_pass_twice_and_is_recov
         holder(&group.servers[promoted], &again).await.as_deref(),
         Some("a")
     );
-    passed.push(again);
+    assert_eq!(replay.present_again(&again).await, "seen", "because of its mark");
     for jti in passed {
+        // Those of before the failover are refused whether or not their marks are there, and they are.
         assert_eq!(set(replay.port(), &mark(&jti, "b")).await, "seen", "{jti}");
+        let found = holder(&group.servers[promoted], &jti).await;
+        assert_eq!(found.as_deref(), Some("a"), "{jti}");
     }
 }
 
@@ -136,10 +141,9 @@ async fn sentinels_and_servers_are_followed_over_tls() {
 
 #[tokio::test]
 async fn old_primary_alone_confirms_nothing_after_a_failover() {
-    let group = Sentinels::start(1).await;
-    let old = &group.servers[0];
+    let mut group = Sentinels::start(1).await;
     let config = RedisConfig {
-        servers: RedisServers::Single(Box::new(old.url().parse().unwrap())),
+        servers: RedisServers::Single(Box::new(group.servers[0].url().parse().unwrap())),
         ..sentinel_config(&group)
     };
     let replay = Replay::confirmed(connector(&config), 1, true);
@@ -148,8 +152,20 @@ async fn old_primary_alone_confirms_nothing_after_a_failover() {
     })
     .await;
     group.fail_over().await;
-    // It sets the mark, or is read only by now: either way nothing that would last.
-    assert_eq!(set(replay.port(), &mark("lost", "a")).await, "unavailable");
+    // Without them it stays as it is: a primary that takes writes.
+    for index in 0..3 {
+        group.kill_sentinel(index).await;
+    }
+    until("a mark that nobody confirms", async || {
+        match replay.port().set(&mark("lost", "a")).await {
+            Err(MarkRefusal::Unavailable(cause)) => {
+                cause.to_string().contains("REPLAY_MIN_REPLICAS").then_some(())
+            }
+            other => panic!("{other:?}"),
+        }
+    })
+    .await;
+    assert_eq!(holder(&group.servers[0], "lost").await.as_deref(), Some("a"));
 }
 
 #[tokio::test]

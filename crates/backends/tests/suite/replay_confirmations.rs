@@ -1,5 +1,6 @@
 //! Marks and events that replicas must confirm.
 
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,12 +53,15 @@ async fn mark_that_no_replica_confirms_is_unavailable_until_one_does() {
     let mut pair = Pair::start().await;
     let replay = pair.replay(true);
     assert_eq!(set(replay.port(), &mark("confirmed", "a")).await, "set");
+    replay.well().await;
     pair.replica.pause();
+    fault(&replay, "REPLAY_MIN_REPLICAS").await;
     for number in 0..5 {
         let outcome = set(replay.port(), &mark(&format!("alone-{number}"), "a")).await;
         assert_eq!(outcome, "unavailable", "{number}");
     }
     assert_eq!(set(replay.port(), &mark("confirmed", "b")).await, "seen");
+    fault(&replay, "REPLAY_MIN_REPLICAS").await;
     pair.replica.resume();
     let mut number = 0;
     until("marks to be confirmed again", async || {
@@ -65,6 +69,34 @@ async fn mark_that_no_replica_confirms_is_unavailable_until_one_does() {
         (set(replay.port(), &mark(&format!("again-{number}"), "a")).await == "set").then_some(())
     })
     .await;
+    replay.well().await;
+}
+
+/// Waits until it is known, without a mark, that none can be made, and why.
+async fn fault(replay: &Replay, why: &str) {
+    until(why, async || {
+        let cause = replay.marks.fault()?.to_string();
+        cause.contains(why).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn right_to_wait_that_is_missing_is_found_out_without_a_mark() {
+    let pair = Pair::start().await;
+    let () = pair
+        .primary
+        .ask(&[
+            "ACL", "SETUSER", "limited", "on", ">secret", "~*", "&*", "+@all", "-wait",
+        ])
+        .await;
+    let url = format!("redis://limited:secret@127.0.0.1:{}/0", pair.primary.port());
+    let redis = RedisConnector::component(&redis_config(&url)).unwrap();
+    let replay = Replay::confirmed(redis, 1, true);
+    fault(&replay, "wait").await;
+    assert_eq!(set(replay.port(), &mark("a", "a")).await, "unavailable");
+    let () = pair.primary.ask(&["ACL", "SETUSER", "limited", "+wait"]).await;
+    replay.well().await;
 }
 
 #[tokio::test]
@@ -129,6 +161,39 @@ async fn confirmations_survive_connections_that_redis_closes_while_idle() {
             "{number}"
         );
     }
+}
+
+/// A ping waits behind the `WAIT` of its connection, which says nothing of the connection.
+#[tokio::test]
+async fn connections_that_wait_longer_than_answers_may_take_are_kept() {
+    let mut pair = Pair::start().await;
+    let mut config = redis_config(&pair.primary.url());
+    config.answer_timeout = Duration::from_millis(100);
+    let replay = Replay::confirmed(RedisConnector::component(&config).unwrap(), 1, false);
+    replay.well().await;
+    pair.replica.pause();
+    let mut admin = pair.primary.connection().await;
+    let mut waiting = BTreeSet::new();
+    until("ten rounds of WAIT", async || {
+        let (clients, stats): (String, String) = redis::pipe()
+            .cmd("CLIENT")
+            .arg("LIST")
+            .cmd("INFO")
+            .arg("commandstats")
+            .query_async(&mut admin)
+            .await
+            .unwrap();
+        let waits = clients.lines().filter(|client| client.contains(" cmd=wait "));
+        waiting.extend(waits.map(|client| client.split(' ').next().unwrap().to_owned()));
+        assert!(
+            waiting.len() <= 3,
+            "each of the three connections is kept: {waiting:?}"
+        );
+        let (_, calls) = stats.split_once("cmdstat_wait:calls=")?;
+        let calls: u32 = calls.split(',').next()?.parse().unwrap();
+        (calls >= 10).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -88,6 +88,18 @@ async fn server_that_becomes_a_replica_is_left_at_once() {
 }
 
 #[tokio::test]
+async fn node_of_a_cluster_is_refused_by_name() {
+    let server = PrivateRedis::start_configured("cluster-enabled yes\n").await;
+    let replay = Replay::start(&server.url());
+    until("the link to say why", async || {
+        let down = replay.link.status().down?;
+        down.to_string().contains("cluster").then_some(())
+    })
+    .await;
+    assert_eq!(set(replay.port(), &issued("a", START)).await, "unavailable");
+}
+
+#[tokio::test]
 async fn marks_that_cannot_be_made_are_found_out_while_none_is() {
     let server = PrivateRedis::start().await;
     let replay = Replay::start(&server.url());

@@ -198,6 +198,11 @@ impl Replay {
         set(self.port(), &store::issued(jti, self.clock.now().unix.as_secs())).await
     }
 
+    /// Presents a mandate again that was issued when the last one was.
+    pub(crate) async fn present_again(&self, jti: &str) -> &'static str {
+        set(self.port(), &store::issued(jti, self.clock.now().unix.as_secs())).await
+    }
+
     /// Waits until marks can be made, as the start of a gateway does.
     pub(crate) async fn well(&self) {
         until("marks to be possible", async || {
