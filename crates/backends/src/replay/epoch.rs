@@ -229,14 +229,14 @@ impl Epoch {
 
     /// Keeps on disk what is known. Where that fails it is tried again with every look at the store.
     async fn write_down(&self, limit: Duration) {
-        let Some(name) = self.memory.lock().name() else {
+        let Some(note) = self.memory.lock().note() else {
             return;
         };
-        if self.written.lock().as_ref() == Some(&name) {
+        if self.written.lock().as_ref() == Some(&note) {
             return;
         }
-        match self.file.remember(name.clone(), limit).await {
-            Ok(()) => *self.written.lock() = Some(name),
+        match self.file.remember(note.clone(), limit).await {
+            Ok(()) => *self.written.lock() = Some(note),
             Err(error) => {
                 if let Some(times) = self.disk_warnings.happened(self.clock.now().monotonic) {
                     tracing::warn!(%error, times, "AUDIT_REPLAY_DIR: the replay epoch is not remembered on disk");

@@ -92,8 +92,8 @@ struct Known {
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     known: Option<Known>,
-    /// The id that an earlier process saw last.
-    recalled: Option<String>,
+    /// What an earlier process saw last.
+    recalled: Option<Name>,
     /// The greatest `iat` of a mandate that was, or may be, let pass.
     newest: u64,
     /// The greatest lead that was seen or learnt.
@@ -115,15 +115,13 @@ impl Memory {
 
     /// What an earlier process wrote down.
     pub(super) fn recall(&mut self, name: Option<Name>) {
-        if let Some(Name { id, lead, .. }) = name {
-            self.recalled = Some(id);
-            self.lead = self.lead.max(lead);
-        }
+        self.lead = self.lead.max(name.as_ref().map_or(0, |name| name.lead));
+        self.recalled = name;
     }
 
     /// What to write down for a later process.
-    pub(super) fn name(&self) -> Option<String> {
-        Some(self.known.as_ref()?.value.name())
+    pub(super) fn note(&self) -> Option<String> {
+        Some(self.known.as_ref()?.value.note())
     }
 
     /// A mandate may be let pass: before its mark is sent, so that no later judgement overlooks it.
@@ -181,7 +179,15 @@ impl Memory {
     /// The id that was last seen, by this process or an earlier one.
     fn last_id(&self) -> Option<&str> {
         let known = self.known.as_ref().map(|known| &known.value.id);
-        known.or(self.recalled.as_ref()).map(String::as_str)
+        let recalled = self.recalled.as_ref().map(|name| &name.id);
+        known.or(recalled).map(String::as_str)
+    }
+
+    /// The birth that was last seen; 0 if none was.
+    fn last_birth(&self) -> u64 {
+        let known = self.known.as_ref().map(|known| known.value.birth);
+        let recalled = || self.recalled.as_ref().map(Name::birth);
+        known.or_else(recalled).unwrap_or_default()
     }
 
     /// Whether it is another id than the last one. Between the two lies a loss.
@@ -204,12 +210,17 @@ impl Memory {
                 !over_this_link && value.birth < self.birth(now)
             }
         };
-        // Another gateway, which remembered nothing, took a forgetful store for a new one.
-        let disguised = self.is_news(value) && value.birth == 0;
-        let older = self.known.as_ref().is_some_and(|Known { value: known, .. }| {
-            known.id == value.id && (value.birth < known.birth || value.lead < known.lead)
-        });
-        elsewhere || disguised || older
+        let older = match self.is_news(value) {
+            // An older snapshot, or a primary that was left and is back. Or another gateway, which remembered nothing,
+            // took a forgetful store for a new one: the birth is 0 then.
+            true => value.birth <= self.last_birth(),
+            false => value.birth < self.last_birth(),
+        };
+        let forgot_lead = self
+            .known
+            .as_ref()
+            .is_some_and(|Known { value: known, .. }| known.id == value.id && value.lead < known.lead);
+        elsewhere || older || forgot_lead
     }
 
     /// What must be added to a value that is right otherwise.
@@ -230,17 +241,16 @@ impl Memory {
         (better != *value).then_some(better)
     }
 
-    /// A new value, from this moment on.
+    /// A new value, from this moment on. Of two values the one with the later birth is the later one.
     fn reborn(&self, stored: Option<&Value>, seen: &Seen, fresh: &str, now: Duration) -> Value {
         let known = self.known.as_ref().map(|known| &known.value);
         let before = [stored, known].into_iter().flatten();
-        let lead = before.clone().map(|value| value.lead).fold(self.lead, u64::max);
+        let lead = before.map(|value| value.lead).fold(self.lead, u64::max);
         let birth = self.birth(now) - self.lead + lead;
+        let last = stored.map_or(0, |value| value.birth).max(self.last_birth());
         Value {
             id: fresh.to_owned(),
-            birth: before
-                .map(|value| value.birth)
-                .fold(birth.max(self.newest), u64::max),
+            birth: birth.max(self.newest).max(last.saturating_add(1)),
             lead,
             history: seen.history.clone(),
         }

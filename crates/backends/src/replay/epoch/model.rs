@@ -26,6 +26,11 @@ enum Event {
         gateway: usize,
         walk: usize,
     },
+    /// A command is carried out, and its answer lost.
+    Lose {
+        gateway: usize,
+        walk: usize,
+    },
     /// What is under way at one gateway goes on to its end.
     Finish(usize),
     /// One gateway looks at the store before its time.
@@ -41,6 +46,8 @@ enum Event {
     Failover {
         stays: bool,
     },
+    /// The way leads back to a primary that was never demoted.
+    Return,
     Resign,
     Rename,
     Break(usize),
@@ -59,6 +66,7 @@ fn fault() -> impl Strategy<Value = Event> {
         3 => (0..2_usize).prop_map(Event::Crash),
         3 => Just(Event::Flush),
         5 => any::<bool>().prop_map(|stays| Event::Failover { stays }),
+        4 => Just(Event::Return),
         2 => Just(Event::Resign),
         1 => Just(Event::Rename),
         2 => gateway().prop_map(Event::Break),
@@ -83,6 +91,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         2 => new_use(false),
         4 => second_use(false),
         4 => (gateway(), 0..4_usize).prop_map(|(gateway, walk)| Event::Step { gateway, walk }),
+        1 => (gateway(), 0..4_usize).prop_map(|(gateway, walk)| Event::Lose { gateway, walk }),
         1 => gateway().prop_map(Event::Finish),
         1 => gateway().prop_map(Event::Look),
         2 => tick(),
@@ -90,17 +99,19 @@ fn any_event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// Whatever happens, in any order; now and then a use, faults, some time, and a second use.
+/// Whatever happens, in any order; now and then faults, some time, a use, faults, some time, and a second use.
 fn events() -> impl Strategy<Value = Vec<Event>> {
+    let faults = |most: usize| prop::collection::vec(fault(), 0..=most);
+    let ticks = || prop::collection::vec(tick(), 0..5);
     let story = (
-        new_use(true),
-        prop::collection::vec(fault(), 1..4),
+        (faults(2), ticks(), new_use(true)),
+        faults(3),
         prop::collection::vec(gateway().prop_map(Event::Look), 0..3),
-        prop::collection::vec(tick(), 0..5),
+        ticks(),
         second_use(true),
     );
-    let story = story.prop_map(|(first, faults, looks, ticks, second)| {
-        let parts = [vec![first], faults, looks, ticks, vec![second]];
+    let story = story.prop_map(|((before, time, first), faults, looks, ticks, second)| {
+        let parts = [before, time, vec![first], faults, looks, ticks, vec![second]];
         parts.concat()
     });
     let part = prop_oneof![4 => any_event().prop_map(|event| vec![event]), 1 => story];
@@ -126,6 +137,42 @@ const USUAL: Setting = Setting {
     split: false,
     told: [true; 3],
 };
+
+#[test]
+fn model_primary_that_was_never_demoted_is_no_older_memory_than_the_one_before() {
+    let seconds = |count: usize| {
+        vec![
+            Event::Tick {
+                milliseconds: 1000,
+                first: 0
+            };
+            count
+        ]
+    };
+    let (lead, whole) = (0, true);
+    let events = [
+        vec![Event::Flush],
+        seconds(5),
+        vec![Event::Failover { stays: true }],
+        seconds(5),
+        vec![
+            Event::Use {
+                gateway: 1,
+                lead,
+                whole,
+            },
+            Event::Restart(1),
+            Event::Return,
+        ],
+        seconds(5),
+        vec![Event::UseAgain {
+            gateway: 0,
+            back: 0,
+            whole,
+        }],
+    ];
+    no_mandate_passes_twice(USUAL, &events.concat()).unwrap();
+}
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(4000) })]

@@ -1,3 +1,5 @@
+mod table;
+
 use std::time::Duration;
 
 use admission::ports::Moment;
@@ -52,156 +54,6 @@ fn kept(mut memory: Memory, text: Option<&str>, told: &str, link: u64) -> Option
 }
 
 #[test]
-fn epoch_judgement_table() {
-    let keep = None;
-    let lost = Some("fresh.h.0:1002:r");
-    for (case, memory, text, told, link, expect) in [
-        (
-            "first use",
-            Memory::default(),
-            None,
-            "r/h",
-            1,
-            Some("fresh.h.0:0:r"),
-        ),
-        ("not readable", Memory::default(), Some("?"), "r/h", 1, lost),
-        ("new here", Memory::default(), Some("a.h.0:0:r"), "r/h", 1, keep),
-        (
-            "new here, another process",
-            Memory::default(),
-            Some("a.h.0:0:q"),
-            "r/h",
-            1,
-            lost,
-        ),
-        (
-            "new here, another history",
-            Memory::default(),
-            Some("a.g.0:0:r"),
-            "r/h",
-            1,
-            lost,
-        ),
-        ("gone", knowing("a.h.0:0:r", "r/h"), None, "r/h", 1, lost),
-        ("gone, from disk", recalling("a.h.0"), None, "r/h", 1, lost),
-        (
-            "the same, from disk",
-            recalling("a.h.0"),
-            Some("a.h.0:0:r"),
-            "r/h",
-            1,
-            keep,
-        ),
-        (
-            "the same over another connection",
-            knowing("a.h.0:0:r", "r/h"),
-            Some("a.h.0:0:r"),
-            "r/h",
-            2,
-            keep,
-        ),
-        (
-            "demoted and back",
-            knowing("a.h.0:0:r", "r/h"),
-            Some("a.h.0:0:r"),
-            "r/i",
-            1,
-            Some("fresh.i.0:1002:r"),
-        ),
-        (
-            "restarted",
-            knowing("a.h.0:0:r", "r/h"),
-            Some("a.h.0:0:r"),
-            "s/i",
-            2,
-            Some("fresh.i.0:1002:s"),
-        ),
-        (
-            "taken for new",
-            knowing("a.h.0:0:r", "r/h"),
-            Some("b.h.0:0:r"),
-            "r/h",
-            1,
-            lost,
-        ),
-        (
-            "taken for new, from disk",
-            recalling("a"),
-            Some("b.h.0:0:r"),
-            "r/h",
-            1,
-            lost,
-        ),
-        (
-            "noticed by another",
-            knowing("a.h.0:0:r", "r/h"),
-            Some("b.h.0:77:r"),
-            "r/h",
-            1,
-            keep,
-        ),
-        (
-            "an older text",
-            knowing("a.h.0:90:r", "r/h"),
-            Some("a.h.0:80:r"),
-            "r/h",
-            1,
-            lost,
-        ),
-        (
-            "of an earlier build",
-            Memory::default(),
-            Some("a:0:r"),
-            "r/h",
-            1,
-            Some("a.h.0:0:r"),
-        ),
-        (
-            "of an earlier build, another process",
-            Memory::default(),
-            Some("a:0:q"),
-            "r/h",
-            1,
-            lost,
-        ),
-        (
-            "written by whoever may not ask",
-            knowing("a.h.0:0:r", "r/h"),
-            Some("b..0:77:"),
-            "r/h",
-            1,
-            lost,
-        ),
-        (
-            "the other's lead",
-            knowing("a.h.0:0:r", "r/h"),
-            Some("a.h.9:0:r"),
-            "r/h",
-            1,
-            keep,
-        ),
-        (
-            "its own lead from disk",
-            recalling("a.h.9"),
-            Some("a.h.0:50:r"),
-            "r/h",
-            1,
-            Some("a.h.9:59:r"),
-        ),
-        (
-            "a loss noticed without its lead",
-            recalling("a.h.9"),
-            Some("b.h.0:50:r"),
-            "r/h",
-            1,
-            Some("b.h.9:59:r"),
-        ),
-    ] {
-        assert_eq!(kept(memory, text, told, link).as_deref(), expect, "{case}");
-    }
-}
-
-#[test]
 fn epoch_without_the_right_to_ask_counts_each_connection_once() {
     let text = "a.h.0:0:r";
     assert_eq!(
@@ -252,7 +104,7 @@ fn epoch_without_the_right_to_ask_counts_each_connection_once() {
 }
 
 #[test]
-fn birth_has_a_margin_of_the_greatest_lead_and_is_never_earlier_than_one_before() {
+fn birth_has_a_margin_of_the_greatest_lead_and_is_later_than_one_before() {
     for (leads, expect) in [(&[][..], 1002), (&[0], 1002), (&[5, 20, 7], 1022), (&[900], 1032)] {
         let mut memory = knowing("a.h.0:0:r", "r/h");
         for lead in leads {
@@ -263,11 +115,20 @@ fn birth_has_a_margin_of_the_greatest_lead_and_is_never_earlier_than_one_before(
         };
         assert_eq!(Value::parse(&next).unwrap().birth, expect, "{leads:?}");
     }
-    let of_a_clock_ahead = knowing("a.h.3:5000:r", "r/h");
-    assert_eq!(
-        kept(of_a_clock_ahead, None, "r/h", 1).as_deref(),
-        Some("fresh.h.3:5000:r")
-    );
+    for of_a_clock_ahead in [knowing("a.h.3:1080:r", "r/h"), recalling("a.1080.3")] {
+        assert_eq!(
+            kept(of_a_clock_ahead, None, "r/h", 1).as_deref(),
+            Some("fresh.h.3:1081:r")
+        );
+    }
+}
+
+#[test]
+fn what_is_written_down_tells_of_the_birth() {
+    for (text, written, birth) in [("a.h.3:900:r", "a.900.3", 900), ("a.h.3:0:r", "a.h.3", 0)] {
+        assert_eq!(knowing(text, "r/h").note().as_deref(), Some(written));
+        assert_eq!(Name::parse(written).unwrap().birth(), birth, "{text}");
+    }
 }
 
 #[test]

@@ -1,0 +1,178 @@
+//! What follows from each value that the store may hold.
+
+use super::super::Memory;
+use super::{kept, knowing, recalling};
+
+#[test]
+fn epoch_judgement_table() {
+    let keep = None;
+    let lost = Some("fresh.h.0:1002:r");
+    for (case, memory, text, told, link, expect) in [
+        (
+            "first use",
+            Memory::default(),
+            None,
+            "r/h",
+            1,
+            Some("fresh.h.0:0:r"),
+        ),
+        ("not readable", Memory::default(), Some("?"), "r/h", 1, lost),
+        ("new here", Memory::default(), Some("a.h.0:0:r"), "r/h", 1, keep),
+        (
+            "new here, another process",
+            Memory::default(),
+            Some("a.h.0:0:q"),
+            "r/h",
+            1,
+            lost,
+        ),
+        (
+            "new here, another history",
+            Memory::default(),
+            Some("a.g.0:0:r"),
+            "r/h",
+            1,
+            lost,
+        ),
+        ("gone", knowing("a.h.0:0:r", "r/h"), None, "r/h", 1, lost),
+        ("gone, from disk", recalling("a.h.0"), None, "r/h", 1, lost),
+        (
+            "the same, from disk",
+            recalling("a.h.0"),
+            Some("a.h.0:0:r"),
+            "r/h",
+            1,
+            keep,
+        ),
+        (
+            "the same over another connection",
+            knowing("a.h.0:0:r", "r/h"),
+            Some("a.h.0:0:r"),
+            "r/h",
+            2,
+            keep,
+        ),
+        (
+            "demoted and back",
+            knowing("a.h.0:0:r", "r/h"),
+            Some("a.h.0:0:r"),
+            "r/i",
+            1,
+            Some("fresh.i.0:1002:r"),
+        ),
+        (
+            "restarted",
+            knowing("a.h.0:0:r", "r/h"),
+            Some("a.h.0:0:r"),
+            "s/i",
+            2,
+            Some("fresh.i.0:1002:s"),
+        ),
+        (
+            "taken for new",
+            knowing("a.h.0:0:r", "r/h"),
+            Some("b.h.0:0:r"),
+            "r/h",
+            1,
+            lost,
+        ),
+        (
+            "taken for new, from disk",
+            recalling("a"),
+            Some("b.h.0:0:r"),
+            "r/h",
+            1,
+            lost,
+        ),
+        (
+            "noticed by another",
+            knowing("a.h.0:0:r", "r/h"),
+            Some("b.h.0:77:r"),
+            "r/h",
+            1,
+            keep,
+        ),
+        (
+            "an older text",
+            knowing("a.h.0:90:r", "r/h"),
+            Some("a.h.0:80:r"),
+            "r/h",
+            1,
+            lost,
+        ),
+        (
+            "a primary that was never demoted",
+            knowing("b.i.0:900:s", "s/i"),
+            Some("a.h.0:500:r"),
+            "r/h",
+            2,
+            lost,
+        ),
+        (
+            "a primary that was never demoted, from disk",
+            recalling("b.900.0"),
+            Some("a.h.0:500:r"),
+            "r/h",
+            1,
+            lost,
+        ),
+        (
+            "another loss at the same second",
+            knowing("b.i.0:900:s", "s/i"),
+            Some("a.h.0:900:r"),
+            "r/h",
+            2,
+            lost,
+        ),
+        (
+            "of an earlier build",
+            Memory::default(),
+            Some("a:0:r"),
+            "r/h",
+            1,
+            Some("a.h.0:0:r"),
+        ),
+        (
+            "of an earlier build, another process",
+            Memory::default(),
+            Some("a:0:q"),
+            "r/h",
+            1,
+            lost,
+        ),
+        (
+            "written by whoever may not ask",
+            knowing("a.h.0:0:r", "r/h"),
+            Some("b..0:77:"),
+            "r/h",
+            1,
+            lost,
+        ),
+        (
+            "the other's lead",
+            knowing("a.h.0:0:r", "r/h"),
+            Some("a.h.9:0:r"),
+            "r/h",
+            1,
+            keep,
+        ),
+        (
+            "its own lead from disk",
+            recalling("a.h.9"),
+            Some("a.h.0:50:r"),
+            "r/h",
+            1,
+            Some("a.h.9:59:r"),
+        ),
+        (
+            "a loss noticed without its lead",
+            recalling("a.h.9"),
+            Some("b.h.0:50:r"),
+            "r/h",
+            1,
+            Some("b.h.9:59:r"),
+        ),
+    ] {
+        assert_eq!(kept(memory, text, told, link).as_deref(), expect, "{case}");
+    }
+}
