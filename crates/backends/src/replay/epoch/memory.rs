@@ -207,7 +207,7 @@ impl Memory {
                         .is_some_and(|(text, link)| Some(text) == seen.text.as_ref() && *link == seen.link);
                 // Nothing tells the server of a new connection from another one, or from its former self.
                 // Where another gateway has just said so, once is enough.
-                !over_this_link && value.birth < self.birth(now)
+                !over_this_link && value.birth < birth(now, self.lead.max(value.lead))
             }
         };
         let older = match self.is_news(value) {
@@ -246,7 +246,7 @@ impl Memory {
         let known = self.known.as_ref().map(|known| &known.value);
         let before = [stored, known].into_iter().flatten();
         let lead = before.map(|value| value.lead).fold(self.lead, u64::max);
-        let birth = self.birth(now) - self.lead + lead;
+        let birth = birth(now, lead);
         let last = stored.map_or(0, |value| value.birth).max(self.last_birth());
         Value {
             id: fresh.to_owned(),
@@ -254,10 +254,6 @@ impl Memory {
             lead,
             history: seen.history.clone(),
         }
-    }
-
-    fn birth(&self, now: Duration) -> u64 {
-        now.as_secs() + MARGIN + self.lead
     }
 
     fn adopt(&mut self, text: &str, value: Value, seen: &Seen, now: Moment) -> Option<Loss> {
@@ -281,6 +277,11 @@ impl Memory {
         self.known = Some(known);
         news
     }
+}
+
+/// That of a loss which is noticed now.
+fn birth(now: Duration, lead: u64) -> u64 {
+    now.as_secs() + MARGIN + lead
 }
 
 impl Known {

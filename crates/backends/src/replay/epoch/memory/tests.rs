@@ -88,6 +88,11 @@ fn epoch_without_the_right_to_ask_counts_each_connection_once() {
         None,
         "another has just said so"
     );
+    assert_eq!(
+        kept(knowing(text, ""), Some("b..20:1002:"), "", 2).as_deref(),
+        Some("fresh..20:1022:"),
+        "another has said so 20 seconds ago"
+    );
 
     // What it wrote itself it takes, over the same connection only.
     let mut memory = Memory::default();
