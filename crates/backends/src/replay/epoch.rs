@@ -76,6 +76,14 @@ impl Epoch {
         self.memory.lock().loss()
     }
 
+    /// Why a gateway that has just started lets nothing pass yet.
+    pub(super) fn starting(&self) -> Option<Cause> {
+        let starting = self.memory.lock().is_starting(self.clock.now());
+        starting.then(|| {
+            Cause::new("redis: after a loss of replay marks a start waits until every replica looked")
+        })
+    }
+
     /// How often a loss was found that this gateway had not known.
     pub(super) fn losses(&self) -> u64 {
         self.losses.load(Ordering::Relaxed)

@@ -100,17 +100,24 @@ pub(super) struct Memory {
     lead: u64,
     /// What was written last, and over which connection the answer came that it follows from.
     proposed: Option<(String, u64)>,
+    /// Monotonic time at which mandates can pass for the first time, once a value was judged.
+    started: Duration,
 }
 
 impl Memory {
     /// The loss from which the known memory began.
     pub(super) fn loss(&self) -> Option<Loss> {
-        self.known.as_ref().and_then(Known::loss)
+        self.known.as_ref().and_then(|known| known.value.loss())
     }
 
     /// Whether a value of the store was ever judged.
     pub(super) fn is_blank(&self) -> bool {
         self.known.is_none()
+    }
+
+    /// Whether the first judgement is so new that nothing passes yet.
+    pub(super) fn is_starting(&self, now: Moment) -> bool {
+        now.monotonic < self.started
     }
 
     /// What an earlier process wrote down.
@@ -146,7 +153,7 @@ impl Memory {
         let Some(known) = judged else {
             return Standing::Unjudged;
         };
-        match known.loss() {
+        match known.value.loss() {
             Some(loss) if now.monotonic < known.unsettled => Standing::Forgotten(loss),
             Some(loss) if loss.matters(now.unix) && loss.forgets(issued_at) => Standing::Forgotten(loss),
             Some(_) | None => Standing::Vouched,
@@ -259,12 +266,16 @@ impl Memory {
     fn adopt(&mut self, text: &str, value: Value, seen: &Seen, now: Moment) -> Option<Loss> {
         let known = self.known.as_ref();
         let same = self.last_id() == Some(value.id.as_str());
-        let recent = known.is_some() || now.unix.as_secs() <= value.birth.saturating_add(MAX_LEAD);
+        let loss = value.loss();
+        // By this clock nobody can tell how long ago the loss was noticed.
         let unsettled = match known {
             Some(known) if same => known.unsettled,
-            _ if recent && value.birth > 0 => now.monotonic + SETTLING,
+            _ if loss.is_some_and(|loss| loss.matters(now.unix)) => now.monotonic + SETTLING,
             _ => Duration::ZERO,
         };
+        if known.is_none() {
+            self.started = unsettled;
+        }
         self.lead = self.lead.max(value.lead);
         let known = Known {
             text: text.to_owned(),
@@ -273,9 +284,8 @@ impl Memory {
             link: seen.link,
             unsettled,
         };
-        let news = known.loss().filter(|_| !same);
         self.known = Some(known);
-        news
+        loss.filter(|_| !same)
     }
 }
 
@@ -284,9 +294,9 @@ fn birth(now: Duration, lead: u64) -> u64 {
     now.as_secs() + MARGIN + lead
 }
 
-impl Known {
+impl Value {
     fn loss(&self) -> Option<Loss> {
-        (self.value.birth > 0).then_some(Loss { at: self.value.birth })
+        (self.birth > 0).then_some(Loss { at: self.birth })
     }
 }
 

@@ -178,12 +178,27 @@ fn nothing_passes_for_two_seconds_after_a_loss_that_was_not_known() {
     ));
     assert_eq!(memory.standing(later, &stored, at(NOW + 2)), Standing::Vouched);
 
-    // A start long after the loss is as ready as any.
-    let mut memory = Memory::default();
-    let Verdict::Keep(Some(_)) = memory.judge(&stored, "fresh", at(NOW)) else {
-        panic!("news to this one")
-    };
-    assert_eq!(memory.standing(later, &stored, at(NOW)), Standing::Vouched);
+    assert!(!memory.is_starting(at(NOW + 1)), "it goes on serving");
+}
+
+#[test]
+fn start_waits_for_the_others_while_a_mandate_from_before_the_loss_may_live() {
+    let stored = seen(Some("b.h.0:900:r"), "r/h", 1);
+    let expired = 900 + 86_400 + 60;
+    for (now, waits) in [(NOW, true), (expired, true), (expired + 1, false)] {
+        for mut memory in [Memory::default(), recalling("b.900.0")] {
+            assert!(matches!(
+                memory.judge(&stored, "fresh", at(now)),
+                Verdict::Keep(_)
+            ));
+            let standing = memory.standing(Some(now as i64), &stored, at(now + 1));
+            assert_eq!(standing != Standing::Vouched, waits, "{now}");
+            assert_eq!(memory.is_starting(at(now + 1)), waits, "{now}");
+            let standing = memory.standing(Some(now as i64), &stored, at(now + 2));
+            assert_eq!(standing, Standing::Vouched);
+            assert!(!memory.is_starting(at(now + 2)));
+        }
+    }
 }
 
 #[test]
