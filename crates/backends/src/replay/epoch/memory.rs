@@ -14,6 +14,9 @@ use super::value::{History, Name, Value};
 pub(super) const MARGIN: u64 = 2;
 /// Most seconds that `iat` may be ahead of this clock and still count.
 pub(super) const MAX_LEAD: u64 = 30;
+/// Seconds by which another gateway's clock may be ahead, and the births that it chose still hold after another loss. One
+/// further ahead would refuse every mandate, and hand that on to each epoch after it.
+const MAX_CLOCK_LEAD: u64 = 60;
 /// How long nothing passes after a loss that was not known: meanwhile every gateway has looked at the store, and has
 /// moved the birth behind what it let pass.
 const SETTLING: Duration = Duration::from_secs(MARGIN);
@@ -190,11 +193,11 @@ impl Memory {
         known.or(recalled).map(String::as_str)
     }
 
-    /// The birth that was last seen; 0 if none was.
-    fn last_birth(&self) -> u64 {
+    /// The birth that was last seen; 0 if none was that can be right.
+    fn last_birth(&self, now: Duration) -> u64 {
         let known = self.known.as_ref().map(|known| known.value.birth);
         let recalled = || self.recalled.as_ref().map(Name::birth);
-        known.or_else(recalled).unwrap_or_default()
+        credible(known.or_else(recalled).unwrap_or_default(), now)
     }
 
     /// Whether it is another id than the last one. Between the two lies a loss.
@@ -220,8 +223,8 @@ impl Memory {
         let older = match self.is_news(value) {
             // An older snapshot, or a primary that was left and is back. Or another gateway, which remembered nothing,
             // took a forgetful store for a new one: the birth is 0 then.
-            true => value.birth <= self.last_birth(),
-            false => value.birth < self.last_birth(),
+            true => value.birth <= self.last_birth(now),
+            false => value.birth < self.last_birth(now),
         };
         let forgot_lead = self
             .known
@@ -254,7 +257,8 @@ impl Memory {
         let before = [stored, known].into_iter().flatten();
         let lead = before.map(|value| value.lead).fold(self.lead, u64::max);
         let birth = birth(now, lead);
-        let last = stored.map_or(0, |value| value.birth).max(self.last_birth());
+        let stored = stored.map_or(0, |value| credible(value.birth, now));
+        let last = stored.max(self.last_birth(now));
         Value {
             id: fresh.to_owned(),
             birth: birth.max(self.newest).max(last.saturating_add(1)),
@@ -287,6 +291,12 @@ impl Memory {
         self.known = Some(known);
         loss.filter(|_| !same)
     }
+}
+
+/// 0 for a birth that only a wrong clock can have chosen.
+fn credible(birth: u64, now: Duration) -> u64 {
+    let latest = self::birth(now, MAX_LEAD) + MAX_CLOCK_LEAD;
+    if birth > latest { 0 } else { birth }
 }
 
 /// That of a loss which is noticed now.

@@ -129,6 +129,39 @@ fn birth_has_a_margin_of_the_greatest_lead_and_is_later_than_one_before() {
 }
 
 #[test]
+fn birth_by_a_clock_far_ahead_ends_with_the_next_loss() {
+    let lost = Some("fresh.h.0:1002:r");
+    let far = "a.h.0:5000:r";
+    for (case, memory, text, expect) in [
+        ("the key is deleted", knowing(far, "r/h"), None, lost),
+        ("deleted, from disk", recalling("a.5000.0"), None, lost),
+        ("it is elsewhere", Memory::default(), Some("a.h.0:5000:q"), lost),
+        (
+            "another put it right",
+            knowing(far, "r/h"),
+            Some("b.h.0:1002:r"),
+            None,
+        ),
+        ("nobody put it right", knowing(far, "r/h"), Some(far), None),
+        ("taken for new", knowing(far, "r/h"), Some("b.h.0:0:r"), lost),
+        (
+            "a clock that is a minute ahead",
+            knowing("a.h.0:1092:r", "r/h"),
+            None,
+            Some("fresh.h.0:1093:r"),
+        ),
+        (
+            "another forgot that clock",
+            knowing("a.h.0:1092:r", "r/h"),
+            Some("b.h.0:1002:r"),
+            Some("fresh.h.0:1093:r"),
+        ),
+    ] {
+        assert_eq!(kept(memory, text, "r/h", 1).as_deref(), expect, "{case}");
+    }
+}
+
+#[test]
 fn what_is_written_down_tells_of_the_birth() {
     for (text, written, birth) in [("a.h.3:900:r", "a.900.3", 900), ("a.h.3:0:r", "a.h.3", 0)] {
         assert_eq!(knowing(text, "r/h").note().as_deref(), Some(written));
