@@ -239,7 +239,7 @@ impl Memory {
         better.lead = value.lead.max(self.lead);
         if value.birth > 0 {
             // Whoever noticed the loss did not know this lead.
-            better.birth = value.birth + (better.lead - value.lead);
+            better.birth = value.birth.saturating_add(better.lead - value.lead);
         }
         if self.is_news(value) {
             // Or has a clock that is behind.

@@ -165,6 +165,14 @@ fn epoch_judgement_table() {
             Some("a.h.9:59:r"),
         ),
         (
+            "its own lead behind the last second",
+            recalling("a.h.9"),
+            Some("a.h.0:18446744073709551615:r"),
+            "r/h",
+            1,
+            Some("a.h.9:18446744073709551615:r"),
+        ),
+        (
             "a loss noticed without its lead",
             recalling("a.h.9"),
             Some("b.h.0:50:r"),
