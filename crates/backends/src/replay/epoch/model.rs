@@ -1,7 +1,11 @@
 //! A model of three gateways, two servers and what can happen to them, which drives the real judgement.
 //!
-//! Each round trip to a server is one step, and a use of a mandate can be held up between any two of them. No
-//! interleaving may let a mandate pass twice. What is left out here is what `docs/replay.md` names as not promised.
+//! Each round trip to a server is one step, and a use of a mandate can be held up between any two of them, or lose its
+//! answer. No interleaving that is drawn may let a mandate pass twice; they are drawn at random, so that not each is.
+//!
+//! Left out, beside what `docs/replay.md` names as not promised: marks that are given back or expire, mandates without
+//! `iat`, clocks that are set while a gateway runs, a confirmation that is a step of its own, and a gateway that starts with
+//! an empty directory.
 
 mod world;
 
@@ -139,7 +143,7 @@ const USUAL: Setting = Setting {
 };
 
 #[test]
-fn model_primary_that_was_never_demoted_is_no_older_memory_than_the_one_before() {
+fn model_primary_that_was_never_demoted_is_an_older_memory_than_the_promoted_one() {
     let seconds = |count: usize| {
         vec![
             Event::Tick {
