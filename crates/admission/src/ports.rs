@@ -173,7 +173,7 @@ pub struct Mark {
     pub jti: String,
     /// Who set it: the exchange id of this attempt, never a value that a client chose.
     pub holder: String,
-    /// How long the mark lives: the mandate's remaining life plus 60 s.
+    /// How long the mark lives: the mandate's whole life, or what remains of it if that is more, plus 60 s.
     pub life: Duration,
     /// The mandate's `iat` in Unix seconds, to judge it against a loss of the store.
     pub issued_at: Option<i64>,

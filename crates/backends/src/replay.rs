@@ -83,7 +83,7 @@ impl RedisReplay {
     /// Why marks cannot be made, as far as the last look at the store or the last mark shows; none when they can.
     #[must_use]
     pub fn fault(&self) -> Option<Cause> {
-        self.watch.fault()
+        self.watch.fault().or_else(|| self.epoch.starting())
     }
 
     async fn mark(&self, mark: &Mark) -> Result<(), MarkRefusal> {

@@ -12,8 +12,8 @@ use crate::moment::Moment;
 use crate::ports::{Mark, MarkRefusal, ReplayMarks};
 use crate::refused::Refused;
 
-/// How much longer than its mandate a mark lives, so that no clock difference lets a mandate
-/// outlive its mark.
+/// How much longer than its mandate a mark lives, for clocks that differ: this one may be behind that of the gateway which
+/// takes the mandate next, or the issuer's ahead of both.
 const MARGIN: Duration = Duration::from_secs(60);
 
 /// A request that is the first of its mandate.
@@ -101,11 +101,17 @@ fn mark(bound: &Bound<'_>, now: Moment) -> Option<Mark> {
     let claims = bound.verified().claims();
     let jti = claims.single_use()?;
     // A mandate that passed gate 7 expires after 1970.
-    let expires_at = Duration::from_secs(claims.expires_at().unsigned_abs());
+    let expires_at = claims.expires_at().unsigned_abs();
+    let left = expires_at.saturating_sub(now.unix.as_secs());
+    // By a clock that is ahead little is left of a mandate that others still take: of those the whole life is.
+    let whole = claims
+        .issued_at()
+        .and_then(|issued| u64::try_from(issued).ok())
+        .map_or(left, |issued| expires_at.saturating_sub(issued));
     Some(Mark {
         jti: jti.to_owned(),
         holder: bound.verified().request().head().exchange_id.to_owned(),
-        life: expires_at.saturating_sub(Duration::from_secs(now.unix.as_secs())) + MARGIN,
+        life: Duration::from_secs(left.max(whole)) + MARGIN,
         issued_at: claims.issued_at(),
     })
 }

@@ -73,6 +73,19 @@ fn replay_mark_life_is_never_capped() {
 }
 
 #[test]
+fn replay_mark_set_by_a_clock_that_is_ahead_outlives_its_mandate_at_the_others() {
+    // 95 seconds ahead; by the other clocks the mandate has just been issued.
+    let walked = Scene::with(|scene| {
+        scene.mandate(|mandate| mandate.claim("iat", START - 95).claim("exp", START + 805));
+    })
+    .walk();
+    assert_eq!(
+        walked.world.journal.marks.lock().unwrap()[0].life.as_secs(),
+        900 + 60
+    );
+}
+
+#[test]
 fn replay_mark_is_released_when_nothing_can_have_left() {
     for exchange in [Exchange::Local, Exchange::Connect, Exchange::PoolTimeout] {
         let walked = Scene::with(|scene| scene.script.exchange = exchange).walk();

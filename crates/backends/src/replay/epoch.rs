@@ -76,6 +76,14 @@ impl Epoch {
         self.memory.lock().loss()
     }
 
+    /// Why a gateway that has just started lets nothing pass yet.
+    pub(super) fn starting(&self) -> Option<Cause> {
+        let starting = self.memory.lock().is_starting(self.clock.now());
+        starting.then(|| {
+            Cause::new("redis: after a loss of replay marks a start waits until every replica looked")
+        })
+    }
+
     /// How often a loss was found that this gateway had not known.
     pub(super) fn losses(&self) -> u64 {
         self.losses.load(Ordering::Relaxed)
@@ -229,14 +237,14 @@ impl Epoch {
 
     /// Keeps on disk what is known. Where that fails it is tried again with every look at the store.
     async fn write_down(&self, limit: Duration) {
-        let Some(name) = self.memory.lock().name() else {
+        let Some(note) = self.memory.lock().note() else {
             return;
         };
-        if self.written.lock().as_ref() == Some(&name) {
+        if self.written.lock().as_ref() == Some(&note) {
             return;
         }
-        match self.file.remember(name.clone(), limit).await {
-            Ok(()) => *self.written.lock() = Some(name),
+        match self.file.remember(note.clone(), limit).await {
+            Ok(()) => *self.written.lock() = Some(note),
             Err(error) => {
                 if let Some(times) = self.disk_warnings.happened(self.clock.now().monotonic) {
                     tracing::warn!(%error, times, "AUDIT_REPLAY_DIR: the replay epoch is not remembered on disk");

@@ -10,7 +10,7 @@ use testkit::redis::PrivateRedis;
 
 use crate::contract::replay::set;
 use crate::support::Replay;
-use crate::support::store::{epoch, flush, issued};
+use crate::support::store::{epoch, issued};
 
 #[tokio::test]
 async fn memory_that_does_not_read_back_refuses_and_leaves_the_shared_epoch_alone() {
@@ -48,16 +48,22 @@ async fn memory_is_for_its_owner_alone_also_where_it_was_not() {
     std::fs::set_permissions(&memory, Permissions::from_mode(0o644)).unwrap();
     assert_eq!(set(start().port(), &issued("b", START)).await, "set");
     assert_eq!(mode(&memory), 0o600, "one of before");
+}
+
+#[tokio::test]
+async fn memory_is_written_beside_the_draft_of_another_gateway_with_the_same_process_id() {
+    let (server, clock) = (PrivateRedis::start().await, FixedClock::default());
+    let directory = tempfile::tempdir().unwrap();
+    let memory = directory.path().join("replay-epoch");
+    // Both run in containers, on one volume.
     let draft = memory.with_extension(format!("{}.new", std::process::id()));
     std::fs::write(&draft, "half").unwrap();
-    std::fs::set_permissions(&draft, Permissions::from_mode(0o644)).unwrap();
-    flush(&server).await;
-    assert_eq!(set(start().port(), &issued("c", START)).await, "seen");
-    assert_eq!(
-        mode(&memory),
-        0o600,
-        "one written over a draft that was left behind"
-    );
+    let replay = Replay::remembering(&server.url(), Some(memory.clone()), &clock);
+    assert_eq!(set(replay.port(), &issued("a", START)).await, "set");
+    assert!(memory.exists());
+    assert_eq!(std::fs::read_to_string(draft).unwrap(), "half");
+    let files = directory.path().read_dir().unwrap().count();
+    assert_eq!(files, 2, "its own draft is gone");
 }
 
 #[tokio::test]

@@ -40,6 +40,15 @@ async fn connections_that_come_and_go_without_the_right_to_info_do_not_refuse_fo
         Replay::remembering(&server.url(), None, &clock)
     }];
     for replica in &replicas {
+        until("the connections of the start to be known", async || {
+            replica.marks.loss()
+        })
+        .await;
+    }
+    let waiting = replicas.iter().any(|replica| replica.marks.fault().is_some());
+    assert!(waiting, "who starts after the first lets nothing pass yet");
+    clock.advance(Duration::from_secs(2));
+    for replica in &replicas {
         replica.well().await;
     }
     for round in 1..=3 {

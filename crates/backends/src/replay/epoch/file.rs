@@ -10,6 +10,7 @@ use admission::ports::Cause;
 use parking_lot::Mutex;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::value::Name;
 
@@ -127,17 +128,19 @@ fn read(path: &Path) -> io::Result<Option<String>> {
 
 /// A reader sees the old content or the new one, never half of it, after a power cut too.
 fn replace(path: &Path, content: &str) -> io::Result<()> {
-    let draft = path.with_extension(format!("{}.new", std::process::id()));
+    // Another gateway on the same volume may have the same process id.
+    let draft = path.with_extension(format!("{}.new", Uuid::new_v4().simple()));
+    let replaced = write(&draft, content).and_then(|()| fs::rename(&draft, path));
+    if replaced.is_err() {
+        // Nobody reads a draft. The error that counts is the first one.
+        let _ = fs::remove_file(&draft);
+    }
+    replaced
+}
+
+fn write(path: &Path, content: &str) -> io::Result<()> {
     let mut options = OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(MODE)
-        .open(&draft)?;
-    // A draft that was left behind keeps the mode that it had.
-    file.set_permissions(Permissions::from_mode(MODE))?;
+    let mut file = options.write(true).create_new(true).mode(MODE).open(path)?;
     file.write_all(content.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&draft, path)
+    file.sync_all()
 }

@@ -14,6 +14,9 @@ use super::value::{History, Name, Value};
 pub(super) const MARGIN: u64 = 2;
 /// Most seconds that `iat` may be ahead of this clock and still count.
 pub(super) const MAX_LEAD: u64 = 30;
+/// Seconds by which another gateway's clock may be ahead, and the births that it chose still hold after another loss. One
+/// further ahead would refuse every mandate, and hand that on to each epoch after it.
+const MAX_CLOCK_LEAD: u64 = 60;
 /// How long nothing passes after a loss that was not known: meanwhile every gateway has looked at the store, and has
 /// moved the birth behind what it let pass.
 const SETTLING: Duration = Duration::from_secs(MARGIN);
@@ -92,20 +95,22 @@ struct Known {
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     known: Option<Known>,
-    /// The id that an earlier process saw last.
-    recalled: Option<String>,
+    /// What an earlier process saw last.
+    recalled: Option<Name>,
     /// The greatest `iat` of a mandate that was, or may be, let pass.
     newest: u64,
     /// The greatest lead that was seen or learnt.
     lead: u64,
     /// What was written last, and over which connection the answer came that it follows from.
     proposed: Option<(String, u64)>,
+    /// Monotonic time at which mandates can pass for the first time, once a value was judged.
+    started: Duration,
 }
 
 impl Memory {
     /// The loss from which the known memory began.
     pub(super) fn loss(&self) -> Option<Loss> {
-        self.known.as_ref().and_then(Known::loss)
+        self.known.as_ref().and_then(|known| known.value.loss())
     }
 
     /// Whether a value of the store was ever judged.
@@ -113,17 +118,20 @@ impl Memory {
         self.known.is_none()
     }
 
+    /// Whether the first judgement is so new that nothing passes yet.
+    pub(super) fn is_starting(&self, now: Moment) -> bool {
+        now.monotonic < self.started
+    }
+
     /// What an earlier process wrote down.
     pub(super) fn recall(&mut self, name: Option<Name>) {
-        if let Some(Name { id, lead, .. }) = name {
-            self.recalled = Some(id);
-            self.lead = self.lead.max(lead);
-        }
+        self.lead = self.lead.max(name.as_ref().map_or(0, |name| name.lead));
+        self.recalled = name;
     }
 
     /// What to write down for a later process.
-    pub(super) fn name(&self) -> Option<String> {
-        Some(self.known.as_ref()?.value.name())
+    pub(super) fn note(&self) -> Option<String> {
+        Some(self.known.as_ref()?.value.note())
     }
 
     /// A mandate may be let pass: before its mark is sent, so that no later judgement overlooks it.
@@ -148,7 +156,7 @@ impl Memory {
         let Some(known) = judged else {
             return Standing::Unjudged;
         };
-        match known.loss() {
+        match known.value.loss() {
             Some(loss) if now.monotonic < known.unsettled => Standing::Forgotten(loss),
             Some(loss) if loss.matters(now.unix) && loss.forgets(issued_at) => Standing::Forgotten(loss),
             Some(_) | None => Standing::Vouched,
@@ -181,7 +189,15 @@ impl Memory {
     /// The id that was last seen, by this process or an earlier one.
     fn last_id(&self) -> Option<&str> {
         let known = self.known.as_ref().map(|known| &known.value.id);
-        known.or(self.recalled.as_ref()).map(String::as_str)
+        let recalled = self.recalled.as_ref().map(|name| &name.id);
+        known.or(recalled).map(String::as_str)
+    }
+
+    /// The birth that was last seen; 0 if none was that can be right.
+    fn last_birth(&self, now: Duration) -> u64 {
+        let known = self.known.as_ref().map(|known| known.value.birth);
+        let recalled = || self.recalled.as_ref().map(Name::birth);
+        credible(known.or_else(recalled).unwrap_or_default(), now)
     }
 
     /// Whether it is another id than the last one. Between the two lies a loss.
@@ -201,15 +217,20 @@ impl Memory {
                         .is_some_and(|(text, link)| Some(text) == seen.text.as_ref() && *link == seen.link);
                 // Nothing tells the server of a new connection from another one, or from its former self.
                 // Where another gateway has just said so, once is enough.
-                !over_this_link && value.birth < self.birth(now)
+                !over_this_link && value.birth < birth(now, self.lead.max(value.lead))
             }
         };
-        // Another gateway, which remembered nothing, took a forgetful store for a new one.
-        let disguised = self.is_news(value) && value.birth == 0;
-        let older = self.known.as_ref().is_some_and(|Known { value: known, .. }| {
-            known.id == value.id && (value.birth < known.birth || value.lead < known.lead)
-        });
-        elsewhere || disguised || older
+        let older = match self.is_news(value) {
+            // An older snapshot, or a primary that was left and is back. Or another gateway, which remembered nothing,
+            // took a forgetful store for a new one: the birth is 0 then.
+            true => value.birth <= self.last_birth(now),
+            false => value.birth < self.last_birth(now),
+        };
+        let forgot_lead = self
+            .known
+            .as_ref()
+            .is_some_and(|Known { value: known, .. }| known.id == value.id && value.lead < known.lead);
+        elsewhere || older || forgot_lead
     }
 
     /// What must be added to a value that is right otherwise.
@@ -218,7 +239,7 @@ impl Memory {
         better.lead = value.lead.max(self.lead);
         if value.birth > 0 {
             // Whoever noticed the loss did not know this lead.
-            better.birth = value.birth + (better.lead - value.lead);
+            better.birth = value.birth.saturating_add(better.lead - value.lead);
         }
         if self.is_news(value) {
             // Or has a clock that is behind.
@@ -230,35 +251,35 @@ impl Memory {
         (better != *value).then_some(better)
     }
 
-    /// A new value, from this moment on.
+    /// A new value, from this moment on. Of two values the one with the later birth is the later one.
     fn reborn(&self, stored: Option<&Value>, seen: &Seen, fresh: &str, now: Duration) -> Value {
         let known = self.known.as_ref().map(|known| &known.value);
         let before = [stored, known].into_iter().flatten();
-        let lead = before.clone().map(|value| value.lead).fold(self.lead, u64::max);
-        let birth = self.birth(now) - self.lead + lead;
+        let lead = before.map(|value| value.lead).fold(self.lead, u64::max);
+        let birth = birth(now, lead);
+        let stored = stored.map_or(0, |value| credible(value.birth, now));
+        let last = stored.max(self.last_birth(now));
         Value {
             id: fresh.to_owned(),
-            birth: before
-                .map(|value| value.birth)
-                .fold(birth.max(self.newest), u64::max),
+            birth: birth.max(self.newest).max(last.saturating_add(1)),
             lead,
             history: seen.history.clone(),
         }
     }
 
-    fn birth(&self, now: Duration) -> u64 {
-        now.as_secs() + MARGIN + self.lead
-    }
-
     fn adopt(&mut self, text: &str, value: Value, seen: &Seen, now: Moment) -> Option<Loss> {
         let known = self.known.as_ref();
         let same = self.last_id() == Some(value.id.as_str());
-        let recent = known.is_some() || now.unix.as_secs() <= value.birth.saturating_add(MAX_LEAD);
+        let loss = value.loss();
+        // By this clock nobody can tell how long ago the loss was noticed.
         let unsettled = match known {
             Some(known) if same => known.unsettled,
-            _ if recent && value.birth > 0 => now.monotonic + SETTLING,
+            _ if loss.is_some_and(|loss| loss.matters(now.unix)) => now.monotonic + SETTLING,
             _ => Duration::ZERO,
         };
+        if known.is_none() {
+            self.started = unsettled;
+        }
         self.lead = self.lead.max(value.lead);
         let known = Known {
             text: text.to_owned(),
@@ -267,15 +288,25 @@ impl Memory {
             link: seen.link,
             unsettled,
         };
-        let news = known.loss().filter(|_| !same);
         self.known = Some(known);
-        news
+        loss.filter(|_| !same)
     }
 }
 
-impl Known {
+/// 0 for a birth that only a wrong clock can have chosen.
+fn credible(birth: u64, now: Duration) -> u64 {
+    let latest = self::birth(now, MAX_LEAD) + MAX_CLOCK_LEAD;
+    if birth > latest { 0 } else { birth }
+}
+
+/// That of a loss which is noticed now.
+fn birth(now: Duration, lead: u64) -> u64 {
+    now.as_secs() + MARGIN + lead
+}
+
+impl Value {
     fn loss(&self) -> Option<Loss> {
-        (self.value.birth > 0).then_some(Loss { at: self.value.birth })
+        (self.birth > 0).then_some(Loss { at: self.birth })
     }
 }
 

@@ -55,13 +55,21 @@ impl Value {
         format!("{}:{}:{}", self.name(), self.birth, self.history.run)
     }
 
-    /// What is kept on disk of it.
-    pub(super) fn name(&self) -> String {
+    fn name(&self) -> String {
         format!("{}.{}.{}", self.id, self.history.replication, self.lead)
+    }
+
+    /// What is kept on disk of it. The birth, if there is one, stands in the place of the replication id, which no build
+    /// reads from there.
+    pub(super) fn note(&self) -> String {
+        match self.birth {
+            0 => self.name(),
+            birth => format!("{}.{birth}.{}", self.id, self.lead),
+        }
     }
 }
 
-/// The part before the first colon.
+/// The part before the first colon, or a note on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Name {
     pub(super) id: String,
@@ -70,6 +78,11 @@ pub(super) struct Name {
 }
 
 impl Name {
+    /// The birth that a note tells of. A replication id has 40 hexadecimal digits, which are no number of this size.
+    pub(super) fn birth(&self) -> u64 {
+        self.replication.parse().unwrap_or_default()
+    }
+
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('.');
         let id = parts.next().filter(|id| !id.is_empty())?;

@@ -1,3 +1,5 @@
+mod table;
+
 use std::time::Duration;
 
 use admission::ports::Moment;
@@ -52,156 +54,6 @@ fn kept(mut memory: Memory, text: Option<&str>, told: &str, link: u64) -> Option
 }
 
 #[test]
-fn epoch_judgement_table() {
-    let keep = None;
-    let lost = Some("fresh.h.0:1002:r");
-    for (case, memory, text, told, link, expect) in [
-        (
-            "first use",
-            Memory::default(),
-            None,
-            "r/h",
-            1,
-            Some("fresh.h.0:0:r"),
-        ),
-        ("not readable", Memory::default(), Some("?"), "r/h", 1, lost),
-        ("new here", Memory::default(), Some("a.h.0:0:r"), "r/h", 1, keep),
-        (
-            "new here, another process",
-            Memory::default(),
-            Some("a.h.0:0:q"),
-            "r/h",
-            1,
-            lost,
-        ),
-        (
-            "new here, another history",
-            Memory::default(),
-            Some("a.g.0:0:r"),
-            "r/h",
-            1,
-            lost,
-        ),
-        ("gone", knowing("a.h.0:0:r", "r/h"), None, "r/h", 1, lost),
-        ("gone, from disk", recalling("a.h.0"), None, "r/h", 1, lost),
-        (
-            "the same, from disk",
-            recalling("a.h.0"),
-            Some("a.h.0:0:r"),
-            "r/h",
-            1,
-            keep,
-        ),
-        (
-            "the same over another connection",
-            knowing("a.h.0:0:r", "r/h"),
-            Some("a.h.0:0:r"),
-            "r/h",
-            2,
-            keep,
-        ),
-        (
-            "demoted and back",
-            knowing("a.h.0:0:r", "r/h"),
-            Some("a.h.0:0:r"),
-            "r/i",
-            1,
-            Some("fresh.i.0:1002:r"),
-        ),
-        (
-            "restarted",
-            knowing("a.h.0:0:r", "r/h"),
-            Some("a.h.0:0:r"),
-            "s/i",
-            2,
-            Some("fresh.i.0:1002:s"),
-        ),
-        (
-            "taken for new",
-            knowing("a.h.0:0:r", "r/h"),
-            Some("b.h.0:0:r"),
-            "r/h",
-            1,
-            lost,
-        ),
-        (
-            "taken for new, from disk",
-            recalling("a"),
-            Some("b.h.0:0:r"),
-            "r/h",
-            1,
-            lost,
-        ),
-        (
-            "noticed by another",
-            knowing("a.h.0:0:r", "r/h"),
-            Some("b.h.0:77:r"),
-            "r/h",
-            1,
-            keep,
-        ),
-        (
-            "an older text",
-            knowing("a.h.0:90:r", "r/h"),
-            Some("a.h.0:80:r"),
-            "r/h",
-            1,
-            lost,
-        ),
-        (
-            "of an earlier build",
-            Memory::default(),
-            Some("a:0:r"),
-            "r/h",
-            1,
-            Some("a.h.0:0:r"),
-        ),
-        (
-            "of an earlier build, another process",
-            Memory::default(),
-            Some("a:0:q"),
-            "r/h",
-            1,
-            lost,
-        ),
-        (
-            "written by whoever may not ask",
-            knowing("a.h.0:0:r", "r/h"),
-            Some("b..0:77:"),
-            "r/h",
-            1,
-            lost,
-        ),
-        (
-            "the other's lead",
-            knowing("a.h.0:0:r", "r/h"),
-            Some("a.h.9:0:r"),
-            "r/h",
-            1,
-            keep,
-        ),
-        (
-            "its own lead from disk",
-            recalling("a.h.9"),
-            Some("a.h.0:50:r"),
-            "r/h",
-            1,
-            Some("a.h.9:59:r"),
-        ),
-        (
-            "a loss noticed without its lead",
-            recalling("a.h.9"),
-            Some("b.h.0:50:r"),
-            "r/h",
-            1,
-            Some("b.h.9:59:r"),
-        ),
-    ] {
-        assert_eq!(kept(memory, text, told, link).as_deref(), expect, "{case}");
-    }
-}
-
-#[test]
 fn epoch_without_the_right_to_ask_counts_each_connection_once() {
     let text = "a.h.0:0:r";
     assert_eq!(
@@ -236,6 +88,11 @@ fn epoch_without_the_right_to_ask_counts_each_connection_once() {
         None,
         "another has just said so"
     );
+    assert_eq!(
+        kept(knowing(text, ""), Some("b..20:1002:"), "", 2).as_deref(),
+        Some("fresh..20:1022:"),
+        "another has said so 20 seconds ago"
+    );
 
     // What it wrote itself it takes, over the same connection only.
     let mut memory = Memory::default();
@@ -252,7 +109,7 @@ fn epoch_without_the_right_to_ask_counts_each_connection_once() {
 }
 
 #[test]
-fn birth_has_a_margin_of_the_greatest_lead_and_is_never_earlier_than_one_before() {
+fn birth_has_a_margin_of_the_greatest_lead_and_is_later_than_one_before() {
     for (leads, expect) in [(&[][..], 1002), (&[0], 1002), (&[5, 20, 7], 1022), (&[900], 1032)] {
         let mut memory = knowing("a.h.0:0:r", "r/h");
         for lead in leads {
@@ -263,11 +120,53 @@ fn birth_has_a_margin_of_the_greatest_lead_and_is_never_earlier_than_one_before(
         };
         assert_eq!(Value::parse(&next).unwrap().birth, expect, "{leads:?}");
     }
-    let of_a_clock_ahead = knowing("a.h.3:5000:r", "r/h");
-    assert_eq!(
-        kept(of_a_clock_ahead, None, "r/h", 1).as_deref(),
-        Some("fresh.h.3:5000:r")
-    );
+    for of_a_clock_ahead in [knowing("a.h.3:1080:r", "r/h"), recalling("a.1080.3")] {
+        assert_eq!(
+            kept(of_a_clock_ahead, None, "r/h", 1).as_deref(),
+            Some("fresh.h.3:1081:r")
+        );
+    }
+}
+
+#[test]
+fn birth_by_a_clock_far_ahead_ends_with_the_next_loss() {
+    let lost = Some("fresh.h.0:1002:r");
+    let far = "a.h.0:5000:r";
+    for (case, memory, text, expect) in [
+        ("the key is deleted", knowing(far, "r/h"), None, lost),
+        ("deleted, from disk", recalling("a.5000.0"), None, lost),
+        ("it is elsewhere", Memory::default(), Some("a.h.0:5000:q"), lost),
+        (
+            "another put it right",
+            knowing(far, "r/h"),
+            Some("b.h.0:1002:r"),
+            None,
+        ),
+        ("nobody put it right", knowing(far, "r/h"), Some(far), None),
+        ("taken for new", knowing(far, "r/h"), Some("b.h.0:0:r"), lost),
+        (
+            "a clock that is a minute ahead",
+            knowing("a.h.0:1092:r", "r/h"),
+            None,
+            Some("fresh.h.0:1093:r"),
+        ),
+        (
+            "another forgot that clock",
+            knowing("a.h.0:1092:r", "r/h"),
+            Some("b.h.0:1002:r"),
+            Some("fresh.h.0:1093:r"),
+        ),
+    ] {
+        assert_eq!(kept(memory, text, "r/h", 1).as_deref(), expect, "{case}");
+    }
+}
+
+#[test]
+fn what_is_written_down_tells_of_the_birth() {
+    for (text, written, birth) in [("a.h.3:900:r", "a.900.3", 900), ("a.h.3:0:r", "a.h.3", 0)] {
+        assert_eq!(knowing(text, "r/h").note().as_deref(), Some(written));
+        assert_eq!(Name::parse(written).unwrap().birth(), birth, "{text}");
+    }
 }
 
 #[test]
@@ -312,12 +211,27 @@ fn nothing_passes_for_two_seconds_after_a_loss_that_was_not_known() {
     ));
     assert_eq!(memory.standing(later, &stored, at(NOW + 2)), Standing::Vouched);
 
-    // A start long after the loss is as ready as any.
-    let mut memory = Memory::default();
-    let Verdict::Keep(Some(_)) = memory.judge(&stored, "fresh", at(NOW)) else {
-        panic!("news to this one")
-    };
-    assert_eq!(memory.standing(later, &stored, at(NOW)), Standing::Vouched);
+    assert!(!memory.is_starting(at(NOW + 1)), "it goes on serving");
+}
+
+#[test]
+fn start_waits_for_the_others_while_a_mandate_from_before_the_loss_may_live() {
+    let stored = seen(Some("b.h.0:900:r"), "r/h", 1);
+    let expired = 900 + 86_400 + 60;
+    for (now, waits) in [(NOW, true), (expired, true), (expired + 1, false)] {
+        for mut memory in [Memory::default(), recalling("b.900.0")] {
+            assert!(matches!(
+                memory.judge(&stored, "fresh", at(now)),
+                Verdict::Keep(_)
+            ));
+            let standing = memory.standing(Some(now as i64), &stored, at(now + 1));
+            assert_eq!(standing != Standing::Vouched, waits, "{now}");
+            assert_eq!(memory.is_starting(at(now + 1)), waits, "{now}");
+            let standing = memory.standing(Some(now as i64), &stored, at(now + 2));
+            assert_eq!(standing, Standing::Vouched);
+            assert!(!memory.is_starting(at(now + 2)));
+        }
+    }
 }
 
 #[test]

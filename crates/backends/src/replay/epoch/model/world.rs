@@ -1,13 +1,14 @@
 //! The world of the model: servers, gateways, and every step that either can take.
 
+mod events;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use admission::ports::Moment;
 
 use super::super::memory::{Memory, Seen, Standing, Verdict};
-use super::super::value::{History, Name};
-use super::Event;
+use super::super::value::History;
 
 /// What kind of world it is.
 #[derive(Clone, Copy, Debug)]
@@ -215,7 +216,7 @@ impl World {
                 let known = &mut self.gateways[gateway];
                 match known.memory.judge(&seen, &fresh, now) {
                     Verdict::Keep(_) => {
-                        known.disk = known.memory.name();
+                        known.disk = known.memory.note();
                         Some(Stage::Send)
                     }
                     Verdict::Write(next) => Some(Stage::Look(Some((seen, next)))),
@@ -256,7 +257,7 @@ impl World {
         let (told, node) = (self.gateways[gateway].told, &self.nodes[node]);
         let say = |number: u64, said| {
             if told && said {
-                number.to_string()
+                format!("s{number}")
             } else {
                 String::new()
             }
@@ -306,70 +307,6 @@ impl World {
             if gateway.node == Some(node) {
                 gateway.node = None;
             }
-        }
-    }
-
-    pub(super) fn happen(&mut self, event: Event) {
-        let Setting { failover, split, .. } = self.setting;
-        match event {
-            Event::Use { gateway, lead, whole } => {
-                let lead = i64::from(lead) % (self.setting.max_lead + 1);
-                let iat = i64::try_from(self.milliseconds / 1000).unwrap() + lead;
-                self.mandates.push((iat, 0));
-                self.present(gateway, self.mandates.len() - 1, whole);
-            }
-            Event::UseAgain { gateway, back, whole } => {
-                if let Some(mandate) = self.mandates.len().checked_sub(1 + back) {
-                    self.present(gateway, mandate, whole);
-                }
-            }
-            Event::Step { gateway, walk } => {
-                let walks = self.gateways[gateway].walks.len().max(1);
-                self.step(gateway, walk % walks);
-            }
-            Event::Finish(gateway) => {
-                for _ in 0..100 {
-                    self.finish_judging(gateway);
-                    self.step(gateway, 0);
-                }
-            }
-            Event::Look(gateway) => self.look_up(gateway),
-            Event::Tick { milliseconds, first } => self.tick(milliseconds, first),
-            Event::Replicate => {
-                let replica = 1 - self.primary;
-                if self.nodes[replica].replica {
-                    self.nodes[replica].data = self.nodes[self.primary].data.clone();
-                }
-            }
-            Event::Save(node) => self.nodes[node].saved = self.nodes[node].data.clone(),
-            Event::Crash(node) => {
-                let (run, replication) = (self.number(), self.number());
-                let server = &mut self.nodes[node];
-                (server.run, server.replication) = (run, replication);
-                server.data = server.saved.clone();
-                self.disconnect(node);
-            }
-            Event::Flush => self.nodes[self.primary].data = Data::default(),
-            Event::Failover { stays } if failover => {
-                let old = self.primary;
-                // The old primary resigns later, and loses what it took meanwhile.
-                self.nodes[old].replica = !(split && stays);
-                self.primary = 1 - old;
-                self.nodes[self.primary].replica = false;
-                self.nodes[self.primary].replication = self.number();
-            }
-            Event::Resign => self.nodes[1 - self.primary].replica = true,
-            Event::Rename if failover => self.nodes[self.primary].replication = self.number(),
-            Event::Break(gateway) => self.gateways[gateway].node = None,
-            Event::Restart(gateway) if self.setting.restarts => {
-                let restarted = &mut self.gateways[gateway];
-                restarted.memory = Memory::default();
-                restarted
-                    .memory
-                    .recall(restarted.disk.as_deref().and_then(Name::parse));
-                (restarted.node, restarted.walks) = (None, Vec::new());
-            }
-            Event::Failover { .. } | Event::Rename | Event::Restart(_) => {}
         }
     }
 }
