@@ -30,6 +30,11 @@ pub enum StartError {
         /// The system's answer.
         source: io::Error,
     },
+    /// It is not known at which addresses this machine listens, which are never an upstream.
+    #[error(
+        "the addresses of this machine cannot be read from /proc/net: {0}; mount /proc, or set BIND_ADDR to one address"
+    )]
+    Interfaces(#[source] io::Error),
     /// The log cannot be written.
     #[error("no thread for the log: {0}")]
     Log(#[source] io::Error),

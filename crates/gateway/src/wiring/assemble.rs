@@ -100,7 +100,7 @@ async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartE
     };
     let draining = CancellationToken::new();
     let proxy = Arc::new(Proxy {
-        admission: admission(&runtime, &stores, circuit, listeners),
+        admission: admission(&runtime, &stores, circuit, listeners)?,
         upstream,
         recorder: Arc::new(Recorder {
             metrics: Arc::clone(&runtime.metrics),
@@ -161,17 +161,17 @@ fn admission(
     stores: &Stores,
     circuit: Arc<Circuit>,
     listeners: [Option<&Listener>; 2],
-) -> Admission {
+) -> Result<Admission, StartError> {
     let config = &runtime.config;
-    let addresses = listeners.into_iter().flatten().map(Listener::address);
-    let listeners = addresses.map(|address| Arc::new(move || own::listener(address)) as own::Source);
-    let stores_own = Arc::clone(&stores.own_endpoints);
-    let own = OwnEndpoints::new(config.egress.policy([]), listeners.chain([stores_own]).collect());
+    let listeners = listeners.into_iter().flatten().map(Listener::address);
+    let peers = Arc::clone(&stores.own_endpoints);
+    let own = OwnEndpoints::new(config.egress.policy([]), listeners.collect(), peers);
+    let own = own.map_err(StartError::Interfaces)?;
     let followed = Arc::clone(&own);
     runtime
         .supervisor
         .background("own endpoints", |stop| followed.run(stop));
-    Admission {
+    Ok(Admission {
         limits: config.gates.limits.clone(),
         egress: own,
         dialect: config.sts.dialect,
@@ -188,7 +188,7 @@ fn admission(
             sts: runtime.sts.clone(),
             metrics: Arc::clone(&runtime.metrics),
         }),
-    }
+    })
 }
 
 fn operator(runtime: &mut Runtime, state: RevocationState, draining: CancellationToken) -> Operator {
