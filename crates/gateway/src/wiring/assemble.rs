@@ -230,17 +230,16 @@ fn spool(runtime: &Runtime, sink: Arc<dyn StreamSink>) -> Result<Component<Spool
     })?;
     let key = AuditKey::new(runtime.config.signing.audit.as_bytes())?;
     let shipper = Shipper::new(&spool, Some(key));
-    let (asked, measured) = (spool.clone(), spool.clone());
-    // Whether the next request's evidence would find room: the room is given back at once.
-    let check = Check::known("audit", "audit_unavailable", move || Health {
-        fault: asked
-            .reserve()
-            .err()
-            .map(|no_room| Cause::new(no_room.to_string())),
-        age: None,
-    });
+    let (room, stream, measured) = (spool.clone(), spool.clone(), spool.clone());
     Ok(Component::new(spool)
-        .check(check)
+        .check(Check::known("audit", "audit_unavailable", move || {
+            // Whether the next request's evidence would find room: the room is given back at once.
+            let none = room.reserve().err().map(|none| Cause::new(none.to_string()));
+            let little = || Cause::new("less than a quarter of AUDIT_SPOOL_MAX_BYTES is left");
+            let fault = none.or_else(|| room.is_nearly_full().then(little));
+            Health { fault, age: None }
+        }))
+        .check(audit_stream(stream).advisory())
         .figures(move |out| figures::evidence(&measured.stats(), out))
         .task("evidence flusher", Stage::Background, |stop| {
             flusher.run(stop.cancelled_owned())
@@ -248,6 +247,15 @@ fn spool(runtime: &Runtime, sink: Arc<dyn StreamSink>) -> Result<Component<Spool
         .task("evidence shipper", Stage::Background, |stop| {
             shipper.run(sink, stop.cancelled_owned())
         }))
+}
+
+/// Whether the audit stream takes events. While it does not, they wait in the spool.
+fn audit_stream(spool: Spool) -> Check {
+    Check::known("audit_stream", "audit_unavailable", move || {
+        let stalled = || Cause::new("the audit stream does not take events; they wait in the spool");
+        let fault = spool.is_stalled().then(stalled);
+        Health { fault, age: None }
+    })
 }
 
 /// The connections to upstreams.
