@@ -14,7 +14,7 @@ use std::io;
 
 use admission::ports::Cause;
 
-use crate::process::{CONFIG, INTERNAL};
+use crate::process::{CONFIG, INTERNAL, OK};
 
 pub use embedded::embedded;
 pub use external::{database, external, judge};
@@ -71,6 +71,9 @@ pub enum StartError {
         /// The last cause.
         cause: Cause,
     },
+    /// It was asked to stop before it listened.
+    #[error("stopped while starting")]
+    Stopped,
     /// A command asked for stores that the configuration does not describe.
     #[error("this command and the configured stores do not go together")]
     Stores,
@@ -82,6 +85,7 @@ impl StartError {
     pub fn code(&self) -> i32 {
         match self {
             Self::Store { .. } => CONFIG,
+            Self::Stopped => OK,
             _ => INTERNAL,
         }
     }

@@ -28,7 +28,7 @@ use crate::ingress::listener::{Acceptor, Listener, Speaks};
 use crate::ingress::tls;
 use crate::operator::ready::Readiness;
 use crate::operator::{ListenerRole, Operator};
-use crate::process::Server;
+use crate::process::{Server, Stop};
 use crate::proxy::{CrossingTimes, Proxy};
 use crate::record::Recorder;
 use crate::telemetry::figures::{self, ProcessFigures};
@@ -59,10 +59,14 @@ pub(super) struct Stores {
 }
 
 /// Starts what runs in the background, waits for the stores, binds the listeners and builds the server. When that
-/// fails, what was started ends as if it had been asked to, and the error is the only thing said.
-pub(super) async fn start(runtime: Runtime, stores: Stores) -> Result<Server, StartError> {
+/// fails, or is stopped, what was started ends as if it had been asked to, and the error is the only thing said.
+pub(super) async fn start(runtime: Runtime, stores: Stores, stop: &mut Stop) -> Result<Server, StartError> {
     let supervisor = runtime.supervisor.clone();
-    let server = assemble(runtime, stores).await;
+    let server = tokio::select! {
+        biased;
+        server = assemble(runtime, stores) => server,
+        () = stop.asked() => Err(StartError::Stopped),
+    };
     if server.is_err() {
         // What does not end in time ends with the process.
         let _late = tokio::time::timeout(STOP_TIMEOUT, supervisor.finish()).await;
