@@ -110,7 +110,11 @@ impl Launch {
         self.directory.path()
     }
 
-    fn spawn(self) -> Gateway {
+    /// Starts it and waits for nothing.
+    ///
+    /// # Panics
+    /// When there is no such program.
+    pub fn spawn(self) -> Gateway {
         let mut command = Command::new(self.command.first().expect("a command in GATEWAY_UNDER_TEST"));
         command
             .args(&self.command[1..])

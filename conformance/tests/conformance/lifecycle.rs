@@ -115,6 +115,32 @@ async fn lifecycle_sigterm_drains_requests_streams_and_evidence_then_exits_0() {
 }
 
 #[tokio::test]
+async fn lifecycle_sigterm_while_it_waits_for_a_store_exits_0_and_leaves_nothing() {
+    let world = World::start().await;
+    let mut report = Report::default();
+    let launch = world.launch(&[("REDIS_URL", "redis://127.0.0.1:1/0")]);
+    let spool = launch.directory().join("spool");
+    let parts = || {
+        let entries = std::fs::read_dir(&spool).expect("the spool's directory");
+        entries
+            .filter(|entry| entry.as_ref().is_ok_and(|entry| entry.path().is_dir()))
+            .count()
+    };
+    let mut gateway = launch.spawn();
+    until("its part of the spool", async || (parts() > 0).then_some(())).await;
+    gateway.terminate();
+    report.equal("exit status", gateway.wait().await.code(), Some(0));
+    report.equal("spool", parts(), 0);
+    let last = gateway.log().pop();
+    report.equal(
+        "log",
+        last.map(|line| line["msg"].clone()),
+        Some("stopped".into()),
+    );
+    report.finish();
+}
+
+#[tokio::test]
 async fn lifecycle_a_second_signal_or_the_grace_ends_what_does_not_end() {
     let world = World::start().await;
     let mut report = Report::default();

@@ -15,6 +15,7 @@ mod stats;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::event::{Outcome, REPLAY, Refusal, Replay, Request, Template, write_replay};
 use claim::Claim;
@@ -32,6 +33,9 @@ pub(crate) use record::{Broken, Kind, MAX_RECORD};
 pub(crate) use recovery::{Orphan, adopt};
 pub(crate) use segment::{Records, Segment, read};
 pub(crate) use stats::add;
+
+/// How long a batch may take to be shipped.
+const STALL: Duration = Duration::from_secs(1);
 
 /// The least useful bound of a spool.
 const MIN_BYTES: u64 = 1024 * 1024;
@@ -113,6 +117,18 @@ impl Spool {
         let key = (replay.id, replay.request_id, replay.occurred_at);
         self.inner
             .refuse(replay.zone_id, REPLAY, key, |out| write_replay(out, replay));
+    }
+
+    /// Whether less than a quarter of the bound is left: when it is full, requests are refused.
+    #[must_use]
+    pub fn is_nearly_full(&self) -> bool {
+        self.inner.is_nearly_full()
+    }
+
+    /// Whether events have waited for longer than a second without one being shipped.
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        self.inner.stalled_for() > STALL
     }
 
     /// The state and the counters, as of now.

@@ -85,7 +85,8 @@ impl Stop {
         Self(Asked::Token(token))
     }
 
-    async fn asked(&mut self) {
+    /// Completes when the process is asked to stop.
+    pub(crate) async fn asked(&mut self) {
         match &mut self.0 {
             Asked::Signals { term, int } => {
                 tokio::select! {

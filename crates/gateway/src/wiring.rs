@@ -14,7 +14,7 @@ use std::io;
 
 use admission::ports::Cause;
 
-use crate::process::{CONFIG, INTERNAL};
+use crate::process::{CONFIG, INTERNAL, OK};
 
 pub use embedded::embedded;
 pub use external::{database, external, judge};
@@ -30,6 +30,11 @@ pub enum StartError {
         /// The system's answer.
         source: io::Error,
     },
+    /// It is not known at which addresses this machine listens, which are never an upstream.
+    #[error(
+        "the addresses of this machine cannot be read from /proc/net: {0}; mount /proc, or set BIND_ADDR to one address"
+    )]
+    Interfaces(#[source] io::Error),
     /// The log cannot be written.
     #[error("no thread for the log: {0}")]
     Log(#[source] io::Error),
@@ -66,6 +71,9 @@ pub enum StartError {
         /// The last cause.
         cause: Cause,
     },
+    /// It was asked to stop before it listened.
+    #[error("stopped while starting")]
+    Stopped,
     /// A command asked for stores that the configuration does not describe.
     #[error("this command and the configured stores do not go together")]
     Stores,
@@ -77,6 +85,7 @@ impl StartError {
     pub fn code(&self) -> i32 {
         match self {
             Self::Store { .. } | Self::Spool(_) => CONFIG,
+            Self::Stopped => OK,
             _ => INTERNAL,
         }
     }

@@ -6,8 +6,11 @@ use crate::report::{Report, refusal};
 use crate::wire::{ask, head_with};
 use crate::world::{NONE, World};
 use devstack::{MintRequest, Use};
-use testkit::http::Connection;
+use serde_json::Value;
+use testkit::http::{self, Connection};
 use testkit::wait::until;
+
+const STREAM: &str = "caracal.audit.events";
 
 /// A mandate that may be presented more than once.
 fn reusable(world: &World) -> String {
@@ -127,5 +130,56 @@ async fn evidence_without_room_refuses_before_dispatch_and_recovers() {
         (response.status() == 200).then_some(())
     })
     .await;
+    report.finish();
+}
+
+#[tokio::test]
+async fn evidence_that_cannot_be_shipped_is_degraded_until_little_room_is_left() {
+    let upstream = HandUpstream::start().await;
+    let world = world(&upstream).await;
+    let mut report = Report::default();
+    let small = world.replica_with(&[("AUDIT_SPOOL_MAX_BYTES", "1048576")]).await;
+    let token = reusable(&world);
+    let becomes = async |status: u16, reason: Option<&str>, stream: &str| {
+        until(&format!("/ready to say {reason:?}, {stream}"), async || {
+            let ready = http::get(small.addr(), "/ready", &[]).await;
+            let told: Value = ready.json();
+            let right = ready.status() == status
+                && told.get("reason").and_then(Value::as_str) == reason
+                && told["checks"]["audit_stream"]["state"] == stream;
+            right.then_some(())
+        })
+        .await;
+    };
+    becomes(200, None, "ok").await;
+    // Redis does all but append to this key.
+    let mut redis = world.redis().await;
+    for command in [["RENAME", STREAM, "kept"], ["SET", STREAM, "no stream"]] {
+        let _: Result<String, _> = redis::cmd(command[0])
+            .arg(&command[1..])
+            .query_async(&mut redis)
+            .await;
+    }
+    let answer = crate::world::present_to(small.addr(), &token, NONE, "/").await;
+    report.status("a request whose evidence waits", &answer, 200);
+    becomes(200, None, "degraded").await;
+    for crossed in 0.. {
+        let answer = crate::world::present_to(small.addr(), &token, NONE, "/").await;
+        let ready = http::get(small.addr(), "/ready", &[]).await;
+        if ready.status() == 503 {
+            report.status(format!("request {crossed}, with little room"), &answer, 200);
+            break;
+        }
+        assert!(crossed < 5000, "ready although the spool fills");
+    }
+    becomes(503, Some("audit_unavailable"), "degraded").await;
+    let answer = crate::world::present_to(small.addr(), &token, NONE, "/").await;
+    report.status("what still comes", &answer, 200);
+    let _: usize = redis::cmd("DEL")
+        .arg(STREAM)
+        .query_async(&mut redis)
+        .await
+        .expect("an answer of Redis");
+    becomes(200, None, "ok").await;
     report.finish();
 }

@@ -46,24 +46,37 @@ pub(super) struct System {
     servers: Result<Servers, Cause>,
     /// Without name servers it still knows the hosts file and `localhost`.
     pub(super) resolver: Result<TokioResolver, Cause>,
+    hosts: HostsFile,
     stamps: [Stamp; 2],
 }
+
+/// What the hosts file says.
+#[derive(Clone, Default)]
+struct HostsFile {
+    names: Arc<Hosts>,
+    /// At how many looks in a row there was nothing in the file, or none.
+    blank: u32,
+}
+
+/// From which look on a hosts file without content counts. Before, it is one that is being written.
+const BLANK_COUNTS: u32 = 2;
 
 impl System {
     /// What the files say. What this process cannot read now it reads at the next look.
     pub(super) fn read(files: &SystemFiles) -> Self {
         Self::try_read(files, None).unwrap_or_else(|error| {
             let cause = in_words("no name server is configured", &error);
-            Self::new(Err(cause), Hosts::default(), [None; 2])
+            Self::new(Err(cause), HostsFile::default(), [None; 2])
         })
     }
 
     /// What the files say now, where they are not those that were read.
     pub(super) fn if_changed(&self, files: &SystemFiles) -> Option<Self> {
-        if stamps(files) == self.stamps {
+        let is_doubtful = self.hosts.blank > 0 && self.hosts.blank < BLANK_COUNTS;
+        if stamps(files) == self.stamps && !is_doubtful {
             return None;
         }
-        let changed = Self::try_read(files, self.servers.as_ref().ok()).ok()?;
+        let changed = Self::try_read(files, Some(self)).ok()?;
         tracing::info!("name resolution: the system's configuration was read again");
         Some(changed)
     }
@@ -74,24 +87,23 @@ impl System {
     }
 
     /// A file without name servers is one that is being written: those that are known stay.
-    fn try_read(files: &SystemFiles, known: Option<&Servers>) -> io::Result<Self> {
+    fn try_read(files: &SystemFiles, known: Option<&Self>) -> io::Result<Self> {
         // Before the contents: what is written in between is read, and read again the next time.
         let stamps = stamps(files);
         let (resolv_conf, hosts_file) = (contents(&files.resolv_conf)?, contents(&files.hosts)?);
-        let servers = match (servers(resolv_conf, files.port), known) {
+        let known_servers = known.and_then(|known| known.servers.as_ref().ok());
+        let servers = match (servers(resolv_conf, files.port), known_servers) {
             (Err(cause), Some(known)) => {
                 tracing::warn!(%cause, "name resolution: the name servers known so far stay in use");
                 Ok(known.clone())
             }
             (read, _) => read,
         };
-        let mut hosts = Hosts::default();
-        let hosts_file = hosts_file.unwrap_or_default();
-        hosts.read_hosts_conf(String::from_utf8_lossy(&hosts_file).as_bytes())?;
+        let hosts = HostsFile::after(known.map(|known| &known.hosts), &hosts_file.unwrap_or_default())?;
         Ok(Self::new(servers, hosts, stamps))
     }
 
-    fn new(servers: Result<Servers, Cause>, hosts: Hosts, stamps: [Stamp; 2]) -> Self {
+    fn new(servers: Result<Servers, Cause>, hosts: HostsFile, stamps: [Stamp; 2]) -> Self {
         let none = |_| {
             (
                 ResolverConfig::from_name_servers(Vec::new()),
@@ -100,13 +112,41 @@ impl System {
         };
         let mut resolver = resolver(servers.clone().unwrap_or_else(none));
         if let Ok(resolver) = &mut resolver {
-            resolver.set_hosts(Arc::new(hosts));
+            resolver.set_hosts(Arc::clone(&hosts.names));
         }
         Self {
             servers,
             resolver,
+            hosts,
             stamps,
         }
+    }
+}
+
+impl HostsFile {
+    /// What the file says, after what it said before.
+    fn after(known: Option<&Self>, content: &[u8]) -> io::Result<Self> {
+        let blank = match (content.trim_ascii().is_empty(), known) {
+            (false, _) => 0,
+            (true, Some(known)) => known.blank.saturating_add(1),
+            (true, None) => BLANK_COUNTS,
+        };
+        if let Some(known) = known
+            && blank > 0
+            && blank < BLANK_COUNTS
+        {
+            tracing::warn!(
+                "name resolution: the hosts file is empty or gone; what it said stays in use for now"
+            );
+            let names = Arc::clone(&known.names);
+            return Ok(Self { names, blank });
+        }
+        let mut names = Hosts::default();
+        names.read_hosts_conf(String::from_utf8_lossy(content).as_bytes())?;
+        Ok(Self {
+            names: Arc::new(names),
+            blank,
+        })
     }
 }
 

@@ -101,6 +101,7 @@ impl Shipper {
         let dir = self.inner.with_log(|log| log.claim().path().to_owned());
         while let Some((segment, from)) = self.inner.with_log(|log| log.unshipped()) {
             let base = segment.base;
+            self.goes_on();
             let batch = self.read(dir.clone(), segment, from).await;
             self.send(sink, &batch.shipments).await;
             let (events, now) = (batch.shipments.len() as u64, self.inner.now());
@@ -114,6 +115,12 @@ impl Shipper {
             }
             self.trim().await;
         }
+        self.inner.counters.shipping_since(None);
+    }
+
+    /// What waits is taken further now.
+    fn goes_on(&self) {
+        self.inner.counters.shipping_since(Some(self.inner.now()));
     }
 
     async fn trim(&self) {
@@ -147,6 +154,7 @@ impl Shipper {
                 continue;
             };
             let dir = orphan.claim.path().to_owned();
+            self.goes_on();
             let batch = self.read(dir, segment, from).await;
             self.inner.counters.adopted_since(batch.first);
             self.send(sink, &batch.shipments).await;
@@ -161,6 +169,7 @@ impl Shipper {
             }
         }
         self.inner.counters.adopted_since(None);
+        self.inner.counters.shipping_since(None);
     }
 
     fn forget_orphan(&mut self) {
@@ -200,6 +209,7 @@ impl Shipper {
                     add(&self.inner.counters.drained, taken.min(rest.len()) as u64);
                     rest = rest.get(taken..).unwrap_or_default();
                     pause = STREAM_PAUSE.0;
+                    self.goes_on();
                     continue;
                 }
                 Ok(Ok(_)) => "nothing was taken".to_owned(),

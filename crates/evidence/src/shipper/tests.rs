@@ -5,6 +5,7 @@ use crate::shipper::Shipper;
 use crate::signature::AuditKey;
 use crate::spool::{Fsync, flush};
 use crate::testing::{DONE, MIB, Memory, event, execute, open, open_with, ship};
+use crate::timestamp::SECOND;
 
 #[tokio::test]
 async fn events_are_shipped_in_order_while_serving() {
@@ -39,6 +40,35 @@ async fn an_outage_is_waited_out_and_nothing_is_lost_or_moved() {
     tokio::join!(flusher.run(flushed), shipper, outage);
     assert_eq!(sink.data(), (0..40).map(|n| event(n, &DONE)).collect::<Vec<_>>());
     assert!(spool.stats().sink_errors >= 2);
+}
+
+#[tokio::test]
+async fn an_outage_shows_within_a_second_and_only_while_events_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, flusher, time) = open_with(dir.path(), 16 * MIB, Fsync::Interval(Duration::from_millis(1)));
+    let sink = Memory::new();
+    sink.set_down(true);
+    let (shipped, all, flushed) = (sink.holds(2), sink.holds(3), sink.holds(3));
+    let outage = async {
+        time.set(SECOND);
+        assert!(!spool.is_stalled(), "nothing waits");
+        execute(&spool, 0..2).await;
+        sink.attempted(1).await;
+        time.set(2 * SECOND);
+        assert!(!spool.is_stalled(), "it may be on its way");
+        time.set(2 * SECOND + 1);
+        assert!(spool.is_stalled());
+        sink.set_down(false);
+        shipped.await;
+        time.set(9 * SECOND);
+        while spool.is_stalled() {
+            tokio::task::yield_now().await;
+        }
+        execute(&spool, 2..3).await;
+    };
+    let shipper = Shipper::new(&spool, None).run(sink.clone(), all);
+    tokio::join!(flusher.run(flushed), shipper, outage);
+    assert!(!spool.is_stalled());
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 use std::{fmt, io};
 
 use parking_lot::Mutex;
@@ -99,6 +100,18 @@ impl Inner {
 
     fn taken(&self) -> u64 {
         get(&self.counters.adopted_bytes) + self.written.load(Ordering::Acquire)
+    }
+
+    /// Whether less than a quarter of the bound is left beside what is on disk. What is promised is mostly given back.
+    pub(crate) fn is_nearly_full(&self) -> bool {
+        self.taken() > self.limit / 4 * 3
+    }
+
+    /// How long the shipper has got no further, with events that wait for it.
+    pub(crate) fn stalled_for(&self) -> Duration {
+        let since = get(&self.counters.shipping_since);
+        let now = u64::try_from(self.now()).unwrap_or(0);
+        Duration::from_micros(if since == 0 { 0 } else { now.saturating_sub(since) })
     }
 
     pub(crate) fn reserve(&self, bytes: u64) -> Result<(), NoRoom> {

@@ -45,13 +45,23 @@ pub(crate) struct Counters {
     pub(crate) adopted_bytes: AtomicU64,
     /// When the oldest adopted event that is not shipped was recorded; 0 when there is none.
     pub(crate) adopted_since: AtomicU64,
+    /// Since when the shipper waits for the stream, or for the disk, to take it further; 0 when it has nothing to ship.
+    pub(crate) shipping_since: AtomicU64,
 }
 
 impl Counters {
     pub(crate) fn adopted_since(&self, since: Option<i64>) {
-        let since = since.and_then(|since| u64::try_from(since).ok()).unwrap_or(0);
-        self.adopted_since.store(since, Ordering::Relaxed);
+        store(&self.adopted_since, since);
     }
+
+    pub(crate) fn shipping_since(&self, since: Option<i64>) {
+        store(&self.shipping_since, since);
+    }
+}
+
+fn store(time: &AtomicU64, at: Option<i64>) {
+    let at = at.and_then(|at| u64::try_from(at).ok()).unwrap_or(0);
+    time.store(at, Ordering::Relaxed);
 }
 
 pub(crate) fn add(counter: &AtomicU64, n: u64) {

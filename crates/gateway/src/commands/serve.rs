@@ -2,9 +2,10 @@
 
 use config::{Config, ProcessEnv};
 
-use super::shared::{complain, now, serve_until_signalled};
-use crate::process::{self, CONFIG, INTERNAL};
-use crate::wiring;
+use super::shared::{complain, now};
+use crate::process::{self, CONFIG, INTERNAL, LOG_FLUSH_TIMEOUT, Stop};
+use crate::telemetry::log;
+use crate::wiring::{self, StartError};
 
 pub(super) async fn run() -> i32 {
     let (config, warnings) = match Config::load(&ProcessEnv, now()) {
@@ -15,17 +16,24 @@ pub(super) async fn run() -> i32 {
         }
     };
     // From here on: a supervisor may send it before everything stands.
-    let hangup = match process::hangup() {
-        Ok(hangup) => hangup,
+    let signals = process::hangup().and_then(|hangup| Ok((hangup, Stop::signals()?)));
+    let (hangup, mut stop) = match signals {
+        Ok(signals) => signals,
         Err(error) => {
             complain(format_args!("gateway: no signal handlers: {error}"));
             return INTERNAL;
         }
     };
-    match wiring::external(config, &warnings).await {
+    match wiring::external(config, &warnings, &mut stop).await {
         Ok(server) => {
             server.reload_on(hangup);
-            serve_until_signalled(server).await
+            server.run(stop).await
+        }
+        Err(StartError::Stopped) => {
+            tracing::info!("stopped");
+            // Nobody may read it.
+            let _ = log::flush(LOG_FLUSH_TIMEOUT);
+            process::OK
         }
         Err(error) => {
             complain(format_args!("gateway: {error}"));

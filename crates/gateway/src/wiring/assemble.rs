@@ -28,7 +28,7 @@ use crate::ingress::listener::{Acceptor, Listener, Speaks};
 use crate::ingress::tls;
 use crate::operator::ready::Readiness;
 use crate::operator::{ListenerRole, Operator};
-use crate::process::Server;
+use crate::process::{Server, Stop};
 use crate::proxy::{CrossingTimes, Proxy};
 use crate::record::Recorder;
 use crate::telemetry::figures::{self, ProcessFigures};
@@ -59,10 +59,14 @@ pub(super) struct Stores {
 }
 
 /// Starts what runs in the background, waits for the stores, binds the listeners and builds the server. When that
-/// fails, what was started ends as if it had been asked to, and the error is the only thing said.
-pub(super) async fn start(runtime: Runtime, stores: Stores) -> Result<Server, StartError> {
+/// fails, or is stopped, what was started ends as if it had been asked to, and the error is the only thing said.
+pub(super) async fn start(runtime: Runtime, stores: Stores, stop: &mut Stop) -> Result<Server, StartError> {
     let supervisor = runtime.supervisor.clone();
-    let server = assemble(runtime, stores).await;
+    let server = tokio::select! {
+        biased;
+        server = assemble(runtime, stores) => server,
+        () = stop.asked() => Err(StartError::Stopped),
+    };
     if server.is_err() {
         // What does not end in time ends with the process.
         let _late = tokio::time::timeout(STOP_TIMEOUT, supervisor.finish()).await;
@@ -100,7 +104,7 @@ async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartE
     };
     let draining = CancellationToken::new();
     let proxy = Arc::new(Proxy {
-        admission: admission(&runtime, &stores, circuit, listeners),
+        admission: admission(&runtime, &stores, circuit, listeners)?,
         upstream,
         recorder: Arc::new(Recorder {
             metrics: Arc::clone(&runtime.metrics),
@@ -161,17 +165,17 @@ fn admission(
     stores: &Stores,
     circuit: Arc<Circuit>,
     listeners: [Option<&Listener>; 2],
-) -> Admission {
+) -> Result<Admission, StartError> {
     let config = &runtime.config;
-    let addresses = listeners.into_iter().flatten().map(Listener::address);
-    let listeners = addresses.map(|address| Arc::new(move || own::listener(address)) as own::Source);
-    let stores_own = Arc::clone(&stores.own_endpoints);
-    let own = OwnEndpoints::new(config.egress.policy([]), listeners.chain([stores_own]).collect());
+    let listeners = listeners.into_iter().flatten().map(Listener::address);
+    let peers = Arc::clone(&stores.own_endpoints);
+    let own = OwnEndpoints::new(config.egress.policy([]), listeners.collect(), peers);
+    let own = own.map_err(StartError::Interfaces)?;
     let followed = Arc::clone(&own);
     runtime
         .supervisor
         .background("own endpoints", |stop| followed.run(stop));
-    Admission {
+    Ok(Admission {
         limits: config.gates.limits.clone(),
         egress: own,
         dialect: config.sts.dialect,
@@ -188,7 +192,7 @@ fn admission(
             sts: runtime.sts.clone(),
             metrics: Arc::clone(&runtime.metrics),
         }),
-    }
+    })
 }
 
 fn operator(runtime: &mut Runtime, state: RevocationState, draining: CancellationToken) -> Operator {
@@ -230,17 +234,16 @@ fn spool(runtime: &Runtime, sink: Arc<dyn StreamSink>) -> Result<Component<Spool
     })?;
     let key = AuditKey::new(runtime.config.signing.audit.as_bytes())?;
     let shipper = Shipper::new(&spool, Some(key));
-    let (asked, measured) = (spool.clone(), spool.clone());
-    // Whether the next request's evidence would find room: the room is given back at once.
-    let check = Check::known("audit", "audit_unavailable", move || Health {
-        fault: asked
-            .reserve()
-            .err()
-            .map(|no_room| Cause::new(no_room.to_string())),
-        age: None,
-    });
+    let (room, stream, measured) = (spool.clone(), spool.clone(), spool.clone());
     Ok(Component::new(spool)
-        .check(check)
+        .check(Check::known("audit", "audit_unavailable", move || {
+            // Whether the next request's evidence would find room: the room is given back at once.
+            let none = room.reserve().err().map(|none| Cause::new(none.to_string()));
+            let little = || Cause::new("less than a quarter of AUDIT_SPOOL_MAX_BYTES is left");
+            let fault = none.or_else(|| room.is_nearly_full().then(little));
+            Health { fault, age: None }
+        }))
+        .check(audit_stream(stream).advisory())
         .figures(move |out| figures::evidence(&measured.stats(), out))
         .task("evidence flusher", Stage::Background, |stop| {
             flusher.run(stop.cancelled_owned())
@@ -248,6 +251,15 @@ fn spool(runtime: &Runtime, sink: Arc<dyn StreamSink>) -> Result<Component<Spool
         .task("evidence shipper", Stage::Background, |stop| {
             shipper.run(sink, stop.cancelled_owned())
         }))
+}
+
+/// Whether the audit stream takes events. While it does not, they wait in the spool.
+fn audit_stream(spool: Spool) -> Check {
+    Check::known("audit_stream", "audit_unavailable", move || {
+        let stalled = || Cause::new("the audit stream does not take events; they wait in the spool");
+        let fault = spool.is_stalled().then(stalled);
+        Health { fault, age: None }
+    })
 }
 
 /// The connections to upstreams.

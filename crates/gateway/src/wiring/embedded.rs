@@ -16,7 +16,7 @@ use super::StartError;
 use super::assemble::{Stores, start};
 use super::external::revocation_config;
 use super::runtime::Runtime;
-use crate::process::Server;
+use crate::process::{Server, Stop};
 
 /// A gateway on stores in memory, against a dev stack, and the audit stream that it ships to.
 ///
@@ -57,7 +57,9 @@ pub async fn embedded(
         sink: Arc::clone(&stream) as _,
         own_endpoints: Arc::new(Vec::new),
     };
-    Ok((start(runtime, stores).await?, stream))
+    // It waits for nothing that could keep it.
+    let mut never = Stop::token(CancellationToken::new());
+    Ok((start(runtime, stores, &mut never).await?, stream))
 }
 
 /// Applies what the dev STS revokes.

@@ -18,7 +18,7 @@ use evidence::Spool;
 use super::StartError;
 use super::assemble::{Stores, start};
 use super::runtime::Runtime;
-use crate::process::Server;
+use crate::process::{Server, Stop};
 
 /// How long one read of a snapshot may take.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -28,14 +28,15 @@ const AUDIT_BATCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// A gateway on Redis and PostgreSQL.
 ///
 /// # Errors
-/// [`StartError`]; also when a store does not come up, because then every request would be refused.
-pub async fn external(config: Config, warnings: &[Warning]) -> Result<Server, StartError> {
+/// [`StartError`]; also when a store does not come up, because then every request would be refused, and when it is asked
+/// to stop before that.
+pub async fn external(config: Config, warnings: &[Warning], stop: &mut Stop) -> Result<Server, StartError> {
     let config::Stores::External(external) = config.stores.clone() else {
         return Err(StartError::Stores);
     };
     let mut runtime = Runtime::new(config, warnings)?;
     let stores = stores(&mut runtime, &external)?;
-    start(runtime, stores).await
+    start(runtime, stores, stop).await
 }
 
 fn stores(runtime: &mut Runtime, external: &External) -> Result<Stores, StartError> {
