@@ -1,5 +1,6 @@
 //! The egress guard: whether an upstream may be dialled.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::address::{self, JudgedAddress};
@@ -85,24 +86,27 @@ async fn refuse_own(
         if *at != port {
             continue;
         }
-        if leads_to(addresses, name, resolver).await? {
-            // What is remembered of the name may be what a failover left behind.
-            resolver.forget(name);
-            if leads_to(addresses, name, resolver).await? {
-                return Err(Cause::new("upstream leads to an endpoint of the gateway's own"));
-            }
+        let theirs = resolver.resolve(name).await?;
+        if !leads_to(addresses, &theirs) {
+            continue;
+        }
+        // What is remembered of the name may be what a failover left behind. Where some of it still holds, the name
+        // has many addresses of which each answer has a few, and those that are missing are its own all the same.
+        resolver.forget(name);
+        let now = resolver.resolve(name).await?;
+        if leads_to(addresses, &now) || theirs.iter().any(|address| now.contains(address)) {
+            return Err(Cause::new("upstream leads to an endpoint of the gateway's own"));
         }
     }
     Ok(())
 }
 
 /// Whether one of the addresses is one of an own endpoint's.
-async fn leads_to(addresses: &[JudgedAddress], own: &str, resolver: &dyn Resolver) -> Result<bool, Cause> {
-    let theirs = resolver.resolve(own).await?;
+fn leads_to(addresses: &[JudgedAddress], theirs: &[IpAddr]) -> bool {
     let same = |judged: &JudgedAddress| {
         theirs
             .iter()
             .any(|their| address::same_listener(judged.socket().ip(), *their))
     };
-    Ok(addresses.iter().any(same))
+    addresses.iter().any(same)
 }

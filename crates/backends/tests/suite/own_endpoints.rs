@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use admission::binding::{UpstreamUrl, judge};
 use admission::limits::{EgressPolicy, OwnEndpoint, PrivateUpstreams};
+use admission::ports::Resolver as _;
 use backends::dns::DnsResolver;
 use testkit::clock::FixedClock;
 
@@ -41,11 +42,25 @@ async fn own_endpoint_that_moves_in_the_hosts_file_takes_its_refusal_along() {
 async fn own_endpoint_that_moves_in_the_dns_leaves_its_old_address_within_a_second() {
     let (server, clock) = (NameServer::start().await, FixedClock::default());
     server.set("my_redis", &["10.0.0.5"], 60);
-    let resolver = PrivateSystem::new(Some(server.addr)).resolver(&clock);
+    let system = PrivateSystem::new(Some(server.addr));
+    let resolver = system.resolver(&clock);
     assert!(!passes(OLD, &resolver).await && passes(NEW, &resolver).await);
     server.set("my_redis", &["10.0.0.6"], 60);
     clock.advance(Duration::from_secs(1));
     assert!(passes(OLD, &resolver).await && !passes(NEW, &resolver).await);
+}
+
+#[tokio::test]
+async fn own_endpoint_found_in_one_of_two_answers_that_overlap_is_refused() {
+    let (server, clock) = (NameServer::start().await, FixedClock::default());
+    server.set("my_redis", &["10.0.0.5", "10.0.0.7"], 60);
+    let system = PrivateSystem::new(Some(server.addr));
+    let resolver = system.resolver(&clock);
+    let known = resolver.resolve("my_redis").await;
+    assert_eq!(known.map(|known| known.len()).ok(), Some(2));
+    server.set("my_redis", &["10.0.0.7", "10.0.0.8"], 60);
+    clock.advance(Duration::from_secs(1));
+    assert!(!passes(OLD, &resolver).await, "missing from the second answer");
 }
 
 #[tokio::test]
