@@ -143,6 +143,33 @@ async fn loss_while_every_gateway_was_down_is_noticed_from_the_file() {
 }
 
 #[tokio::test]
+async fn return_to_a_primary_that_was_never_demoted_is_a_loss_also_after_a_restart() {
+    let (left, promoted) = (PrivateRedis::start().await, PrivateRedis::start().await);
+    let directory = tempfile::tempdir().unwrap();
+    let memory = directory.path().join("replay-epoch");
+    let clock = FixedClock::default();
+    let start = |server: &PrivateRedis| Replay::remembering(&server.url(), Some(memory.clone()), &clock);
+    let before = start(&left);
+    assert_eq!(set(before.port(), &issued("a", START)).await, "set");
+    flush(&left).await;
+    assert_eq!(set(before.port(), &issued("a", START)).await, "seen");
+    drop(before);
+    clock.advance(Duration::from_secs(10));
+
+    let between = start(&promoted);
+    assert_eq!(set(between.port(), &issued("a", START)).await, "seen");
+    clock.advance(PAST_THE_MARGIN);
+    assert_eq!(set(between.port(), &issued("b", START + 13)).await, "set");
+    drop(between);
+
+    let back = start(&left);
+    assert_eq!(set(back.port(), &issued("c", START)).await, "seen");
+    clock.advance(PAST_THE_MARGIN);
+    assert_eq!(set(back.port(), &issued("b", START + 13)).await, "seen");
+    assert_eq!(set(back.port(), &issued("d", START + 16)).await, "set");
+}
+
+#[tokio::test]
 async fn gateway_without_memory_does_not_hide_the_loss_from_one_with_it() {
     let server = PrivateRedis::start().await;
     let clock = FixedClock::default();
