@@ -7,13 +7,11 @@ use std::time::Duration;
 use admission::limits::Limits;
 use admission::ports::Moment;
 
-use super::value::{History, Name, Value};
+use super::value::{History, MAX_LEAD, Name, Value};
 
 /// Seconds that a birth lies ahead of the moment at which the loss was noticed, beside the lead: as far as the clocks of
 /// two gateways may differ.
 pub(super) const MARGIN: u64 = 2;
-/// Most seconds that `iat` may be ahead of this clock and still count.
-pub(super) const MAX_LEAD: u64 = 30;
 /// Seconds by which another gateway's clock may be ahead, and the births that it chose still hold after another loss. One
 /// further ahead would refuse every mandate, and hand that on to each epoch after it.
 const MAX_CLOCK_LEAD: u64 = 60;

@@ -7,7 +7,8 @@
 //! Earlier builds wrote `<id>:<birth>:<run id>`. They take everything before the first colon for the id and compare what
 //! follows the second one with the run id, so that both kinds read what the other one writes.
 
-use super::memory::MAX_LEAD;
+/// Most seconds that `iat` may be ahead of this clock and still count.
+pub(super) const MAX_LEAD: u64 = 30;
 
 /// One value of the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
