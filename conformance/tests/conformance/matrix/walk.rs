@@ -252,5 +252,10 @@ impl Walk<'_> {
         })
         .await;
         self.seen.starts.push(began.elapsed());
+        // The gateway that was there before recovers too, before the next row.
+        until(&self.case("at start: recovery"), async || {
+            self.scene.reason().await.is_none().then_some(())
+        })
+        .await;
     }
 }
