@@ -117,7 +117,7 @@ denials! {
     KeysUnavailable, Some(9), Token, SERVICE_UNAVAILABLE, "authority_unavailable", "signing keys unavailable", "keys_unavailable",
         "The zone's JWKS cannot be had from the STS and no usable copy is left.";
     RevocationStale, Some(10), Token, SERVICE_UNAVAILABLE, "authority_unavailable", "revocation state unavailable", "revocation_stale",
-        "No contact with the revocation streams for 70 s, no snapshot within REVOCATION_SNAPSHOT_MAX_AGE, or more revoked anchors of the zone than REVOCATION_MAX_ZONE_ANCHORS. Check Redis and PostgreSQL, or raise the bound.";
+        "No contact with the revocation streams for 70 s, no snapshot within REVOCATION_SNAPSHOT_MAX_AGE, more revoked anchors of the zone than REVOCATION_MAX_ZONE_ANCHORS, or a mandate that was issued more than 24 h ago. Check Redis and PostgreSQL, raise the bound, or mint a fresh one.";
     Revoked, Some(10), Token, UNAUTHORIZED, "invalid_token", "session revoked", "revoked",
         "The authority record, its root, the session or the delegation edge behind the mandate is revoked.";
     NotBound, Some(11), Binding, FORBIDDEN, "access_denied", "resource not configured", "not_bound",

@@ -68,6 +68,17 @@ impl StandAlone {
         reader.finish(read)
     }
 
+    /// Reads the database's variables alone: nothing is judged that leads elsewhere.
+    ///
+    /// # Errors
+    /// Every violation at once.
+    pub fn load_database(env: &dyn Env, now: SystemTime) -> Result<(Database, Vec<Warning>), Violations> {
+        let mut reader = Reader::new(env, now);
+        let mode = read_mode(&mut reader);
+        let read = Database::read(&mut reader, mode);
+        reader.finish(read)
+    }
+
     fn read(reader: &mut Reader<'_>) -> Read<Self> {
         let mode = read_mode(reader);
         let egress = Egress::read(reader, mode);

@@ -70,7 +70,7 @@ enum Asked {
 }
 
 impl Stop {
-    /// SIGTERM and SIGINT; a second one ends the process at once.
+    /// SIGTERM and SIGINT; a second one ends a process that serves at once, and one that starts within two seconds.
     ///
     /// # Errors
     /// The system's.

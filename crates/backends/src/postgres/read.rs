@@ -135,7 +135,7 @@ pub(crate) async fn execute(client: &Client, sql: &str) -> Result<(), Cause> {
 }
 
 /// Fails when a table shows no row at all and row-level security may be the reason: it is in force for
-/// our role, and no permissive policy of the table lets the zone `*` see everything, or a restrictive one may not.
+/// our role, and no permissive policy of the table lets the zone `*` see everything, or a restrictive one keeps it out.
 pub(crate) async fn expect_visible(client: &Client, tables: &[&str]) -> Result<(), Cause> {
     for table in tables {
         let sql = format!(
@@ -144,11 +144,12 @@ pub(crate) async fn expect_visible(client: &Client, tables: &[&str]) -> Result<(
                  WHERE p.polrelid = '{table}'::regclass AND p.polcmd IN ('*', 'r') \
                    AND (p.polroles = '{{0}}' OR EXISTS ( \
                        SELECT 1 FROM unnest(p.polroles) role WHERE pg_has_role(role, 'USAGE')))), \
-             judged AS (SELECT polpermissive, condition = 'true' OR condition LIKE '%''*''%' AS lets FROM policy) \
+             judged AS (SELECT polpermissive, condition = 'true' OR condition LIKE '%''*''%' AS lets, \
+                 condition = 'false' OR condition ~* 'zone|user|role' AS by_role FROM policy) \
              SELECT 1 WHERE row_security_active('{table}') \
              AND NOT EXISTS (SELECT 1 FROM {table}) \
              AND (NOT EXISTS (SELECT 1 FROM judged WHERE polpermissive AND lets) \
-                  OR EXISTS (SELECT 1 FROM judged WHERE NOT polpermissive AND NOT lets))"
+                  OR EXISTS (SELECT 1 FROM judged WHERE NOT polpermissive AND NOT lets AND by_role))"
         );
         if !rows(client, &sql, &[]).await?.is_empty() {
             return Err(Cause::new(format!(

@@ -98,6 +98,22 @@ impl Views {
         verdict
     }
 
+    /// What follows where the followed server says itself that it is a replica. It takes no marks, so nothing is given away by
+    /// following what more than half of them name, whatever the epoch: those that know of a later failover may be gone.
+    pub(super) fn denied(&mut self, followed: &Primary) -> Option<Primary> {
+        let at = |primary: &Primary| (primary.host.clone(), primary.port);
+        let others = self.all().filter_map(|view| match view {
+            View::Names(primary) if at(primary) != at(followed) => Some(primary),
+            View::Names(_) | View::Unasked | View::Silent(_) => None,
+        });
+        let other = newest(others.clone(), None)?.clone();
+        let agreed = others.filter(|primary| at(primary) == at(&other)).count() > self.0.len() / 2;
+        agreed.then(|| {
+            self.begin_anew();
+            other
+        })
+    }
+
     /// Whether more than half of them went back in their epochs.
     fn are_anew(&self) -> bool {
         let went_back =
@@ -152,6 +168,26 @@ mod tests {
         );
         assert_eq!(newest([b2.clone(), c2.clone()].iter(), Some(&c2)), Some(&c2));
         assert_eq!(newest([b2.clone(), c2].iter(), Some(&a1)), Some(&b2));
+    }
+
+    #[test]
+    fn server_that_denies_to_be_primary_is_left_for_what_more_than_half_name() {
+        let (a4, b5) = (primary("a", 4), primary("b", 5));
+        let mut views = Views::new(3);
+        views.heard(0, View::Names(b5.clone()), None);
+        views.heard(0, View::Silent(Cause::new("gone for good")), Some(&b5));
+        assert_eq!(
+            views.heard(1, View::Names(a4.clone()), Some(&b5)).primary,
+            Some(b5.clone())
+        );
+        assert_eq!(views.denied(&b5), None, "one of three is not enough");
+        views.heard(2, View::Names(a4.clone()), Some(&b5));
+        assert_eq!(views.denied(&a4), None, "nobody names another one");
+        assert_eq!(views.denied(&b5), Some(a4.clone()));
+        assert_eq!(
+            views.heard(1, View::Names(a4.clone()), Some(&a4)).primary,
+            Some(a4)
+        );
     }
 
     /// Who is followed after each of these words: which sentinel, and what it names.

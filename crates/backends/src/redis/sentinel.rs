@@ -87,9 +87,12 @@ impl Sentinels {
                 let term = Term::new(primary.clone(), self.verdict.subscribe());
                 Ok(Connection::during(term, connection))
             }
-            _ => Err(Cause::new(
-                "redis: the server that the sentinels name is no primary",
-            )),
+            _ => {
+                self.denied(primary);
+                Err(Cause::new(
+                    "redis: the server that the sentinels name is no primary",
+                ))
+            }
         }
     }
 
@@ -204,6 +207,24 @@ impl Sentinels {
     fn heard(&self, index: usize, view: View) {
         let mut views = self.views.lock();
         let next = views.heard(index, view, self.verdict.borrow().primary.as_ref());
+        self.adopt(next);
+    }
+
+    /// The server says that it is no primary.
+    fn denied(&self, primary: &Primary) {
+        let mut views = self.views.lock();
+        let verdict = self.verdict.borrow().clone();
+        if verdict.primary.as_ref() == Some(primary)
+            && let Some(other) = views.denied(primary)
+        {
+            self.adopt(Verdict {
+                primary: Some(other),
+                ..verdict
+            });
+        }
+    }
+
+    fn adopt(&self, next: Verdict) {
         self.verdict.send_if_modified(|verdict| {
             let moved = next.primary != verdict.primary;
             if let (true, Some(Primary { host, port, .. })) = (moved, &next.primary) {

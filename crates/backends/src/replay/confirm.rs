@@ -64,7 +64,7 @@ impl Confirmations {
             idle: links.into(),
             queue: waiting,
         };
-        component.task("replay confirmations", Stage::Background, |stop| rounds.run(stop))
+        component.task("replay confirmations", Stage::Foundation, |stop| rounds.run(stop))
     }
 
     /// Returns when enough replicas have the mark.

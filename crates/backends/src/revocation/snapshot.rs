@@ -85,12 +85,14 @@ impl Names {
 
 /// Reads the snapshot into `pass`.
 pub(super) async fn read(client: &Client, pass: &mut Pass) -> Result<(), Cause> {
+    // Promoted while it is read, it still shows what it knew as a standby.
+    let began_as_standby = is_standby(client).await?;
     let names = names(client).await?;
     expect_visible(client, &[names.records, names.sessions, EDGES]).await?;
     for kind in Kind::ALL {
         revoked(client, &names.revoked(kind), kind, pass).await?;
     }
-    let is_standby = is_standby(client).await?;
+    let is_standby = began_as_standby || is_standby(client).await?;
     for kind in Kind::ALL {
         // It may not have heard yet of what was announced, so it takes no announcement back; it may well renew one.
         if kind != Kind::Session || !is_standby {

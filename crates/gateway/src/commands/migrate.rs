@@ -2,7 +2,7 @@
 
 use backends::postgres::PostgresConnector;
 use backends::stand_alone::{self, StandAloneError};
-use config::{ProcessEnv, StandAlone};
+use config::{Database, ProcessEnv, StandAlone, Violations, Warning};
 
 use super::shared::{UNEXPECTED, complain, now, print};
 use crate::cli::MigrateArgs;
@@ -10,8 +10,9 @@ use crate::process::{CONFIG, INTERNAL, OK};
 use crate::wiring;
 
 pub(super) async fn run(arguments: &MigrateArgs) -> i32 {
-    let (_, database) = match open() {
-        Ok(opened) => opened,
+    let loaded = StandAlone::load_database(&ProcessEnv, now());
+    let database = match settings(loaded).and_then(|database| connector(&database)) {
+        Ok(database) => database,
         Err(code) => return code,
     };
     match stand_alone::migrate(&database, arguments.grant_to.as_deref()).await {
@@ -22,18 +23,27 @@ pub(super) async fn run(arguments: &MigrateArgs) -> i32 {
 
 /// What the environment says, and the way to the database; or the exit status when that is said to be wrong.
 pub(super) fn open() -> Result<(StandAlone, PostgresConnector), i32> {
-    let (settings, warnings) = StandAlone::load(&ProcessEnv, now()).map_err(|violations| {
+    let settings = settings(StandAlone::load(&ProcessEnv, now()))?;
+    let database = connector(&settings.database)?;
+    Ok((settings, database))
+}
+
+fn settings<T>(loaded: Result<(T, Vec<Warning>), Violations>) -> Result<T, i32> {
+    let (settings, warnings) = loaded.map_err(|violations| {
         complain(violations);
         CONFIG
     })?;
     for warning in warnings {
         complain(format_args!("warning: {warning}"));
     }
-    let database = wiring::database(&settings.database).map_err(|error| {
+    Ok(settings)
+}
+
+fn connector(database: &Database) -> Result<PostgresConnector, i32> {
+    wiring::database(database).map_err(|error| {
         complain(format_args!("gateway: {error}"));
         error.code()
-    })?;
-    Ok((settings, database))
+    })
 }
 
 /// Says why nothing was done. Returns the exit status.
