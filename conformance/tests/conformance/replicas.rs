@@ -79,9 +79,17 @@ async fn replicas_let_no_mandate_pass_twice_while_redis_fails_over() {
         answers.iter().filter(|answer| answer.status() == 200).count()
     };
     let before = world.dispatched();
+    let used = until("a mandate to pass once", async || {
+        let token = world.token(NONE);
+        (passed(token.clone()).await == 1).then_some(token)
+    })
+    .await;
     let during = world.token(NONE);
-    let (uses, _promoted) = tokio::join!(passed(during.clone()), group.fail_over());
+    let (twice, uses, _promoted) =
+        tokio::join!(passed(used.clone()), passed(during.clone()), group.fail_over());
+    report.equal("more uses of it during the failover", twice, 0);
     report.holds(format!("{uses} uses passed during the failover"), uses <= 1);
+    report.equal("more uses of it after the failover", passed(used).await, 0);
     let again = passed(during).await;
     report.holds(format!("{again} more passed after it"), uses + again <= 1);
     let after = until("a mandate to pass again", async || {
@@ -93,7 +101,7 @@ async fn replicas_let_no_mandate_pass_twice_while_redis_fails_over() {
     report.equal(
         "requests at the upstream",
         dispatched,
-        (uses + again + after) as u64,
+        (1 + uses + again + after) as u64,
     );
     report.finish();
 }
