@@ -12,6 +12,13 @@ pub(super) struct Primary {
     pub(super) epoch: u64,
 }
 
+impl Primary {
+    /// Whether it is the same server, in whichever epoch.
+    pub(super) fn is_same_server(&self, other: &Self) -> bool {
+        (&self.host, self.port) == (&other.host, other.port)
+    }
+}
+
 /// What all of them say.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Verdict {
@@ -68,6 +75,13 @@ impl Views {
         self.0.iter().map(|(view, _)| view)
     }
 
+    fn named(&self) -> impl Iterator<Item = &Primary> + Clone {
+        self.all().filter_map(|view| match view {
+            View::Names(primary) => Some(primary),
+            View::Unasked | View::Silent(_) => None,
+        })
+    }
+
     /// What follows from what this one says now, given the primary that is followed.
     ///
     /// A lower epoch than that of the followed primary comes from a sentinel that lags, for as long as those that know
@@ -77,11 +91,7 @@ impl Views {
             self.0[index].1 = self.0[index].1.max(primary.epoch);
         }
         self.0[index].0 = view;
-        let named = self.all().filter_map(|view| match view {
-            View::Names(primary) => Some(primary),
-            View::Unasked | View::Silent(_) => None,
-        });
-        let newest = newest(named, followed);
+        let newest = newest(self.named(), followed);
         let behind = |primary: &Primary| followed.is_some_and(|followed| primary.epoch < followed.epoch);
         let primary = match newest {
             Some(primary) if behind(primary) && !self.are_anew() => followed,
@@ -101,14 +111,10 @@ impl Views {
     /// What follows where the followed server says itself that it is a replica. It takes no marks, so nothing is given away by
     /// following what more than half of them name, whatever the epoch: those that know of a later failover may be gone.
     pub(super) fn denied(&mut self, followed: &Primary) -> Option<Primary> {
-        let at = |primary: &Primary| (primary.host.clone(), primary.port);
-        let others = self.all().filter_map(|view| match view {
-            View::Names(primary) if at(primary) != at(followed) => Some(primary),
-            View::Names(_) | View::Unasked | View::Silent(_) => None,
-        });
+        let others = self.named().filter(|named| !named.is_same_server(followed));
         let other = newest(others.clone(), None)?.clone();
-        let agreed = others.filter(|primary| at(primary) == at(&other)).count() > self.0.len() / 2;
-        agreed.then(|| {
+        let agree = others.filter(|named| named.is_same_server(&other)).count();
+        (agree > self.0.len() / 2).then(|| {
             self.begin_anew();
             other
         })

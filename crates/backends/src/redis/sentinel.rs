@@ -123,7 +123,7 @@ impl Sentinels {
         let client = dialer.client(server.set_redis_settings(self.login.clone()))?;
         let before = dialled.replace((primary.clone(), client.clone()));
         if let Some((before, old)) = before
-            && (&before.host, before.port) != (&primary.host, primary.port)
+            && !before.is_same_server(primary)
         {
             dialer.forget(&old);
         }
