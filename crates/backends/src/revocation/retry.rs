@@ -6,20 +6,17 @@ use admission::ports::Cause;
 use tokio::time::sleep;
 
 use super::state::Inner;
-use crate::pause::{Backoff, spread};
-
-/// The pause between two attempts while nothing passes.
-const URGENT: Duration = Duration::from_millis(250);
-/// The least time between two lines of the log about the same failure.
-const SAID_EVERY: Duration = Duration::from_secs(10);
+use crate::log_limit::LogLimit;
+use crate::pause::{Backoff, RETRY, spread};
 
 /// Attempts at one thing.
 #[derive(Debug)]
 pub(super) struct Retry {
     what: &'static str,
     backoff: Backoff,
-    /// When the log last heard of it, in monotonic time, and how many failures it has not heard of since.
-    said: Option<(Duration, u64)>,
+    warnings: LogLimit,
+    /// The log heard of a failure since the last success.
+    warned: bool,
 }
 
 impl Retry {
@@ -28,26 +25,23 @@ impl Retry {
         Self {
             what,
             backoff: Backoff::new(first, max),
-            said: None,
+            warnings: LogLimit::default(),
+            warned: false,
         }
     }
 
     /// An attempt failed.
     pub(super) fn failed(&mut self, cause: &Cause, now: Duration) {
-        match &mut self.said {
-            Some((last, unsaid)) if now.saturating_sub(*last) < SAID_EVERY => *unsaid += 1,
-            said => {
-                let before = said.map_or(0, |(_, unsaid)| unsaid);
-                tracing::warn!(%cause, unsaid_failures = before, "{} failed", self.what);
-                *said = Some((now, 0));
-            }
+        if let Some(times) = self.warnings.happened(now) {
+            self.warned = true;
+            tracing::warn!(%cause, times, "{} failed", self.what);
         }
     }
 
     /// An attempt succeeded.
     pub(super) fn succeeded(&mut self) {
         self.backoff.reset();
-        if self.said.take().is_some() {
+        if std::mem::take(&mut self.warned) {
             tracing::info!("{} works again", self.what);
         }
     }
@@ -60,7 +54,7 @@ impl Retry {
         }
         let mut left = self.backoff.pause();
         while !left.is_zero() && state.passes() {
-            let piece = left.min(URGENT);
+            let piece = left.min(RETRY);
             sleep(piece).await;
             left = left.saturating_sub(piece);
         }
@@ -68,6 +62,6 @@ impl Retry {
 
     /// Waits for the next attempt at something that worked a moment ago.
     pub(super) async fn short_pause(&self) {
-        sleep(spread(URGENT)).await;
+        sleep(spread(RETRY)).await;
     }
 }
