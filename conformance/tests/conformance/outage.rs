@@ -1,10 +1,9 @@
 //! What happens to requests while a neighbour is away, slow or refuses to write.
 
 use crate::report::{Refusal, Report, refusal};
-use crate::world::{NONE, World};
+use crate::world::{NONE, World, around_address};
 use devstack::Devstack;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 use testkit::proxy::{Fault, FaultProxy};
 use testkit::wait::until;
@@ -21,14 +20,9 @@ async fn world_behind(variable: &'static str, environment: &[(&str, &str)]) -> (
     let world = builder
         .start_with(async |_: &Devstack, mut variables: BTreeMap<String, String>| {
             let url = variables[variable].clone();
-            let (start, rest) = url.split_at(url.find("127.0.0.1:").expect("a loopback address"));
-            let end = rest.find('/').unwrap_or(rest.len());
-            let target: SocketAddr = rest[..end].parse().expect("an address");
+            let (start, target, rest) = around_address(&url);
             let between = FaultProxy::start(target).await;
-            variables.insert(
-                variable.into(),
-                format!("{start}{}{}", between.addr(), &rest[end..]),
-            );
+            variables.insert(variable.into(), format!("{start}{}{rest}", between.addr()));
             proxy = Some(between);
             variables
         })

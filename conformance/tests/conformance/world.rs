@@ -213,6 +213,13 @@ pub(crate) async fn present_to(addr: SocketAddr, token: &str, resource: &str, pa
     http::get(addr, path, &headers).await
 }
 
+/// A URL with a loopback address in it, as what stands before the address, the address, and what follows it.
+pub(crate) fn around_address(url: &str) -> (&str, SocketAddr, &str) {
+    let (start, rest) = url.split_at(url.find("127.0.0.1:").expect("a loopback address"));
+    let (address, rest) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    (start, address.parse().expect("an address"), rest)
+}
+
 /// The samples of a text exposition.
 pub(crate) fn parse_metrics(text: &str) -> BTreeMap<String, f64> {
     text.lines()

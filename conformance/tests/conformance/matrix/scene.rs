@@ -1,6 +1,6 @@
 //! A gateway that reaches one dependency through TLS and two proxies.
 
-use crate::world::{NONE, World, present_to};
+use crate::world::{NONE, World, around_address, present_to};
 use devstack::{Devstack, Minted};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -79,9 +79,7 @@ impl Scene {
             .env("STS_TIMEOUT", "1s")
             .start_with(async |_: &Devstack, mut variables: BTreeMap<String, String>| {
                 let url = variables[dependency.variable()].clone();
-                let (start, rest) = url.split_at(url.find("127.0.0.1:").expect("a loopback address"));
-                let end = rest.find('/').unwrap_or(rest.len());
-                let target: SocketAddr = rest[..end].parse().expect("an address");
+                let (start, target, rest) = around_address(&url);
                 let server = FaultProxy::start(target).await;
                 let tls = |identity: Identity| {
                     TlsFront::start(server.addr(), identity.server_config(dependency.protocols()))
@@ -89,7 +87,7 @@ impl Scene {
                 let front = tls(ca.server(&["127.0.0.1"])).await;
                 let stranger = tls(other.server(&["127.0.0.1"])).await;
                 let network = FaultProxy::start(front.addr()).await;
-                variables.extend(over_tls(dependency, start, &network, &rest[end..], &root));
+                variables.extend(over_tls(dependency, start, &network, rest, &root));
                 between = Some((network, server, front, stranger));
                 variables
             })
