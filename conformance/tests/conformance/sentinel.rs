@@ -5,14 +5,19 @@ use crate::report::Report;
 use crate::world::{NONE, World, present_to};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use testkit::proxy::{Fault, FaultProxy};
 use testkit::redis::Sentinels;
 use testkit::wait::until;
 use tokio::task::JoinSet;
 
 pub(crate) async fn world(group: &Sentinels) -> World {
+    world_at(group, group.url()).await
+}
+
+async fn world_at(group: &Sentinels, url: String) -> World {
     let (user, password) = group.login();
     World::builder()
-        .env("REDIS_URL", group.url())
+        .env("REDIS_URL", url)
         .env("REDIS_SENTINEL_USERNAME", user)
         .env("REDIS_SENTINEL_PASSWORD", password)
         .env("REPLAY_MIN_REPLICAS", "1")
@@ -98,6 +103,57 @@ async fn sentinel_replica_that_is_gone_makes_the_gateway_not_ready_without_traff
     })
     .await;
     report.finish();
+}
+
+/// A proxy in front of each sentinel, and the URL that leads through them.
+async fn through_proxies(group: &Sentinels) -> (Vec<FaultProxy>, String) {
+    let (mut proxies, mut url) = (Vec::new(), group.url());
+    for port in group.ports() {
+        let proxy = FaultProxy::start(([127, 0, 0, 1], port).into()).await;
+        url = url.replace(&format!(":{port}"), &format!(":{}", proxy.port()));
+        proxies.push(proxy);
+    }
+    (proxies, url)
+}
+
+/// Has another server promoted, and waits for a mandate that passes because of its mark there.
+async fn passes_at_the_next_primary(group: &Sentinels, world: &World) {
+    let promoted = group.fail_over().await;
+    until("a mark at the promoted server", async || {
+        let minted = world.mint(NONE);
+        let answer = present_to(world.addr(), minted.token.expose(), NONE, "/").await;
+        let key = format!("seen:jti:{}", minted.jti);
+        let marked: bool = group.servers[promoted].ask(&["EXISTS", &key]).await;
+        (answer.status() == 200 && marked).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sentinels_that_are_away_are_not_missed_and_the_next_failover_is_followed() {
+    let group = Sentinels::start(1).await;
+    let (proxies, url) = through_proxies(&group).await;
+    let world = world_at(&group, url).await;
+    for fault in [Fault::Refuse, Fault::Hang] {
+        for proxy in &proxies {
+            proxy.set(fault).await;
+        }
+        // Every connection is made anew, at the primary that they named last.
+        let () = group.servers[0].ask(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+        until("a mandate to pass without sentinels", async || {
+            (world.get(NONE, "/x").await.status() == 200).then_some(())
+        })
+        .await;
+    }
+    for proxy in &proxies {
+        proxy.set(Fault::None).await;
+    }
+    passes_at_the_next_primary(&group, &world).await;
+    // One of them is enough to tell, and it is not the one that leads the failover.
+    for proxy in &proxies[..2] {
+        proxy.set(Fault::Refuse).await;
+    }
+    passes_at_the_next_primary(&group, &world).await;
 }
 
 #[tokio::test]

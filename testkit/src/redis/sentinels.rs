@@ -26,12 +26,14 @@ pub struct Sentinels {
     pub servers: Vec<PrivateRedis>,
     sentinels: Vec<Sentinel>,
     password: String,
-    /// The authority of their certificates, where all of them speak TLS alone.
+    /// The authority of their certificates, where they speak TLS.
     authority: Option<String>,
 }
 
 struct Sentinel {
     port: Reserved,
+    /// Where it speaks plain TCP beside TLS.
+    plain: Option<Reserved>,
     directory: TempDir,
     process: Option<Process>,
 }
@@ -46,7 +48,8 @@ impl Sentinels {
         Self::start_with(replicas, None).await
     }
 
-    /// The same, where everybody speaks TLS alone, with certificates of `ca` for 127.0.0.1.
+    /// The same, where the servers speak TLS alone and everybody speaks it to them and to the sentinels, with
+    /// certificates of `ca` for 127.0.0.1.
     pub async fn start_tls(replicas: usize, ca: &Ca) -> Self {
         Self::start_with(replicas, Some(ca)).await
     }
@@ -83,15 +86,17 @@ impl Sentinels {
     async fn sentinel(&self, password: &str, ca: Option<&Ca>) -> Sentinel {
         let mut sentinel = Sentinel {
             port: ports::port(),
+            plain: ca.map(|_| ports::port()),
             directory: tempfile::tempdir().expect("a temporary directory"),
             process: None,
         };
+        let plain = sentinel.plain.as_ref();
         let text = format!(
             "bind 127.0.0.1\n{}port {}\ndir {}\ndaemonize no\n{}\
              sentinel monitor {SERVICE} 127.0.0.1 {} 2\nsentinel auth-pass {SERVICE} {password}\n\
              sentinel down-after-milliseconds {SERVICE} 1000\nsentinel failover-timeout {SERVICE} 3000\n\
              user {USER} on >{} {}\n",
-            if ca.is_some() { "port 0\ntls-" } else { "" },
+            plain.map_or_else(String::new, |plain| format!("port {}\ntls-", plain.port())),
             sentinel.port.port(),
             sentinel.directory.path().display(),
             tls(&sentinel.directory, ca),
@@ -185,6 +190,12 @@ impl Sentinels {
             .iter()
             .map(|sentinel| sentinel.port.port())
             .collect()
+    }
+
+    /// The ports at which sentinels that speak TLS speak plain TCP too, for TLS of a test's own in front of them.
+    pub fn plain_ports(&self) -> Vec<u16> {
+        let plain = |sentinel: &Sentinel| sentinel.plain.as_ref().map(Reserved::port);
+        self.sentinels.iter().filter_map(plain).collect()
     }
 
     /// User and password at the sentinels.

@@ -1,4 +1,4 @@
-//! A gateway that reaches one dependency through TLS and two proxies.
+//! A gateway that reaches one dependency, or each of its sentinels, through TLS and two proxies.
 
 use crate::world::{NONE, World, around_address, present_to};
 use devstack::{Devstack, Minted};
@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use tempfile::TempDir;
 use testkit::http::{self, Response};
 use testkit::proxy::{Fault, FaultProxy};
+use testkit::redis::Sentinels;
 use testkit::tls::{Ca, Identity, TlsFront};
 
 /// What the gateway depends on.
@@ -15,6 +16,7 @@ pub(super) enum Dependency {
     Redis,
     Postgres,
     Sts,
+    Sentinels,
 }
 
 impl Dependency {
@@ -23,12 +25,13 @@ impl Dependency {
             Self::Redis => "Redis",
             Self::Postgres => "PostgreSQL",
             Self::Sts => "STS",
+            Self::Sentinels => "Every sentinel",
         }
     }
 
     fn variable(self) -> &'static str {
         match self {
-            Self::Redis => "REDIS_URL",
+            Self::Redis | Self::Sentinels => "REDIS_URL",
             Self::Postgres => "DATABASE_URL",
             Self::Sts => "STS_URL",
         }
@@ -38,7 +41,7 @@ impl Dependency {
     fn protocols(self) -> &'static [&'static str] {
         match self {
             Self::Postgres => &["postgresql"],
-            Self::Redis | Self::Sts => &[],
+            Self::Redis | Self::Sts | Self::Sentinels => &[],
         }
     }
 }
@@ -54,14 +57,47 @@ pub(super) enum Where {
     WrongCertificate,
 }
 
-/// The gateway, and what stands between it and the dependency: network, TLS, server.
-pub(super) struct Scene {
-    pub(super) world: World,
-    dependency: Dependency,
+/// What stands between the gateway and one server: network, TLS, server.
+struct Way {
     network: FaultProxy,
     server: FaultProxy,
     stranger: TlsFront,
     _front: TlsFront,
+}
+
+impl Way {
+    /// A way to the server at `target`, which the gateway knows by a certificate of `ca`.
+    async fn to(target: SocketAddr, protocols: &[&str], ca: &Ca, other: &Ca) -> Self {
+        let server = FaultProxy::start(target).await;
+        let tls = |identity: Identity| TlsFront::start(server.addr(), identity.server_config(protocols));
+        let front = tls(ca.server(&["127.0.0.1"])).await;
+        let stranger = tls(other.server(&["127.0.0.1"])).await;
+        let network = FaultProxy::start(front.addr()).await;
+        Self {
+            network,
+            server,
+            stranger,
+            _front: front,
+        }
+    }
+
+    async fn set(&self, fault: Where) {
+        let (network, server) = match fault {
+            Where::Network(fault) => (fault, Fault::None),
+            Where::Server(fault) => (Fault::None, fault),
+            Where::WrongCertificate => (Fault::Elsewhere(self.stranger.addr()), Fault::None),
+        };
+        self.server.set(server).await;
+        self.network.set(network).await;
+    }
+}
+
+/// The gateway, and the ways to the dependency: one, or one to each sentinel.
+pub(super) struct Scene {
+    pub(super) world: World,
+    dependency: Dependency,
+    ways: Vec<Way>,
+    _group: Option<Sentinels>,
     _directory: TempDir,
 }
 
@@ -72,47 +108,46 @@ impl Scene {
         let root = directory.path().join("ca.pem");
         std::fs::write(&root, ca.pem()).expect("a written file");
         let root = root.display().to_string();
-        let mut between = None;
+        let group = match dependency {
+            Dependency::Sentinels => Some(Sentinels::start_tls(1, &ca).await),
+            _ => None,
+        };
+        let mut ways = Vec::new();
         let world = World::builder()
             .env("REPLAY_TIMEOUT", "1s")
             .env("REDIS_DIAL_TIMEOUT", "1s")
             .env("STS_TIMEOUT", "1s")
             .start_with(async |_: &Devstack, mut variables: BTreeMap<String, String>| {
+                if let Some(group) = &group {
+                    for port in group.plain_ports() {
+                        let target = ([127, 0, 0, 1], port).into();
+                        ways.push(Way::to(target, dependency.protocols(), &ca, &other).await);
+                    }
+                    variables.extend(to_sentinels(group, &ways, &root));
+                    return variables;
+                }
                 let url = variables[dependency.variable()].clone();
                 let (start, target, rest) = around_address(&url);
-                let server = FaultProxy::start(target).await;
-                let tls = |identity: Identity| {
-                    TlsFront::start(server.addr(), identity.server_config(dependency.protocols()))
-                };
-                let front = tls(ca.server(&["127.0.0.1"])).await;
-                let stranger = tls(other.server(&["127.0.0.1"])).await;
-                let network = FaultProxy::start(front.addr()).await;
-                variables.extend(over_tls(dependency, start, &network, rest, &root));
-                between = Some((network, server, front, stranger));
+                let way = Way::to(target, dependency.protocols(), &ca, &other).await;
+                variables.extend(over_tls(dependency, start, &way.network, rest, &root));
+                ways.push(way);
                 variables
             })
             .await;
-        let (network, server, front, stranger) = between.expect("proxies");
         Self {
             world,
             dependency,
-            network,
-            server,
-            stranger,
-            _front: front,
+            ways,
+            _group: group,
             _directory: directory,
         }
     }
 
-    /// Puts a fault in force, in place of the one before.
+    /// Puts a fault in force on every way, in place of the one before.
     pub(super) async fn set(&self, fault: Where) {
-        let (network, server) = match fault {
-            Where::Network(fault) => (fault, Fault::None),
-            Where::Server(fault) => (Fault::None, fault),
-            Where::WrongCertificate => (Fault::Elsewhere(self.stranger.addr()), Fault::None),
-        };
-        self.server.set(server).await;
-        self.network.set(network).await;
+        for way in &self.ways {
+            way.set(fault).await;
+        }
     }
 
     /// Everything works again.
@@ -132,7 +167,7 @@ impl Scene {
 
     /// How many connections were taken on so far.
     pub(super) fn attempts(&self) -> u64 {
-        self.network.accepted()
+        self.ways.iter().map(|way| way.network.accepted()).sum()
     }
 
     pub(super) fn mint(&self) -> Minted {
@@ -161,7 +196,7 @@ fn over_tls(
 ) -> Vec<(String, String)> {
     let at = network.addr();
     let variables = match dependency {
-        Dependency::Redis => vec![
+        Dependency::Redis | Dependency::Sentinels => vec![
             (
                 "REDIS_URL",
                 format!("{}{at}{rest}", start.replace("redis://", "rediss://")),
@@ -182,4 +217,21 @@ fn over_tls(
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
+}
+
+/// The variables that lead the gateway to the sentinels on these ways.
+fn to_sentinels(group: &Sentinels, ways: &[Way], root: &str) -> Vec<(String, String)> {
+    let mut url = group.url();
+    for (port, way) in group.ports().into_iter().zip(ways) {
+        url = url.replace(&format!(":{port}"), &format!(":{}", way.network.port()));
+    }
+    let (user, password) = group.login();
+    [
+        ("REDIS_URL", url.as_str()),
+        ("REDIS_CA_FILE", root),
+        ("REDIS_SENTINEL_USERNAME", user),
+        ("REDIS_SENTINEL_PASSWORD", password),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
 }
