@@ -25,6 +25,8 @@ pub struct PrivateRedis {
     password: String,
     directory: TempDir,
     tls: bool,
+    /// Where nodes of its cluster would reach it.
+    bus: Option<Reserved>,
     process: Option<Process>,
 }
 
@@ -66,6 +68,16 @@ impl PrivateRedis {
         Self::start_with(settings, false).await
     }
 
+    /// Starts the one node of a cluster.
+    pub async fn start_cluster_node() -> Self {
+        // Its own choice, 10,000 above the other port, may be taken.
+        let bus = ports::port();
+        let settings = format!("cluster-enabled yes\ncluster-port {}\n", bus.port());
+        let mut server = Self::start_configured(&settings).await;
+        server.bus = Some(bus);
+        server
+    }
+
     async fn start_with(settings: &str, tls: bool) -> Self {
         Self::start_in(Self::directory(), settings, tls).await
     }
@@ -89,6 +101,7 @@ impl PrivateRedis {
             password,
             directory,
             tls,
+            bus: None,
             process: None,
         };
         server.restart().await;
