@@ -20,6 +20,8 @@ use crate::log_limit::LogLimit;
 use crate::pause::{Backoff, spread, within};
 use crate::token_bucket::TokenBucket;
 
+/// How long an answer to a ping is waited for at least.
+const PING_PATIENCE: Duration = Duration::from_secs(1);
 /// How often a connection is tried. Shorter than the least `timeout` after which a server closes an idle one.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// The pause after a failed attempt to connect, the first and the longest: nothing that needs the link works meanwhile.
@@ -109,6 +111,19 @@ impl Link {
     #[must_use]
     pub fn new(name: &'static str, connector: RedisConnector, clock: Arc<dyn Clock>) -> Arc<Self> {
         let patience = connector.answer_timeout();
+        Self::with_patience(name, connector, clock, patience)
+    }
+
+    /// The same, for commands that are of use within this limit alone: a server that vanished is found out as soon,
+    /// and not only when its connection's other commands would be given up.
+    #[must_use]
+    pub fn for_answers_within(
+        limit: Duration,
+        name: &'static str,
+        connector: RedisConnector,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        let patience = limit.max(PING_PATIENCE).min(connector.answer_timeout());
         Self::with_patience(name, connector, clock, patience)
     }
 

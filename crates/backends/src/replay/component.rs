@@ -30,7 +30,7 @@ impl RedisReplay {
         config: ReplayConfig,
         clock: Arc<dyn Clock>,
     ) -> Component<Arc<Self>> {
-        let link = Link::new("redis: replay marks", redis, Arc::clone(&clock)).component();
+        let link = RedisReplay::link(redis, &config, Arc::clone(&clock)).component();
         let asked = Arc::clone(&link.port);
         let (marks, releases) = Self::new(Arc::clone(&asked), config, clock);
         let [measured, watched, watching] = [(); 3].map(|()| Arc::clone(&marks));
@@ -52,6 +52,12 @@ impl RedisReplay {
             .task("replay watch", Stage::Foundation, |stop| watching.watch(stop));
         component.add(link);
         component
+    }
+
+    /// A link for marks that are kept in this way.
+    #[must_use]
+    pub fn link(redis: RedisConnector, config: &ReplayConfig, clock: Arc<dyn Clock>) -> Arc<Link> {
+        Link::for_answers_within(config.timeout, "redis: replay marks", redis, clock)
     }
 
     /// What it did so far.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use backends::redis::RedisConnector;
 use testkit::clock::FixedClock;
 use testkit::proxy::{Fault, FaultProxy};
 use testkit::redis::PrivateRedis;
@@ -9,7 +10,7 @@ use testkit::wait::{PATIENCE, until};
 use tokio::time::timeout;
 
 use crate::contract::replay::{mark, set};
-use crate::support::Replay;
+use crate::support::{Replay, redis_config};
 
 struct Bench {
     server: PrivateRedis,
@@ -18,7 +19,7 @@ struct Bench {
 }
 
 impl Bench {
-    async fn start(replay: fn(&str) -> Replay) -> Self {
+    async fn start(replay: impl FnOnce(&str) -> Replay) -> Self {
         let server = PrivateRedis::start().await;
         let target = ([127, 0, 0, 1], server.port()).into();
         let proxy = FaultProxy::start(target).await;
@@ -74,6 +75,23 @@ async fn marks_are_unavailable_in_time_and_come_back_by_themselves() {
         })
         .await;
     }
+}
+
+/// However long the answers to other commands may take.
+#[tokio::test]
+async fn server_that_vanished_is_found_out_as_soon_as_marks_are_given_up() {
+    let bench = Bench::start(|url| {
+        let mut config = redis_config(url);
+        config.answer_timeout = PATIENCE * 10;
+        Replay::hasty_over(RedisConnector::new(&config).unwrap())
+    })
+    .await;
+    bench.proxy.set(Fault::Vanish).await;
+    until("readiness to tell", async || {
+        bench.replay.marks.fault().map(|_| ())
+    })
+    .await;
+    bench.recover().await;
 }
 
 #[tokio::test]

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::{ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo};
-use admission::ports::{Clock, Mandate, ReplayMarks, Revocations as _};
-use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
+use admission::ports::{Clock, ReplayMarks};
 use backends::bindings::{BindingsConfig, PostgresBindings};
 use backends::component::Component;
 use backends::dns::{DnsResolver, SystemFiles};
@@ -16,7 +15,6 @@ use backends::pem::PemTls;
 use backends::postgres::{self, PostgresConfig, SslMode};
 use backends::redis::{self, Link, RedisConfig, RedisServers};
 use backends::replay::{Confirmations, RedisReplay, ReplayConfig};
-use backends::revocation::{RevocationConfig, RevocationState, Snapshots, StreamReader, StreamsKey};
 use tempfile::TempDir;
 use testkit::clock::FixedClock;
 use testkit::redis::Sentinels;
@@ -25,14 +23,16 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::contract::replay::set;
-use crate::contract::revocations::{anchors, mandate, of, standing, word};
 
 /// `REPLAY_TIMEOUT` where an answer is expected, on a busy machine too.
 const UNHURRIED: Duration = Duration::from_secs(15);
 /// `REPLAY_TIMEOUT` where none is.
 const HASTY: Duration = Duration::from_millis(500);
 
+mod revocation;
 pub(crate) mod store;
+
+pub(crate) use revocation::*;
 
 /// What runs in the background; all of it ends with this.
 #[derive(Default)]
@@ -81,12 +81,17 @@ pub(crate) fn sentinel_config(group: &Sentinels) -> RedisConfig {
 }
 
 pub(crate) fn database(url: &str) -> postgres::PostgresConnector {
+    database_within(url, Duration::from_secs(5))
+}
+
+/// With this read timeout.
+pub(crate) fn database_within(url: &str, read_timeout: Duration) -> postgres::PostgresConnector {
     postgres::PostgresConnector::new(&PostgresConfig {
         client: url.parse().unwrap(),
         ssl_mode: SslMode::Prefer,
         tls: PemTls::default(),
         connect_timeout: Duration::from_secs(5),
-        read_timeout: Duration::from_secs(5),
+        read_timeout,
         max_lifetime: Duration::from_secs(1800),
     })
     .unwrap()
@@ -111,7 +116,11 @@ impl Replay {
 
     /// Waits no longer than a moment for each answer.
     pub(crate) fn hasty(url: &str) -> Self {
-        Self::waiting(HASTY, redis(url), None, &FixedClock::default())
+        Self::hasty_over(redis(url))
+    }
+
+    pub(crate) fn hasty_over(redis: redis::RedisConnector) -> Self {
+        Self::waiting(HASTY, redis, None, &FixedClock::default())
     }
 
     pub(crate) fn hasty_remembering(url: &str, memory: Option<PathBuf>, clock: &FixedClock) -> Self {
@@ -159,12 +168,12 @@ impl Replay {
         for task in component.tasks {
             background.run((task.run)(CancellationToken::new()));
         }
-        let link = Link::new("replay", redis, Arc::new(clock.clone()));
         let config = ReplayConfig {
             timeout,
             memory,
             confirmations,
         };
+        let link = RedisReplay::link(redis, &config, Arc::new(clock.clone()));
         let (marks, releases) = RedisReplay::new(Arc::clone(&link), config, Arc::new(clock.clone()));
         background.run(Arc::clone(&link).run(CancellationToken::new()));
         background.run(releases.run(CancellationToken::new()));
@@ -210,116 +219,6 @@ impl Replay {
         })
         .await;
     }
-}
-
-/// `STREAMS_HMAC_KEY` in these tests.
-pub(crate) const STREAMS_KEY: &[u8] = &[42; 32];
-
-/// A revocation state with its streams and snapshots.
-pub(crate) struct Revocation {
-    pub(crate) state: RevocationState,
-    pub(crate) clock: FixedClock,
-    pub(crate) refetched: tokio::sync::mpsc::UnboundedReceiver<String>,
-    _background: Background,
-}
-
-impl Revocation {
-    /// How a request stands whose anchors have this name.
-    pub(crate) fn standing(&self, name: &str) -> &'static str {
-        standing(&self.state, &anchors(name), self.clock.now())
-    }
-
-    /// The same of a mandate of this zone, of this age in seconds.
-    pub(crate) fn standing_in(&self, zone: &str, name: &str, age: i64) -> &'static str {
-        let (ids, now) = (anchors(name), self.clock.now());
-        let young = mandate(of(&ids), now);
-        let aged = Mandate {
-            zone,
-            issued_at: young.issued_at.map(|issued| issued - age),
-            ..young
-        };
-        word(&self.state.standing(&aged, now))
-    }
-
-    /// Waits until a request with these anchors stands so.
-    pub(crate) async fn settle(&self, name: &str, expect: &str) {
-        until(&format!("{name} to be {expect}"), async || {
-            (self.standing(name) == expect).then_some(())
-        })
-        .await;
-    }
-
-    /// Snapshots come only on demand, unless `every` says otherwise.
-    pub(crate) fn start(redis_url: &str, database_url: &str, every: Duration) -> Self {
-        Self::bounded(redis_url, database_url, every, RevocationConfig::default())
-    }
-
-    /// With the bounds of this configuration.
-    pub(crate) fn bounded(
-        redis_url: &str,
-        database_url: &str,
-        every: Duration,
-        bounds: RevocationConfig,
-    ) -> Self {
-        let clock = FixedClock::default();
-        let config = RevocationConfig {
-            snapshot_every: every,
-            snapshot_pause: Duration::from_millis(10),
-            ..bounds
-        };
-        let state = RevocationState::new(config, Arc::new(clock.clone()));
-        let mut background = Background::default();
-        let (zones, refetched) = tokio::sync::mpsc::unbounded_channel();
-        let keys_invalidated = Box::new(move |zone: &str| zones.send(zone.to_owned()).unwrap());
-        let key = StreamsKey::new(STREAMS_KEY);
-        let streams = StreamReader::new(&state, redis(redis_url), key, keys_invalidated);
-        let snapshots = Snapshots::new(&state, database(database_url));
-        background.run(streams.run(CancellationToken::new()));
-        background.run(snapshots.run(CancellationToken::new()));
-        Self {
-            state,
-            clock,
-            refetched,
-            _background: background,
-        }
-    }
-}
-
-/// An interval that never comes in a test.
-pub(crate) const ON_DEMAND: Duration = Duration::from_secs(3600);
-
-/// Writes a signed message; returns its id.
-pub(crate) async fn publish(
-    redis: &mut ::redis::aio::MultiplexedConnection,
-    stream: &str,
-    fields: &[(&str, &str)],
-) -> String {
-    let signature = signature(stream, fields);
-    let mut signed = fields.to_vec();
-    signed.push(("_sig", &signature));
-    add(redis, stream, &signed).await
-}
-
-/// Writes a message as it is.
-pub(crate) async fn add(
-    redis: &mut ::redis::aio::MultiplexedConnection,
-    stream: &str,
-    fields: &[(&str, &str)],
-) -> String {
-    let mut command = ::redis::cmd("XADD");
-    command.arg(stream).arg("*").arg(fields);
-    command.query_async(redis).await.unwrap()
-}
-
-fn signature(stream: &str, fields: &[(&str, &str)]) -> String {
-    let mut sorted = fields.to_vec();
-    sorted.sort_unstable();
-    let mut text = format!("{stream}\n");
-    for (name, value) in sorted {
-        text.push_str(&format!("{name}={value}\n"));
-    }
-    let tag = sign(&Key::new(HMAC_SHA256, STREAMS_KEY), text.as_bytes());
-    tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Bindings with their reader.
