@@ -38,7 +38,7 @@ pub(super) async fn connect(
         .await
         .map_err(|_| Cause::new("connect: no address accepted within 5 s"))??;
     tcp.set_nodelay(true)
-        .and_then(|()| keepalive::enable(&tcp))
+        .and_then(|()| keepalive::enable_both(&tcp))
         .map_err(|error| in_words("connect", &error))?;
     let socket = Socket::new(tcp, probe);
     match origin.scheme {

@@ -145,7 +145,6 @@ impl Parameters {
             }
             // Milliseconds, as libpq has it; the driver's own parser takes seconds.
             "tcp_user_timeout" => match value.parse() {
-                Ok(0) => client,
                 Ok(milliseconds) => client.tcp_user_timeout(Duration::from_millis(milliseconds)),
                 Err(_) => return refuse(name, "must be a number of milliseconds"),
             },
