@@ -213,6 +213,12 @@ where
         self.0.pool.sweep();
     }
 
+    /// Closes idle connections that were last heard of at this monotonic time or before: one that was said to be as well
+    /// gave no answer since.
+    pub(crate) fn distrust(&self, then: Duration) {
+        self.0.pool.distrust(then);
+    }
+
     /// What it did so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -261,6 +267,7 @@ where
             probe,
             origin: Arc::new(target.origin.clone()),
             peer,
+            reused: false,
         })
     }
 
@@ -270,7 +277,7 @@ where
         request: Request<B>,
         leaving: &impl Leaving,
     ) -> Result<Response<PooledBody<B>>, Unsent<B>> {
-        leaving.mark();
+        leaving.mark(connection.reused);
         match connection.sender.try_send_request(request).await {
             Ok(response) => {
                 let pool = Arc::clone(&self.0.pool);
@@ -289,15 +296,15 @@ where
     }
 }
 
-/// Told when bytes of a request may leave, which is after a connection was found and before the
-/// first of them is written, and when it is certain that none did.
+/// Told when bytes of a request may leave, which is after a connection was found, a pooled one or a new one, and before
+/// the first of them is written, and when it is certain that none did.
 pub(crate) trait Leaving: Sync {
-    fn mark(&self);
+    fn mark(&self, reused: bool);
     fn take_back(&self);
 }
 
 impl Leaving for () {
-    fn mark(&self) {}
+    fn mark(&self, _reused: bool) {}
     fn take_back(&self) {}
 }
 

@@ -44,6 +44,8 @@ pub(super) struct Connection<B> {
     pub(super) probe: Probe,
     pub(super) origin: Arc<Origin>,
     pub(super) peer: SocketAddr,
+    /// It answered a request before.
+    pub(super) reused: bool,
 }
 
 struct Idle<B> {
@@ -89,9 +91,10 @@ impl<B> Pool<B> {
                     .any(|address| address.socket() == idle.connection.peer)
         };
         let at = idle.iter().rposition(usable)?;
-        let taken = idle.remove(at);
+        let mut taken = idle.remove(at).connection;
         all.count -= 1;
-        Some(taken.connection)
+        taken.reused = true;
+        Some(taken)
     }
 
     /// Keeps a connection, in the place of the oldest one where there is no room.
@@ -126,11 +129,20 @@ impl<B> Pool<B> {
     /// Drops what is closed or was idle for too long.
     pub(super) fn sweep(&self) {
         let now = self.now();
+        self.close(|since| now.saturating_sub(since) >= self.limits.idle);
+    }
+
+    /// Drops what is closed or was last heard of then or before.
+    pub(super) fn distrust(&self, then: Duration) {
+        self.close(|since| since <= then);
+    }
+
+    fn close(&self, unwanted: impl Fn(Duration) -> bool) {
         let mut dropped = Vec::new();
         let mut all = self.idle.lock();
         for idle in all.by_origin.values_mut() {
             dropped.extend(idle.extract_if(.., |idle| {
-                idle.connection.sender.is_closed() || now.saturating_sub(idle.since) >= self.limits.idle
+                idle.connection.sender.is_closed() || unwanted(idle.since)
             }));
         }
         all.by_origin.retain(|_, idle| !idle.is_empty());

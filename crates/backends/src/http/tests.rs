@@ -102,7 +102,7 @@ fn get<B>(body: B) -> Request<B> {
 struct Marks(Mutex<Vec<&'static str>>);
 
 impl Leaving for Marks {
-    fn mark(&self) {
+    fn mark(&self, _reused: bool) {
         self.0.lock().unwrap().push("mark");
     }
     fn take_back(&self) {

@@ -18,6 +18,8 @@ type Asked = (Result<(), Cause>, Duration);
 pub(super) struct Health {
     known: Mutex<Option<Asked>>,
     asking: SingleFlight<(), Asked>,
+    /// When a call over a connection that had answered before stayed without an answer for the last time.
+    suspected: Mutex<Option<Duration>>,
 }
 
 impl Health {
@@ -25,6 +27,7 @@ impl Health {
         Self {
             known: Mutex::default(),
             asking: SingleFlight::new(1),
+            suspected: Mutex::default(),
         }
     }
 
@@ -34,6 +37,16 @@ impl Health {
             .lock()
             .as_ref()
             .is_some_and(|(result, _)| result.is_err())
+    }
+
+    /// A connection, and not the STS, may be why a call has no answer.
+    pub(super) fn suspect_connections(&self, now: Duration) {
+        *self.suspected.lock() = Some(now);
+    }
+
+    /// Whether that happened since then, and was not asked about before.
+    pub(super) fn connections_failed_since(&self, then: Duration) -> bool {
+        self.suspected.lock().take().is_some_and(|at| at >= then)
     }
 
     pub(super) async fn check(&self, sts: &StsClient) -> Asked {

@@ -26,7 +26,9 @@ impl StsClient {
     /// Where breakers open again after that, the next time is later and later: its health alone does not say that it
     /// exchanges.
     ///
-    /// A zone that alone gets no answers waits for its breaker: the health of the STS says nothing of it.
+    /// A zone that alone gets no answers waits for its breaker: the health of the STS says nothing of it. But where they
+    /// were missed on connections that had answered before, these may be to blame: they are closed, and the circuit probes
+    /// on a new one.
     pub async fn watch_recovery(self, circuit: Arc<Circuit>, shutdown: CancellationToken) {
         let watch = async {
             let (mut unanswered, mut untold, mut pace) = (false, false, Pace::default());
@@ -40,7 +42,11 @@ impl StsClient {
                         untold = false;
                         continue;
                     }
-                    Doubt::OfZones => untold || unanswered || self.0.health.was_bad(),
+                    Doubt::OfZones => {
+                        let recently = now.monotonic.saturating_sub(MAX_PAUSE);
+                        let by_connections = self.0.health.connections_failed_since(recently);
+                        by_connections || untold || unanswered || self.0.health.was_bad()
+                    }
                     Doubt::OfSts => true,
                 };
                 let answer = timeout(ANSWER_TIMEOUT, ask(self.clone())).await;
