@@ -22,6 +22,7 @@ use testkit::tls::{Ca, TlsFront};
 use testkit::wait::{PATIENCE, until};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -188,6 +189,10 @@ async fn connect(client: &StsClient, authority: &Authority, count: usize) {
     };
     tokio::join!(all, all_are_there);
     assert_eq!(client.stats().idle, count);
+    // Each takes the next request once its task had its turn.
+    for _ in 0..100 {
+        yield_now().await;
+    }
 }
 
 #[tokio::test]
