@@ -203,11 +203,21 @@ impl Sentinels {
         (USER, &self.password)
     }
 
-    /// Which server the first sentinel that answers names: its place in [`Sentinels::servers`].
+    /// Which server the first sentinel that runs names: its place in [`Sentinels::servers`].
     pub async fn primary(&self) -> usize {
-        let sentinel = self.sentinels.iter().find(|sentinel| sentinel.process.is_some());
-        let port = sentinel.expect("a running sentinel").port.port();
-        let mut connection = self.at(port, None).await;
+        self.named(self.running().next().expect("a running sentinel"))
+            .await
+    }
+
+    fn running(&self) -> impl Iterator<Item = &Sentinel> {
+        self.sentinels
+            .iter()
+            .filter(|sentinel| sentinel.process.is_some())
+    }
+
+    /// Which server this sentinel names.
+    async fn named(&self, sentinel: &Sentinel) -> usize {
+        let mut connection = self.at(sentinel.port.port(), None).await;
         let (_, port): (String, u16) = redis::cmd("SENTINEL")
             .arg("GET-MASTER-ADDR-BY-NAME")
             .arg(SERVICE)
@@ -234,11 +244,16 @@ impl Sentinels {
         self.promoted(before).await
     }
 
-    /// Waits until another server than this one is named.
+    /// Waits until every sentinel that runs names the same server, and another one than this: one that lags would make
+    /// the promoted server a replica of the old primary again, if that came back, empty.
     pub async fn promoted(&self, before: usize) -> usize {
         until("another primary to be named", async || {
-            let now = self.primary().await;
-            (now != before).then_some(now)
+            let mut all = Vec::new();
+            for sentinel in self.running() {
+                all.push(self.named(sentinel).await);
+            }
+            let now = *all.first()?;
+            (now != before && all.iter().all(|named| *named == now)).then_some(now)
         })
         .await
     }
