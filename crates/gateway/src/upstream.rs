@@ -66,6 +66,8 @@ impl Upstream {
             intent: record,
             watch,
             rules,
+            origin,
+            began,
             response,
         } = self.client.send(dispatch, body);
         let mut authority = Authority::new(watch);
@@ -81,6 +83,7 @@ impl Upstream {
             Ok(Ok(Err(SendFailure::Local(cause)))) => (Denial::Overloaded, cause),
             Ok(Ok(Err(failure))) => (Denial::UpstreamUnreachable, failure.cause().clone()),
             Ok(Err(TimedOut)) => {
+                self.client.distrust(&origin, began);
                 let cause = Cause::new("no response head within UPSTREAM_TIMEOUT");
                 (Denial::UpstreamTimeout, cause)
             }

@@ -85,6 +85,10 @@ pub struct Sending<I, F> {
     pub watch: Arc<dyn Watch>,
     /// What the answer has to respect.
     pub rules: ResponseRules,
+    /// Where it goes, and the monotonic time: what [`Client::distrust`] wants where no answer comes.
+    pub origin: Arc<Origin>,
+    /// See `origin`.
+    pub began: Duration,
     /// Sends the request when it is first polled, and waits for the response head. Dropped, it closes
     /// the connection.
     pub response: F,
@@ -156,6 +160,7 @@ where
             intent,
         } = dispatch.into_parts();
         let client = self.clone();
+        let origin = Arc::clone(upstream.url().origin());
         let response = async move {
             let target = Target {
                 origin: upstream.url().origin(),
@@ -169,6 +174,8 @@ where
             intent,
             watch,
             rules,
+            origin,
+            began: self.0.pool.now(),
             response,
         }
     }
@@ -217,10 +224,10 @@ where
         self.0.pool.sweep();
     }
 
-    /// Closes idle connections that were last heard of at this monotonic time or before: one that was said to be as well
-    /// gave no answer since.
-    pub(crate) fn distrust(&self, then: Duration) {
-        self.0.pool.distrust(then);
+    /// A request that began at this monotonic time has no answer, and its server may be gone: closes the idle connections
+    /// to the origin that were last heard of before.
+    pub fn distrust(&self, origin: &Origin, began: Duration) {
+        self.0.pool.distrust(origin, began);
     }
 
     /// What it did so far.

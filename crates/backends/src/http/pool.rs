@@ -129,23 +129,25 @@ impl<B> Pool<B> {
     /// Drops what is closed or was idle for too long.
     pub(super) fn sweep(&self) {
         let now = self.now();
-        self.close(|since| now.saturating_sub(since) >= self.limits.idle);
-    }
-
-    /// Drops what is closed or was last heard of then or before.
-    pub(super) fn distrust(&self, then: Duration) {
-        self.close(|since| since <= then);
-    }
-
-    fn close(&self, unwanted: impl Fn(Duration) -> bool) {
         let mut dropped = Vec::new();
         let mut all = self.idle.lock();
         for idle in all.by_origin.values_mut() {
             dropped.extend(idle.extract_if(.., |idle| {
-                idle.connection.sender.is_closed() || unwanted(idle.since)
+                idle.connection.sender.is_closed() || now.saturating_sub(idle.since) >= self.limits.idle
             }));
         }
         all.by_origin.retain(|_, idle| !idle.is_empty());
+        all.count -= dropped.len();
+        drop(all);
+    }
+
+    /// Drops what leads to this origin and was last heard of then or before.
+    pub(super) fn distrust(&self, origin: &Origin, then: Duration) {
+        let mut all = self.idle.lock();
+        let Some(idle) = all.by_origin.get_mut(origin) else {
+            return;
+        };
+        let dropped: Vec<_> = idle.extract_if(.., |idle| idle.since <= then).collect();
         all.count -= dropped.len();
         drop(all);
     }
@@ -155,7 +157,7 @@ impl<B> Pool<B> {
         self.idle.lock().count
     }
 
-    fn now(&self) -> Duration {
+    pub(super) fn now(&self) -> Duration {
         self.clock.now().monotonic
     }
 }

@@ -69,7 +69,7 @@ impl Inner {
             Err(ExchangeFailure::Connect(_)) => self.resolver.forget(&self.endpoint.origin.host),
             // The server at the other end may be gone, which a new connection does not suffer from.
             Err(ExchangeFailure::Timeout(_)) if phase.reused.load(Ordering::Relaxed) => {
-                self.http.distrust(began);
+                self.http.distrust(&self.endpoint.origin, began);
                 self.health.suspect_connections(self.clock.now().monotonic);
             }
             _ => {}
