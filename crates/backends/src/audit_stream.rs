@@ -52,6 +52,7 @@ impl RedisAuditStream {
         } else {
             Link::new
         };
+        let redis = redis.for_key(STREAM.as_bytes());
         let link = make("redis: audit stream", redis, clock).component();
         let stream = Self::new(Arc::clone(&link.port), limit).confirmed_by(min_replicas);
         let mut component = Component::new(Arc::new(stream));
@@ -96,7 +97,7 @@ impl RedisAuditStream {
 
     async fn replicas_follow(&self, deadline: Duration) -> Result<(), SinkError> {
         let mut commands = ::redis::pipe();
-        write_and_wait(&mut commands, self.min_replicas, LONGEST_WAIT);
+        write_and_wait(&mut commands, STREAM, self.min_replicas, LONGEST_WAIT);
         let ((replicas,), _) = self
             .link
             .ask::<(Value,)>(&commands, deadline)

@@ -200,7 +200,7 @@ async fn ask(
         commands.cmd("GET").arg(&mark.key);
     }
     // Who still has time after it gets another round.
-    write_and_wait(&mut commands, min_replicas, wait);
+    write_and_wait(&mut commands, "marks", min_replicas, wait);
     let deadline = link.deadline(wait + WAIT_SLACK);
     let (mut answers, _) = link.ask::<Vec<Value>>(&commands, deadline).await?;
     let confirmed = confirmed(answers.pop().as_ref(), min_replicas);
