@@ -26,6 +26,7 @@ mod postgres_tls;
 mod redis_rights;
 mod redis_sentinel;
 mod replay;
+mod replay_cluster;
 mod replay_confirmations;
 mod replay_loss;
 mod replay_memory;
