@@ -244,10 +244,19 @@ async fn connect_over(url: &str, authority: Option<&str>) -> MultiplexedConnecti
         .expect("a connection to Redis")
 }
 
-/// The lines that make servers speak TLS with each other, too, where there is an authority.
+/// The lines that make servers speak TLS with each other, too, where there is an authority. The nodes of a cluster demand
+/// a client's certificate of each other.
 fn tls_lines(directory: &TempDir, ca: Option<&Ca>) -> String {
     ca.map_or_else(String::new, |ca| {
-        PrivateRedis::tls_settings(directory, ca, false) + "tls-replication yes\n"
+        let peer = directory.path().join("peer");
+        std::fs::create_dir(&peer).expect("a new directory");
+        let files = ca.client("peer").write_to(&peer);
+        format!(
+            "{}tls-client-cert-file {}\ntls-client-key-file {}\ntls-replication yes\n",
+            PrivateRedis::tls_settings(directory, ca, false),
+            files.certificate.display(),
+            files.key.display(),
+        )
     })
 }
 

@@ -52,6 +52,7 @@ impl RedisAuditStream {
         } else {
             Link::new
         };
+        let redis = redis.for_key(STREAM.as_bytes());
         let link = make("redis: audit stream", redis, clock).component();
         let stream = Self::new(Arc::clone(&link.port), limit).confirmed_by(min_replicas);
         let mut component = Component::new(Arc::new(stream));
@@ -96,7 +97,8 @@ impl RedisAuditStream {
 
     async fn replicas_follow(&self, deadline: Duration) -> Result<(), SinkError> {
         let mut commands = ::redis::pipe();
-        write_and_wait(&mut commands, CONFIRM_KEY, self.min_replicas, LONGEST_WAIT);
+        let key = format!("{CONFIRM_KEY}:{{{STREAM}}}");
+        write_and_wait(&mut commands, &key, self.min_replicas, LONGEST_WAIT);
         let ((_written, replicas), _) = self
             .link
             .ask::<(Value, Value)>(&commands, deadline)

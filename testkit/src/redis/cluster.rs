@@ -81,6 +81,8 @@ impl Cluster {
         for index in 0..self.nodes.len() {
             let epoch = (index + 1).to_string();
             let () = self.ask(index, &["CLUSTER", "SET-CONFIG-EPOCH", &epoch]).await;
+        }
+        for index in 0..self.nodes.len() {
             for (other, bus) in self.nodes.iter().zip(&self.buses).skip(index + 1) {
                 let (port, bus) = (other.port().to_string(), bus.port().to_string());
                 let () = self
@@ -215,13 +217,28 @@ impl Cluster {
         .await
     }
 
-    /// Waits until another node than this one serves the slot.
+    /// Waits until another node than this one serves the slot, and every node that runs finds the cluster well.
     pub async fn promoted(&self, slot: u16, before: usize) -> usize {
-        until("another node to serve the slot", async || {
+        let promoted = until("another node to serve the slot", async || {
             let now = self.primary_of(slot).await;
             (now != before).then_some(now)
+        });
+        let promoted = promoted.await;
+        self.well().await;
+        promoted
+    }
+
+    async fn well(&self) {
+        until("every node to find the cluster well", async || {
+            for (index, node) in self.nodes.iter().enumerate() {
+                if node.process.is_some() {
+                    let info: String = self.ask(index, &["CLUSTER", "INFO"]).await;
+                    info.contains("cluster_state:ok").then_some(())?;
+                }
+            }
+            Some(())
         })
-        .await
+        .await;
     }
 
     /// Has a replica take over from its primary, which is well and follows it from then on (`CLUSTER FAILOVER`).
@@ -236,6 +253,7 @@ impl Cluster {
             None
         })
         .await;
+        self.well().await;
     }
 
     /// Moves a slot with its keys to another primary.

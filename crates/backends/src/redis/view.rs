@@ -150,10 +150,8 @@ fn slot_range(text: &str) -> Result<RangeInclusive<u16>, Cause> {
 }
 
 fn refused(error: &RedisError) -> Cause {
-    if error
-        .detail()
-        .is_some_and(|why| why.contains("cluster support disabled"))
-    {
+    // Where a pipeline fails, the errors of its commands are in its words alone.
+    if error.to_string().contains("cluster support disabled") {
         return Cause::new(
             "redis: the server is no node of a cluster (cluster-enabled no), and REDIS_URL says redis-cluster://; for one \
              server it is redis://",

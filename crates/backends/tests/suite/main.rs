@@ -23,6 +23,7 @@ mod jwks;
 mod local_faults;
 mod own_endpoints;
 mod postgres_tls;
+mod redis_cluster;
 mod redis_rights;
 mod redis_sentinel;
 mod replay;

@@ -10,7 +10,7 @@ use ::redis::{ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo};
 use admission::ports::{Clock, Mandate, ReplayMarks, Revocations as _};
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
 use backends::bindings::{BindingsConfig, PostgresBindings};
-use backends::component::Component;
+use backends::component::{Component, Task};
 use backends::dns::{DnsResolver, SystemFiles};
 use backends::pem::PemTls;
 use backends::postgres::{self, PostgresConfig, SslMode};
@@ -19,7 +19,7 @@ use backends::replay::{Confirmations, RedisReplay, ReplayConfig};
 use backends::revocation::{RevocationConfig, RevocationState, Snapshots, StreamReader, StreamsKey};
 use tempfile::TempDir;
 use testkit::clock::FixedClock;
-use testkit::redis::Sentinels;
+use testkit::redis::{Cluster, Sentinels};
 use testkit::wait::until;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -43,6 +43,12 @@ pub(crate) struct Background {
 impl Background {
     pub(crate) fn run(&mut self, future: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(future);
+    }
+
+    pub(crate) fn run_tasks(&mut self, tasks: Vec<Task>) {
+        for task in tasks {
+            self.run((task.run)(CancellationToken::new()));
+        }
     }
 }
 
@@ -75,6 +81,17 @@ pub(crate) fn sentinel_config(group: &Sentinels) -> RedisConfig {
             sentinels: group.ports().into_iter().map(sentinel).collect(),
             service: group.service().to_owned(),
             primary: RedisConnectionInfo::default().set_password(group.servers[0].password()),
+        },
+        ..redis_config("redis://unused")
+    }
+}
+
+/// The cluster, as these nodes know it.
+pub(crate) fn cluster_config(cluster: &Cluster, seeds: &[usize]) -> RedisConfig {
+    let seed = |index: &usize| cluster.nodes[*index].url().parse().unwrap();
+    RedisConfig {
+        servers: RedisServers::Cluster {
+            seeds: seeds.iter().map(seed).collect(),
         },
         ..redis_config("redis://unused")
     }
@@ -156,9 +173,7 @@ impl Replay {
         let redis = component.add(redis);
         let confirmations =
             min_replicas.map(|replicas| component.add(Confirmations::component(&redis, replicas, &ports)));
-        for task in component.tasks {
-            background.run((task.run)(CancellationToken::new()));
-        }
+        background.run_tasks(component.tasks);
         let link = Link::new("replay", redis, Arc::new(clock.clone()));
         let config = ReplayConfig {
             timeout,
@@ -262,6 +277,20 @@ impl Revocation {
         every: Duration,
         bounds: RevocationConfig,
     ) -> Self {
+        Self::complete(Component::new(redis(redis_url)), database_url, every, bounds)
+    }
+
+    /// With streams that lie wherever this leads.
+    pub(crate) fn over(redis: Component<redis::RedisConnector>, database_url: &str) -> Self {
+        Self::complete(redis, database_url, ON_DEMAND, RevocationConfig::default())
+    }
+
+    fn complete(
+        redis: Component<redis::RedisConnector>,
+        database_url: &str,
+        every: Duration,
+        bounds: RevocationConfig,
+    ) -> Self {
         let clock = FixedClock::default();
         let config = RevocationConfig {
             snapshot_every: every,
@@ -270,10 +299,11 @@ impl Revocation {
         };
         let state = RevocationState::new(config, Arc::new(clock.clone()));
         let mut background = Background::default();
+        background.run_tasks(redis.tasks);
         let (zones, refetched) = tokio::sync::mpsc::unbounded_channel();
         let keys_invalidated = Box::new(move |zone: &str| zones.send(zone.to_owned()).unwrap());
         let key = StreamsKey::new(STREAMS_KEY);
-        let streams = StreamReader::new(&state, redis(redis_url), key, keys_invalidated);
+        let streams = StreamReader::new(&state, redis.port, key, keys_invalidated);
         let snapshots = Snapshots::new(&state, database(database_url));
         background.run(streams.run(CancellationToken::new()));
         background.run(snapshots.run(CancellationToken::new()));

@@ -148,6 +148,7 @@ fn redis(external: &External) -> Result<Component<RedisConnector>, StartError> {
                 service,
                 primary,
             },
+            config::RedisServers::Cluster { seeds } => RedisServers::Cluster { seeds },
         },
         tls: pem(&external.redis.tls),
         dial_timeout: external.redis.dial_timeout,
