@@ -27,6 +27,7 @@ mod redis_cluster;
 mod redis_rights;
 mod redis_sentinel;
 mod replay;
+mod replay_cluster;
 mod replay_confirmations;
 mod replay_loss;
 mod replay_memory;

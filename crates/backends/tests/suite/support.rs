@@ -178,9 +178,10 @@ impl Replay {
         let config = ReplayConfig {
             timeout,
             memory,
-            confirmations,
+            min_replicas: min_replicas.unwrap_or_default(),
         };
-        let (marks, releases) = RedisReplay::new(Arc::clone(&link), config, Arc::new(clock.clone()));
+        let (marks, releases) =
+            RedisReplay::new(Arc::clone(&link), confirmations, config, Arc::new(clock.clone()));
         background.run(Arc::clone(&link).run(CancellationToken::new()));
         background.run(releases.run(CancellationToken::new()));
         background.run(Arc::clone(&marks).watch(CancellationToken::new()));
