@@ -8,7 +8,7 @@ use admission::ports::Clock;
 use evidence::{BoxFuture, Shipment, SinkError, StreamSink};
 
 use crate::component::Component;
-use crate::redis::{Fault, LONGEST_WAIT, Link, RedisConnector, confirmed, wait, write_and_wait};
+use crate::redis::{CONFIRM_KEY, Fault, LONGEST_WAIT, Link, RedisConnector, confirmed, wait, write_and_wait};
 
 /// The stream that the audit service reads. It is never trimmed here: that would drop evidence.
 const STREAM: &str = "caracal.audit.events";
@@ -52,6 +52,7 @@ impl RedisAuditStream {
         } else {
             Link::new
         };
+        let redis = redis.for_key(STREAM.as_bytes());
         let link = make("redis: audit stream", redis, clock).component();
         let stream = Self::new(Arc::clone(&link.port), limit).confirmed_by(min_replicas);
         let mut component = Component::new(Arc::new(stream));
@@ -96,10 +97,12 @@ impl RedisAuditStream {
 
     async fn replicas_follow(&self, deadline: Duration) -> Result<(), SinkError> {
         let mut commands = ::redis::pipe();
-        write_and_wait(&mut commands, self.min_replicas, LONGEST_WAIT);
-        let ((replicas,), _) = self
+        // In the slot of the stream, whose server is asked.
+        let key = format!("{CONFIRM_KEY}:{{{STREAM}}}");
+        write_and_wait(&mut commands, &key, self.min_replicas, LONGEST_WAIT);
+        let ((_written, replicas), _) = self
             .link
-            .ask::<(Value,)>(&commands, deadline)
+            .ask::<(Value, Value)>(&commands, deadline)
             .await
             .map_err(lost)?;
         self.confirmed(Some(&replicas))

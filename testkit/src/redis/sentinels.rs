@@ -3,17 +3,16 @@
 use std::process::Command;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, TlsCertificates};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::{PrivateRedis, connect};
+use super::{PrivateRedis, connect_over, tls_lines};
 use crate::environment;
 use crate::ports::{self, Reserved};
 use crate::process::Process;
 use crate::random;
 use crate::tls::{Ca, Identity};
-use crate::wait::{PATIENCE, until};
+use crate::wait::until;
 
 /// The name under which the sentinels monitor the primary.
 const SERVICE: &str = "caracal";
@@ -60,7 +59,7 @@ impl Sentinels {
         let mut servers: Vec<PrivateRedis> = Vec::new();
         for _ in 0..=replicas {
             let directory = PrivateRedis::directory();
-            let mut settings = format!("{login}\n{}", tls(&directory, ca));
+            let mut settings = format!("{login}\n{}", tls_lines(&directory, ca));
             if let Some(primary) = servers.first() {
                 settings += &format!("replicaof 127.0.0.1 {}\n", primary.port());
             }
@@ -99,7 +98,7 @@ impl Sentinels {
             plain.map_or_else(String::new, |plain| format!("port {}\ntls-", plain.port())),
             sentinel.port.port(),
             sentinel.directory.path().display(),
-            tls(&sentinel.directory, ca),
+            tls_lines(&sentinel.directory, ca),
             self.servers[0].port(),
             self.password,
             Self::RIGHTS,
@@ -147,20 +146,13 @@ impl Sentinels {
     /// A connection to a server or, without a password, a sentinel.
     async fn at(&self, port: u16, password: Option<&str>) -> MultiplexedConnection {
         let login = password.map_or_else(String::new, |password| format!(":{password}@"));
-        let Some(authority) = &self.authority else {
-            return connect(&format!("redis://{login}127.0.0.1:{port}")).await;
+        let scheme = if self.authority.is_some() {
+            "rediss"
+        } else {
+            "redis"
         };
-        let certificates = TlsCertificates {
-            client_tls: None,
-            root_cert: Some(authority.clone().into_bytes()),
-        };
-        let client = redis::Client::build_with_tls(format!("rediss://{login}127.0.0.1:{port}"), certificates);
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE));
-        let client = client.expect("the address of a server");
-        let connection = client.get_multiplexed_async_connection_with_config(&config).await;
-        connection.expect("a connection to Redis")
+        let url = format!("{scheme}://{login}127.0.0.1:{port}");
+        connect_over(&url, self.authority.as_deref()).await
     }
 
     /// The address of the service, which lists every sentinel.
@@ -290,11 +282,4 @@ impl Sentinel {
         .await;
         self.process = Some(process);
     }
-}
-
-/// The lines that make everything speak TLS, where there is an authority.
-fn tls(directory: &TempDir, ca: Option<&Ca>) -> String {
-    ca.map_or_else(String::new, |ca| {
-        PrivateRedis::tls_settings(directory, ca, false) + "tls-replication yes\n"
-    })
 }

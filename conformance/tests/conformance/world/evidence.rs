@@ -2,6 +2,7 @@
 
 use super::World;
 use super::signing::hmac_sha256_hex;
+use redis::aio::MultiplexedConnection;
 use redis::streams::StreamRangeReply;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -42,11 +43,16 @@ impl World {
     /// # Panics
     /// When one does not have the three fields `id`, `data`, `sig`, or its signature does not hold.
     pub(crate) async fn events(&self) -> Vec<Event> {
+        self.events_at(&mut self.redis().await).await
+    }
+
+    /// The same of the stream at another server.
+    pub(crate) async fn events_at(&self, redis: &mut MultiplexedConnection) -> Vec<Event> {
         let entries: StreamRangeReply = redis::cmd("XRANGE")
             .arg("caracal.audit.events")
             .arg("-")
             .arg("+")
-            .query_async(&mut self.redis().await)
+            .query_async(redis)
             .await
             .expect("an answer of Redis");
         let key = self.variable("AUDIT_HMAC_KEY");

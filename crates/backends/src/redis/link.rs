@@ -207,16 +207,29 @@ impl Link {
         };
         type Answers = (RedisResult<String>, RedisResult<String>);
         let (replication, cluster): Answers = within("redis", self.connector.answer_timeout(), asked).await?;
-        if Info::read(cluster).fact("cluster_enabled") == Some("1") {
-            return Err(Cause::new(
-                "redis: the server is a node of a cluster, which is not supported: REDIS_URL must lead to one that is not \
-                 (cluster-enabled no)",
-            ));
+        let is_node = Info::read(cluster)
+            .fact("cluster_enabled")
+            .map(|enabled| enabled == "1");
+        let in_cluster = self.connector.is_cluster();
+        if is_node.is_some_and(|is_node| is_node != in_cluster) {
+            return Err(Cause::new(if in_cluster {
+                "redis: the server is no node of a cluster, and REDIS_URL says redis-cluster://; for one server it is \
+                 redis://"
+            } else {
+                "redis: the server is a node of a cluster: REDIS_URL must begin with redis-cluster://, or lead to a server \
+                 that is none (cluster-enabled no)"
+            }));
         }
         match Info::read(replication).is_replica() {
             false => Ok(connection),
-            true => Err(not_primary()),
+            true => Err(self.not_primary()),
         }
+    }
+
+    /// The cause where a connection leads to a replica. In a cluster that has it asked who the primary is.
+    fn not_primary(&self) -> Cause {
+        self.connector.doubt();
+        not_primary()
     }
 
     /// Returns when the connection is lost.
@@ -237,7 +250,7 @@ impl Link {
             match timeout(limit, self.send::<(RedisResult<String>,)>(&live, &question())).await {
                 Ok(Ok((answer,))) => {
                     if Info::read(answer).is_replica() {
-                        self.lose(generation, not_primary());
+                        self.lose(generation, self.not_primary());
                     }
                 }
                 Ok(Err(Fault::Refused(cause))) => self.warn("redis answers, but refuses", &cause),

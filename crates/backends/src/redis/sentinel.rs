@@ -13,16 +13,14 @@ use admission::ports::Cause;
 use futures_util::TryFutureExt as _;
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
-use redis::{
-    Client, ConnectionAddr, IntoConnectionInfo as _, Pipeline, PushKind, RedisConnectionInfo, RedisError,
-    Value,
-};
+use redis::{Client, Pipeline, PushKind, RedisConnectionInfo, RedisError, Value};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use super::connection::Connection;
-use super::dialer::{Dialer, OnPush};
-use super::primary::{Primary, Term, Verdict, View, Views};
+use super::dialer::{Dialer, OnPush, is_tls};
+use super::primary::{Primary, Verdict, View, Views};
+use super::term::Term;
 use crate::local;
 use crate::pause::{Backoff, spread, within};
 
@@ -84,7 +82,7 @@ impl Sentinels {
             .map_err(|error| redis_cause(&error));
         match within("redis role", dialer.answer_timeout, role).await?.first() {
             Some(Value::BulkString(role)) if role == b"master" => {
-                let term = Term::new(primary.clone(), self.verdict.subscribe());
+                let term = Term::named(primary.clone(), self.verdict.subscribe());
                 Ok(Connection::during(term, connection))
             }
             _ => {
@@ -104,23 +102,11 @@ impl Sentinels {
         {
             return Ok(client.clone());
         }
-        let (host, port) = (primary.host.clone(), primary.port);
-        let with_tls =
-            |client: &Client| matches!(client.get_connection_info().addr(), ConnectionAddr::TcpTls { .. });
-        let address = if self.clients.iter().any(with_tls) {
-            ConnectionAddr::TcpTls {
-                host,
-                port,
-                insecure: false,
-                tls_params: None,
-            }
-        } else {
-            ConnectionAddr::Tcp(host, port)
-        };
-        let server = address
-            .into_connection_info()
-            .map_err(|error| redis_cause(&error))?;
-        let client = dialer.client(server.set_redis_settings(self.login.clone()))?;
+        let tls = self
+            .clients
+            .iter()
+            .any(|client| is_tls(client.get_connection_info()));
+        let client = dialer.server(&primary.address(), tls, &self.login)?;
         let before = dialled.replace((primary.clone(), client.clone()));
         if let Some((before, old)) = before
             && !before.is_same_server(primary)

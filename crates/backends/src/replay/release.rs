@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::redis::RedisResult;
 use admission::ports::Mark;
+use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::key;
+use super::shard::Shard;
+use super::{Servers, key};
 use crate::pause::Backoff;
-use crate::redis::{Fault, Link};
+use crate::redis::Fault;
 
 /// Deletes the mark if it holds this holder. Answers 0: no mark, 1: deleted, 2: another holder's.
 const DELETE_OWN: &str = "local holder = redis.call('GET', KEYS[1])\n\
@@ -25,13 +28,13 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Gives released marks back in the background.
 pub struct Releases {
-    link: Arc<Link>,
+    servers: Servers,
     queue: mpsc::Receiver<Mark>,
 }
 
 impl Releases {
-    pub(super) fn new(link: Arc<Link>, queue: mpsc::Receiver<Mark>) -> Self {
-        Self { link, queue }
+    pub(super) fn new(servers: Servers, queue: mpsc::Receiver<Mark>) -> Self {
+        Self { servers, queue }
     }
 
     /// Runs until shutdown, or until the marks are dropped and the queue is empty. At shutdown what
@@ -48,7 +51,7 @@ impl Releases {
             batch.push(mark);
         }
         for some in batch.chunks(BATCH) {
-            if self.delete(some).await.is_err() {
+            if self.delete(some).await.contains(&None) {
                 return;
             }
         }
@@ -59,15 +62,8 @@ impl Releases {
     async fn release(&self, batch: &mut Vec<Mark>) {
         let mut pauses = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
         for _ in 0..MAX_TRIES {
-            match self.delete(batch).await {
-                Ok(answers) => {
-                    let mut answers = answers.into_iter();
-                    batch.retain(|_| !matches!(answers.next(), Some(1 | 2)));
-                }
-                Err(fault) => {
-                    tracing::debug!(cause = %fault.into_cause(), "replay marks are not released yet");
-                }
-            }
+            let mut answers = self.delete(batch).await.into_iter();
+            batch.retain(|_| !matches!(answers.next(), Some(Some(1 | 2))));
             if batch.is_empty() {
                 return;
             }
@@ -76,13 +72,53 @@ impl Releases {
         batch.clear();
     }
 
-    async fn delete(&self, batch: &[Mark]) -> Result<Vec<i64>, Fault> {
-        let mut commands = ::redis::Pipeline::with_capacity(batch.len());
-        for mark in batch {
-            let script = commands.cmd("EVAL").arg(DELETE_OWN).arg(1);
-            script.arg(key(mark)).arg(&mark.holder);
+    /// What became of each; none where nobody says.
+    async fn delete(&self, batch: &[Mark]) -> Vec<Option<i64>> {
+        let mut outcomes = vec![None; batch.len()];
+        let mut groups: Vec<(Arc<Shard>, Vec<usize>)> = Vec::new();
+        for (place, mark) in batch.iter().enumerate() {
+            let Ok((server, _)) = self.servers.of(&key(mark)) else {
+                continue;
+            };
+            match groups.iter_mut().find(|(other, _)| Arc::ptr_eq(other, &server)) {
+                Some((_, places)) => places.push(place),
+                None => groups.push((server, vec![place])),
+            }
         }
-        let answers = self.link.ask(&commands, self.link.deadline(TIMEOUT)).await;
-        answers.map(|(answers, _)| answers)
+        let deleted = groups.iter().map(|(server, places)| {
+            let marks = places.iter().filter_map(|place| batch.get(*place));
+            delete_at(server, marks)
+        });
+        for ((_, places), answers) in groups.iter().zip(join_all(deleted).await) {
+            match answers {
+                Ok(answers) => {
+                    for (place, answer) in places.iter().zip(answers) {
+                        outcomes[*place] = answer;
+                    }
+                }
+                Err(fault) => {
+                    tracing::debug!(cause = %fault.into_cause(), "replay marks are not released yet");
+                }
+            }
+        }
+        outcomes
     }
+}
+
+async fn delete_at(server: &Shard, marks: impl Iterator<Item = &Mark>) -> Result<Vec<Option<i64>>, Fault> {
+    let mut commands = ::redis::Pipeline::with_capacity(BATCH);
+    commands.ignore_errors();
+    for mark in marks {
+        let script = commands.cmd("EVAL").arg(DELETE_OWN).arg(1);
+        script.arg(key(mark)).arg(&mark.holder);
+    }
+    let deadline = server.link.deadline(TIMEOUT);
+    let (answers, link) = server
+        .link
+        .ask::<Vec<RedisResult<i64>>>(&commands, deadline)
+        .await?;
+    let answers = answers.into_iter();
+    Ok(answers
+        .map(|answer| answer.map_err(|error| server.link.fault(link, &error)).ok())
+        .collect())
 }

@@ -103,7 +103,7 @@ async fn snapshot_whose_rows_come_slowly_is_taken_however_many_they_are() {
     proxy.set(Fault::Delay(Duration::from_millis(10))).await;
     let database = database_within(&url, Duration::from_millis(1500));
     let bounds = RevocationConfig::default();
-    let revocation = Revocation::over(&server.url(), database, ON_DEMAND, bounds);
+    let revocation = Revocation::from(&server.url(), database, ON_DEMAND, bounds);
     revocation.settle("nobody", "clear").await;
     assert_eq!(revocation.state.status().anchors, 40_000);
 }

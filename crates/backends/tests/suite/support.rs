@@ -9,7 +9,7 @@ use std::time::Duration;
 use ::redis::{ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo};
 use admission::ports::{Clock, ReplayMarks};
 use backends::bindings::{BindingsConfig, PostgresBindings};
-use backends::component::Component;
+use backends::component::{Component, Task};
 use backends::dns::{DnsResolver, SystemFiles};
 use backends::pem::PemTls;
 use backends::postgres::{self, PostgresConfig, SslMode};
@@ -17,7 +17,7 @@ use backends::redis::{self, Link, RedisConfig, RedisServers};
 use backends::replay::{Confirmations, RedisReplay, ReplayConfig};
 use tempfile::TempDir;
 use testkit::clock::FixedClock;
-use testkit::redis::Sentinels;
+use testkit::redis::{Cluster, Sentinels};
 use testkit::wait::until;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -43,6 +43,12 @@ pub(crate) struct Background {
 impl Background {
     pub(crate) fn run(&mut self, future: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(future);
+    }
+
+    pub(crate) fn run_tasks(&mut self, tasks: Vec<Task>) {
+        for task in tasks {
+            self.run((task.run)(CancellationToken::new()));
+        }
     }
 }
 
@@ -75,6 +81,17 @@ pub(crate) fn sentinel_config(group: &Sentinels) -> RedisConfig {
             sentinels: group.ports().into_iter().map(sentinel).collect(),
             service: group.service().to_owned(),
             primary: RedisConnectionInfo::default().set_password(group.servers[0].password()),
+        },
+        ..redis_config("redis://unused")
+    }
+}
+
+/// The cluster, as these nodes know it.
+pub(crate) fn cluster_config(cluster: &Cluster, seeds: &[usize]) -> RedisConfig {
+    let seed = |index: &usize| cluster.nodes[*index].url().parse().unwrap();
+    RedisConfig {
+        servers: RedisServers::Cluster {
+            seeds: seeds.iter().map(seed).collect(),
         },
         ..redis_config("redis://unused")
     }
@@ -165,16 +182,15 @@ impl Replay {
         let redis = component.add(redis);
         let confirmations =
             min_replicas.map(|replicas| component.add(Confirmations::component(&redis, replicas, &ports)));
-        for task in component.tasks {
-            background.run((task.run)(CancellationToken::new()));
-        }
+        background.run_tasks(component.tasks);
+        let link = RedisReplay::link(redis, timeout, Arc::new(clock.clone()));
         let config = ReplayConfig {
             timeout,
             memory,
-            confirmations,
+            min_replicas: min_replicas.unwrap_or_default(),
         };
-        let link = RedisReplay::link(redis, &config, Arc::new(clock.clone()));
-        let (marks, releases) = RedisReplay::new(Arc::clone(&link), config, Arc::new(clock.clone()));
+        let (marks, releases) =
+            RedisReplay::new(Arc::clone(&link), confirmations, config, Arc::new(clock.clone()));
         background.run(Arc::clone(&link).run(CancellationToken::new()));
         background.run(releases.run(CancellationToken::new()));
         background.run(Arc::clone(&marks).watch(CancellationToken::new()));

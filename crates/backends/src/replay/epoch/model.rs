@@ -43,19 +43,25 @@ enum Event {
         milliseconds: u64,
         first: usize,
     },
-    Replicate,
-    Save(usize),
-    Crash(usize),
-    Flush,
+    Replicate(usize),
+    Save(usize, usize),
+    Crash(usize, usize),
+    Flush(usize),
     Failover {
+        shard: usize,
         stays: bool,
     },
     /// The way leads back to a primary that was never demoted.
-    Return,
-    Resign,
-    Rename,
+    Return(usize),
+    Resign(usize),
+    Rename(usize),
     Break(usize),
     Restart(usize),
+    /// A slot goes to the other shard, with its keys or without.
+    Move {
+        slot: usize,
+        keys: bool,
+    },
 }
 
 fn gateway() -> impl Strategy<Value = usize> {
@@ -64,17 +70,19 @@ fn gateway() -> impl Strategy<Value = usize> {
 
 /// What happens to servers and connections.
 fn fault() -> impl Strategy<Value = Event> {
+    let shard = || 0..2_usize;
     prop_oneof![
-        3 => Just(Event::Replicate),
-        2 => (0..2_usize).prop_map(Event::Save),
-        3 => (0..2_usize).prop_map(Event::Crash),
-        3 => Just(Event::Flush),
-        5 => any::<bool>().prop_map(|stays| Event::Failover { stays }),
-        4 => Just(Event::Return),
-        2 => Just(Event::Resign),
-        1 => Just(Event::Rename),
+        3 => shard().prop_map(Event::Replicate),
+        2 => (shard(), 0..2_usize).prop_map(|(shard, node)| Event::Save(shard, node)),
+        3 => (shard(), 0..2_usize).prop_map(|(shard, node)| Event::Crash(shard, node)),
+        3 => shard().prop_map(Event::Flush),
+        5 => (shard(), any::<bool>()).prop_map(|(shard, stays)| Event::Failover { shard, stays }),
+        4 => shard().prop_map(Event::Return),
+        2 => shard().prop_map(Event::Resign),
+        1 => shard().prop_map(Event::Rename),
         2 => gateway().prop_map(Event::Break),
         3 => gateway().prop_map(Event::Restart),
+        6 => (0..4_usize, any::<bool>()).prop_map(|(slot, keys)| Event::Move { slot, keys }),
     ]
 }
 
@@ -83,7 +91,7 @@ fn new_use(whole: bool) -> impl Strategy<Value = Event> {
 }
 
 fn second_use(whole: bool) -> impl Strategy<Value = Event> {
-    (gateway(), 0..2_usize).prop_map(move |(gateway, back)| Event::UseAgain { gateway, back, whole })
+    (gateway(), 0..4_usize).prop_map(move |(gateway, back)| Event::UseAgain { gateway, back, whole })
 }
 
 fn tick() -> impl Strategy<Value = Event> {
@@ -140,6 +148,7 @@ const USUAL: Setting = Setting {
     failover: true,
     split: false,
     told: [true; 3],
+    cluster: false,
 };
 
 #[test]
@@ -155,9 +164,12 @@ fn model_primary_that_was_never_demoted_is_an_older_memory_than_the_promoted_one
     };
     let (lead, whole) = (0, true);
     let events = [
-        vec![Event::Flush],
+        vec![Event::Flush(0)],
         seconds(5),
-        vec![Event::Failover { stays: true }],
+        vec![Event::Failover {
+            shard: 0,
+            stays: true,
+        }],
         seconds(5),
         vec![
             Event::Use {
@@ -166,7 +178,7 @@ fn model_primary_that_was_never_demoted_is_an_older_memory_than_the_promoted_one
                 whole,
             },
             Event::Restart(1),
-            Event::Return,
+            Event::Return(0),
         ],
         seconds(5),
         vec![Event::UseAgain {
@@ -207,5 +219,12 @@ proptest! {
         told in any::<bool>(), skew in -2..=2_i64, events in events(),
     ) {
         no_mandate_passes_twice(Setting { skew, failover: false, told: [false, told, false], ..USUAL }, &events)?;
+    }
+
+    #[test]
+    fn model_cluster_lets_no_mandate_pass_twice(
+        skew in -2..=2_i64, events in events(),
+    ) {
+        no_mandate_passes_twice(Setting { skew, cluster: true, ..USUAL }, &events)?;
     }
 }

@@ -6,6 +6,10 @@
 //!
 //! Earlier builds wrote `<id>:<birth>:<run id>`. They take everything before the first colon for the id and compare what
 //! follows the second one with the run id, so that both kinds read what the other one writes.
+//!
+//! In a cluster each shard has such a key, with `/<slots>` behind the run id: those whose marks it vouches for.
+
+use super::slots::Slots;
 
 /// Most seconds that `iat` may be ahead of this clock and still count.
 pub(super) const MAX_LEAD: u64 = 30;
@@ -20,6 +24,8 @@ pub(super) struct Value {
     /// How many seconds `iat` was ahead of a gateway's clock at most.
     pub(super) lead: u64,
     pub(super) history: History,
+    /// None where there is no cluster.
+    pub(super) slots: Option<Slots>,
 }
 
 /// Whose memory it is: another process, or another replication history, may hold other marks. A part that is not known
@@ -41,6 +47,10 @@ impl Value {
             replication,
             lead,
         } = Name::parse(named)?;
+        let (run, slots) = match run.split_once('/') {
+            Some((run, slots)) => (run, Some(Slots::parse(slots)?)),
+            None => (run, None),
+        };
         Some(Self {
             id,
             birth: birth.parse().ok()?,
@@ -49,11 +59,14 @@ impl Value {
                 run: run.to_owned(),
                 replication,
             },
+            slots,
         })
     }
 
     pub(super) fn text(&self) -> String {
-        format!("{}:{}:{}", self.name(), self.birth, self.history.run)
+        let slots = self.slots.as_ref().map(|slots| format!("/{slots}"));
+        let slots = slots.unwrap_or_default();
+        format!("{}:{}:{}{slots}", self.name(), self.birth, self.history.run)
     }
 
     fn name(&self) -> String {
@@ -84,6 +97,14 @@ impl Name {
         self.replication.parse().unwrap_or_default()
     }
 
+    pub(super) fn with_lead(self, lead: u64) -> Self {
+        Self { lead, ..self }
+    }
+
+    pub(super) fn note(&self) -> String {
+        format!("{}.{}.{}", self.id, self.replication, self.lead)
+    }
+
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('.');
         let id = parts.next().filter(|id| !id.is_empty())?;
@@ -107,7 +128,12 @@ mod tests {
 
     #[test]
     fn value_survives_its_text_and_refuses_other_texts() {
-        for text in ["id.repl.7:1790000000:run:with:colons", "id..0:0:"] {
+        for text in [
+            "id.repl.7:1790000000:run:with:colons",
+            "id..0:0:",
+            "id.repl.7:1790000000:run/0-5460,5462",
+            "id..0:0:/",
+        ] {
             assert_eq!(Value::parse(text).unwrap().text(), text);
         }
         for text in [
@@ -119,6 +145,8 @@ mod tests {
             "a.b:1:r",
             "a.b.c:1:r",
             "a.b.1.2:1:r",
+            "a.b.1:1:r/x",
+            "a.b.1:1:r/16384",
         ] {
             assert_eq!(Value::parse(text), None, "{text}");
         }
