@@ -24,6 +24,15 @@ pub(crate) fn command(text: &str) -> Result<Vec<OsString>> {
 
 /// Starts it and waits until it is ready.
 pub(crate) async fn start(command: &[OsString], servers: &Servers) -> Result<Subject> {
+    start_with(command, servers, []).await
+}
+
+/// The same with these variables besides.
+pub(crate) async fn start_with<const N: usize>(
+    command: &[OsString],
+    servers: &Servers,
+    variables: [(&'static str, String); N],
+) -> Result<Subject> {
     let directory = tempfile::tempdir()?;
     let spool = directory.path().join("spool");
     std::fs::create_dir(&spool)?;
@@ -36,6 +45,7 @@ pub(crate) async fn start(command: &[OsString], servers: &Servers) -> Result<Sub
         ("AUDIT_REPLAY_DIR", spool.display().to_string()),
     ];
     environment.extend(servers.environment()?);
+    environment.extend(variables);
     let (program, arguments) = command.split_first().ok_or("no command")?;
     let arguments = [arguments, &["serve".into()]].concat();
     let mut child = Child::start(Path::new(program), &arguments, &environment, directory)?;
