@@ -162,7 +162,7 @@ impl<H: Handler> Acceptor<H> {
                 Speaks::Tls(acceptor) => {
                     let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await
                     {
-                        Ok(Ok(stream)) => stream,
+                        Ok(Ok(stream)) => Box::new(stream),
                         Ok(Err(error)) => {
                             return tracing::debug!(peer = %address, error = %error, "TLS handshake failed");
                         }
