@@ -3,7 +3,6 @@
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
@@ -11,6 +10,7 @@ use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use rustix::process::{Resource, getrlimit, setrlimit};
+use testkit::tls::Ca;
 use tokio::time::{sleep, timeout};
 
 use crate::announcer::Anchor;
@@ -20,7 +20,7 @@ use crate::failure::Result;
 use crate::gateway;
 use crate::latency::{Latencies, Quantiles};
 use crate::servers::Servers;
-use crate::stream_client::{Caller, Version};
+use crate::stream_client::{Caller, HOST, Speaks};
 
 /// The longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -45,9 +45,9 @@ pub(crate) struct Plan {
     pub(crate) silence: u64,
 }
 
-/// What was seen of one version of HTTP.
+/// What was seen with callers of one kind.
 struct Seen {
-    version: Version,
+    speaks: Speaks,
     streams: usize,
     /// Resident memory of each, in KiB.
     kib: f64,
@@ -74,12 +74,12 @@ pub(crate) async fn run(command: &[OsString], servers: &Servers, plan: &Plan) ->
          from `XADD` to the end, p50 / p99 / p99.9 (ms) | wrongly ended or not |\n|---|---:|---:|---:|---:|---:|---:|\n",
     );
     let mut good = true;
-    for version in [Version::Http1, Version::Http2] {
+    for speaks in [Speaks::Http1, Speaks::Http1Tls, Speaks::Http2] {
         // Each process has a socket of each stream towards its upstream, and one of each connection of a caller.
-        let most = files - files.div_ceil(version.streams_per_connection() + 1);
-        let seen = measure(command, servers, plan, version, plan.streams.min(most)).await?;
+        let most = files - files.div_ceil(speaks.streams_per_connection() + 1);
+        let seen = measure(command, servers, plan, speaks, plan.streams.min(most)).await?;
         let Seen {
-            version,
+            speaks,
             streams,
             kib,
             idle,
@@ -89,9 +89,12 @@ pub(crate) async fn run(command: &[OsString], servers: &Servers, plan: &Plan) ->
         } = seen;
         writeln!(
             text,
-            "| {version} | {streams} | {kib:.1} | {silent:.2} | {idle:.2} | {in_force} | {wrong} |"
+            "| {speaks} | {streams} | {kib:.1} | {silent:.2} | {idle:.2} | {in_force} | {wrong} |"
         )?;
-        good &= kib <= 20.0 && silent <= 0.5 && in_force.p99 <= Duration::from_millis(10) && wrong == 0;
+        good &= kib <= speaks.most_kib()
+            && silent <= 0.5
+            && in_force.p99 <= Duration::from_millis(10)
+            && wrong == 0;
     }
     Ok((text, good))
 }
@@ -100,26 +103,31 @@ async fn measure(
     command: &[OsString],
     servers: &Servers,
     plan: &Plan,
-    version: Version,
+    speaks: Speaks,
     streams: usize,
 ) -> Result<Seen> {
-    let connections = streams.div_ceil(version.streams_per_connection());
-    let subject = gateway::start_with(
-        command,
-        servers,
-        [
-            ("MAX_CONNECTIONS", (connections + 20).to_string()),
-            ("MAX_CONNECTIONS_PER_SOURCE", (connections + 20).to_string()),
-            ("MAX_INFLIGHT_REQUESTS", (streams + 20).to_string()),
-            ("STREAM_IDLE_TIMEOUT", "1h".to_owned()),
-        ],
-    )
-    .await?;
+    let connections = streams.div_ceil(speaks.streams_per_connection());
+    let (ca, directory) = (Ca::new(), tempfile::tempdir()?);
+    let mut variables = vec![
+        ("MAX_CONNECTIONS", (connections + 20).to_string()),
+        ("MAX_CONNECTIONS_PER_SOURCE", (connections + 20).to_string()),
+        ("MAX_INFLIGHT_REQUESTS", (streams + 20).to_string()),
+        ("STREAM_IDLE_TIMEOUT", "1h".to_owned()),
+    ];
+    if speaks == Speaks::Http1Tls {
+        let files = ca.server(&[HOST]).write_to(directory.path());
+        variables.extend([
+            ("INSECURE_HTTP", "false".to_owned()),
+            ("TLS_CERT_FILE", files.certificate.display().to_string()),
+            ("TLS_KEY_FILE", files.key.display().to_string()),
+        ]);
+    }
+    let subject = gateway::launch(command, servers, &variables).await?;
     let process = subject.child.id();
     let silence = Duration::from_secs(plan.silence);
     let idle = share_of_a_core(process, silence).await?;
     let before = subject.resident()?;
-    let mut live = open(servers, subject.address, version, streams).await?;
+    let mut live = open(servers, Caller::new(subject.address, speaks, ca), streams).await?;
     let after = subject.resident()?;
     let silent = share_of_a_core(process, silence).await?;
 
@@ -144,7 +152,7 @@ async fn measure(
     }
     let kib = after.anonymous.saturating_sub(before.anonymous) as f64;
     Ok(Seen {
-        version,
+        speaks,
         streams,
         kib: kib / streams.max(1) as f64,
         idle,
@@ -155,9 +163,8 @@ async fn measure(
 }
 
 /// Opens streams and reads the first event of each.
-async fn open(servers: &Servers, to: SocketAddr, version: Version, count: usize) -> Result<Vec<Live>> {
+async fn open(servers: &Servers, caller: Caller, count: usize) -> Result<Vec<Live>> {
     let stack = servers.stack();
-    let caller = Caller::new(to, version);
     let opening = stream::iter(0..count).map(async |_| {
         let request = stack.request_for(RESOURCE);
         let minted = stack

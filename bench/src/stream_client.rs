@@ -10,6 +10,8 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use testkit::http::Stream;
+use testkit::tls::{self, Ca};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -19,32 +21,47 @@ use crate::failure::Result;
 
 /// How long an answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+/// Whom the gateway's certificate names.
+pub(crate) const HOST: &str = "127.0.0.1";
 /// What the gateway lets a connection of HTTP/2 carry.
 const STREAMS_PER_CONNECTION: usize = 100;
 
 /// What the callers speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Version {
+pub(crate) enum Speaks {
     /// HTTP/1.1.
     Http1,
+    /// HTTP/1.1 over TLS.
+    Http1Tls,
     /// HTTP/2 with prior knowledge.
     Http2,
 }
 
-impl Version {
+impl Speaks {
     /// How many streams share a connection.
     pub(crate) fn streams_per_connection(self) -> usize {
         match self {
-            Self::Http1 => 1,
+            Self::Http1 | Self::Http1Tls => 1,
             Self::Http2 => STREAMS_PER_CONNECTION,
+        }
+    }
+
+    /// What a stream may take of resident memory, in KiB: mostly the HTTP library's fixed buffers, 16 KiB for each
+    /// connection of HTTP/1.1 on either side, and 8 KiB more towards the upstream.
+    pub(crate) fn most_kib(self) -> f64 {
+        match self {
+            Self::Http1 => 42.0,
+            Self::Http1Tls => 50.0,
+            Self::Http2 => 30.0,
         }
     }
 }
 
-impl fmt::Display for Version {
+impl fmt::Display for Speaks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Http1 => "HTTP/1.1",
+            Self::Http1Tls => "HTTP/1.1 over TLS",
             Self::Http2 => "HTTP/2",
         })
     }
@@ -53,18 +70,20 @@ impl fmt::Display for Version {
 /// Opens streams.
 pub(crate) struct Caller {
     to: SocketAddr,
-    version: Version,
+    speaks: Speaks,
+    ca: Ca,
     drivers: TaskTracker,
     /// The connection that has room, and for how many streams.
     open: Mutex<Option<(http2::SendRequest<Empty<Bytes>>, usize)>>,
 }
 
 impl Caller {
-    /// Calls the gateway at this address.
-    pub(crate) fn new(to: SocketAddr, version: Version) -> Self {
+    /// Calls the gateway at this address, whose certificate this authority signed.
+    pub(crate) fn new(to: SocketAddr, speaks: Speaks, ca: Ca) -> Self {
         Self {
             to,
-            version,
+            speaks,
+            ca,
             drivers: TaskTracker::new(),
             open: Mutex::default(),
         }
@@ -92,7 +111,7 @@ impl Caller {
     }
 
     async fn send(&self, mut request: Request<Empty<Bytes>>) -> Result<Response<Incoming>> {
-        if self.version == Version::Http2 {
+        if self.speaks == Speaks::Http2 {
             let mut sender = self.connection().await?;
             return Ok(sender.send_request(request).await?);
         }
@@ -117,7 +136,10 @@ impl Caller {
         Ok(sender)
     }
 
-    async fn socket(&self) -> Result<TokioIo<TcpStream>> {
-        Ok(TokioIo::new(TcpStream::connect(self.to).await?))
+    async fn socket(&self) -> Result<TokioIo<Box<dyn Stream>>> {
+        Ok(TokioIo::new(match self.speaks {
+            Speaks::Http1Tls => tls::connect(self.to, HOST, self.ca.client_config(&["http/1.1"])).await?,
+            Speaks::Http1 | Speaks::Http2 => Box::new(TcpStream::connect(self.to).await?),
+        }))
     }
 }

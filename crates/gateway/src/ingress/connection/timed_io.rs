@@ -41,7 +41,6 @@ impl Transport for TcpStream {
     }
 }
 
-/// Boxed, because a plain connection would take as much place otherwise.
 impl Transport for Box<TlsStream<TcpStream>> {
     fn reset(&self) {
         self.get_ref().0.reset();
