@@ -264,6 +264,8 @@ where
             .await
             .map_err(|error| in_words("connect", &error))?;
         self.0.dialled.fetch_add(1, Ordering::Relaxed);
+        // Boxed, because the task would hold its place twice.
+        let driver = Box::pin(driver);
         let unwanted = CancellationToken::new();
         let wanted = unwanted.clone().drop_guard();
         self.0.tracker.spawn(async move {
