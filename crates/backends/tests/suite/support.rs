@@ -19,7 +19,7 @@ use backends::replay::{Confirmations, RedisReplay, ReplayConfig};
 use backends::revocation::{RevocationConfig, RevocationState, Snapshots, StreamReader, StreamsKey};
 use tempfile::TempDir;
 use testkit::clock::FixedClock;
-use testkit::redis::{Cluster, Sentinels};
+use testkit::redis::Sentinels;
 use testkit::wait::until;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -32,7 +32,10 @@ const UNHURRIED: Duration = Duration::from_secs(15);
 /// `REPLAY_TIMEOUT` where none is.
 const HASTY: Duration = Duration::from_millis(500);
 
+pub(crate) mod cluster;
 pub(crate) mod store;
+
+pub(crate) use cluster::cluster_config;
 
 /// What runs in the background; all of it ends with this.
 #[derive(Default)]
@@ -81,17 +84,6 @@ pub(crate) fn sentinel_config(group: &Sentinels) -> RedisConfig {
             sentinels: group.ports().into_iter().map(sentinel).collect(),
             service: group.service().to_owned(),
             primary: RedisConnectionInfo::default().set_password(group.servers[0].password()),
-        },
-        ..redis_config("redis://unused")
-    }
-}
-
-/// The cluster, as these nodes know it.
-pub(crate) fn cluster_config(cluster: &Cluster, seeds: &[usize]) -> RedisConfig {
-    let seed = |index: &usize| cluster.nodes[*index].url().parse().unwrap();
-    RedisConfig {
-        servers: RedisServers::Cluster {
-            seeds: seeds.iter().map(seed).collect(),
         },
         ..redis_config("redis://unused")
     }
