@@ -1,11 +1,12 @@
-//! A model of three gateways, two servers and what can happen to them, which drives the real judgement.
+//! A model of three gateways, two servers, or two shards of two each, and what can happen to them, which drives the real
+//! judgement.
 //!
 //! Each round trip to a server is one step, and a use of a mandate can be held up between any two of them, or lose its
 //! answer. No interleaving that is drawn may let a mandate pass twice; they are drawn at random, so that not each is.
 //!
 //! Left out, beside what `docs/replay.md` names as not promised: marks that are given back or expire, mandates without
-//! `iat`, clocks that are set while a gateway runs, a confirmation that is a step of its own, and a gateway that starts with
-//! an empty directory.
+//! `iat`, clocks that are set while a gateway runs, a confirmation that is a step of its own, a gateway that starts with
+//! an empty directory, and a slot that is moved back before every gateway has heard that it left.
 
 mod world;
 
@@ -226,5 +227,19 @@ proptest! {
         skew in -2..=2_i64, events in events(),
     ) {
         no_mandate_passes_twice(Setting { skew, cluster: true, ..USUAL }, &events)?;
+    }
+
+    #[test]
+    fn model_cluster_and_clocks_that_differ_let_no_mandate_pass_twice_while_the_gateways_live(
+        skew in prop_oneof![3 => -20..=20_i64, 1 => 80..=300_i64], events in events(),
+    ) {
+        no_mandate_passes_twice(Setting { skew, max_lead: 8, restarts: false, cluster: true, ..USUAL }, &events)?;
+    }
+
+    #[test]
+    fn model_cluster_of_two_primaries_lets_no_mandate_pass_twice_where_replicas_confirm(
+        skew in -2..=2_i64, events in events(),
+    ) {
+        no_mandate_passes_twice(Setting { skew, split: true, max_lead: 0, cluster: true, ..USUAL }, &events)?;
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use admission::ports::Mark;
 use backends::component::Component;
-use backends::redis::{RedisConfig, RedisConnector, RedisServers, slot_of};
+use backends::redis::{RedisConnector, slot_of};
 use backends::replay::{RedisReplay, ReplayConfig};
 use testkit::clock::FixedClock;
 use testkit::redis::Cluster;
@@ -14,7 +14,7 @@ use testkit::wait::until;
 use tokio_util::sync::CancellationToken;
 
 use super::store::issued;
-use super::{Background, redis_config};
+use super::{Background, cluster_config};
 use crate::contract::replay::set;
 
 /// Where an answer is expected, on a busy machine too, and where none is.
@@ -92,17 +92,6 @@ impl Gateway {
             (self.set(&issued(&jti, now)).await == "set").then_some(jti)
         })
         .await
-    }
-}
-
-/// The cluster, as these nodes know it.
-pub(crate) fn cluster_config(cluster: &Cluster, seeds: &[usize]) -> RedisConfig {
-    let seed = |index: &usize| cluster.nodes[*index].url().parse().unwrap();
-    RedisConfig {
-        servers: RedisServers::Cluster {
-            seeds: seeds.iter().map(seed).collect(),
-        },
-        ..redis_config("redis://unused")
     }
 }
 
