@@ -13,7 +13,7 @@ use crate::wait::until;
 
 const SLOTS: usize = 16_384;
 /// How long a node may be silent before the others replace it.
-const NODE_TIMEOUT: &str = "cluster-node-timeout 2000\ncluster-replica-validity-factor 0\n\
+const NODE_TIMEOUT: &str = "cluster-node-timeout 3000\ncluster-replica-validity-factor 0\n\
                             cluster-allow-replica-migration no\nrepl-diskless-sync-delay 0";
 
 /// A Redis Cluster whose primaries serve equal shares of the slots. All of it ends when dropped.

@@ -28,7 +28,7 @@ use crate::pause::{Backoff, spread, within};
 /// How often a node is asked without a reason.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// The least time between two questions to a node.
-const ASK_PAUSE: Duration = Duration::from_millis(50);
+const ASK_PAUSE: Duration = Duration::from_millis(100);
 /// The least and the longest time between two attempts to reach a node.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
 /// How long, at start, the nodes that have not answered are waited for when others have.
@@ -216,12 +216,19 @@ impl Cluster {
         let Some(node) = nodes.all.get_mut(host) else {
             return;
         };
-        if let (Word::Silent(cause), Word::Unasked | Word::Says(_)) = (&word, &node.word) {
+        let is_news = match (&word, &node.word) {
+            (Word::Says(view), Word::Says(before)) => view != before,
+            (Word::Silent(_), Word::Silent(_)) => false,
+            _ => true,
+        };
+        if let (true, Word::Silent(cause)) = (is_news, &word) {
             let (host, port) = host;
             tracing::warn!(%host, port, %cause, "a node of the redis cluster does not answer");
         }
         node.word = word;
-        self.conclude(&mut nodes, dialer);
+        if is_news {
+            self.conclude(&mut nodes, dialer);
+        }
     }
 
     /// An address may be another cluster's by now. So a node counts only under the id that others name it by.
@@ -312,3 +319,6 @@ impl Node {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

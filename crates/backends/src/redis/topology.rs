@@ -95,9 +95,11 @@ impl Topology {
                 }
             }
         }
-        let upheld = self.upheld(views, known);
-        for node in &before {
-            claims.claim(node, Rank::Before, |slot| upheld[usize::from(slot)]);
+        if !before.is_empty() {
+            let upheld = self.upheld(views, known);
+            for node in &before {
+                claims.claim(node, Rank::Before, |slot| upheld[usize::from(slot)]);
+            }
         }
         claims.topology()
     }

@@ -7,7 +7,7 @@ use admission::limits::OwnEndpoint;
 use admission::ports::Clock;
 use backends::audit_stream::RedisAuditStream;
 use backends::component::Component;
-use backends::redis::{Link, RedisConfig, RedisConnector};
+use backends::redis::{Link, RedisConfig, RedisConnector, Topology};
 use evidence::{Shipment, StreamSink as _};
 use redis::streams::StreamRangeReply;
 use testkit::clock::FixedClock;
@@ -28,6 +28,7 @@ fn connector(config: &RedisConfig) -> Component<RedisConnector> {
 /// Appends events to the audit stream of a cluster.
 struct Sink {
     sink: Arc<RedisAuditStream>,
+    redis: RedisConnector,
     /// Those that were accepted, in their order.
     accepted: Vec<String>,
     _background: Background,
@@ -40,10 +41,12 @@ impl Sink {
         let redis = connector(config);
         background.run_tasks(redis.tasks);
         let limit = Duration::from_secs(5);
-        let sink = RedisAuditStream::component(redis.port, limit, min_replicas, clock);
+        let redis = redis.port;
+        let sink = RedisAuditStream::component(redis.clone(), limit, min_replicas, clock);
         background.run_tasks(sink.tasks);
         Self {
             sink: sink.port,
+            redis,
             accepted: Vec::new(),
             _background: background,
         }
@@ -103,7 +106,6 @@ async fn events_follow_their_stream_through_failovers_and_moves() {
     let mut cluster = Cluster::start().await;
     let slot = cluster.slot(AUDIT).await;
     let first = cluster.primary_of(slot).await;
-    let replica = first + 3;
     let mut sink = Sink::start(&cluster_config(&cluster, &[0]), 1);
     sink.append("before").await;
 
@@ -116,7 +118,7 @@ async fn events_follow_their_stream_through_failovers_and_moves() {
     cluster.fail_over_to(first).await;
     sink.append("back").await;
     sink.assert_all_in(&cluster).await;
-    assert_eq!(cluster.primary_of(slot).await, first, "and {replica} follows it");
+    assert_eq!(cluster.primary_of(slot).await, first);
 
     let other = (first + 1) % 3;
     cluster.begin_move(slot, other).await;
@@ -125,6 +127,30 @@ async fn events_follow_their_stream_through_failovers_and_moves() {
     sink.append("moved").await;
     assert_eq!(cluster.primary_of(slot).await, other);
     sink.assert_all_in(&cluster).await;
+}
+
+/// Nobody tells it at once that it was replaced, so it goes on taking writes, which are lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn primary_that_was_cut_off_does_not_lead_back() {
+    let mut cluster = Cluster::start().await;
+    let slot = cluster.slot(AUDIT).await;
+    let first = cluster.primary_of(slot).await;
+    let old = cluster.nodes[first].port();
+    let mut sink = Sink::start(&cluster_config(&cluster, &[first]), 0);
+    sink.append("before").await;
+    let mut topology = sink.redis.topology().unwrap();
+    let primary = |topology: &Arc<Topology>| Some(topology.shard_of(slot)?.address().1);
+    topology.wait_for(|now| primary(now) == Some(old)).await.unwrap();
+
+    cluster.nodes[first].pause();
+    let other = |now: &Arc<Topology>| primary(now).is_some_and(|port| port != old);
+    topology.wait_for(other).await.unwrap();
+    cluster.nodes[first].resume();
+    sink.append("after").await;
+    cluster.promoted(slot, first).await;
+    sink.append("later").await;
+    sink.assert_all_in(&cluster).await;
+    assert_ne!(primary(&topology.borrow()), Some(old));
 }
 
 #[tokio::test]
@@ -279,12 +305,22 @@ async fn clusters_that_cannot_be_used_say_why_and_tell_no_secret() {
         ..redis_config("redis://unused")
     };
     let good = cluster.nodes[0].url();
+    let poor = [
+        "ACL", "SETUSER", "poor", "on", ">secret", "~*", "+@all", "-cluster",
+    ];
+    let () = cluster.ask(0, &poor).await;
+    let port = cluster.nodes[0].port();
     for (name, config, expect) in [
         ("no cluster", at(&single.url()), "cluster-enabled no"),
         (
             "password",
             at(&good.replace(cluster.nodes[0].password(), "wrong-secret")),
             "redis connect",
+        ),
+        (
+            "rights",
+            at(&format!("redis://poor:secret@127.0.0.1:{port}")),
+            "cluster|nodes",
         ),
         ("nobody", at("redis://127.0.0.1:1"), "refused"),
     ] {
