@@ -33,6 +33,7 @@ mod replay_loss;
 mod replay_memory;
 mod replay_outages;
 mod replay_server;
+mod replay_slots;
 mod revocation_outages;
 mod revocation_snapshots;
 mod revocation_streams;

@@ -1,130 +1,17 @@
 //! Replay marks in a cluster: each shard vouches for itself, and for the slots that it has served all the time.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::{ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo};
-use admission::ports::{Mark, ReplayMarks};
-use backends::component::Component;
-use backends::redis::{RedisConfig, RedisConnector, RedisServers, slot_of};
-use backends::replay::{RedisReplay, ReplayConfig};
+use admission::ports::ReplayMarks;
 use testkit::clock::{FixedClock, START};
-use testkit::redis::Cluster;
+use testkit::redis::{Cluster, PrivateRedis};
 use testkit::wait::until;
-use tokio_util::sync::CancellationToken;
 
 use crate::contract::replay::{replay_contract, set};
+use crate::support::Replay;
+use crate::support::cluster::{Gateway, HASTY, PAST_THE_MARGIN, UNHURRIED, flush, in_slot, slot};
 use crate::support::store::issued;
-use crate::support::{Background, redis_config};
-
-/// Where an answer is expected, on a busy machine too, and where none is.
-const UNHURRIED: Duration = Duration::from_secs(15);
-const HASTY: Duration = Duration::from_millis(500);
-/// The margin of a birth, and a second more.
-const PAST_THE_MARGIN: Duration = Duration::from_secs(3);
-
-struct Gateway {
-    marks: Arc<RedisReplay>,
-    clock: FixedClock,
-    _background: Background,
-}
-
-impl Gateway {
-    fn start(cluster: &Cluster, clock: &FixedClock) -> Self {
-        Self::with(cluster, clock, UNHURRIED, 0, None)
-    }
-
-    fn with(
-        cluster: &Cluster,
-        clock: &FixedClock,
-        timeout: Duration,
-        min_replicas: u32,
-        memory: Option<PathBuf>,
-    ) -> Self {
-        let mut component = Component::new(());
-        let redis = component.add(RedisConnector::component(&config(cluster)).unwrap());
-        let replay = ReplayConfig {
-            timeout,
-            memory,
-            min_replicas,
-        };
-        let marks = component.add(RedisReplay::component(redis, replay, Arc::new(clock.clone())));
-        let mut background = Background::default();
-        for task in component.tasks {
-            background.run((task.run)(CancellationToken::new()));
-        }
-        Self {
-            marks,
-            clock: clock.clone(),
-            _background: background,
-        }
-    }
-
-    async fn well(&self) {
-        until("marks to be possible", async || {
-            self.marks.fault().is_none().then_some(())
-        })
-        .await;
-    }
-
-    async fn set(&self, mark: &Mark) -> &'static str {
-        set(&*self.marks, mark).await
-    }
-
-    /// How a mandate ends that was issued at this second, once the store answers.
-    async fn outcome(&self, jti: &str, issued_at: u64) -> &'static str {
-        until("the store to answer", async || {
-            let outcome = self.set(&issued(jti, issued_at)).await;
-            (outcome != "unavailable").then_some(outcome)
-        })
-        .await
-    }
-
-    /// Presents mandates of this slot that are issued now, seconds apart, until one passes. Its id.
-    async fn next_that_passes(&self, name: &str, slot: u16) -> String {
-        let mut number = 0;
-        until("a mandate to pass", async || {
-            number += 1;
-            self.clock.advance(Duration::from_secs(5));
-            let jti = in_slot(&format!("{name}-{number}"), slot);
-            let now = self.clock.unix_seconds();
-            (self.set(&issued(&jti, now)).await == "set").then_some(jti)
-        })
-        .await
-    }
-}
-
-fn config(cluster: &Cluster) -> RedisConfig {
-    let login = RedisConnectionInfo::default().set_password(cluster.nodes[0].password());
-    let seed = |port| {
-        let address = ConnectionAddr::Tcp("127.0.0.1".to_owned(), port);
-        let address = address.into_connection_info().unwrap();
-        address.set_redis_settings(login.clone())
-    };
-    RedisConfig {
-        servers: RedisServers::Cluster {
-            seeds: cluster.nodes.iter().map(|node| seed(node.port())).collect(),
-        },
-        ..redis_config("redis://unused")
-    }
-}
-
-/// The id of a mandate whose mark lies in this slot.
-fn in_slot(name: &str, slot: u16) -> String {
-    let mut tags = (0..u32::MAX).map(|tag| tag.to_string());
-    let tag = tags.find(|tag| slot_of(tag.as_bytes()) == slot).unwrap();
-    format!("{name}{{{tag}}}")
-}
-
-/// A slot of the shard that this node serves at the beginning, which holds no other keys.
-fn slot(cluster: &Cluster, node: usize) -> u16 {
-    cluster.share(node).start() + 77
-}
-
-async fn flush(cluster: &Cluster, node: usize) {
-    let () = cluster.ask(node, &["FLUSHALL"]).await;
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cluster_keeps_the_contract_for_all_gateways_together() {
@@ -238,6 +125,29 @@ async fn loss_while_every_gateway_was_down_is_noticed_from_the_file() {
     }
 }
 
+#[tokio::test]
+async fn another_shape_of_redis_has_none_of_the_marks_that_were_made_before() {
+    let (cluster, server) = (Cluster::start_sized(3, 0).await, PrivateRedis::start().await);
+    let clock = FixedClock::default();
+    let directory = tempfile::tempdir().unwrap();
+    let memory = Some(directory.path().join("replay-epoch"));
+    let used = in_slot("used", slot(&cluster, 0));
+    let single = Replay::remembering(&server.url(), memory.clone(), &clock);
+    assert_eq!(set(single.port(), &issued(&used, START)).await, "set");
+    drop(single);
+    let moved = Gateway::with(&cluster, &clock, UNHURRIED, 0, memory.clone());
+    assert_eq!(moved.outcome(&used, START).await, "seen");
+    clock.advance(PAST_THE_MARGIN);
+    let later = in_slot("later", slot(&cluster, 0));
+    assert_eq!(moved.outcome(&later, START + 3).await, "set");
+    drop(moved);
+    clock.advance(PAST_THE_MARGIN);
+    let back = Replay::remembering(&server.url(), memory, &clock);
+    assert_eq!(set(back.port(), &issued(&later, START + 3)).await, "seen");
+    clock.advance(PAST_THE_MARGIN);
+    assert_eq!(set(back.port(), &issued("new", START + 9)).await, "set");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_primary_lets_no_mandate_pass_twice_and_is_recovered_from() {
     let mut cluster = Cluster::start().await;
@@ -294,109 +204,6 @@ async fn primary_that_was_demoted_and_is_back_is_a_loss() {
         let fresh = gateways[1].next_that_passes(name, slot).await;
         assert_eq!(gateways[0].outcome(&fresh, clock.unix_seconds()).await, "seen");
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn slot_that_moves_is_a_loss_where_it_goes_whether_or_not_its_keys_come_along() {
-    let cluster = Cluster::start_sized(3, 0).await;
-    let clock = FixedClock::default();
-    let gateways = [Gateway::start(&cluster, &clock), Gateway::start(&cluster, &clock)];
-    gateways[0].well().await;
-    gateways[1].well().await;
-    clock.advance(PAST_THE_MARGIN);
-    let moved = slot(&cluster, 0);
-    let (kept, gone) = (in_slot("kept", moved), in_slot("gone", moved));
-    for jti in [&kept, &gone] {
-        assert_eq!(gateways[0].outcome(jti, START + 3).await, "set");
-    }
-    // The shard loses one of its marks, and nobody notices.
-    let () = cluster.ask(0, &["DEL", &format!("seen:jti:{gone}")]).await;
-    for (to, name) in [(1, "there"), (0, "back")] {
-        clock.advance(Duration::from_secs(10));
-        cluster.move_slot(moved, to).await;
-        for gateway in &gateways {
-            for jti in [&kept, &gone] {
-                assert_eq!(gateway.outcome(jti, START + 3).await, "seen", "{name}");
-            }
-        }
-        let fresh = gateways[1].next_that_passes(name, moved).await;
-        for gateway in &gateways {
-            assert_eq!(
-                gateway.outcome(&fresh, clock.unix_seconds()).await,
-                "seen",
-                "{name}"
-            );
-        }
-        let elsewhere = in_slot(name, slot(&cluster, 2));
-        assert_eq!(
-            gateways[0].outcome(&elsewhere, START).await,
-            "set",
-            "it has taken over nothing"
-        );
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn slot_on_its_way_takes_no_marks_and_holds_up_no_others() {
-    let cluster = Cluster::start_sized(3, 0).await;
-    let clock = FixedClock::default();
-    let gateway = Gateway::start(&cluster, &clock);
-    gateway.well().await;
-    clock.advance(PAST_THE_MARGIN);
-    let moved = slot(&cluster, 0);
-    let used = in_slot("used", moved);
-    assert_eq!(gateway.outcome(&used, START + 3).await, "set");
-    cluster.begin_move(moved, 1).await;
-    assert_eq!(
-        gateway.set(&issued(&in_slot("new", moved), START + 3)).await,
-        "unavailable"
-    );
-    assert_eq!(
-        gateway.set(&issued(&used, START + 3)).await,
-        "seen",
-        "its mark is still here"
-    );
-    assert_eq!(
-        gateway
-            .set(&issued(&in_slot("beside", moved + 1), START + 3))
-            .await,
-        "set"
-    );
-    assert!(gateway.marks.fault().is_none());
-    cluster.end_move(moved, 1).await;
-    assert_eq!(gateway.outcome(&used, START + 3).await, "seen");
-    gateway.next_that_passes("new", moved).await;
-    assert_eq!(
-        gateway.outcome(&in_slot("still", moved + 1), START + 3).await,
-        "set",
-        "it lost nothing"
-    );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn shard_whose_keys_move_to_another_is_judged_anew_on_both() {
-    let cluster = Cluster::start_sized(3, 0).await;
-    let clock = FixedClock::default();
-    let gateways = [Gateway::start(&cluster, &clock), Gateway::start(&cluster, &clock)];
-    gateways[0].well().await;
-    gateways[1].well().await;
-    clock.advance(PAST_THE_MARGIN);
-    let left = slot(&cluster, 1);
-    let used = in_slot("used", left);
-    assert_eq!(gateways[0].outcome(&used, START + 3).await, "set");
-    clock.advance(Duration::from_secs(10));
-    // The last of the fixed slots of the second shard, where its epoch lies.
-    let last = cluster.share(1).end() / 256 * 256;
-    cluster.move_slot(last, 0).await;
-    for gateway in &gateways {
-        assert_eq!(gateway.outcome(&used, START + 3).await, "seen");
-        for slot in [left, last, slot(&cluster, 0)] {
-            gateway.next_that_passes("fresh", slot).await;
-        }
-        gateway.well().await;
-    }
-    let keys: Vec<String> = cluster.ask(1, &["KEYS", "caracal:gateway:replay-epoch:*"]).await;
-    assert_eq!(keys.len(), 1, "{keys:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

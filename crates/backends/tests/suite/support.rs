@@ -6,18 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::{ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo};
 use admission::ports::{Clock, ReplayMarks};
 use backends::bindings::{BindingsConfig, PostgresBindings};
 use backends::component::{Component, Task};
 use backends::dns::{DnsResolver, SystemFiles};
-use backends::pem::PemTls;
-use backends::postgres::{self, PostgresConfig, SslMode};
-use backends::redis::{self, Link, RedisConfig, RedisServers};
+use backends::redis::{self, Link};
 use backends::replay::{Confirmations, RedisReplay, ReplayConfig};
 use tempfile::TempDir;
 use testkit::clock::FixedClock;
-use testkit::redis::{Cluster, Sentinels};
 use testkit::wait::until;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -29,10 +25,13 @@ const UNHURRIED: Duration = Duration::from_secs(15);
 /// `REPLAY_TIMEOUT` where none is.
 const HASTY: Duration = Duration::from_millis(500);
 
+pub(crate) mod cluster;
 mod revocation;
+mod servers;
 pub(crate) mod store;
 
 pub(crate) use revocation::*;
+pub(crate) use servers::{cluster_config, database, database_within, redis, redis_config, sentinel_config};
 
 /// What runs in the background; all of it ends with this.
 #[derive(Default)]
@@ -50,68 +49,6 @@ impl Background {
             self.run((task.run)(CancellationToken::new()));
         }
     }
-}
-
-pub(crate) fn redis_config(url: &str) -> RedisConfig {
-    RedisConfig {
-        servers: RedisServers::Single(Box::new(url.parse().unwrap())),
-        tls: PemTls::default(),
-        dial_timeout: Duration::from_secs(5),
-        answer_timeout: Duration::from_secs(5),
-    }
-}
-
-pub(crate) fn redis(url: &str) -> redis::RedisConnector {
-    redis::RedisConnector::new(&redis_config(url)).unwrap()
-}
-
-/// The service of these sentinels, with their login.
-pub(crate) fn sentinel_config(group: &Sentinels) -> RedisConfig {
-    let (user, password) = group.login();
-    let login = RedisConnectionInfo::default()
-        .set_username(user)
-        .set_password(password);
-    let sentinel = |port| {
-        let address = ConnectionAddr::Tcp("127.0.0.1".to_owned(), port);
-        let address = address.into_connection_info().unwrap();
-        address.set_redis_settings(login.clone())
-    };
-    RedisConfig {
-        servers: RedisServers::Sentinel {
-            sentinels: group.ports().into_iter().map(sentinel).collect(),
-            service: group.service().to_owned(),
-            primary: RedisConnectionInfo::default().set_password(group.servers[0].password()),
-        },
-        ..redis_config("redis://unused")
-    }
-}
-
-/// The cluster, as these nodes know it.
-pub(crate) fn cluster_config(cluster: &Cluster, seeds: &[usize]) -> RedisConfig {
-    let seed = |index: &usize| cluster.nodes[*index].url().parse().unwrap();
-    RedisConfig {
-        servers: RedisServers::Cluster {
-            seeds: seeds.iter().map(seed).collect(),
-        },
-        ..redis_config("redis://unused")
-    }
-}
-
-pub(crate) fn database(url: &str) -> postgres::PostgresConnector {
-    database_within(url, Duration::from_secs(5))
-}
-
-/// With this read timeout.
-pub(crate) fn database_within(url: &str, read_timeout: Duration) -> postgres::PostgresConnector {
-    postgres::PostgresConnector::new(&PostgresConfig {
-        client: url.parse().unwrap(),
-        ssl_mode: SslMode::Prefer,
-        tls: PemTls::default(),
-        connect_timeout: Duration::from_secs(5),
-        read_timeout,
-        max_lifetime: Duration::from_secs(1800),
-    })
-    .unwrap()
 }
 
 /// Replay marks with their link and their releases.
