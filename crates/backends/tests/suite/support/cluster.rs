@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use admission::ports::Mark;
@@ -22,6 +23,8 @@ pub(crate) const UNHURRIED: Duration = Duration::from_secs(15);
 pub(crate) const HASTY: Duration = Duration::from_millis(500);
 /// The margin of a birth, and a second more.
 pub(crate) const PAST_THE_MARGIN: Duration = Duration::from_secs(3);
+
+static HOLDERS: AtomicU64 = AtomicU64::new(0);
 
 /// One gateway's marks.
 pub(crate) struct Gateway {
@@ -68,8 +71,15 @@ impl Gateway {
         .await;
     }
 
+    /// How one presentation of a mandate ends. Each has a holder of its own, as exchanges do: who has sent a mark before,
+    /// and finds it, has it.
     pub(crate) async fn set(&self, mark: &Mark) -> &'static str {
-        set(&*self.marks, mark).await
+        let holder = HOLDERS.fetch_add(1, Ordering::Relaxed).to_string();
+        let mark = Mark {
+            holder,
+            ..mark.clone()
+        };
+        set(&*self.marks, &mark).await
     }
 
     /// How a mandate ends that was issued at this second, once the store answers.
