@@ -42,8 +42,6 @@ pub struct ClientConfig {
     pub tls: Arc<TlsConfig>,
     /// Bounds of the idle connections.
     pub limits: PoolLimits,
-    /// How long callers wait for a response: a peer may take as long to take bytes.
-    pub patience: Duration,
 }
 
 /// What a client did so far.
@@ -68,7 +66,6 @@ pub struct Client<B>(Arc<Shared<B>>);
 
 struct Shared<B> {
     tls: Arc<TlsConfig>,
-    patience: Duration,
     tracker: TaskTracker,
     pool: Arc<Pool<B>>,
     dialled: AtomicU64,
@@ -112,7 +109,6 @@ where
     pub fn new(config: ClientConfig, clock: Arc<dyn Clock>, tracker: TaskTracker) -> Self {
         Self(Arc::new(Shared {
             tls: config.tls,
-            patience: config.patience,
             tracker,
             pool: Arc::new(Pool::new(config.limits, clock)),
             dialled: AtomicU64::new(0),
@@ -255,7 +251,6 @@ where
             in_order(target.addresses),
             &self.0.tls,
             probe.clone(),
-            self.0.patience,
         )
         .await?;
         let (sender, driver) = http1::Builder::new()

@@ -37,7 +37,6 @@ where
     let config = ClientConfig {
         tls: Arc::new(http_client_config(tls).unwrap()),
         limits,
-        patience: Duration::ZERO,
     };
     let client = Client::new(config, Arc::new(clock.clone()), tracker.clone());
     (client, clock, tracker)
