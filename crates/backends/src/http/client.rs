@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use admission::binding::Origin;
@@ -86,6 +86,8 @@ pub struct Sending<I, F> {
     pub origin: Arc<Origin>,
     /// See `origin`.
     pub began: Duration,
+    /// Whether it leaves over a connection that answered before; else nothing is known of those that are idle.
+    pub reused: Arc<AtomicBool>,
     /// Sends the request when it is first polled, and waits for the response head. Dropped, it closes
     /// the connection.
     pub response: F,
@@ -157,13 +159,15 @@ where
         } = dispatch.into_parts();
         let client = self.clone();
         let origin = Arc::clone(upstream.url().origin());
+        let reused = Arc::new(AtomicBool::new(false));
+        let leaving = Arc::clone(&reused);
         let response = async move {
             let target = Target {
                 origin: upstream.url().origin(),
                 addresses: upstream.addresses(),
             };
             client
-                .send_to(&target, Request::from_parts(head, body), &())
+                .send_to(&target, Request::from_parts(head, body), &*leaving)
                 .await
         };
         Sending {
@@ -172,6 +176,7 @@ where
             rules,
             origin,
             began: self.0.pool.now(),
+            reused,
             response,
         }
     }
@@ -312,8 +317,11 @@ pub(crate) trait Leaving: Sync {
     fn take_back(&self);
 }
 
-impl Leaving for () {
-    fn mark(&self, _reused: bool) {}
+/// Whether it leaves over a pooled connection.
+impl Leaving for AtomicBool {
+    fn mark(&self, reused: bool) {
+        self.store(reused, Ordering::Relaxed);
+    }
     fn take_back(&self) {}
 }
 
