@@ -126,8 +126,11 @@ async fn sts_that_answers_others_meanwhile_is_not_probed_early_for_a_zone_whose_
     // Asked for its health a third time, the client has drawn its conclusions from two good answers.
     let requests = || client.stats().dialled + client.stats().reused;
     let asked = requests() + 3;
-    until("the third question", async || (requests() >= asked).then_some(())).await;
     let now = authority.clock.now();
-    assert!(circuit.enter("zone", now).is_err());
+    until("the third question", async || {
+        assert!(circuit.enter("zone", now).is_err(), "probed early");
+        (requests() >= asked).then_some(())
+    })
+    .await;
     assert!(circuit.enter("another zone", now).is_ok());
 }
