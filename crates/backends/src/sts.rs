@@ -90,7 +90,6 @@ impl StsClient {
         let http = ClientConfig {
             tls: Arc::new(tls::http_client_config(&config.tls)?),
             limits: config.pool,
-            patience: config.timeout,
         };
         Ok(Self(Arc::new(Inner {
             endpoint: Endpoint::new(&config.url, config.transport)?,

@@ -4,11 +4,14 @@ use crate::world::{NONE, World, around_address, present_to};
 use devstack::{Devstack, Minted};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Mutex;
 use tempfile::TempDir;
+use testkit::gateway::Launch;
 use testkit::http::{self, Response};
 use testkit::proxy::{Fault, FaultProxy};
 use testkit::redis::Sentinels;
 use testkit::tls::{Ca, Identity, TlsFront};
+use testkit::wait::until;
 
 /// What the gateway depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,11 +95,32 @@ impl Way {
     }
 }
 
+/// What the gateway's log says of sentinels.
+#[derive(Clone, Copy, Default)]
+struct Log {
+    /// How many of its lines were read.
+    read: usize,
+    /// How often one that had answered did not.
+    lost: usize,
+    /// How often one that had not answered did.
+    found: usize,
+}
+
+/// A fault, and what had been seen when it began.
+pub(super) struct Struck {
+    fault: Where,
+    lost: usize,
+    asked: Vec<u64>,
+}
+
 /// The gateway, and the ways to the dependency: one, or one to each sentinel.
 pub(super) struct Scene {
     pub(super) world: World,
     dependency: Dependency,
     ways: Vec<Way>,
+    /// The ways of gateways that are started later, and what leads them there.
+    later: (Vec<Way>, Vec<(String, String)>),
+    log: Mutex<Log>,
     _group: Option<Sentinels>,
     _directory: TempDir,
 }
@@ -112,25 +136,35 @@ impl Scene {
             Dependency::Sentinels => Some(Sentinels::start_tls(1, &ca).await),
             _ => None,
         };
-        let mut ways = Vec::new();
-        let world = World::builder()
+        let (mut ways, mut later) = (Vec::new(), (Vec::new(), Vec::new()));
+        let mut builder = World::builder()
             .env("REPLAY_TIMEOUT", "1s")
-            .env("REDIS_DIAL_TIMEOUT", "1s")
-            .env("STS_TIMEOUT", "1s")
+            .env("REDIS_DIAL_TIMEOUT", "1s");
+        builder = match dependency {
+            // How long a silent one takes to be noticed, while exchanges are under way.
+            Dependency::Sentinels => builder.env("REDIS_READ_TIMEOUT", "1s").env("LOG_LEVEL", "info"),
+            _ => builder.env("STS_TIMEOUT", "1s"),
+        };
+        let world = builder
             .start_with(async |_: &Devstack, mut variables: BTreeMap<String, String>| {
-                if let Some(group) = &group {
-                    for port in group.plain_ports() {
-                        let target = ([127, 0, 0, 1], port).into();
-                        ways.push(Way::to(target, dependency.protocols(), &ca, &other).await);
-                    }
-                    variables.extend(to_sentinels(group, &ways, &root));
-                    return variables;
-                }
                 let url = variables[dependency.variable()].clone();
                 let (start, target, rest) = around_address(&url);
-                let way = Way::to(target, dependency.protocols(), &ca, &other).await;
-                variables.extend(over_tls(dependency, start, &way.network, rest, &root));
-                ways.push(way);
+                let targets = match &group {
+                    Some(group) => group.plain_ports(),
+                    None => vec![target.port()],
+                };
+                for port in targets {
+                    let target = ([127, 0, 0, 1], port).into();
+                    for ways in [&mut ways, &mut later.0] {
+                        ways.push(Way::to(target, dependency.protocols(), &ca, &other).await);
+                    }
+                }
+                let lead = |ways: &[Way]| match &group {
+                    Some(group) => to_sentinels(group, ways, &root),
+                    None => over_tls(dependency, start, &ways[0].network, rest, &root),
+                };
+                later.1 = lead(&later.0);
+                variables.extend(lead(&ways));
                 variables
             })
             .await;
@@ -138,21 +172,74 @@ impl Scene {
             world,
             dependency,
             ways,
+            later,
+            log: Mutex::default(),
             _group: group,
             _directory: directory,
         }
     }
 
     /// Puts a fault in force on every way, in place of the one before.
-    pub(super) async fn set(&self, fault: Where) {
-        for way in &self.ways {
+    pub(super) async fn set(&self, fault: Where) -> Struck {
+        let struck = Struck {
+            fault,
+            lost: self.log().lost,
+            asked: self.ways.iter().map(|way| way.network.asked()).collect(),
+        };
+        for way in self.ways.iter().chain(&self.later.0) {
             way.set(fault).await;
         }
+        struck
     }
 
     /// Everything works again.
     pub(super) async fn mend(&self) {
         self.set(Where::Network(Fault::None)).await;
+    }
+
+    /// Waits until the fault has met every sentinel: the gateway has noticed that it cannot hear it, or asks it at least.
+    /// What becomes of the others is seen by requests and by `/ready`.
+    pub(super) async fn noticed(&self, struck: &Struck) {
+        if self.dependency != Dependency::Sentinels {
+            return;
+        }
+        until("the gateway to notice", async || {
+            let noticed = match struck.fault {
+                Where::Network(Fault::Delay(_)) => {
+                    let mut ways = self.ways.iter().zip(&struck.asked);
+                    ways.all(|(way, asked)| way.network.asked() > *asked)
+                }
+                _ => self.log().lost >= struck.lost + self.ways.len(),
+            };
+            noticed.then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until the gateway hears every sentinel again.
+    pub(super) async fn heard(&self) {
+        until("every sentinel to be heard", async || {
+            let log = self.log();
+            (log.lost == log.found).then_some(())
+        })
+        .await;
+    }
+
+    fn log(&self) -> Log {
+        let mut log = self.log.lock().expect("the log");
+        for line in self.world.gateway.stderr_after(log.read) {
+            log.read += 1;
+            log.lost += usize::from(line.contains("a sentinel does not answer"));
+            log.found += usize::from(line.contains("a sentinel answers again"));
+        }
+        *log
+    }
+
+    /// Another gateway, about to be started.
+    pub(super) fn launch(&self) -> Launch {
+        let variables = self.later.1.iter();
+        let variables: Vec<_> = variables.map(|(name, value)| (&**name, &**value)).collect();
+        self.world.launch(&variables)
     }
 
     /// Has the gateway ask a dependency that it does not ask all the time.
@@ -165,9 +252,9 @@ impl Scene {
         }
     }
 
-    /// How many connections were taken on so far.
+    /// How many connections of later gateways were taken on so far.
     pub(super) fn attempts(&self) -> u64 {
-        self.ways.iter().map(|way| way.network.accepted()).sum()
+        self.later.0.iter().map(|way| way.network.accepted()).sum()
     }
 
     pub(super) fn mint(&self) -> Minted {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use admission::binding::Origin;
@@ -42,8 +42,6 @@ pub struct ClientConfig {
     pub tls: Arc<TlsConfig>,
     /// Bounds of the idle connections.
     pub limits: PoolLimits,
-    /// How long callers wait for a response: a peer may take as long to take bytes.
-    pub patience: Duration,
 }
 
 /// What a client did so far.
@@ -68,7 +66,6 @@ pub struct Client<B>(Arc<Shared<B>>);
 
 struct Shared<B> {
     tls: Arc<TlsConfig>,
-    patience: Duration,
     tracker: TaskTracker,
     pool: Arc<Pool<B>>,
     dialled: AtomicU64,
@@ -89,6 +86,8 @@ pub struct Sending<I, F> {
     pub origin: Arc<Origin>,
     /// See `origin`.
     pub began: Duration,
+    /// Whether it leaves over a connection that answered before; else nothing is known of those that are idle.
+    pub reused: Arc<AtomicBool>,
     /// Sends the request when it is first polled, and waits for the response head. Dropped, it closes
     /// the connection.
     pub response: F,
@@ -112,7 +111,6 @@ where
     pub fn new(config: ClientConfig, clock: Arc<dyn Clock>, tracker: TaskTracker) -> Self {
         Self(Arc::new(Shared {
             tls: config.tls,
-            patience: config.patience,
             tracker,
             pool: Arc::new(Pool::new(config.limits, clock)),
             dialled: AtomicU64::new(0),
@@ -161,13 +159,15 @@ where
         } = dispatch.into_parts();
         let client = self.clone();
         let origin = Arc::clone(upstream.url().origin());
+        let reused = Arc::new(AtomicBool::new(false));
+        let leaving = Arc::clone(&reused);
         let response = async move {
             let target = Target {
                 origin: upstream.url().origin(),
                 addresses: upstream.addresses(),
             };
             client
-                .send_to(&target, Request::from_parts(head, body), &())
+                .send_to(&target, Request::from_parts(head, body), &*leaving)
                 .await
         };
         Sending {
@@ -176,6 +176,7 @@ where
             rules,
             origin,
             began: self.0.pool.now(),
+            reused,
             response,
         }
     }
@@ -255,7 +256,6 @@ where
             in_order(target.addresses),
             &self.0.tls,
             probe.clone(),
-            self.0.patience,
         )
         .await?;
         let (sender, driver) = http1::Builder::new()
@@ -317,8 +317,11 @@ pub(crate) trait Leaving: Sync {
     fn take_back(&self);
 }
 
-impl Leaving for () {
-    fn mark(&self, _reused: bool) {}
+/// Whether it leaves over a pooled connection.
+impl Leaving for AtomicBool {
+    fn mark(&self, reused: bool) {
+        self.store(reused, Ordering::Relaxed);
+    }
     fn take_back(&self) {}
 }
 

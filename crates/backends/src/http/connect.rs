@@ -33,13 +33,12 @@ pub(super) async fn connect(
     addresses: Vec<SocketAddr>,
     tls: &Arc<ClientConfig>,
     probe: Probe,
-    patience: Duration,
 ) -> Result<(Wire, SocketAddr), Cause> {
     let (tcp, peer) = timeout(CONNECT_TIMEOUT, first_of(addresses))
         .await
         .map_err(|_| Cause::new("connect: no address accepted within 5 s"))??;
     tcp.set_nodelay(true)
-        .and_then(|()| keepalive::enable_both(&tcp, patience))
+        .and_then(|()| keepalive::enable(&tcp))
         .map_err(|error| in_words("connect", &error))?;
     let socket = Socket::new(tcp, probe);
     match origin.scheme {

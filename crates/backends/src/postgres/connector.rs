@@ -29,7 +29,7 @@ pub struct PostgresConfig {
     pub tls: PemTls,
     /// Time to connect, TLS and login included.
     pub connect_timeout: Duration,
-    /// Time for one whole read, on the server and on the way, or for each step of one whose size is not bounded.
+    /// Time for one whole read, on the server and on the way.
     pub read_timeout: Duration,
     /// A connection older than this is replaced.
     pub max_lifetime: Duration,
@@ -66,9 +66,6 @@ impl PostgresConnector {
         client.keepalives_idle(keepalive::IDLE);
         client.keepalives_interval(keepalive::INTERVAL);
         client.keepalives_retries(keepalive::RETRIES);
-        if client.get_tcp_user_timeout().is_none() {
-            client.tcp_user_timeout(keepalive::UNACKNOWLEDGED);
-        }
         let mut tls = tls::client(config.ssl_mode, &config.tls)?;
         if let (Some(tls), SslNegotiation::Direct) = (&mut tls, client.get_ssl_negotiation()) {
             tls.alpn_protocols = vec![b"postgresql".to_vec()];
@@ -109,33 +106,5 @@ impl PostgresConnector {
         };
         let dial = dial.map_err(|error| cause("connect", &error));
         within("postgres: connect", self.connect_timeout, dial).await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::{PostgresConfig, PostgresConnector, SslMode};
-    use crate::keepalive;
-    use crate::pem::PemTls;
-
-    #[test]
-    fn connections_end_when_nobody_acknowledges_unless_the_address_says_when() {
-        for (url, expect) in [
-            ("postgres://host/db", keepalive::UNACKNOWLEDGED),
-            ("postgres://host/db?tcp_user_timeout=3", Duration::from_secs(3)),
-        ] {
-            let connector = PostgresConnector::new(&PostgresConfig {
-                client: url.parse().unwrap(),
-                ssl_mode: SslMode::Disable,
-                tls: PemTls::default(),
-                connect_timeout: Duration::MAX,
-                read_timeout: Duration::MAX,
-                max_lifetime: Duration::MAX,
-            });
-            let connector = connector.unwrap();
-            assert_eq!(connector.config.get_tcp_user_timeout(), Some(&expect), "{url}");
-        }
     }
 }

@@ -9,7 +9,6 @@ use tokio_postgres::{Client, Row, RowStream};
 
 use super::{PostgresConnector, Session, cause};
 use crate::component::milliseconds;
-use crate::pause::within;
 
 /// One reader's connection, made when it is needed and made again after a failure.
 pub(crate) struct Reader {
@@ -35,26 +34,12 @@ impl Reader {
         self.connections
     }
 
-    /// The read timeout.
-    pub(crate) fn timeout(&self) -> Duration {
-        self.connector.read_timeout
-    }
-
     /// Runs `work` inside one read transaction on one connection, within the read timeout.
     pub(crate) async fn read<T>(
         &mut self,
         work: impl AsyncFnOnce(&Client) -> Result<T, Cause>,
     ) -> Result<T, Cause> {
-        self.read_within(self.timeout(), work).await
-    }
-
-    /// The same within another limit. The server gives each statement the read timeout, and so should `work`.
-    pub(crate) async fn read_within<T>(
-        &mut self,
-        limit: Duration,
-        work: impl AsyncFnOnce(&Client) -> Result<T, Cause>,
-    ) -> Result<T, Cause> {
-        let each = self.timeout();
+        let limit = self.connector.read_timeout;
         let (mut session, since) = match self.usable() {
             Some(open) => open,
             None => {
@@ -64,7 +49,7 @@ impl Reader {
             }
         };
         let done = session
-            .run(limit, async |client| read_transaction(client, each, work).await)
+            .run(limit, async |client| read_transaction(client, limit, work).await)
             .await?;
         // Only after success: a failed one may be in the middle of anything.
         self.open = Some((session, since));
@@ -80,24 +65,18 @@ impl Reader {
     }
 }
 
-/// Runs `work` inside one read-only transaction that sees every zone. Each statement may take this long.
+/// Runs `work` inside one read-only transaction that sees every zone.
+///
+/// The zone is set inside the transaction and asked back, because a pooling proxy may give every
+/// transaction another server connection and forget what was set before.
 async fn read_transaction<T>(
     client: &Client,
-    each: Duration,
+    limit: Duration,
     work: impl AsyncFnOnce(&Client) -> Result<T, Cause>,
 ) -> Result<T, Cause> {
-    within("postgres", each, begin(client, each)).await?;
-    let done = work(client).await?;
-    within("postgres", each, commit(client)).await?;
-    Ok(done)
-}
-
-/// The zone is set inside the transaction and asked back, because a pooling proxy may give every transaction another
-/// server connection and forget what was set before.
-async fn begin(client: &Client, each: Duration) -> Result<(), Cause> {
     let begin = format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {}",
-        milliseconds(each)
+        milliseconds(limit)
     );
     client
         .batch_execute(&begin)
@@ -114,12 +93,12 @@ async fn begin(client: &Client, each: Duration) -> Result<(), Cause> {
             "postgres: caracal.zone_id does not hold within the transaction",
         ));
     }
-    Ok(())
-}
-
-async fn commit(client: &Client) -> Result<(), Cause> {
-    let committed = client.batch_execute("COMMIT").await;
-    committed.map_err(|error| cause("commit", &error))
+    let done = work(client).await?;
+    client
+        .batch_execute("COMMIT")
+        .await
+        .map_err(|error| cause("commit", &error))?;
+    Ok(done)
 }
 
 /// One query in one round trip, without a named statement that a pooling proxy would lose.

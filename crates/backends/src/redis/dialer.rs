@@ -54,8 +54,7 @@ impl Dialer {
     pub(super) fn client(&self, server: ConnectionInfo) -> Result<Client, Cause> {
         let settings = TcpSettings::default()
             .set_nodelay(true)
-            .set_keepalive(keepalive::settings())
-            .set_user_timeout(keepalive::UNACKNOWLEDGED);
+            .set_keepalive(keepalive::settings());
         if let Some(host) = host(&server) {
             self.peers.add(host);
         }
@@ -222,27 +221,7 @@ impl AsyncDNSResolver for Recorder {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use super::super::config::{RedisConfig, RedisServers};
-    use super::{Dialer, OwnEndpoint, Peers};
-    use crate::keepalive;
-    use crate::pem::PemTls;
-
-    #[test]
-    fn connections_end_when_nobody_acknowledges() {
-        let server: redis::ConnectionInfo = "redis://host".parse().unwrap();
-        let dialer = Dialer::new(&RedisConfig {
-            servers: RedisServers::Single(Box::new(server.clone())),
-            tls: PemTls::default(),
-            dial_timeout: Duration::MAX,
-            answer_timeout: Duration::MAX,
-        });
-        let client = dialer.client(server).unwrap();
-        let settings = client.get_connection_info().tcp_settings();
-        assert_eq!(settings.user_timeout(), Some(keepalive::UNACKNOWLEDGED));
-        assert!(settings.keepalive().is_some());
-    }
+    use super::{OwnEndpoint, Peers};
 
     fn published(peers: &Peers) -> Vec<String> {
         let show = |endpoint: &OwnEndpoint| match endpoint {

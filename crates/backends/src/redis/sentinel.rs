@@ -142,10 +142,6 @@ impl Sentinels {
         let mut pauses = Backoff::new(PAUSE.0, PAUSE.1);
         loop {
             let Err(cause) = self.listen(index, dialer, &mut pauses).await;
-            let sentinel = self.clients[index].get_connection_info().addr();
-            if !matches!(self.views.lock().of(index), View::Silent(_)) {
-                tracing::warn!(%sentinel, %cause, "a sentinel does not answer");
-            }
             self.heard(index, View::Silent(cause));
             sleep(pauses.pause()).await;
         }
@@ -191,7 +187,15 @@ impl Sentinels {
     }
 
     fn heard(&self, index: usize, view: View) {
+        let sentinel = self.clients[index].get_connection_info().addr();
         let mut views = self.views.lock();
+        match (views.of(index), &view) {
+            (View::Unasked | View::Names(_), View::Silent(cause)) => {
+                tracing::warn!(%sentinel, %cause, "a sentinel does not answer");
+            }
+            (View::Silent(_), View::Names(_)) => tracing::info!(%sentinel, "a sentinel answers again"),
+            _ => {}
+        }
         let next = views.heard(index, view, self.verdict.borrow().primary.as_ref());
         self.adopt(next);
     }

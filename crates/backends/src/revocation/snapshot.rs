@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::pin::pin;
-use std::time::Duration;
 
 use admission::ports::Cause;
 use futures_util::TryStreamExt as _;
@@ -12,16 +11,11 @@ use tokio_postgres::{Client, Row};
 
 use super::anchor::{AnchorId, Kind};
 use super::pass::{MAX_WINDOW, Pass};
-use crate::pause::within;
-use crate::postgres::{execute, expect_visible, row_stream, rows, unexpected};
+use crate::postgres::{expect_visible, row_stream, rows, unexpected};
 
 /// Rows between two turns of everybody else on this thread. The runtime looks for what is due every 61 turns only, so
 /// that many pieces are what a request may wait for: a millisecond.
 const PIECE: usize = 32;
-/// Rows that must come within the read timeout.
-const FETCHED_AT_ONCE: usize = 5_000;
-/// All rows are wanted, and the planner expects that few of a cursor's are.
-const WHOLE: &str = "SET LOCAL cursor_tuple_fraction = 1";
 /// Anchors that are asked about in one query.
 const ASKED_AT_ONCE: usize = 10_000;
 
@@ -89,54 +83,36 @@ impl Names {
     }
 }
 
-/// A read transaction whose every step has the same time.
-pub(super) struct Steps<'a> {
-    pub(super) client: &'a Client,
-    pub(super) each: Duration,
-}
-
-impl Steps<'_> {
-    async fn take<T>(&self, step: impl Future<Output = Result<T, Cause>>) -> Result<T, Cause> {
-        within("postgres", self.each, step).await
-    }
-
-    async fn rows(&self, sql: &str, parameters: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>, Cause> {
-        self.take(rows(self.client, sql, parameters)).await
-    }
-}
-
 /// Reads the snapshot into `pass`.
-pub(super) async fn read(steps: &Steps<'_>, pass: &mut Pass) -> Result<(), Cause> {
+pub(super) async fn read(client: &Client, pass: &mut Pass) -> Result<(), Cause> {
     // Promoted while it is read, it still shows what it knew as a standby.
-    let began_as_standby = is_standby(steps).await?;
-    let names = names(steps).await?;
-    let tables = [names.records, names.sessions, EDGES];
-    steps.take(expect_visible(steps.client, &tables)).await?;
-    steps.take(execute(steps.client, WHOLE)).await?;
+    let began_as_standby = is_standby(client).await?;
+    let names = names(client).await?;
+    expect_visible(client, &[names.records, names.sessions, EDGES]).await?;
     for kind in Kind::ALL {
-        revoked(steps, &names.revoked(kind), kind, pass).await?;
+        revoked(client, &names.revoked(kind), kind, pass).await?;
     }
-    let is_standby = began_as_standby || is_standby(steps).await?;
+    let is_standby = began_as_standby || is_standby(client).await?;
     for kind in Kind::ALL {
         // It may not have heard yet of what was announced, so it takes no announcement back; it may well renew one.
         if kind != Kind::Session || !is_standby {
-            active(steps, &names.active(kind), kind, pass).await?;
+            active(client, &names.active(kind), kind, pass).await?;
         }
     }
     Ok(())
 }
 
 /// Whether this server follows another one.
-async fn is_standby(steps: &Steps<'_>) -> Result<bool, Cause> {
-    let found = steps.rows("SELECT pg_is_in_recovery()", &[]).await?;
+async fn is_standby(client: &Client) -> Result<bool, Cause> {
+    let found = rows(client, "SELECT pg_is_in_recovery()", &[]).await?;
     let row = found.first();
     row.map_or(Ok(true), |row| row.try_get(0)).map_err(unexpected)
 }
 
-async fn names(steps: &Steps<'_>) -> Result<Names, Cause> {
+async fn names(client: &Client) -> Result<Names, Cause> {
     let sql = "SELECT to_regclass('public.authority_records') IS NOT NULL, \
                to_regclass('public.agent_sessions') IS NOT NULL";
-    let found = steps.rows(sql, &[]).await?;
+    let found = rows(client, sql, &[]).await?;
     let row = found.first();
     let exists = |column| row.is_some_and(|row| row.try_get(column).unwrap_or(false));
     if exists(0) {
@@ -150,19 +126,10 @@ async fn names(steps: &Steps<'_>) -> Result<Names, Cause> {
     }
 }
 
-async fn revoked(steps: &Steps<'_>, sql: &str, kind: Kind, pass: &mut Pass) -> Result<(), Cause> {
+async fn revoked(client: &Client, sql: &str, kind: Kind, pass: &mut Pass) -> Result<(), Cause> {
     let (windows, longest) = (pass.windows(), MAX_WINDOW.as_secs_f64());
     let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&windows, Type::TEXT), (&longest, Type::FLOAT8)];
-    let declare = format!("DECLARE revoked NO SCROLL CURSOR FOR {sql}");
-    steps.rows(&declare, &parameters).await?;
-    while steps.take(some(steps.client, kind, pass)).await? == FETCHED_AT_ONCE {}
-    steps.take(execute(steps.client, "CLOSE revoked")).await
-}
-
-/// Takes the next rows of the cursor; returns how many there were.
-async fn some(client: &Client, kind: Kind, pass: &mut Pass) -> Result<usize, Cause> {
-    let fetch = format!("FETCH {FETCHED_AT_ONCE} FROM revoked");
-    let mut found = pin!(row_stream(client, &fetch, &[]).await?);
+    let mut found = pin!(row_stream(client, sql, &parameters).await?);
     let mut taken = 0;
     while let Some(row) = found.try_next().await.map_err(unexpected)? {
         pass.row(kind, text(&row, 0)?, text(&row, 1)?).await;
@@ -171,17 +138,17 @@ async fn some(client: &Client, kind: Kind, pass: &mut Pass) -> Result<usize, Cau
             tokio::task::yield_now().await;
         }
     }
-    Ok(taken)
+    Ok(())
 }
 
-async fn active(steps: &Steps<'_>, sql: &str, kind: Kind, pass: &Pass) -> Result<(), Cause> {
+async fn active(client: &Client, sql: &str, kind: Kind, pass: &Pass) -> Result<(), Cause> {
     let mut asked = HashMap::new();
     for shard in 0.. {
         let part = pass.asked(kind, shard);
         let is_last = part.is_none();
         asked.extend(part.into_iter().flatten());
         if asked.len() >= ASKED_AT_ONCE || is_last && !asked.is_empty() {
-            those(steps, sql, kind, &asked, pass).await?;
+            those(client, sql, kind, &asked, pass).await?;
             asked.clear();
         }
         if is_last {
@@ -193,14 +160,14 @@ async fn active(steps: &Steps<'_>, sql: &str, kind: Kind, pass: &Pass) -> Result
 }
 
 async fn those(
-    steps: &Steps<'_>,
+    client: &Client,
     sql: &str,
     kind: Kind,
     asked: &HashMap<AnchorId, NonZeroU32>,
     pass: &Pass,
 ) -> Result<(), Cause> {
     let ids: Vec<String> = asked.keys().map(ToString::to_string).collect();
-    for row in steps.rows(sql, &[(&ids, Type::TEXT_ARRAY)]).await? {
+    for row in rows(client, sql, &[(&ids, Type::TEXT_ARRAY)]).await? {
         let id = text(&row, 0)?.into();
         if let Some(number) = asked.get(&id) {
             pass.active(kind, &id, *number);

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::pass::Pass;
 use super::retry::Retry;
-use super::snapshot::{self, Steps};
+use super::snapshot;
 use super::state::{Inner, RevocationState};
 use crate::pause::spread;
 use crate::postgres::{PostgresConnector, Reader};
@@ -78,11 +78,8 @@ impl Snapshots {
 
     async fn take(&mut self) -> Result<usize, Cause> {
         let mut pass = Pass::begin(&self.state);
-        let each = self.reader.timeout();
-        let read = async |client: &_| snapshot::read(&Steps { client, each }, &mut pass).await;
-        // However many rows there are, for as long as they come. One that took longer would be out of date at once.
-        let limit = self.state.config.max_snapshot_age;
-        self.reader.read_within(limit, read).await?;
+        let read = async |client: &_| snapshot::read(client, &mut pass).await;
+        self.reader.read(read).await?;
         Ok(pass.finish().await)
     }
 }

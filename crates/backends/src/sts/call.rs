@@ -53,7 +53,7 @@ impl Inner {
         request: Request<Full<Bytes>>,
         phase: &Phase<'_>,
     ) -> Result<StsAnswer, ExchangeFailure> {
-        let began = self.clock.now().monotonic;
+        let (began, answered) = (self.clock.now().monotonic, self.health.exchanges_answered());
         let outcome = timeout(self.timeout, self.call_unbounded(request, phase)).await;
         let outcome = outcome.unwrap_or_else(|_| {
             let within = self.timeout;
@@ -65,12 +65,14 @@ impl Inner {
             })
         });
         match outcome {
+            Ok(_) if phase.departure.is_some() => self.health.exchange_answered(),
             // It may have moved.
             Err(ExchangeFailure::Connect(_)) => self.resolver.forget(&self.endpoint.origin.host),
             // The server at the other end may be gone, which a new connection does not suffer from.
             Err(ExchangeFailure::Timeout(_)) if phase.reused.load(Ordering::Relaxed) => {
                 self.http.distrust(&self.endpoint.origin, began);
-                self.health.suspect_connections(self.clock.now().monotonic);
+                self.health
+                    .suspect_connections(answered, self.clock.now().monotonic);
             }
             _ => {}
         }

@@ -26,9 +26,9 @@ impl StsClient {
     /// Where breakers open again after that, the next time is later and later: its health alone does not say that it
     /// exchanges.
     ///
-    /// A zone that alone gets no answers waits for its breaker: the health of the STS says nothing of it. But where they
-    /// were missed on connections that had answered before, these may be to blame: they are closed, and the circuit probes
-    /// on a new one.
+    /// A zone that alone gets no answers waits for its breaker: the health of the STS says nothing of it. But where no
+    /// exchange of any zone was answered while one waited on a connection that had answered before, that connection may be
+    /// to blame, and not the zone: the circuit probes once the STS answers as healthy.
     pub async fn watch_recovery(self, circuit: Arc<Circuit>, shutdown: CancellationToken) {
         let watch = async {
             let (mut unanswered, mut untold, mut pace) = (false, false, Pace::default());

@@ -38,3 +38,4 @@ mod revocation_outages;
 mod revocation_snapshots;
 mod revocation_streams;
 mod sts;
+mod sts_recovery;

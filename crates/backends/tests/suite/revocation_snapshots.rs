@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use backends::revocation::RevocationConfig;
-use testkit::postgres::{Database, Layout, PrivatePostgres, through};
-use testkit::proxy::{Fault, FaultProxy};
+use testkit::postgres::{Database, Layout, PrivatePostgres};
 use testkit::redis::PrivateRedis;
 use testkit::wait::until;
 
-use crate::support::{ON_DEMAND, Revocation, database_within, publish};
+use crate::support::{ON_DEMAND, Revocation, publish};
 
 struct Stack {
     _server: PrivateRedis,
@@ -78,34 +77,6 @@ async fn snapshot_holds_what_each_layout_calls_revoked() {
         assert_eq!(stack.revocation.standing("s-suspended"), "clear", "{layout:?}");
         assert_eq!(stack.revocation.standing("active"), "revoked", "{layout:?}");
     }
-}
-
-/// Longer than the read timeout in all, but never without a row for as long.
-#[tokio::test]
-async fn snapshot_whose_rows_come_slowly_is_taken_however_many_they_are() {
-    let (server, database) = (
-        PrivateRedis::start().await,
-        Database::create(Layout::August).await,
-    );
-    database
-        .execute(
-            "INSERT INTO authority_records (id, zone_id, session_type, status, expires_at) \
-             SELECT 'sid-' || n || repeat('-', 60), 'zone-1', 'user', 'revoked', now() + interval '1 hour' \
-             FROM generate_series(1, 40000) n",
-        )
-        .await;
-    let url = database.gateway_url();
-    let (_, address) = url.rsplit_once('@').unwrap();
-    let (address, _) = address.split_once('/').unwrap();
-    let proxy = FaultProxy::start(address.parse().unwrap()).await;
-    let url = through(&url, proxy.port());
-    // At most 16 KiB at a time, so all of it takes two seconds at least.
-    proxy.set(Fault::Delay(Duration::from_millis(10))).await;
-    let database = database_within(&url, Duration::from_millis(1500));
-    let bounds = RevocationConfig::default();
-    let revocation = Revocation::from(&server.url(), database, ON_DEMAND, bounds);
-    revocation.settle("nobody", "clear").await;
-    assert_eq!(revocation.state.status().anchors, 40_000);
 }
 
 #[tokio::test]

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use admission::exchange::circuit::{Circuit, CircuitLimits, Outcome};
-use admission::ports::{Clock as _, Departure, Sts as _};
+use admission::ports::{Departure, Sts as _};
 use backends::dns::DnsResolver;
 use backends::http::PoolLimits;
 use backends::sts::{StsClient, StsConfig, StsSetupError, Transport};
 use backends::tls::ClientTls;
-use devstack::{RawAnswer, Scope, Step};
-use futures_util::future::join_all;
+use devstack::{RawAnswer, Scope};
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::server::WebPkiClientVerifier;
 use rustls::sign::CertifiedKey;
@@ -19,19 +17,16 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use testkit::clock::FixedClock;
 use testkit::proxy::{Fault, FaultProxy};
 use testkit::tls::{Ca, TlsFront};
-use testkit::wait::{PATIENCE, until};
+use testkit::wait::PATIENCE;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio::task::yield_now;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::authority::{Authority, STS_TIMEOUT, dev, send, word};
 use crate::contract::sts::sts_contract;
 use crate::dns::NameServer;
-use crate::support::{Background, PrivateSystem};
+use crate::support::PrivateSystem;
 
 fn certificates(pem: &str) -> Vec<CertificateDer<'static>> {
     CertificateDer::pem_slice_iter(pem.as_bytes())
@@ -167,75 +162,6 @@ async fn sts_dead_pooled_connection_is_replaced_and_the_mandate_is_not_spent_by_
     assert_eq!(word(&send(&client, &authority.exchange("")).await.0), "200");
     assert_eq!(authority.stack.sts().counts().exchanges, before.exchanges + 1);
     assert_eq!(client.stats().dialled, dialled + 1);
-}
-
-/// Has the client make so many connections, which are idle then.
-async fn connect(client: &StsClient, authority: &Authority, count: usize) {
-    let gate = Arc::new(Semaphore::new(0));
-    let held = Step {
-        hold: Some(Arc::clone(&gate)),
-        ..Step::default()
-    };
-    authority.stack.script().set(Scope::Exchange, held);
-    let calls: Vec<_> = (0..count).map(|_| authority.exchange("")).collect();
-    let all = join_all(calls.iter().map(|call| send(client, call)));
-    let wanted = authority.stack.sts().counts().exchanges + count as u64;
-    let all_are_there = async {
-        let sts = authority.stack.sts();
-        let there = sts.wait_for(PATIENCE, |counts| counts.exchanges >= wanted);
-        there.await.unwrap();
-        authority.stack.script().clear(&Scope::Exchange);
-        gate.add_permits(count);
-    };
-    tokio::join!(all, all_are_there);
-    assert_eq!(client.stats().idle, count);
-    // Each takes the next request once its task had its turn.
-    for _ in 0..100 {
-        yield_now().await;
-    }
-}
-
-#[tokio::test]
-async fn sts_that_vanished_and_came_back_costs_one_deadline_however_many_connections_it_had() {
-    let authority = Authority::start().await;
-    let proxy = FaultProxy::start(authority.addr()).await;
-    let client = authority.client_at(proxy.addr());
-    connect(&client, &authority, 3).await;
-    proxy.set(Fault::Vanish).await;
-    for expect in ["timeout", "200"] {
-        let outcome = send(&client, &authority.exchange("")).await.0;
-        assert_eq!(word(&outcome), expect);
-    }
-}
-
-/// Its health says nothing of it, because that is asked over a new connection.
-#[tokio::test]
-async fn sts_that_vanished_under_exchanges_and_came_back_is_probed_at_once() {
-    const FAILURES: usize = 5;
-    let authority = Authority::start().await;
-    let proxy = FaultProxy::start(authority.addr()).await;
-    let client = authority.client_at(proxy.addr());
-    connect(&client, &authority, FAILURES).await;
-    let circuit = Circuit::new(CircuitLimits { max_inflight: 100 });
-    let mut background = Background::default();
-    let watching = client.clone();
-    background.run(watching.watch_recovery(Arc::clone(&circuit), CancellationToken::new()));
-    let now = authority.clock.now();
-    proxy.set(Fault::Vanish).await;
-    let calls: Vec<_> = (0..FAILURES).map(|_| authority.exchange("")).collect();
-    let failures = join_all(calls.iter().map(async |call| {
-        let slot = circuit.enter("zone", now).unwrap();
-        let outcome = send(&client, call).await.0;
-        slot.settle(Outcome::ZoneFault, now);
-        word(&outcome)
-    }));
-    assert_eq!(failures.await, ["timeout"; FAILURES]);
-    // The clock stands still, so the breaker's own time does not come.
-    let slot = until("a probe", async || circuit.enter("zone", now).ok()).await;
-    let probe = send(&client, &authority.exchange("")).await.0;
-    assert_eq!(word(&probe), "200");
-    slot.settle(Outcome::Success, now);
-    assert!(circuit.enter("zone", now).is_ok());
 }
 
 #[tokio::test]

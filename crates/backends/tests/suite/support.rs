@@ -31,7 +31,7 @@ mod servers;
 pub(crate) mod store;
 
 pub(crate) use revocation::*;
-pub(crate) use servers::{cluster_config, database, database_within, redis, redis_config, sentinel_config};
+pub(crate) use servers::{cluster_config, database, redis, redis_config, sentinel_config};
 
 /// What runs in the background; all of it ends with this.
 #[derive(Default)]

@@ -267,7 +267,6 @@ fn upstream(runtime: &Runtime) -> Result<Component<Upstream>, StartError> {
     let config = ClientConfig {
         tls: Arc::new(backends::tls::http_client_config(&ClientTls::default())?),
         limits: runtime.pool,
-        patience: runtime.config.timeouts.upstream,
     };
     let connections = runtime.supervisor.outbound().clone();
     let client = Client::new(config, Arc::clone(&runtime.clock), connections);

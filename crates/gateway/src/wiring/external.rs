@@ -20,8 +20,8 @@ use super::assemble::{Stores, start};
 use super::runtime::Runtime;
 use crate::process::{Server, Stop};
 
-/// How long one read of the bindings may take, or one step of a revocation snapshot.
-const DATABASE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long one read of a snapshot may take.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long one batch of events may take.
 const AUDIT_BATCH_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -126,7 +126,7 @@ pub fn database(database: &config::Database) -> Result<postgres::PostgresConnect
         },
         tls: pem(&database.tls),
         connect_timeout: database.connect_timeout,
-        read_timeout: DATABASE_TIMEOUT,
+        read_timeout: SNAPSHOT_TIMEOUT,
         max_lifetime: database.max_lifetime,
     };
     postgres::PostgresConnector::new(&config).map_err(|cause| StartError::Store {

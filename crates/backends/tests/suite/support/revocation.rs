@@ -6,7 +6,6 @@ use std::time::Duration;
 use admission::ports::{Clock as _, Mandate, Revocations as _};
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
 use backends::component::Component;
-use backends::postgres::PostgresConnector;
 use backends::redis::RedisConnector;
 use backends::revocation::{RevocationConfig, RevocationState, Snapshots, StreamReader, StreamsKey};
 use testkit::clock::FixedClock;
@@ -65,37 +64,17 @@ impl Revocation {
         every: Duration,
         bounds: RevocationConfig,
     ) -> Self {
-        Self::complete(
-            Component::new(redis(redis_url)),
-            database(database_url),
-            every,
-            bounds,
-        )
-    }
-
-    /// Over this database.
-    pub(crate) fn from(
-        redis_url: &str,
-        database: PostgresConnector,
-        every: Duration,
-        bounds: RevocationConfig,
-    ) -> Self {
-        Self::complete(Component::new(redis(redis_url)), database, every, bounds)
+        Self::complete(Component::new(redis(redis_url)), database_url, every, bounds)
     }
 
     /// With streams that lie wherever this leads.
     pub(crate) fn over(redis: Component<RedisConnector>, database_url: &str) -> Self {
-        Self::complete(
-            redis,
-            database(database_url),
-            ON_DEMAND,
-            RevocationConfig::default(),
-        )
+        Self::complete(redis, database_url, ON_DEMAND, RevocationConfig::default())
     }
 
     fn complete(
         redis: Component<RedisConnector>,
-        database: PostgresConnector,
+        database_url: &str,
         every: Duration,
         bounds: RevocationConfig,
     ) -> Self {
@@ -112,7 +91,7 @@ impl Revocation {
         let keys_invalidated = Box::new(move |zone: &str| zones.send(zone.to_owned()).unwrap());
         let key = StreamsKey::new(STREAMS_KEY);
         let streams = StreamReader::new(&state, redis.port, key, keys_invalidated);
-        let snapshots = Snapshots::new(&state, database);
+        let snapshots = Snapshots::new(&state, database(database_url));
         background.run(streams.run(CancellationToken::new()));
         background.run(snapshots.run(CancellationToken::new()));
         Self {

@@ -43,17 +43,12 @@ pub(crate) fn sentinel_config(group: &Sentinels) -> RedisConfig {
 }
 
 pub(crate) fn database(url: &str) -> postgres::PostgresConnector {
-    database_within(url, Duration::from_secs(5))
-}
-
-/// With this read timeout.
-pub(crate) fn database_within(url: &str, read_timeout: Duration) -> postgres::PostgresConnector {
     postgres::PostgresConnector::new(&PostgresConfig {
         client: url.parse().unwrap(),
         ssl_mode: SslMode::Prefer,
         tls: PemTls::default(),
         connect_timeout: Duration::from_secs(5),
-        read_timeout,
+        read_timeout: Duration::from_secs(5),
         max_lifetime: Duration::from_secs(1800),
     })
     .unwrap()
