@@ -99,7 +99,7 @@ async fn cluster_failovers_and_moves_under_traffic_dispatch_no_mandate_twice_and
     let mut cluster = Cluster::start().await;
     let world = Arc::new(world(&cluster).await);
     let mut report = Report::default();
-    // A cluster that has just been made may still change its histories, which is a loss.
+    // Where a busy machine takes more than two seconds to read all shards for the first time, that is a loss.
     until("a mandate to pass", async || {
         (world.get(NONE, "/x").await.status() == 200).then_some(())
     })

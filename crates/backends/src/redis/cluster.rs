@@ -3,6 +3,9 @@
 //! Each node is asked once a second, and at once when there is reason to doubt: who serves which slots follows from what
 //! all of them say ([`Topology::after`]). The nodes that are named are asked next, beside those of the address.
 
+mod named;
+mod pace;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::pin::pin;
@@ -15,8 +18,10 @@ use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use redis::{Client, RedisConnectionInfo};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use self::named::Named;
+use self::pace::{ASK_EVERY, Pace};
 use super::connection::Connection;
 use super::dialer::{Dialer, Host, host, is_tls};
 use super::primary::Primary;
@@ -25,14 +30,12 @@ use super::topology::Topology;
 use super::view::View;
 use crate::pause::{Backoff, spread, within};
 
-/// How often a node is asked without a reason.
-const ASK_EVERY: Duration = Duration::from_secs(1);
-/// The least time between two questions to a node.
-const ASK_PAUSE: Duration = Duration::from_millis(100);
 /// The least and the longest time between two attempts to reach a node.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
 /// How long, at start, the nodes that have not answered are waited for when others have.
 const SETTLE: Duration = Duration::from_secs(1);
+/// How long a round is, some of which a node that nobody names is remembered for.
+const ROUND: Duration = Duration::from_secs(1);
 /// How many nodes are followed at most.
 const MAX_NODES: usize = 256;
 
@@ -53,6 +56,7 @@ pub(super) struct Cluster {
 
 struct Nodes {
     all: BTreeMap<Host, Node>,
+    named: Named,
     /// Those that have not answered yet are not waited for.
     late: bool,
 }
@@ -83,9 +87,13 @@ impl Cluster {
             let host = host(client.get_connection_info())?;
             Some((host, Node::new(client, true)))
         });
-        let all = seeds.collect();
+        let nodes = Nodes {
+            all: seeds.collect(),
+            named: Named::default(),
+            late: false,
+        };
         Self {
-            nodes: Mutex::new(Nodes { all, late: false }),
+            nodes: Mutex::new(nodes),
             login: login.unwrap_or_default(),
             tls,
             changed: watch::Sender::default(),
@@ -152,6 +160,9 @@ impl Cluster {
         let mut changed = self.changed.subscribe();
         let mut following = FuturesUnordered::new();
         let mut followed = BTreeSet::new();
+        let mut rounds = interval(ROUND);
+        // Rounds are for waiting: those that were missed are not made up for.
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut settle = pin!(sleep(SETTLE));
         let mut late = false;
         loop {
@@ -164,6 +175,7 @@ impl Cluster {
             tokio::select! {
                 _ = changed.changed() => {}
                 Some(gone) = following.next() => { followed.remove(&gone); }
+                _ = rounds.tick() => self.pass_round(dialer),
                 () = &mut settle, if !late => {
                     late = true;
                     let mut nodes = self.nodes.lock();
@@ -197,16 +209,22 @@ impl Cluster {
         let client = self.client(host)?;
         let mut connection = dialer.dial(&client, None).await?;
         let mut doubts = self.doubts.subscribe();
+        let mut topology = self.topology.subscribe();
+        let (mut pace, mut doubted) = (Pace::default(), false);
         loop {
             let view = View::ask(&mut connection, &host.0);
             let view = within("redis cluster", dialer.answer_timeout, view).await?;
             self.heard(host, Word::Says(view), dialer);
             pauses.reset();
-            sleep(ASK_PAUSE).await;
-            tokio::select! {
-                _ = doubts.changed() => {}
-                () = sleep(spread(ASK_EVERY)) => {}
-            }
+            let moved = topology.has_changed().unwrap_or(false);
+            topology.mark_unchanged();
+            let pause = pace.pause_after(doubted, moved);
+            sleep(pause).await;
+            doubted = tokio::select! {
+                biased;
+                _ = doubts.changed() => true,
+                () = sleep(spread(ASK_EVERY).saturating_sub(pause)) => false,
+            };
         }
     }
 
@@ -246,12 +264,18 @@ impl Cluster {
 
     /// Draws the conclusion from what all of them say now.
     fn conclude(&self, nodes: &mut Nodes, dialer: &Dialer) {
-        let views: Vec<&View> = nodes.all.values().filter_map(Node::says).collect();
-        let topology = self.topology.borrow().after(&views, nodes.all.len());
-        self.keep_named(&mut nodes.all, &topology, dialer);
+        nodes.hear();
+        let mut known = 0;
+        let mut topology = Topology::default();
+        // How many are known decides for how long those that are gone count, and the other way round.
+        while nodes.all.len() != known {
+            known = nodes.all.len();
+            topology = nodes.topology_after(&self.topology.borrow());
+            self.keep_named(nodes, &topology, dialer);
+        }
         let asked = |node: &Node| !matches!(node.word, Word::Unasked);
-        let any_says = nodes.all.values().any(|node| node.says().is_some());
-        let settled = *self.settled.borrow() || nodes.all.values().all(asked) || nodes.late && any_says;
+        let all_asked = nodes.all.values().all(asked);
+        let settled = *self.settled.borrow() || all_asked || nodes.late && nodes.any_says();
         if !settled {
             return;
         }
@@ -269,22 +293,29 @@ impl Cluster {
             .send_if_modified(|settled| !std::mem::replace(settled, true));
     }
 
+    /// A round has passed, in which those that answer may have named nobody whom they did not name before.
+    fn pass_round(&self, dialer: &Dialer) {
+        let mut nodes = self.nodes.lock();
+        if nodes.any_says() && nodes.named.pass_round() {
+            self.conclude(&mut nodes, dialer);
+        }
+    }
+
     /// Knows the nodes that are named, and forgets those that are named no more.
-    fn keep_named(&self, nodes: &mut BTreeMap<Host, Node>, topology: &Topology, dialer: &Dialer) {
+    fn keep_named(&self, nodes: &mut Nodes, topology: &Topology, dialer: &Dialer) {
         let serving = topology.shards().iter().map(|shard| shard.primary().address());
-        let said = nodes.values().filter_map(Node::says).flat_map(|view| &view.nodes);
-        let said = said.map(|node| node.primary.address());
-        let (serving, said): (BTreeSet<_>, BTreeSet<_>) = (serving.collect(), said.collect());
+        let (serving, named): (BTreeSet<_>, _) = (serving.collect(), nodes.named.hosts());
+        let nodes = &mut nodes.all;
         let mut changed = false;
         nodes.retain(|host, node| {
-            let keep = node.is_seed || serving.contains(host) || said.contains(host);
+            let keep = node.is_seed || serving.contains(host) || named.contains(host);
             if !keep {
                 dialer.forget(&node.client);
                 changed = true;
             }
             keep
         });
-        for host in serving.into_iter().chain(said) {
+        for host in serving.into_iter().chain(named) {
             if nodes.contains_key(&host) || nodes.len() >= MAX_NODES {
                 continue;
             }
@@ -299,6 +330,24 @@ impl Cluster {
         if changed {
             self.changed.send_replace(());
         }
+    }
+}
+
+impl Nodes {
+    fn any_says(&self) -> bool {
+        self.all.values().any(|node| node.says().is_some())
+    }
+
+    /// Takes in whom they name.
+    fn hear(&mut self) {
+        let views: Vec<&View> = self.all.values().filter_map(Node::says).collect();
+        self.named.hear(&views);
+    }
+
+    /// What follows from what they say, given what was known.
+    fn topology_after(&self, before: &Topology) -> Topology {
+        let views: Vec<&View> = self.all.values().filter_map(Node::says).collect();
+        before.after(&views, self.all.len(), |id| self.named.holds(id))
     }
 }
 

@@ -77,13 +77,14 @@ impl Topology {
     /// As among the nodes themselves, a slot is served by whoever claims it with the highest configuration epoch. Of a
     /// node that answers only its own word counts; of others what is said of them, and also what was known before: a node
     /// that was cut off does not lead back. That holds until more than half of the nodes say otherwise, because then the
-    /// cluster was set up anew, or the server taken out of it.
-    pub(super) fn after(&self, views: &[&View], known: usize) -> Self {
+    /// cluster was set up anew, or the server taken out of it; and for those of these ids alone, because the others were
+    /// forgotten.
+    pub(super) fn after(&self, views: &[&View], known: usize, is_remembered: impl Fn(&str) -> bool) -> Self {
         let answering: BTreeSet<&str> = views.iter().map(|view| view.myself.as_str()).collect();
         let silent = self
             .shards
             .iter()
-            .filter(|shard| !answering.contains(shard.id.as_str()));
+            .filter(|shard| !answering.contains(shard.id.as_str()) && is_remembered(&shard.id));
         let before: Vec<Node> = silent.map(Shard::as_node).collect();
         let mut claims = Claims::new();
         for view in views {

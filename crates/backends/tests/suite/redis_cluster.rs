@@ -7,7 +7,7 @@ use admission::limits::OwnEndpoint;
 use admission::ports::Clock;
 use backends::audit_stream::RedisAuditStream;
 use backends::component::Component;
-use backends::redis::{Link, RedisConfig, RedisConnector, Topology};
+use backends::redis::{Link, RedisConfig, RedisConnector, Shard, Topology};
 use evidence::{Shipment, StreamSink as _};
 use redis::streams::StreamRangeReply;
 use testkit::clock::FixedClock;
@@ -201,7 +201,8 @@ async fn shards_and_their_slots_are_told_and_a_promotion_too() {
     let slot = *cluster.share(1).start();
     let promoted = cluster.promoted(slot, 1).await;
     let port = cluster.nodes[promoted].port();
-    let told = topology.wait_for(|topology| topology.shard_of(slot).unwrap().address().1 == port);
+    let serves = |shard: &Shard| shard.address().1 == port;
+    let told = topology.wait_for(|topology| topology.shard_of(slot).is_some_and(serves));
     told.await.unwrap();
 }
 

@@ -74,7 +74,7 @@ async fn slot_on_its_way_takes_no_marks_and_holds_up_no_others() {
             .await,
         "set"
     );
-    assert!(gateway.marks.fault().is_none());
+    gateway.well().await;
     cluster.end_move(moved, 1).await;
     assert_eq!(gateway.outcome(&used, START + 3).await, "seen");
     gateway.next_that_passes("new", moved).await;

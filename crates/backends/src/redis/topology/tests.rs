@@ -21,7 +21,7 @@ fn view(myself: &str, nodes: &[Node]) -> View {
 }
 
 fn after(before: &Topology, views: &[View], known: usize) -> Topology {
-    before.after(&views.iter().collect::<Vec<_>>(), known)
+    before.after(&views.iter().collect::<Vec<_>>(), known, |_| true)
 }
 
 /// Who serves these slots: host and epoch.
@@ -110,6 +110,22 @@ fn cluster_that_was_set_up_anew_counts_when_more_than_half_of_the_nodes_say_so()
     let two = [view("x", &anew), view("y", &anew)];
     assert_eq!(serving(&after(&before, &two, 3), &[0]), ["x@1"]);
     assert_eq!(serving(&after(&before, &two, 4), &[0]), ["a@9"]);
+}
+
+#[test]
+fn primary_that_was_forgotten_is_not_held_to_what_it_served() {
+    let old = [node("a", 9, &[(0, 9)]), node("b", 8, &[(10, 19)])];
+    let before = after(&Topology::default(), &[view("a", &old)], 9);
+    let anew = view("x", &[node("x", 1, &[(0, 19)])]);
+    assert_eq!(
+        serving(&before.after(&[&anew], 9, |_| true), &[0, 10]),
+        ["a@9", "b@8"]
+    );
+    assert_eq!(
+        serving(&before.after(&[&anew], 9, |id| id == "b"), &[0, 10]),
+        ["x@1", "b@8"]
+    );
+    assert_eq!(serving(&before.after(&[], 9, |_| false), &[0, 10]), ["", ""]);
 }
 
 #[test]

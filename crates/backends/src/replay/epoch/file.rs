@@ -38,8 +38,8 @@ type Lines = BTreeMap<Option<u16>, Name>;
 
 #[derive(Default)]
 struct Notes {
-    /// What the file held.
-    recalled: Lines,
+    /// What the file held before this process wrote to it; none until it was read.
+    recalled: Option<Lines>,
     /// What this process wrote since.
     written: BTreeMap<u16, String>,
     /// The shards that there are.
@@ -65,7 +65,8 @@ impl EpochFile {
     }
 
     /// What an earlier process saw last of this shard, or of the only server. Where it was something else, the one of all
-    /// that lost its marks last: others vouched for the same mandates. None where there is no file.
+    /// that lost its marks last: others vouched for the same mandates. None where there is no file. It is read once: what
+    /// this process has written of one shard says nothing of another that it has not seen yet.
     ///
     /// # Errors
     /// The file does not read back within the limit, which is a fault of this process and says nothing about the store.
@@ -77,15 +78,17 @@ impl EpochFile {
                 "replay epoch: {path}: {why} (AUDIT_REPLAY_DIR; a file that is removed is written anew)"
             ))
         };
-        let from = path.clone();
-        match self.within(limit, || move || read(&from)).await {
-            Ok(None) => Ok(None),
-            Ok(Some(text)) => match Notes::lines(text.trim()) {
-                Some(lines) => Ok(self.notes.lock().recall(lines, anchor)),
-                None => Err(broken("it holds no id")),
-            },
-            Err(error) => Err(broken(&error.to_string())),
+        if self.notes.lock().recalled.is_none() {
+            let from = path.clone();
+            let text = self.within(limit, || move || read(&from)).await;
+            let lines = match text.map_err(|error| broken(&error.to_string()))? {
+                None => Lines::new(),
+                Some(text) => Notes::lines(text.trim()).ok_or_else(|| broken("it holds no id"))?,
+            };
+            // Shards that read at the same time: the first of them may have written since.
+            self.notes.lock().recalled.get_or_insert(lines);
         }
+        Ok(self.notes.lock().recall(anchor))
     }
 
     /// Writes down what was seen of this shard, or of the only server.
@@ -145,11 +148,11 @@ impl Notes {
         (lines.len() == 1 || !lines.contains_key(&None)).then_some(lines)
     }
 
-    fn recall(&mut self, lines: Lines, anchor: Option<u16>) -> Option<Name> {
+    fn recall(&self, anchor: Option<u16>) -> Option<Name> {
+        let lines = self.recalled.as_ref()?;
         let latest = || lines.values().max_by_key(|name| name.birth());
         let name = lines.get(&anchor).or_else(latest).cloned();
         let lead = lines.values().map(|name| name.lead).max().unwrap_or_default();
-        self.recalled = lines;
         name.map(|name| name.with_lead(lead))
     }
 
@@ -161,6 +164,7 @@ impl Notes {
         let recalled = self
             .recalled
             .iter()
+            .flatten()
             .filter_map(|(slot, name)| Some(((*slot)?, name.note())));
         let mut all: BTreeMap<u16, String> =
             recalled.filter(|(slot, _)| self.anchors.contains(slot)).collect();
@@ -229,15 +233,16 @@ fn write(path: &Path, content: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Name, Notes};
+    use std::time::Duration;
+
+    use super::{EpochFile, Name, Notes};
 
     fn recalled(text: &str, anchor: Option<u16>) -> Option<Option<String>> {
-        let lines = Notes::lines(text)?;
-        Some(
-            Notes::default()
-                .recall(lines, anchor)
-                .map(|name| format!("{name:?}")),
-        )
+        let notes = Notes {
+            recalled: Some(Notes::lines(text)?),
+            ..Notes::default()
+        };
+        Some(notes.recall(anchor).map(|name| format!("{name:?}")))
     }
 
     fn name(text: &str) -> Option<Option<String>> {
@@ -269,14 +274,40 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn what_this_process_wrote_is_no_memory_of_an_earlier_one() {
+        const LIMIT: Duration = Duration::from_secs(20);
+        let directory = tempfile::tempdir().unwrap();
+        let at = || EpochFile::new(Some(directory.path().join("replay-epoch")));
+        let recalled = async |file: &EpochFile, anchor| {
+            let name = file.recall(Some(anchor), LIMIT).await.unwrap();
+            name.map(|name| format!("{name:?}"))
+        };
+        let note = async |file: &EpochFile, anchor, note: &str| {
+            file.keep([256, 512].into());
+            file.remember(Some(anchor), note.to_owned(), LIMIT).await.unwrap();
+        };
+        let first = at();
+        assert_eq!(recalled(&first, 256).await, None);
+        note(&first, 512, "b.h.0").await;
+        assert_eq!(recalled(&first, 256).await, None, "the first use of a cluster");
+        note(&first, 256, "a.h.0").await;
+
+        let second = at();
+        assert_eq!(recalled(&second, 256).await, name("a.h.0").unwrap());
+        note(&second, 256, "c.900.0").await;
+        assert_eq!(recalled(&second, 512).await, name("b.h.0").unwrap());
+        assert_eq!(recalled(&second, 768).await, name("b.h.0").unwrap());
+        assert_eq!(recalled(&at(), 768).await, name("c.900.0").unwrap());
+    }
+
     #[test]
     fn file_holds_the_shards_that_there_are() {
-        let mut notes = Notes::default();
-        notes.recall(
-            Notes::lines("0=x.h.0\n256=a.h.0\n512=b.900.3").unwrap(),
-            Some(256),
-        );
-        notes.anchors = [256, 512, 768].into();
+        let mut notes = Notes {
+            recalled: Notes::lines("0=x.h.0\n256=a.h.0\n512=b.900.3"),
+            anchors: [256, 512, 768].into(),
+            ..Notes::default()
+        };
         let written = notes.with(Some(256), "c.h.0".to_owned());
         assert_eq!(written, "256=c.h.0\n512=b.900.3");
         notes.anchors = [512, 768].into();
