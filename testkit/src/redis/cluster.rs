@@ -30,20 +30,25 @@ pub struct Cluster {
 impl Cluster {
     /// Three primaries with a replica each. Ready to fail over.
     pub async fn start() -> Self {
-        Self::start_with(3, 1, None).await
+        Self::start_with(3, (1, 0), None).await
+    }
+
+    /// Three primaries without replicas, and a fourth one that serves no slots.
+    pub async fn start_with_room() -> Self {
+        Self::start_with(3, (0, 1), None).await
     }
 
     /// With this many primaries, each with this many replicas. A failover needs three primaries.
     pub async fn start_sized(primaries: usize, replicas: usize) -> Self {
-        Self::start_with(primaries, replicas, None).await
+        Self::start_with(primaries, (replicas, 0), None).await
     }
 
     /// Three primaries with a replica each, which speak TLS alone, with certificates of `ca` for 127.0.0.1.
     pub async fn start_tls(ca: &Ca) -> Self {
-        Self::start_with(3, 1, Some(ca)).await
+        Self::start_with(3, (1, 0), Some(ca)).await
     }
 
-    async fn start_with(primaries: usize, replicas: usize, ca: Option<&Ca>) -> Self {
+    async fn start_with(primaries: usize, (replicas, empty): (usize, usize), ca: Option<&Ca>) -> Self {
         let password = random::hex();
         let mut cluster = Self {
             nodes: Vec::new(),
@@ -51,7 +56,7 @@ impl Cluster {
             buses: Vec::new(),
             authority: ca.map(|ca| ca.pem().to_owned()),
         };
-        for _ in 0..primaries * (1 + replicas) {
+        for _ in 0..primaries * (1 + replicas) + empty {
             let (bus, directory) = (ports::port(), PrivateRedis::directory());
             let settings = format!(
                 "requirepass {password}\nmasterauth {password}\ncluster-enabled yes\ncluster-port {}\n{NODE_TIMEOUT}\n{}{}",
@@ -64,13 +69,13 @@ impl Cluster {
             cluster.nodes.push(node);
             cluster.buses.push(bus);
         }
-        cluster.join().await;
+        cluster.join(replicas).await;
         cluster.ready(replicas).await;
         cluster
     }
 
     /// Hands out the slots, and makes everybody meet everybody.
-    async fn join(&self) {
+    async fn join(&self, replicas: usize) {
         for index in 0..self.primaries {
             let (first, last) = self.share(index).into_inner();
             let range = [first.to_string(), last.to_string()];
@@ -90,7 +95,7 @@ impl Cluster {
                     .await;
             }
         }
-        for index in self.primaries..self.nodes.len() {
+        for index in self.primaries..self.primaries * (1 + replicas) {
             let primary = self.id(index % self.primaries).await;
             until("the replica to know its primary", async || {
                 let followed: RedisResult<()> =

@@ -42,8 +42,8 @@ struct Known {
     shards: BTreeMap<u16, Running>,
     /// Of the shards that were there at start.
     first_use: Option<Arc<FirstUse>>,
-    /// Why some slots take no marks.
-    unserved: Option<Cause>,
+    /// Why some slots take no marks; nothing where all do.
+    unserved: String,
 }
 
 struct Running {
@@ -99,14 +99,14 @@ impl Cluster {
             .collect()
     }
 
-    /// Why marks cannot be made in some slots; none where they can in all.
+    /// Why marks cannot be made at a shard; none where they can at all of them. Of slots that take none the log tells:
+    /// whoever asks another gateway would hear the same.
     pub(super) fn fault(&self) -> Option<Cause> {
         let known = self.known.lock();
         if known.shards.is_empty() {
             return Some(Cause::new("redis: no shard of the cluster is known yet"));
         }
-        let of_shards = || known.shards.values().find_map(|running| running.shard.fault());
-        known.unserved.clone().or_else(of_shards)
+        known.shards.values().find_map(|running| running.shard.fault())
     }
 
     /// Follows the cluster, and runs what its shards need, until shutdown.
@@ -166,7 +166,11 @@ impl Cluster {
             known.shards.insert(anchor, Running { shard, stop, slots });
         }
         known.first_use = known.first_use.take().or(first_use);
-        known.unserved = unserved(&topology);
+        let unserved = unserved(&topology).unwrap_or_default();
+        if known.unserved != unserved && !unserved.is_empty() {
+            tracing::error!("redis: some slots of the cluster take no replay marks: {unserved}");
+        }
+        known.unserved = unserved;
         known.topology = topology;
         runs
     }
@@ -225,25 +229,18 @@ fn wanted(topology: &Topology) -> BTreeMap<u16, Slots> {
 }
 
 /// Why some slots take no marks.
-fn unserved(topology: &Topology) -> Option<Cause> {
-    for shard in topology.shards() {
-        let (host, port) = shard.address();
-        match anchor(shard.slots()) {
-            Some(_) if shard.slots().len() <= MAX_RANGES => {}
-            Some(_) => {
-                return Some(Cause::new(format!(
-                    "redis: {host}:{port} takes no replay marks: it serves more than {MAX_RANGES} ranges of slots"
-                )));
-            }
-            None => {
-                return Some(Cause::new(format!(
-                    "redis: {host}:{port} takes no replay marks: of every 256th slot it serves none"
-                )));
-            }
-        }
+fn unserved(topology: &Topology) -> Option<String> {
+    let mut scattered = topology
+        .shards()
+        .iter()
+        .filter(|shard| shard.slots().len() > MAX_RANGES);
+    if let Some((host, port)) = scattered.next().map(|shard| shard.address()) {
+        return Some(format!(
+            "{host}:{port} serves more than {MAX_RANGES} ranges of slots, so single-use mandates are refused there"
+        ));
     }
     let unserved = (0..SLOTS).find(|slot| topology.shard_of(*slot).is_none());
-    unserved.map(|slot| Cause::new(format!("redis: nobody in the cluster serves slot {slot}")))
+    unserved.map(|slot| format!("nobody serves slot {slot}, so single-use mandates are refused there"))
 }
 
 async fn next(topology: &mut watch::Receiver<Arc<Topology>>) {

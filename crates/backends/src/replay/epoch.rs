@@ -84,6 +84,7 @@ pub(super) struct Epoch {
     one_at_a_time: Semaphore,
     advice: LogLimit,
     disk_warnings: LogLimit,
+    losses: LogLimit,
 }
 
 impl Epoch {
@@ -100,6 +101,7 @@ impl Epoch {
             one_at_a_time: Semaphore::new(1),
             advice: LogLimit::default(),
             disk_warnings: LogLimit::default(),
+            losses: LogLimit::default(),
         }
     }
 
@@ -192,7 +194,7 @@ impl Epoch {
     }
 
     fn is_judged(&self, seen: &Seen) -> bool {
-        self.memory.lock().standing(None, seen, self.store.clock.now()) != Standing::Unjudged
+        self.memory.lock().is_judged(seen, self.store.clock.now())
     }
 
     /// Agrees with the store, and through it with every other gateway, on one epoch, unless what was seen is agreed on.
@@ -205,16 +207,10 @@ impl Epoch {
         if self.is_judged(seen) {
             return Ok(());
         }
-        if self.memory.lock().has_to_recall() {
-            // Without it nothing can be judged, and what every replica shares must not be written.
-            let limit = self.link.left(deadline) / 2;
-            let recalled = self.store.file.recall(self.anchor, limit).await;
-            let recalled = recalled.map_err(Fault::Failed)?;
-            if let (Some(_), Some(first_use)) = (&recalled, &self.first_use) {
-                first_use.is_over();
-            }
-            self.memory.lock().recall(recalled);
-        }
+        // Without it nothing can be judged, and what every replica shares must not be written.
+        self.recall(self.link.left(deadline) / 2)
+            .await
+            .map_err(Fault::Failed)?;
         let slot = seen.slot;
         let mut seen = self.look(None, slot, deadline).await?;
         self.begin(&seen)?;
@@ -231,6 +227,18 @@ impl Epoch {
             }
         }
         Err(late("it changes too often"))
+    }
+
+    /// Reads what an earlier process wrote down, where nothing was judged yet.
+    async fn recall(&self, limit: Duration) -> Result<(), Cause> {
+        if self.memory.lock().has_to_recall() {
+            let recalled = self.store.file.recall(self.anchor, limit).await?;
+            if let (Some(_), Some(first_use)) = (&recalled, &self.first_use) {
+                first_use.is_over();
+            }
+            self.memory.lock().recall(recalled);
+        }
+        Ok(())
     }
 
     /// What it means if this first look at a shard shows no epoch depends on the others.
@@ -320,13 +328,18 @@ impl Epoch {
         if let Some(loss) = news {
             self.store.losses.fetch_add(1, Ordering::Relaxed);
             let until = loss.unix_seconds();
+            let Some(times) = self.losses.happened(self.store.clock.now().monotonic) else {
+                return;
+            };
             match self.anchor {
                 None => tracing::error!(
                     until,
+                    times,
                     "the replay store lost its memory: single-use mandates issued until then are refused"
                 ),
                 Some(slot) => tracing::error!(
                     until,
+                    times,
                     slot,
                     "a shard of the replay store lost its memory, or has taken over slots: single-use mandates issued \
                      until then are refused there"
@@ -353,9 +366,13 @@ impl Epoch {
         }
     }
 
-    /// The same, for whoever has no turn.
+    /// The same, for whoever has no turn. Of a shard that was not judged yet it adds what is known to what is on disk.
     pub(super) async fn write_down_in_turn(&self, limit: Duration) {
         if let Ok(_turn) = self.one_at_a_time.try_acquire() {
+            if self.anchor.is_some() && self.recall(limit).await.is_err() {
+                // The next judgement says why.
+                return;
+            }
             self.write_down(limit).await;
         }
     }

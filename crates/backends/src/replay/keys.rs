@@ -1,7 +1,7 @@
 //! Where the keys of a store lie that are no marks.
 //!
 //! In a cluster each shard has its own, in a slot that it serves, and every gateway must choose the same one: the last of
-//! a few fixed slots, because moves take the first slots of a shard first.
+//! a few fixed slots, because moves take the first slots of a shard first, or the last of all where it serves none of them.
 
 use std::ops::RangeInclusive;
 
@@ -49,8 +49,9 @@ impl Keys {
     }
 }
 
-/// The slot of the keys of a shard that serves these, ascending, slots; none where none of the fixed ones is among them.
+/// The slot of the keys of a shard that serves these, ascending, slots; none where there are none.
 pub(super) fn anchor(slots: &[RangeInclusive<u16>]) -> Option<u16> {
+    let last = slots.last().map(|range| *range.end());
     let anchors = slots
         .iter()
         .rev()
@@ -59,6 +60,7 @@ pub(super) fn anchor(slots: &[RangeInclusive<u16>]) -> Option<u16> {
         .filter(|(start, anchor)| anchor >= start)
         .map(|(_, anchor)| anchor)
         .next()
+        .or(last)
 }
 
 #[cfg(test)]
@@ -89,7 +91,9 @@ mod tests {
         for (slots, expect) in [
             (vec![0..=5460], Some(5376)),
             (vec![0..=0], Some(0)),
-            (vec![1..=255], None),
+            (vec![1..=255], Some(255)),
+            (vec![5461..=5461], Some(5461)),
+            (vec![1..=3, 5461..=5631], Some(5631)),
             (vec![1..=256], Some(256)),
             (vec![0..=100, 257..=300], Some(0)),
             (vec![0..=100, 256..=300, 400..=511], Some(256)),

@@ -123,8 +123,16 @@ impl Shard {
         }
     }
 
-    /// As a mark is made, and in the same time.
+    /// Looks at the store, and writes down what is known, also where the store does not answer: of a shard that is what
+    /// slots have left.
     async fn look(&self) -> Result<(), Fault> {
+        let outcome = self.try_out().await;
+        self.epoch.write_down_in_turn(self.timeout / 2).await;
+        outcome
+    }
+
+    /// As a mark is made, and in the same time.
+    async fn try_out(&self) -> Result<(), Fault> {
         let deadline = self.link.deadline(self.timeout);
         let mut commands = Pipeline::with_capacity(3);
         commands.ignore_errors();
@@ -139,8 +147,6 @@ impl Shard {
         let (probe, stored, info) = answers;
         probe.map_err(|error| self.link.fault(link, &error))?;
         let seen = self.epoch.read((stored, info), link, None)?;
-        self.epoch.settle(&seen, deadline).await?;
-        self.epoch.write_down_in_turn(self.link.left(deadline)).await;
-        Ok(())
+        self.epoch.settle(&seen, deadline).await
     }
 }

@@ -231,3 +231,29 @@ async fn marks_are_confirmed_by_the_replicas_of_their_shard() {
     cluster.nodes[3].restart().await;
     gateway.next_that_passes("back", slot(&cluster, 0)).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shard_that_does_not_answer_holds_up_no_releases_of_the_others() {
+    let mut cluster = Cluster::start_sized(3, 0).await;
+    for node in 0..3 {
+        let partly = ["CONFIG", "SET", "cluster-require-full-coverage", "no"];
+        let () = cluster.ask(node, &partly).await;
+    }
+    let clock = FixedClock::default();
+    let gateway = Gateway::start(&cluster, &clock);
+    gateway.well().await;
+    clock.advance(PAST_THE_MARGIN);
+    let kept = issued(&in_slot("kept", slot(&cluster, 1)), START + 3);
+    assert_eq!(set(&*gateway.marks, &kept).await, "set");
+    cluster.nodes[0].pause();
+    for number in 0..640 {
+        let jti = in_slot(&format!("hung-{number}"), slot(&cluster, 0));
+        gateway.marks.release(issued(&jti, START + 3));
+    }
+    gateway.marks.release(kept.clone());
+    until("the other mark to be released", async || {
+        (gateway.set(&kept).await == "set").then_some(())
+    })
+    .await;
+    cluster.nodes[0].resume();
+}

@@ -110,3 +110,31 @@ async fn shard_whose_keys_move_to_another_is_judged_anew_on_both() {
     let keys: Vec<String> = cluster.ask(1, &["KEYS", "caracal:gateway:replay-epoch:*"]).await;
     assert_eq!(keys.len(), 1, "{keys:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn first_slot_of_a_new_shard_takes_marks_there_and_holds_up_no_other() {
+    let cluster = Cluster::start_with_room().await;
+    let clock = FixedClock::default();
+    let before = Gateway::start(&cluster, &clock);
+    before.well().await;
+    clock.advance(PAST_THE_MARGIN);
+    // As `redis-cli --cluster rebalance --cluster-use-empty-masters` begins.
+    let moved = *cluster.share(1).start();
+    let (used, left) = (in_slot("used", moved), slot(&cluster, 1));
+    assert_eq!(before.outcome(&used, START + 3).await, "set");
+    cluster.move_slot(moved, 3).await;
+    let after = Gateway::start(&cluster, &clock);
+    for (gateway, name) in [(&before, "before"), (&after, "after")] {
+        assert_eq!(gateway.outcome(&used, START + 3).await, "seen", "{name}");
+        let fresh = gateway.next_that_passes(name, moved).await;
+        let now = clock.unix_seconds();
+        assert_eq!(before.outcome(&fresh, now).await, "seen", "{name}");
+        gateway.well().await;
+    }
+    assert_eq!(
+        before.outcome(&in_slot("left", left), START + 3).await,
+        "set",
+        "it lost nothing"
+    );
+    assert!(before.marks.fault().is_none());
+}

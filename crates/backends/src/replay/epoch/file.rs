@@ -20,8 +20,8 @@ use super::value::Name;
 
 /// For this user alone, like the spool beside it.
 const MODE: u32 = 0o600;
-/// Most bytes that are read of it: some 90 for each of 64 shards.
-const MAX_BYTES: u64 = 8192;
+/// Most bytes that are read of it: at most some 500 for each of a thousand shards, and usually 90.
+const MAX_BYTES: u64 = 512 * 1024;
 
 /// The file; without one, nothing is remembered.
 pub(in crate::replay) struct EpochFile {
@@ -38,12 +38,14 @@ type Lines = BTreeMap<Option<u16>, Name>;
 
 #[derive(Default)]
 struct Notes {
-    /// What the file held before this process wrote to it; none until it was read.
+    /// What the file held when it was read first: what is there later this process wrote itself.
     recalled: Option<Lines>,
     /// What this process wrote since.
     written: BTreeMap<u16, String>,
     /// The shards that there are.
     anchors: BTreeSet<u16>,
+    /// Those that were gone since: what the file held of them counts no more.
+    gone: BTreeSet<u16>,
 }
 
 /// Reads or writes; what was read, if there was a file.
@@ -61,7 +63,7 @@ impl EpochFile {
 
     /// Remembers these shards of a cluster from now on, and no others.
     pub(in crate::replay) fn keep(&self, anchors: BTreeSet<u16>) {
-        self.notes.lock().anchors = anchors;
+        self.notes.lock().keep(anchors);
     }
 
     /// What an earlier process saw last of this shard, or of the only server. Where it was something else, the one of all
@@ -72,23 +74,21 @@ impl EpochFile {
     /// The file does not read back within the limit, which is a fault of this process and says nothing about the store.
     pub(super) async fn recall(&self, anchor: Option<u16>, limit: Duration) -> Result<Option<Name>, Cause> {
         let Some(path) = &self.path else { return Ok(None) };
+        if let Some(recalled) = self.notes.lock().recalled(anchor) {
+            return Ok(recalled);
+        }
         let broken = |why: &str| {
             let path = path.display();
             Cause::local(format!(
                 "replay epoch: {path}: {why} (AUDIT_REPLAY_DIR; a file that is removed is written anew)"
             ))
         };
-        if self.notes.lock().recalled.is_none() {
-            let from = path.clone();
-            let text = self.within(limit, || move || read(&from)).await;
-            let lines = match text.map_err(|error| broken(&error.to_string()))? {
-                None => Lines::new(),
-                Some(text) => Notes::lines(text.trim()).ok_or_else(|| broken("it holds no id"))?,
-            };
-            // Shards that read at the same time: the first of them may have written since.
-            self.notes.lock().recalled.get_or_insert(lines);
-        }
-        Ok(self.notes.lock().recall(anchor))
+        let from = path.clone();
+        let text = self.within(limit, || move || read(&from)).await;
+        let text = text.map_err(|error| broken(&error.to_string()))?;
+        let lines = text.map_or_else(|| Some(Lines::new()), |text| Notes::lines(text.trim()));
+        let lines = lines.ok_or_else(|| broken("it holds no id"))?;
+        Ok(self.notes.lock().recall(lines, anchor))
     }
 
     /// Writes down what was seen of this shard, or of the only server.
@@ -148,12 +148,25 @@ impl Notes {
         (lines.len() == 1 || !lines.contains_key(&None)).then_some(lines)
     }
 
-    fn recall(&self, anchor: Option<u16>) -> Option<Name> {
+    fn keep(&mut self, anchors: BTreeSet<u16>) {
+        self.written.retain(|slot, _| anchors.contains(slot));
+        self.gone.extend(self.anchors.difference(&anchors));
+        self.anchors = anchors;
+    }
+
+    fn recall(&mut self, lines: Lines, anchor: Option<u16>) -> Option<Name> {
+        // Another shard may have read it, and have written since.
+        self.recalled.get_or_insert(lines);
+        self.recalled(anchor)?
+    }
+
+    /// What is known of this shard; nothing where the file was not read yet.
+    fn recalled(&self, anchor: Option<u16>) -> Option<Option<Name>> {
         let lines = self.recalled.as_ref()?;
         let latest = || lines.values().max_by_key(|name| name.birth());
         let name = lines.get(&anchor).or_else(latest).cloned();
         let lead = lines.values().map(|name| name.lead).max().unwrap_or_default();
-        name.map(|name| name.with_lead(lead))
+        Some(name.map(|name| name.with_lead(lead)))
     }
 
     /// The file, with this note.
@@ -166,8 +179,9 @@ impl Notes {
             .iter()
             .flatten()
             .filter_map(|(slot, name)| Some(((*slot)?, name.note())));
-        let mut all: BTreeMap<u16, String> =
-            recalled.filter(|(slot, _)| self.anchors.contains(slot)).collect();
+        let mut all: BTreeMap<u16, String> = recalled
+            .filter(|(slot, _)| self.anchors.contains(slot) && !self.gone.contains(slot))
+            .collect();
         all.extend(self.written.clone());
         let lines: Vec<_> = all
             .into_iter()
@@ -204,7 +218,9 @@ fn read(path: &Path) -> io::Result<Option<String>> {
         file => file?,
     };
     let mut text = String::new();
-    (&file).take(MAX_BYTES).read_to_string(&mut text)?;
+    if (&file).take(MAX_BYTES).read_to_string(&mut text)? as u64 == MAX_BYTES {
+        return Err(io::Error::other("it is too long"));
+    }
     // One that others could read is closed to them.
     if let Err(error) = file.set_permissions(Permissions::from_mode(MODE)) {
         tracing::warn!(%error, "the file of the replay epoch stays readable by others");
@@ -235,14 +251,12 @@ fn write(path: &Path, content: &str) -> io::Result<()> {
 mod tests {
     use std::time::Duration;
 
-    use super::{EpochFile, Name, Notes};
+    use super::{EpochFile, Lines, Name, Notes};
 
     fn recalled(text: &str, anchor: Option<u16>) -> Option<Option<String>> {
-        let notes = Notes {
-            recalled: Some(Notes::lines(text)?),
-            ..Notes::default()
-        };
-        Some(notes.recall(anchor).map(|name| format!("{name:?}")))
+        let lines = Notes::lines(text)?;
+        let name = Notes::default().recall(lines, anchor);
+        Some(name.map(|name| format!("{name:?}")))
     }
 
     fn name(text: &str) -> Option<Option<String>> {
@@ -316,5 +330,33 @@ mod tests {
             "512=b.900.3\n768=d.h.0"
         );
         assert_eq!(notes.with(None, "e.h.0".to_owned()), "e.h.0");
+    }
+
+    #[test]
+    fn shard_that_is_gone_and_back_has_no_line_of_before() {
+        let mut notes = Notes::default();
+        notes.keep([256, 512].into());
+        notes.recall(Notes::lines("256=a.h.0\n512=b.900.3/7").unwrap(), Some(256));
+        notes.keep([256].into());
+        notes.keep([256, 512].into());
+        assert_eq!(notes.with(Some(256), "c.h.0".to_owned()), "256=c.h.0");
+    }
+
+    #[test]
+    fn what_this_process_wrote_is_nothing_that_it_recalls() {
+        let mut notes = Notes::default();
+        notes.keep([256, 512].into());
+        assert_eq!(notes.recall(Lines::new(), Some(256)), None);
+        let written = notes.with(Some(256), "a.h.0".to_owned());
+        assert_eq!(notes.recall(Notes::lines(&written).unwrap(), Some(512)), None);
+    }
+
+    #[test]
+    fn what_another_shard_was_without_stays_in_its_line() {
+        let mut notes = Notes::default();
+        notes.keep([256, 512].into());
+        notes.recall(Notes::lines("256=a.h.0\n512=b.900.3/7,9").unwrap(), Some(256));
+        let written = notes.with(Some(256), "c.h.0".to_owned());
+        assert_eq!(written, "256=c.h.0\n512=b.900.3/7,9");
     }
 }

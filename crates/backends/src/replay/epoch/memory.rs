@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use super::issue_times::IssueTimes;
 use super::slots::Slots;
 use super::value::{History, MAX_LEAD, Name, Value};
+use shard::Away;
 pub(super) use shard::Beginning;
 
 /// Seconds that a birth lies ahead of the moment at which the loss was noticed, beside the lead: as far as the clocks of
@@ -96,8 +97,6 @@ struct Known {
     link: u64,
     /// Monotonic time until which nothing passes.
     unsettled: Duration,
-    /// Those of its slots that were never seen elsewhere since.
-    covered: Option<Slots>,
     /// Monotonic time at which it was seen first.
     since: Duration,
 }
@@ -114,8 +113,8 @@ pub(super) struct Memory {
     slots: Option<Slots>,
     /// What was written last, and over which connection the answer came that it follows from.
     proposed: Option<(String, u64)>,
-    /// The slots that the server has served ever since.
-    steady: Option<Slots>,
+    /// Of a shard, the slots that were elsewhere.
+    away: Away,
     /// Monotonic time at which mandates can pass for the first time, once a value was judged.
     started: Duration,
 }
@@ -150,12 +149,23 @@ impl Memory {
         self.issued
             .lock()
             .learn(name.as_ref().map_or(0, |name| name.lead));
+        if let Some(name) = &name {
+            self.away.recall(&name.away);
+        }
         self.recalled = name;
     }
 
     /// What to write down for a later process.
     pub(super) fn note(&self) -> Option<String> {
-        Some(self.known.as_ref()?.value.note())
+        let known = self.known.as_ref().map(|known| known.value.note());
+        match &self.slots {
+            None => known,
+            // What left before anything was judged must not be forgotten either.
+            Some(_) => {
+                let note = known.or_else(|| Some(self.recalled.as_ref()?.bare()))?;
+                Some(self.away.noted(&note))
+            }
+        }
     }
 
     /// A mandate may be let pass: before its mark is sent, so that no later judgement overlooks it.
@@ -178,7 +188,7 @@ impl Memory {
             return Standing::Unjudged;
         };
         match known.value.loss() {
-            Some(loss) if now.monotonic < known.unsettled => Standing::Forgotten(loss),
+            Some(loss) if known.is_unsettled(now) => Standing::Forgotten(loss),
             Some(loss) if loss.matters(now.unix) && loss.forgets(issued_at) => Standing::Forgotten(loss),
             Some(_) | None => Standing::Vouched,
         }
@@ -198,12 +208,14 @@ impl Memory {
             Some(value) if !self.lost(value, seen, now) => self.amended(value, seen, now),
             Some(_) | None => Some(self.reborn(stored.as_ref(), seen, fresh, now.unix)),
         };
+        if next.as_ref().is_some_and(|next| next.id == fresh) {
+            self.away.bear(fresh);
+        }
         match (next, stored, &seen.text) {
             (None, Some(value), Some(text)) => Verdict::Keep(self.adopt(text, value, seen, now)),
             (next, ..) => {
                 let text = next.map(|value| value.text()).unwrap_or_default();
                 self.proposed = Some((text.clone(), seen.link));
-                self.steady = self.slots.clone();
                 Verdict::Write(text)
             }
         }
@@ -318,7 +330,6 @@ impl Memory {
         let since = known.filter(|_| same).map(|known| known.since);
         let known = Known {
             text: text.to_owned(),
-            covered: value.slots.clone().filter(|_| self.slots.is_some()),
             since: since.unwrap_or(now.monotonic),
             value,
             replication: seen.history.replication.clone(),
@@ -326,7 +337,15 @@ impl Memory {
             unsettled,
         };
         self.known = Some(known);
+        self.looked(now);
         loss.filter(|_| !same)
+    }
+}
+
+impl Known {
+    /// Whether nothing passes yet after the loss from which it began.
+    fn is_unsettled(&self, now: Moment) -> bool {
+        now.monotonic < self.unsettled
     }
 }
 

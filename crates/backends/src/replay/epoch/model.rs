@@ -58,6 +58,11 @@ enum Event {
     Rename(usize),
     Break(usize),
     Restart(usize),
+    /// A gateway, or each of them, cannot reach a shard any more, or can again.
+    Cut {
+        gateway: usize,
+        shard: usize,
+    },
     /// A slot goes to the other shard, with its keys or without.
     Move {
         slot: usize,
@@ -83,6 +88,7 @@ fn fault() -> impl Strategy<Value = Event> {
         1 => shard().prop_map(Event::Rename),
         2 => gateway().prop_map(Event::Break),
         3 => gateway().prop_map(Event::Restart),
+        4 => (0..6_usize, shard()).prop_map(|(gateway, shard)| Event::Cut { gateway, shard }),
         6 => (0..4_usize, any::<bool>()).prop_map(|(slot, keys)| Event::Move { slot, keys }),
     ]
 }
@@ -150,12 +156,20 @@ const USUAL: Setting = Setting {
     split: false,
     told: [true; 3],
     cluster: false,
+    cuts: false,
 };
 
 /// The same in a cluster.
 const CLUSTER: Setting = Setting {
     cluster: true,
     ..USUAL
+};
+
+/// The same where gateways cannot reach every shard. A lead that was read by nobody else is not promised then.
+const CUT: Setting = Setting {
+    cuts: true,
+    max_lead: 0,
+    ..CLUSTER
 };
 
 fn ticks(milliseconds: u64, count: usize) -> Vec<Event> {
@@ -217,6 +231,34 @@ fn model_slot_that_was_elsewhere_is_not_vouched_for_however_young_the_value_is()
     assert_eq!(passed, Some(1), "where the slot was meanwhile");
 }
 
+#[test]
+fn model_slot_that_left_while_its_shard_was_out_of_reach_is_not_vouched_for_after_a_restart() {
+    let (slot, gateway) = (3, 0);
+    let moves = |keys| vec![Event::Move { slot, keys }];
+    let cut = |gateway| vec![Event::Cut { gateway, shard: 1 }];
+    let events = [
+        ticks(1000, 5),
+        [0, 1, 2].map(cut).concat(),
+        moves(true),
+        ticks(1000, 3),
+        // The fourth is one of this slot.
+        vec![whole_use(gateway); 4],
+        ticks(1000, 3),
+        vec![whole_use(gateway); 4],
+        moves(false),
+        [0, 1, 2].map(Event::Restart).to_vec(),
+        [0, 1, 2].map(cut).concat(),
+        ticks(1000, 1),
+        vec![whole_second_use(gateway)],
+    ];
+    let mut world = World::new(CUT);
+    for event in events.concat() {
+        world.happen(event);
+    }
+    let passed = world.mandates.last().map(|(_, passed)| *passed);
+    assert_eq!(passed, Some(1), "where the slot was meanwhile");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(4000) })]
 
@@ -253,6 +295,13 @@ proptest! {
         skew in -2..=2_i64, events in events(),
     ) {
         no_mandate_passes_twice(Setting { skew, ..CLUSTER }, &events)?;
+    }
+
+    #[test]
+    fn model_cluster_that_is_partly_out_of_reach_lets_no_mandate_pass_twice(
+        skew in -2..=2_i64, events in events(),
+    ) {
+        no_mandate_passes_twice(Setting { skew, ..CUT }, &events)?;
     }
 
     #[test]

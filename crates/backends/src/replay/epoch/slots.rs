@@ -18,6 +18,10 @@ impl Default for Slots {
 }
 
 impl Slots {
+    pub(super) fn all() -> Self {
+        Self(Box::new([u64::MAX; WORDS]))
+    }
+
     /// All slots of these ranges; what no cluster has is left out.
     pub(in crate::replay) fn of(ranges: impl IntoIterator<Item = RangeInclusive<u16>>) -> Self {
         let mut slots = Self::default();
@@ -42,11 +46,34 @@ impl Slots {
         self
     }
 
+    /// Those that are in one of both.
+    pub(super) fn or(mut self, other: &Self) -> Self {
+        for (word, other) in self.0.iter_mut().zip(&*other.0) {
+            *word |= other;
+        }
+        self
+    }
+
+    /// Those that are not in the other.
+    pub(super) fn without(mut self, other: &Self) -> Self {
+        for (word, other) in self.0.iter_mut().zip(&*other.0) {
+            *word &= !other;
+        }
+        self
+    }
+
     pub(super) fn is_within(&self, other: &Self) -> bool {
         self.0
             .iter()
             .zip(&*other.0)
             .all(|(word, other)| word & !other == 0)
+    }
+
+    pub(super) fn is_apart_from(&self, other: &Self) -> bool {
+        self.0
+            .iter()
+            .zip(&*other.0)
+            .all(|(word, other)| word & other == 0)
     }
 
     /// Its ranges, ascending and apart.
@@ -141,6 +168,9 @@ mod tests {
         assert!(slots("60-70").is_within(&slots("0-100")));
         assert!(slots("").is_within(&slots("")));
         assert!(!slots("60-70").is_within(&slots("0-69")));
+        assert_eq!(slots("0-100").without(&slots("50-300")), slots("0-49"));
+        assert_eq!(slots("0-100").or(&slots("101,300")), slots("0-101,300"));
+        assert!(slots("0-63").is_apart_from(&slots("64")) && !slots("0-64").is_apart_from(&slots("64")));
         assert!(slots("64").contains(64) && !slots("64").contains(63) && !slots("64").contains(65));
         assert!(!slots("0-16383").contains(16_384));
     }

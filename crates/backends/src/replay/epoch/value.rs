@@ -13,6 +13,8 @@ use super::slots::Slots;
 
 /// Most seconds that `iat` may be ahead of this clock and still count.
 pub(super) const MAX_LEAD: u64 = 30;
+/// How many ranges of slots a note names.
+const MAX_RANGES: usize = 32;
 
 /// One value of the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +48,8 @@ impl Value {
             id,
             replication,
             lead,
-        } = Name::parse(named)?;
+            ..
+        } = Name::parse(named).filter(|_| !named.contains('/'))?;
         let (run, slots) = match run.split_once('/') {
             Some((run, slots)) => (run, Some(Slots::parse(slots)?)),
             None => (run, None),
@@ -83,12 +86,23 @@ impl Value {
     }
 }
 
-/// The part before the first colon, or a note on disk.
+/// The part before the first colon, or a note on disk: that of a shard has `/<slots>` behind it where slots were elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Name {
     pub(super) id: String,
     replication: String,
     pub(super) lead: u64,
+    /// Slots that a value may name that was born before they left.
+    pub(super) away: Slots,
+}
+
+/// A note of a shard from which these slots were away. More ranges than a file has room for count as all slots.
+pub(super) fn with_away(note: &str, away: &Slots) -> String {
+    match away.ranges().take(MAX_RANGES + 1).count() {
+        0 => note.to_owned(),
+        1..=MAX_RANGES => format!("{note}/{away}"),
+        _ => format!("{note}/{}", Slots::all()),
+    }
 }
 
 impl Name {
@@ -102,10 +116,19 @@ impl Name {
     }
 
     pub(super) fn note(&self) -> String {
+        with_away(&self.bare(), &self.away)
+    }
+
+    /// The note without what was away.
+    pub(super) fn bare(&self) -> String {
         format!("{}.{}.{}", self.id, self.replication, self.lead)
     }
 
     pub(super) fn parse(text: &str) -> Option<Self> {
+        let (text, away) = match text.split_once('/') {
+            Some((text, away)) => (text, Slots::parse(away)?),
+            None => (text, Slots::default()),
+        };
         let mut parts = text.split('.');
         let id = parts.next().filter(|id| !id.is_empty())?;
         let (replication, lead) = match (parts.next(), parts.next(), parts.next()) {
@@ -118,13 +141,14 @@ impl Name {
             id: id.to_owned(),
             replication: replication.to_owned(),
             lead: MAX_LEAD.min(lead),
+            away,
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Name, Value};
+    use super::{Name, Slots, Value, with_away};
 
     #[test]
     fn value_survives_its_text_and_refuses_other_texts() {
@@ -169,6 +193,18 @@ mod tests {
             ours.splitn(3, ':').collect::<Vec<_>>(),
             ["0a1b..3", "1790000000", "run"]
         );
+    }
+
+    #[test]
+    fn note_names_slots_that_were_away_as_far_as_there_is_room() {
+        let away = |text| Name::parse(text).unwrap().away;
+        assert_eq!(away("id.900.3"), Slots::default());
+        let slots = Slots::parse("5,7-9").unwrap();
+        let note = with_away("id.900.3", &slots);
+        assert_eq!((note.as_str(), away(&note)), ("id.900.3/5,7-9", slots));
+        let scattered = Slots::of((0..33).map(|slot| slot * 2..=slot * 2));
+        assert_eq!(with_away("id.900.3", &scattered), "id.900.3/0-16383");
+        assert_eq!(Name::parse("id.900.3/x"), None);
     }
 
     #[test]

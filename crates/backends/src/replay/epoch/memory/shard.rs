@@ -10,10 +10,10 @@ use std::time::Duration;
 use admission::ports::Moment;
 use parking_lot::Mutex;
 
-use super::{Known, Memory, Seen, birth};
+use super::{Known, Memory, Seen, Standing, birth};
 use crate::replay::epoch::issue_times::IssueTimes;
 use crate::replay::epoch::slots::Slots;
-use crate::replay::epoch::value::Value;
+use crate::replay::epoch::value::{Value, with_away};
 
 /// How long gateways may disagree about which shard serves a slot. What is not right after that is put right.
 const DISAGREEMENT: Duration = Duration::from_secs(5);
@@ -40,6 +40,7 @@ impl Memory {
         Self {
             issued,
             beginning,
+            away: Away::all_but(&slots),
             slots: Some(slots),
             ..Self::default()
         }
@@ -59,21 +60,36 @@ impl Memory {
     /// The shard serves these slots from now on. The marks of one that was elsewhere meanwhile may be gone, also when
     /// it comes back.
     pub(in crate::replay::epoch) fn serve(&mut self, slots: Slots) {
-        if let Some(known) = &mut self.known {
-            known.covered = known.covered.take().map(|covered| covered.and(&slots));
+        let before = self.slots.replace(slots.clone()).unwrap_or_default();
+        self.away.leave(&before.without(&slots));
+    }
+
+    /// Whether this answer comes from the memory that was judged. To be asked with every look at the server, because it
+    /// also shows that nobody writes any more what he believed before a slot left.
+    pub(in crate::replay::epoch) fn is_judged(&mut self, seen: &Seen, now: Moment) -> bool {
+        let judged = self.standing(None, seen, now) != Standing::Unjudged;
+        if judged {
+            self.looked(now);
         }
-        self.steady = self.steady.take().map(|steady| steady.and(&slots));
-        self.slots = Some(slots);
+        judged
+    }
+
+    /// The server was seen to hold what is known.
+    pub(super) fn looked(&mut self, now: Moment) {
+        if let Some(serves) = &self.slots {
+            self.away.looked(serves, now.monotonic);
+        }
     }
 
     /// Whether what is known holds for a mark in this slot, and needs no correction.
     pub(super) fn covers(&self, known: &Known, slot: Option<u16>, now: Moment) -> bool {
-        let (Some(serves), Some(covered)) = (&self.slots, &known.covered) else {
+        let (Some(serves), Some(written)) = (&self.slots, &known.value.slots) else {
             return self.slots.is_none();
         };
-        known.value.slots.as_ref() == Some(covered)
-            && (now.monotonic < known.since + DISAGREEMENT || covered.is_within(serves))
-            && slot.is_none_or(|slot| covered.contains(slot))
+        written.is_apart_from(self.away.since(&known.value.id))
+            && (now.monotonic < known.since + DISAGREEMENT || written.is_within(serves))
+            // Nothing passes yet, and births must not run ahead of the clock: what arrives until then is taken in later.
+            && (known.is_unsettled(now) || slot.is_none_or(|slot| written.contains(slot)))
     }
 
     /// The slots of this value whose marks it accounts for: none that was elsewhere since, because only another id adds
@@ -81,20 +97,12 @@ impl Memory {
     pub(super) fn covered(&self, value: &Value, now: Moment) -> Option<Slots> {
         let serves = self.slots.as_ref()?;
         let written = value.slots.clone().unwrap_or_default();
-        let is_own = self
-            .proposed
-            .as_ref()
-            .is_some_and(|(text, _)| *text == value.text());
-        let written = match &self.steady {
-            Some(steady) if is_own => written.and(steady),
-            Some(_) | None => written,
-        };
+        let written = written.without(self.away.since(&value.id));
         Some(match &self.known {
             None => written.and(serves),
             Some(known) if known.value.id != value.id => written,
             Some(known) => {
-                let covered = known.covered.as_ref();
-                let covered = covered.map_or_else(Slots::default, |covered| written.and(covered));
+                let covered = written.and(known.value.slots.as_ref().unwrap_or(&Slots::default()));
                 match now.monotonic < known.since + DISAGREEMENT {
                     true => covered,
                     false => covered.and(serves),
@@ -105,12 +113,78 @@ impl Memory {
 
     /// Whether this shard serves what it did not serve always: the shard before may have lost marks, or kept them.
     pub(super) fn took_over(&self, value: &Value, seen: &Seen, now: Moment) -> bool {
-        let is_old = || value.birth.saturating_add(DISAGREEMENT.as_secs()) < birth(now.unix, 0);
+        let is_old = || value.birth.saturating_add(DISAGREEMENT.as_secs()) < birth(now.unix, value.lead);
         let joined = self.beginning == Beginning::Joined && self.known.is_none() && is_old();
+        let is_settled = |known: &Known| known.value.id == value.id && !known.is_unsettled(now);
         let slot = seen
             .slot
-            .filter(|slot| self.slots.as_ref().is_some_and(|serves| serves.contains(*slot)));
-        let covered = self.covered(value, now);
-        joined || slot.is_some_and(|slot| covered.is_some_and(|covered| !covered.contains(slot)))
+            .filter(|slot| self.slots.as_ref().is_some_and(|serves| serves.contains(*slot)))
+            .filter(|_| self.known.as_ref().is_some_and(is_settled));
+        let covered = || self.covered(value, now);
+        joined || slot.is_some_and(|slot| covered().is_some_and(|covered| !covered.contains(slot)))
+    }
+}
+
+/// The slots that were elsewhere, so that a value may name them that was born before.
+#[derive(Debug, Default)]
+pub(super) struct Away {
+    /// Those of which that may be so yet.
+    slots: Slots,
+    /// Monotonic time of the first look at the server since the last of them left.
+    looked: Option<Duration>,
+    /// The last value that was born here, and what left since.
+    born: Option<(String, Slots)>,
+}
+
+impl Away {
+    /// What a shard does not serve when it is seen first.
+    fn all_but(slots: &Slots) -> Self {
+        Self {
+            slots: Slots::all().without(slots),
+            ..Self::default()
+        }
+    }
+
+    /// These slots are elsewhere now.
+    fn leave(&mut self, left: &Slots) {
+        if *left != Slots::default() {
+            self.slots = std::mem::take(&mut self.slots).or(left);
+            self.looked = None;
+            let born = self.born.take();
+            self.born = born.map(|(id, slots)| (id, slots.or(left)));
+        }
+    }
+
+    /// These left before this process began.
+    pub(super) fn recall(&mut self, slots: &Slots) {
+        self.slots = std::mem::take(&mut self.slots).or(slots);
+    }
+
+    /// A value is born here that names what the shard serves now.
+    pub(super) fn bear(&mut self, id: &str) {
+        self.born = Some((id.to_owned(), Slots::default()));
+    }
+
+    /// Those that a value with this id must not name.
+    fn since(&self, id: &str) -> &Slots {
+        match &self.born {
+            Some((own, slots)) if own == id => slots,
+            Some(_) | None => &self.slots,
+        }
+    }
+
+    /// The server holds a value that names none of them. Whoever names one of those that are back has heard of that, and
+    /// so has, after a while, who names any.
+    fn looked(&mut self, serves: &Slots, now: Duration) {
+        let first = *self.looked.get_or_insert(now);
+        let slots = std::mem::take(&mut self.slots);
+        if now < first + DISAGREEMENT {
+            self.slots = slots.without(serves);
+        }
+    }
+
+    /// A note, with them.
+    pub(super) fn noted(&self, note: &str) -> String {
+        with_away(note, &self.slots)
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct Setting {
     pub(super) told: [bool; 3],
     /// The store is a cluster of two shards, and slots move between them.
     pub(super) cluster: bool,
+    /// Gateways may be cut off from shards.
+    pub(super) cuts: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -83,6 +85,8 @@ struct Gateway {
     units: [Option<Unit>; SHARDS],
     /// Which shard serves each slot, as it was last heard.
     view: [usize; SLOTS],
+    /// Which shards it cannot reach.
+    cut: [bool; SHARDS],
     disk: BTreeMap<usize, String>,
     skew: i64,
     told: bool,
@@ -127,6 +131,7 @@ impl World {
             gateways: [0, 1, 2].map(|gateway| Gateway {
                 units: [None, None],
                 view: [0; SLOTS],
+                cut: [false; SHARDS],
                 disk: BTreeMap::new(),
                 skew: skews[gateway],
                 told: setting.told[gateway],
@@ -234,6 +239,10 @@ impl World {
                 sent.map(|(created, seen)| Stage::Sent { created, seen })
             }
             Stage::Sent { created, seen } => {
+                let known = &mut self.unit(gateway, unit).memory;
+                if walk.mandate.is_none() && known.is_judged(&seen, now) {
+                    self.write_down(gateway, unit);
+                }
                 match self.unit(gateway, unit).memory.standing(iat, &seen, now) {
                     Standing::Unjudged if self.gateways[gateway].is_judging(unit) => return,
                     Standing::Unjudged => Some(Stage::Look(None)),
@@ -250,8 +259,7 @@ impl World {
                 let known = &mut self.unit(gateway, unit).memory;
                 match known.judge(&seen, &fresh, now) {
                     Verdict::Keep(_) => {
-                        let note = known.note();
-                        self.gateways[gateway].disk.extend(note.map(|note| (unit, note)));
+                        self.write_down(gateway, unit);
                         Some(Stage::Send)
                     }
                     Verdict::Write(next) => Some(Stage::Look(Some((seen, next)))),
@@ -266,6 +274,11 @@ impl World {
             }
             None => drop(self.gateways[gateway].walks.remove(at)),
         }
+    }
+
+    fn write_down(&mut self, gateway: usize, unit: usize) {
+        let note = self.unit(gateway, unit).memory.note();
+        self.gateways[gateway].disk.extend(note.map(|note| (unit, note)));
     }
 
     fn pass(&mut self, mandate: Option<usize>) {

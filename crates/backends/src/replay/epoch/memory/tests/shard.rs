@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Memory, NOW, Seen, Standing, Verdict, at, seen};
 use crate::replay::epoch::memory::Beginning;
 use crate::replay::epoch::slots::Slots;
+use crate::replay::epoch::value::Name;
 
 fn slots(text: &str) -> Slots {
     Slots::parse(text).unwrap()
@@ -27,6 +28,7 @@ fn knowing(serves: &str, text: &str) -> Memory {
     let mut memory = shard(serves, Beginning::InUse);
     let verdict = memory.judge(&answer(text, None), "fresh", at(1));
     assert!(matches!(verdict, Verdict::Keep(_)), "{verdict:?}");
+    assert!(memory.is_judged(&answer(text, None), at(10)));
     memory
 }
 
@@ -127,6 +129,65 @@ fn what_others_say_of_slots_is_corrected_when_it_lasts() {
 }
 
 #[test]
+fn slot_that_left_while_the_server_was_out_of_reach_is_remembered_by_the_next_process() {
+    let text = "a.h.0:900:r/0-99";
+    let judged = knowing("0-99", text);
+    let mut unjudged = shard("0-99", Beginning::InUse);
+    unjudged.recall(Name::parse(&judged.note().unwrap()));
+    for mut memory in [judged, unjudged] {
+        memory.serve(slots("0-49,51-99"));
+        let note = memory.note().unwrap();
+        let mut next = shard("0-99", Beginning::InUse);
+        next.recall(Name::parse(&note));
+        let without = Some("a.h.0:900:r/0-49,51-99");
+        assert_eq!(written(&mut next, text, None, NOW).as_deref(), without, "{note}");
+    }
+}
+
+#[test]
+fn slot_that_left_before_the_first_judgement_is_not_vouched_for_when_it_is_back() {
+    let (text, without) = ("a.h.0:0:r/0-99", Some("a.h.0:0:r/0-49,51-99"));
+    let mut memory = shard("0-99", Beginning::InUse);
+    memory.serve(slots("0-49,51-99"));
+    memory.serve(slots("0-99"));
+    assert_eq!(written(&mut memory, text, None, NOW).as_deref(), without);
+    // Nor one that was elsewhere when the process began.
+    let mut memory = shard("0-49,51-99", Beginning::InUse);
+    memory.serve(slots("0-99"));
+    assert_eq!(written(&mut memory, text, None, NOW).as_deref(), without);
+}
+
+#[test]
+fn value_of_whoever_has_not_heard_yet_that_a_slot_left_is_corrected() {
+    let (mut memory, text) = (knowing("0-99", "a.h.0:0:r/0-99"), "b.h.0:900:r/0-99");
+    memory.serve(slots("0-49,51-99"));
+    let without = "b.h.0:900:r/0-49,51-99";
+    assert_eq!(written(&mut memory, text, None, NOW).as_deref(), Some(without));
+    memory.serve(slots("0-99"));
+    assert_eq!(written(&mut memory, text, None, NOW).as_deref(), Some(without));
+    assert_eq!(written(&mut memory, without, None, NOW), None);
+    // Who names it now has heard that it is back.
+    assert_eq!(written(&mut memory, "c.h.0:901:r/0-99", None, NOW), None);
+}
+
+#[test]
+fn slots_that_keep_arriving_are_taken_in_when_the_last_loss_is_settled() {
+    let mut memory = knowing("0-99", "a.h.0:0:r/0-99");
+    memory.serve(slots("0-199"));
+    let next = "fresh.h.0:1002:r/0-199";
+    let reborn = written(&mut memory, "a.h.0:0:r/0-99", Some(100), NOW);
+    assert_eq!(reborn.as_deref(), Some(next));
+    assert_eq!(written(&mut memory, next, Some(100), NOW), None);
+    memory.serve(slots("0-299"));
+    let soon = standing(&memory, next, Some(200), NOW + 1);
+    assert!(matches!(soon, Standing::Forgotten(_)), "{soon:?}");
+    assert_eq!(written(&mut memory, next, Some(200), NOW + 1), None);
+    assert_eq!(standing(&memory, next, Some(200), NOW + 2), Standing::Unjudged);
+    let last = Some("fresh.h.0:1004:r/0-299");
+    assert_eq!(written(&mut memory, next, Some(200), NOW + 2).as_deref(), last);
+}
+
+#[test]
 fn missing_key_is_a_first_use_only_where_no_shard_has_one() {
     let missing = seen(None, "r/h", 1);
     for (beginning, birth) in [
@@ -149,6 +210,9 @@ fn key_that_becomes_that_of_a_shard_counts_only_if_it_was_just_born() {
         ("a.h.0:996:r/0-99", reborn),
         ("a.h.0:997:r/0-99", None),
         ("a.h.0:1002:r/0-99", None),
+        // Born when the lead was added to the time.
+        ("a.h.20:1016:r/0-99", Some("fresh.h.20:1022:r/0-99")),
+        ("a.h.20:1017:r/0-99", None),
     ] {
         assert_eq!(
             written(&mut joined(), text, None, NOW).as_deref(),

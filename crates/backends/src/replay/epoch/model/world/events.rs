@@ -65,11 +65,18 @@ impl World {
                 let units = self.gateways[gateway].units.iter_mut().flatten();
                 units.for_each(|unit| unit.server = None);
             }
+            Event::Cut { gateway, shard } if self.setting.cuts => {
+                let each = gateway >= self.gateways.len();
+                for (index, other) in self.gateways.iter_mut().enumerate() {
+                    other.cut[shard] ^= each || index == gateway;
+                }
+            }
             Event::Restart(gateway) if self.setting.restarts => self.start(gateway, false),
             Event::Failover { .. }
             | Event::Return(_)
             | Event::Rename(_)
             | Event::Restart(_)
+            | Event::Cut { .. }
             | Event::Move { .. } => {}
         }
     }

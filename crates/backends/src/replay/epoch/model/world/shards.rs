@@ -120,6 +120,9 @@ impl World {
             match &mut following.units[unit] {
                 Some(known) => {
                     known.memory.serve(slots);
+                    following
+                        .disk
+                        .extend(known.memory.note().map(|note| (unit, note)));
                     // A connection ends when another shard serves the slot of the key.
                     known.server = known.server.filter(|server| server.shard == shard);
                 }
@@ -136,6 +139,9 @@ impl World {
         let shard = self.gateways[gateway].view[ANCHORS[unit]];
         let node = self.primary[shard];
         let number = self.number();
+        if self.gateways[gateway].cut[shard] {
+            return None;
+        }
         let known = self.unit(gateway, unit);
         if known.server.is_none() {
             known.link = number;
