@@ -80,7 +80,8 @@ struct Waiting(Vec<(Arc<Shard>, Queue)>);
 #[derive(Default)]
 struct Queue {
     marks: Vec<Mark>,
-    is_busy: bool,
+    /// How many of them, the first ones, are under way. At shutdown they are tried again.
+    busy: usize,
 }
 
 impl Waiting {
@@ -106,20 +107,24 @@ impl Waiting {
 
     /// What can begin now: one batch for each server that has none under way.
     fn start(&mut self) -> impl Iterator<Item = (Arc<Shard>, Vec<Mark>)> {
-        let idle = |(_, queue): &&mut (Arc<Shard>, Queue)| !queue.is_busy && !queue.marks.is_empty();
+        let idle = |(_, queue): &&mut (Arc<Shard>, Queue)| queue.busy == 0 && !queue.marks.is_empty();
         self.0.iter_mut().filter(idle).map(|(server, queue)| {
-            queue.is_busy = true;
-            let most = queue.marks.len().min(BATCH);
-            (Arc::clone(server), queue.marks.drain(..most).collect())
+            queue.busy = queue.marks.len().min(BATCH);
+            (
+                Arc::clone(server),
+                queue.marks.iter().take(queue.busy).cloned().collect(),
+            )
         })
     }
 
+    /// What was under way at this server is done with.
     fn is_free(&mut self, server: &Arc<Shard>) {
-        for (other, queue) in &mut self.0 {
-            queue.is_busy &= !Arc::ptr_eq(other, server);
-        }
-        self.0
-            .retain(|(_, queue)| queue.is_busy || !queue.marks.is_empty());
+        self.0.retain_mut(|(other, queue)| {
+            if Arc::ptr_eq(other, server) {
+                queue.marks.drain(..std::mem::take(&mut queue.busy));
+            }
+            !queue.marks.is_empty()
+        });
     }
 }
 

@@ -123,16 +123,10 @@ impl Shard {
         }
     }
 
-    /// Looks at the store, and writes down what is known, also where the store does not answer: of a shard that is what
-    /// slots have left.
+    /// As a mark is made, and in the same time. What is known is written down before, also where the store does not
+    /// answer: of a shard that is which slots have left.
     async fn look(&self) -> Result<(), Fault> {
-        let outcome = self.try_out().await;
         self.epoch.write_down_in_turn(self.timeout / 2).await;
-        outcome
-    }
-
-    /// As a mark is made, and in the same time.
-    async fn try_out(&self) -> Result<(), Fault> {
         let deadline = self.link.deadline(self.timeout);
         let mut commands = Pipeline::with_capacity(3);
         commands.ignore_errors();

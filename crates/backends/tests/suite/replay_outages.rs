@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use admission::ports::ReplayMarks as _;
 use backends::redis::RedisConnector;
 use testkit::clock::FixedClock;
 use testkit::proxy::{Fault, FaultProxy};
 use testkit::redis::PrivateRedis;
 use testkit::wait::{PATIENCE, until};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::contract::replay::{mark, set};
 use crate::support::{Replay, redis_config};
@@ -201,4 +203,26 @@ async fn connections_that_the_server_closes_cost_no_mark() {
         );
         clock.advance(Duration::from_secs(1));
     }
+}
+
+#[tokio::test]
+async fn release_that_is_under_way_at_shutdown_is_tried_once_more() {
+    let mut server = PrivateRedis::start().await;
+    let replay = Replay::start(&server.url());
+    until("a mark to be set", async || {
+        (set(replay.port(), &mark("used", "a")).await == "set").then_some(())
+    })
+    .await;
+    let (marks, releases) = replay.again();
+    let shutdown = CancellationToken::new();
+    server.pause();
+    marks.release(mark("used", "a"));
+    let stop = async {
+        // By now the mark is taken, and a server is asked that does not answer.
+        tokio::task::yield_now().await;
+        shutdown.cancel();
+        server.resume();
+    };
+    tokio::join!(releases.run(shutdown.clone()), stop);
+    assert_eq!(set(replay.port(), &mark("used", "b")).await, "set");
 }

@@ -11,7 +11,7 @@ use backends::bindings::{BindingsConfig, PostgresBindings};
 use backends::component::{Component, Task};
 use backends::dns::{DnsResolver, SystemFiles};
 use backends::redis::{self, Link};
-use backends::replay::{Confirmations, RedisReplay, ReplayConfig};
+use backends::replay::{Confirmations, RedisReplay, Releases, ReplayConfig};
 use tempfile::TempDir;
 use testkit::clock::FixedClock;
 use testkit::wait::until;
@@ -141,6 +141,16 @@ impl Replay {
 
     pub(crate) fn port(&self) -> &dyn ReplayMarks {
         &*self.marks
+    }
+
+    /// Other marks over the same connection, whose releases are not given back by themselves.
+    pub(crate) fn again(&self) -> (Arc<RedisReplay>, Releases) {
+        let config = ReplayConfig {
+            timeout: UNHURRIED,
+            memory: None,
+            min_replicas: 0,
+        };
+        RedisReplay::new(Arc::clone(&self.link), None, config, Arc::new(self.clock.clone()))
     }
 
     /// Presents mandates that are issued now, seconds apart, until one passes: after a loss that is not at once. Its id.
