@@ -13,7 +13,7 @@ use crate::wait::until;
 
 const SLOTS: usize = 16_384;
 /// How long a node may be silent before the others replace it.
-const NODE_TIMEOUT: &str = "cluster-node-timeout 3000\ncluster-replica-validity-factor 0\n\
+const NODE_TIMEOUT: &str = "cluster-node-timeout 5000\ncluster-replica-validity-factor 0\n\
                             cluster-allow-replica-migration no\nrepl-diskless-sync-delay 0";
 
 /// A Redis Cluster whose primaries serve equal shares of the slots. All of it ends when dropped.
@@ -220,6 +220,13 @@ impl Cluster {
             found.map(|(_, index)| index)
         })
         .await
+    }
+
+    /// A primary that does not serve this slot. On a slow machine it need not be one of those that there were at first.
+    pub async fn another_primary(&self, slot: u16) -> usize {
+        // As far away as the longest share.
+        let elsewhere = (usize::from(slot) + SLOTS.div_ceil(self.primaries)) % SLOTS;
+        self.primary_of(u16::try_from(elsewhere).expect("a slot")).await
     }
 
     /// Waits until another node than this one serves the slot, and every node that runs finds the cluster well.
