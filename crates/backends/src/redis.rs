@@ -23,7 +23,6 @@ pub use config::{RedisConfig, RedisServers};
 pub(crate) use connection::Connection;
 pub use connector::RedisConnector;
 pub(crate) use info::Info;
-pub(crate) use link::not_primary;
 pub use link::{Fault, Link, LinkStatus, Live};
 pub(crate) use replicas::{CONFIRM_KEY, LONGEST_WAIT, WAIT_SLACK, confirmed, wait, write_and_wait};
 pub use slots::{SLOTS, slot_of};

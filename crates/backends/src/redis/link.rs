@@ -200,7 +200,7 @@ impl Link {
     async fn dial(&self) -> Result<Connection, Cause> {
         let mut connection = self.connector.connect().await?;
         let asked = async {
-            let mut commands = question();
+            let mut commands = Info::question();
             Info::ask(&mut commands, "cluster");
             let answer = commands.query_async(&mut connection).await;
             answer.map_err(|error| local::cause(format!("redis: {error}"), &error))
@@ -229,7 +229,7 @@ impl Link {
     /// The cause where a connection leads to a replica. In a cluster that has it asked who the primary is.
     fn not_primary(&self) -> Cause {
         self.connector.doubt();
-        not_primary()
+        Info::not_primary()
     }
 
     /// Returns when the connection is lost.
@@ -247,7 +247,12 @@ impl Link {
                 () = sleep(spread(PING_INTERVAL)) => {}
             }
             let limit = self.patience;
-            match timeout(limit, self.send::<(RedisResult<String>,)>(&live, &question())).await {
+            match timeout(
+                limit,
+                self.send::<(RedisResult<String>,)>(&live, &Info::question()),
+            )
+            .await
+            {
                 Ok(Ok((answer,))) => {
                     if Info::read(answer).is_replica() {
                         self.lose(generation, self.not_primary());
@@ -387,17 +392,4 @@ impl Link {
             contact_age: self.contact.age(self.clock.now().monotonic),
         }
     }
-}
-
-/// The ping: what the server's part in replication is. An error is an answer too.
-fn question() -> Pipeline {
-    let mut commands = Pipeline::with_capacity(1);
-    commands.ignore_errors();
-    Info::ask(&mut commands, "replication");
-    commands
-}
-
-/// The cause where a connection leads to a replica.
-pub(crate) fn not_primary() -> Cause {
-    Cause::new("redis: the server is a replica, and REDIS_URL must lead to the primary")
 }

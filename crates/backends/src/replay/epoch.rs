@@ -29,7 +29,7 @@ use tokio::time::timeout;
 
 use super::keys::Keys;
 use crate::log_limit::LogLimit;
-use crate::redis::{Fault, Info, Link, not_primary};
+use crate::redis::{Fault, Info, Link};
 use file::EpochFile;
 pub(super) use first_use::FirstUse;
 use issue_times::IssueTimes;
@@ -173,8 +173,8 @@ impl Epoch {
     fn of_primary(&self, answer: RedisResult<String>, link: u64) -> Result<Info, Fault> {
         let info = Info::read(answer);
         if info.is_replica() {
-            self.link.lose(link, not_primary());
-            return Err(Fault::Refused(not_primary()));
+            self.link.lose(link, Info::not_primary());
+            return Err(Fault::Refused(Info::not_primary()));
         }
         Ok(info)
     }
