@@ -1,9 +1,11 @@
 //! A cluster of primaries and replicas, to fail over and to move slots in.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, FromRedisValue, RedisResult};
+use tokio::time::timeout;
 
 use super::{PrivateRedis, connect_over, tls_lines};
 use crate::ports::{self, Reserved};
@@ -13,8 +15,11 @@ use crate::wait::until;
 
 const SLOTS: usize = 16_384;
 /// How long a node may be silent before the others replace it.
-const NODE_TIMEOUT: &str = "cluster-node-timeout 5000\ncluster-replica-validity-factor 0\n\
+const NODE_TIMEOUT: &str = "cluster-node-timeout 4000\ncluster-replica-validity-factor 0\n\
                             cluster-allow-replica-migration no\nrepl-diskless-sync-delay 0";
+
+/// How long a node that voted for a replica votes for none of the same primary: two of these times.
+const VOTE_PAUSE: Duration = Duration::from_secs(8);
 
 /// A Redis Cluster whose primaries serve equal shares of the slots. All of it ends when dropped.
 pub struct Cluster {
@@ -255,14 +260,18 @@ impl Cluster {
 
     /// Has a replica take over from its primary, which is well and follows it from then on (`CLUSTER FAILOVER`).
     pub async fn fail_over_to(&self, replica: usize) {
-        until("the replica to serve slots", async || {
+        let serves = async || {
             let role: Vec<redis::Value> = self.ask(replica, &["ROLE"]).await;
-            if role.first() == Some(&redis::Value::BulkString(b"master".to_vec())) {
-                return Some(());
-            }
+            (role.first() == Some(&redis::Value::BulkString(b"master".to_vec()))).then_some(())
+        };
+        until("the replica to serve slots", async || {
             let begun: RedisResult<()> = self.try_ask(replica, &["CLUSTER", "FAILOVER"]).await;
-            drop(begun);
-            None
+            if begun.is_err() {
+                return serves().await;
+            }
+            // To ask again would end this attempt, and those who voted in it vote no other time for a while.
+            let served = timeout(VOTE_PAUSE, until("the replica to be voted for", serves));
+            served.await.ok()
         })
         .await;
         self.well().await;
