@@ -18,34 +18,21 @@ pub struct Topology {
 
 /// A primary, and the slots that it serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shard {
-    /// The id that the primary has in the cluster.
-    id: String,
-    primary: Primary,
-    slots: Vec<RangeInclusive<u16>>,
-}
+pub struct Shard(Node);
 
 impl Shard {
     /// Host name or address, and port.
     pub fn address(&self) -> (&str, u16) {
-        (&self.primary.host, self.primary.port)
+        (&self.0.primary.host, self.0.primary.port)
     }
 
     /// The slots that it serves, ascending, and at least one.
     pub fn slots(&self) -> &[RangeInclusive<u16>] {
-        &self.slots
+        &self.0.slots
     }
 
     pub(super) fn primary(&self) -> &Primary {
-        &self.primary
-    }
-
-    fn as_node(&self) -> Node {
-        Node {
-            id: self.id.clone(),
-            primary: self.primary.clone(),
-            slots: self.slots.clone(),
-        }
+        &self.0.primary
     }
 }
 
@@ -69,7 +56,7 @@ impl Topology {
     /// Whether a primary of this id is there.
     pub(super) fn names(&self, id: &str, host: &Host) -> bool {
         let mut shards = self.shards.iter();
-        shards.any(|shard| shard.id == id && shard.primary.address() == *host)
+        shards.any(|shard| shard.0.id == id && shard.0.primary.address() == *host)
     }
 
     /// What follows from what the nodes say that answer, of all that are known.
@@ -81,11 +68,10 @@ impl Topology {
     /// forgotten.
     pub(super) fn after(&self, views: &[&View], known: usize, is_remembered: impl Fn(&str) -> bool) -> Self {
         let answering: BTreeSet<&str> = views.iter().map(|view| view.myself.as_str()).collect();
-        let silent = self
-            .shards
-            .iter()
-            .filter(|shard| !answering.contains(shard.id.as_str()) && is_remembered(&shard.id));
-        let before: Vec<Node> = silent.map(Shard::as_node).collect();
+        let known_before = self.shards.iter().map(|shard| &shard.0);
+        let before: Vec<&Node> = known_before
+            .filter(|node| !answering.contains(node.id.as_str()) && is_remembered(&node.id))
+            .collect();
         let mut claims = Claims::new();
         for view in views {
             for node in &view.nodes {
@@ -98,7 +84,7 @@ impl Topology {
         }
         if !before.is_empty() {
             let upheld = self.upheld(views, known);
-            for node in &before {
+            for node in before {
                 claims.claim(node, Rank::Before, |slot| upheld[usize::from(slot)]);
             }
         }
@@ -110,7 +96,7 @@ impl Topology {
         let mut confirming = vec![0; usize::from(SLOTS)];
         for node in views.iter().flat_map(|view| &view.nodes) {
             for slot in node.slots.iter().cloned().flatten() {
-                if self.shard_of(slot).is_some_and(|shard| shard.id == node.id) {
+                if self.shard_of(slot).is_some_and(|shard| shard.0.id == node.id) {
                     confirming[usize::from(slot)] += 1;
                 }
             }
@@ -176,15 +162,15 @@ impl<'a> Claims<'a> {
                 continue;
             };
             let place = *places.entry(id).or_insert_with(|| {
-                topology.shards.push(Shard {
+                topology.shards.push(Shard(Node {
                     id: id.to_owned(),
                     primary: (*primary).clone(),
                     slots: Vec::new(),
-                });
+                }));
                 topology.shards.len() - 1
             });
             topology.places[usize::from(slot)] = Some(place);
-            let ranges = &mut topology.shards[place].slots;
+            let ranges = &mut topology.shards[place].0.slots;
             match ranges.last_mut() {
                 Some(range) if *range.end() + 1 == slot => *range = *range.start()..=slot,
                 _ => ranges.push(slot..=slot),

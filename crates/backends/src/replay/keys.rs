@@ -51,16 +51,11 @@ impl Keys {
 
 /// The slot of the keys of a shard that serves these, ascending, slots; none where there are none.
 pub(super) fn anchor(slots: &[RangeInclusive<u16>]) -> Option<u16> {
-    let last = slots.last().map(|range| *range.end());
-    let anchors = slots
-        .iter()
-        .rev()
-        .map(|range| (range.start(), range.end() / STEP * STEP));
-    anchors
-        .filter(|(start, anchor)| anchor >= start)
-        .map(|(_, anchor)| anchor)
-        .next()
-        .or(last)
+    let fixed = slots.iter().rev().find_map(|range| {
+        let last = range.end() / STEP * STEP;
+        range.contains(&last).then_some(last)
+    });
+    fixed.or_else(|| slots.last().map(|range| *range.end()))
 }
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ impl StreamReader {
     }
 
     async fn follow_forever(&self) {
-        if self.redis.topology().is_none() {
+        if !self.redis.is_cluster() {
             return self.follow_over(&self.redis, &Stream::ALL).await;
         }
         let each = Stream::ALL.map(|stream| async move {

@@ -28,7 +28,7 @@ fn after(before: &Topology, views: &[View], known: usize) -> Topology {
 fn serving(topology: &Topology, slots: &[u16]) -> Vec<String> {
     let show = |slot: &u16| {
         topology.shard_of(*slot).map_or_else(String::new, |shard| {
-            format!("{}@{}", shard.primary.host, shard.primary.epoch)
+            format!("{}@{}", shard.primary().host, shard.primary().epoch)
         })
     };
     slots.iter().map(show).collect()
