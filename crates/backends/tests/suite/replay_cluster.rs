@@ -17,9 +17,7 @@ use crate::support::store::issued;
 async fn cluster_keeps_the_contract_for_all_gateways_together() {
     let cluster = Cluster::start_sized(3, 0).await;
     let clock = FixedClock::default();
-    let gateways = [Gateway::start(&cluster, &clock), Gateway::start(&cluster, &clock)];
-    gateways[0].well().await;
-    gateways[1].well().await;
+    let gateways = Gateway::two(&cluster, &clock).await;
     clock.advance(PAST_THE_MARGIN);
     let number = std::sync::atomic::AtomicUsize::new(0);
     replay_contract(|| {
@@ -60,10 +58,8 @@ async fn first_use_of_a_cluster_is_no_loss_and_each_shard_has_an_epoch() {
 async fn flushed_shard_refuses_mandates_from_before_and_the_others_go_on() {
     let cluster = Cluster::start_sized(3, 0).await;
     let clock = FixedClock::default();
-    let gateways = [Gateway::start(&cluster, &clock), Gateway::start(&cluster, &clock)];
+    let gateways = Gateway::two(&cluster, &clock).await;
     let id = |name: &str, node| in_slot(name, slot(&cluster, node));
-    gateways[0].well().await;
-    gateways[1].well().await;
     clock.advance(Duration::from_secs(10));
     for node in 0..3 {
         assert_eq!(gateways[0].outcome(&id("used", node), START + 10).await, "set");
@@ -186,9 +182,7 @@ async fn killed_primary_lets_no_mandate_pass_twice_and_is_recovered_from() {
 async fn primary_that_was_demoted_and_is_back_is_a_loss() {
     let cluster = Cluster::start().await;
     let clock = FixedClock::default();
-    let gateways = [Gateway::start(&cluster, &clock), Gateway::start(&cluster, &clock)];
-    gateways[0].well().await;
-    gateways[1].well().await;
+    let gateways = Gateway::two(&cluster, &clock).await;
     clock.advance(PAST_THE_MARGIN);
     let slot = slot(&cluster, 0);
     let used = in_slot("used", slot);

@@ -12,9 +12,7 @@ use crate::support::store::issued;
 async fn slot_that_moves_is_a_loss_where_it_goes_whether_or_not_its_keys_come_along() {
     let cluster = Cluster::start_sized(3, 0).await;
     let clock = FixedClock::default();
-    let gateways = [Gateway::start(&cluster, &clock), Gateway::start(&cluster, &clock)];
-    gateways[0].well().await;
-    gateways[1].well().await;
+    let gateways = Gateway::two(&cluster, &clock).await;
     clock.advance(PAST_THE_MARGIN);
     let moved = slot(&cluster, 0);
     let (kept, gone) = (in_slot("kept", moved), in_slot("gone", moved));
@@ -89,9 +87,7 @@ async fn slot_on_its_way_takes_no_marks_and_holds_up_no_others() {
 async fn shard_whose_keys_move_to_another_is_judged_anew_on_both() {
     let cluster = Cluster::start_sized(3, 0).await;
     let clock = FixedClock::default();
-    let gateways = [Gateway::start(&cluster, &clock), Gateway::start(&cluster, &clock)];
-    gateways[0].well().await;
-    gateways[1].well().await;
+    let gateways = Gateway::two(&cluster, &clock).await;
     clock.advance(PAST_THE_MARGIN);
     let left = slot(&cluster, 1);
     let used = in_slot("used", left);

@@ -64,6 +64,15 @@ impl Gateway {
         }
     }
 
+    /// Two that begin together, once both can make marks.
+    pub(crate) async fn two(cluster: &Cluster, clock: &FixedClock) -> [Self; 2] {
+        let both = [Self::start(cluster, clock), Self::start(cluster, clock)];
+        for gateway in &both {
+            gateway.well().await;
+        }
+        both
+    }
+
     pub(crate) async fn well(&self) {
         until("marks to be possible", async || {
             self.marks.fault().is_none().then_some(())
