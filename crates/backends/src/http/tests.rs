@@ -1,4 +1,5 @@
 mod dial;
+mod event_streams;
 mod server;
 mod unasked;
 
@@ -31,7 +32,7 @@ struct Fixture {
 
 fn client_with<B>(limits: PoolLimits, tls: &ClientTls) -> (Client<B>, FixedClock, TaskTracker)
 where
-    B: hyper::body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + 'static,
+    B: hyper::body::Body<Data = Bytes, Error = std::convert::Infallible> + Unpin + Send + 'static,
 {
     let (clock, tracker) = (FixedClock::default(), TaskTracker::new());
     let config = ClientConfig {

@@ -10,7 +10,7 @@ use hyper::body::Body;
 use tokio::time::timeout;
 
 use super::{Inner, MAX_ANSWER_BYTES};
-use crate::http::{Leaving, SendFailure, Target, in_words};
+use crate::http::{BodyError, Leaving, SendFailure, Target, in_words};
 
 /// How far a call came, for its failure's name and for the replay mark.
 #[derive(Default)]
@@ -112,7 +112,7 @@ impl Inner {
 
 async fn read<B>(response: Response<B>) -> Result<StsAnswer, ExchangeFailure>
 where
-    B: Body<Data = Bytes, Error = hyper::Error>,
+    B: Body<Data = Bytes, Error = BodyError>,
 {
     let (head, body) = response.into_parts();
     let content_type = head.headers.get(header::CONTENT_TYPE);
@@ -126,7 +126,7 @@ where
 
 async fn collect<B>(body: B) -> Result<Bytes, ExchangeFailure>
 where
-    B: Body<Data = Bytes, Error = hyper::Error>,
+    B: Body<Data = Bytes, Error = BodyError>,
 {
     if body.size_hint().lower() > MAX_ANSWER_BYTES as u64 {
         return Err(ExchangeFailure::Oversized);
