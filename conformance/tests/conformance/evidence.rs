@@ -1,5 +1,6 @@
 //! Every crossing leaves one event, whatever becomes of it.
 
+mod command;
 mod durable;
 
 use crate::hand::{HAND, HandUpstream};

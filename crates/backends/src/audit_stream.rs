@@ -11,7 +11,7 @@ use crate::component::Component;
 use crate::redis::{Fault, LONGEST_WAIT, Link, RedisConnector, confirmed, wait, write_and_wait};
 
 /// The stream that the audit service reads. It is never trimmed here: that would drop evidence.
-const STREAM: &str = "caracal.audit.events";
+pub(crate) const STREAM: &str = "caracal.audit.events";
 
 /// Appends events to the audit stream, a batch in one round trip.
 ///

@@ -43,7 +43,7 @@ pub use gates::Gates;
 pub use identity::{Identity, IdentityError};
 pub use limits::{Capacity, Timeouts};
 pub use listener::{Listener, Transport};
-pub use load::{Config, StandAlone};
+pub use load::{Config, EvidenceAccess, StandAlone};
 pub use operator::{Evidence, Fsync, LifeCycle, LogLevel, MetricsAccess, Operator};
 pub use postgres::{DatabaseUrl, SslMode};
 pub use redis::RedisServers;

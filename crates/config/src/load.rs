@@ -12,6 +12,7 @@ use crate::limits::{Capacity, Timeouts};
 use crate::listener::Listener;
 use crate::operator::{Evidence, LifeCycle, Operator};
 use crate::reader::{Read, Reader};
+use crate::secret::HmacKey;
 use crate::signing::SigningKeys;
 use crate::stores::{Database, External, Redis, Stores};
 use crate::sts::Sts;
@@ -89,6 +90,38 @@ impl StandAlone {
         Ok(Self {
             egress: egress?.own(own),
             database,
+        })
+    }
+}
+
+/// What the commands need that read evidence.
+#[derive(Clone, Debug)]
+pub struct EvidenceAccess {
+    /// `AUDIT_HMAC_KEY`, to judge signatures; none where it is not set.
+    pub audit_key: Option<HmacKey>,
+    /// How the audit stream is reached; none where it is not read.
+    pub redis: Option<Redis>,
+}
+
+impl EvidenceAccess {
+    /// Reads the variables of Redis only where the audit stream itself is read.
+    ///
+    /// # Errors
+    /// Every violation at once.
+    pub fn load(env: &dyn Env, now: SystemTime, from_stream: bool) -> Result<Self, Violations> {
+        let mut reader = Reader::new(env, now);
+        let read = Self::read(&mut reader, from_stream);
+        // What the warnings are about concerns the gateway, which repeats them at each start.
+        reader.finish(read).map(|(access, _warnings)| access)
+    }
+
+    fn read(reader: &mut Reader<'_>, from_stream: bool) -> Read<Self> {
+        let mode = read_mode(reader);
+        let audit_key = SigningKeys::read_audit(reader);
+        let redis = from_stream.then(|| Redis::read(reader, mode)).transpose();
+        Ok(Self {
+            audit_key: audit_key?,
+            redis: redis?,
         })
     }
 }

@@ -6,6 +6,7 @@ mod error;
 mod flusher;
 mod inner;
 mod log;
+mod offline;
 mod quota;
 mod record;
 mod recovery;
@@ -24,6 +25,7 @@ use log::Log;
 pub use config::{Clock, Fsync, SpoolConfig};
 pub use error::{NoRoom, SpoolError};
 pub use flusher::Flusher;
+pub use offline::{Stored, read_spool};
 pub use room::{Crossing, Room};
 pub use stats::Stats;
 

@@ -5,6 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod evidence;
+
+pub use evidence::{DecisionArg, EvidenceCommand, ExplainArgs, ExportArgs, FilterArgs, SourceArgs, TailArgs};
+
 /// What the process was asked to do.
 #[derive(Debug, Parser)]
 #[command(
@@ -45,6 +49,9 @@ pub enum Command {
     /// Mandates
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Audit events: follow, export and explain them
+    #[command(subcommand)]
+    Evidence(EvidenceCommand),
 }
 
 /// Arguments of `migrate`.

@@ -19,6 +19,8 @@ use crate::telemetry::log;
 
 /// Ended as asked.
 pub const OK: i32 = 0;
+/// What is to be read cannot be (`EX_UNAVAILABLE`).
+pub const UNAVAILABLE: i32 = 69;
 /// A background task died (`EX_SOFTWARE`).
 pub const INTERNAL: i32 = 70;
 /// The configuration is at fault (`EX_CONFIG`).

@@ -17,7 +17,7 @@ use admission::ports::Cause;
 use crate::process::{CONFIG, INTERNAL, OK};
 
 pub use embedded::embedded;
-pub use external::{database, external, judge};
+pub use external::{database, external, judge, redis};
 
 /// The process cannot start.
 #[derive(Debug, thiserror::Error)]

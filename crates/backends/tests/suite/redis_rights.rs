@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use backends::audit_reader::AuditReader;
 use backends::audit_stream::RedisAuditStream;
 use backends::component::Component;
 use backends::redis::{Link, RedisConnector};
@@ -67,6 +68,14 @@ async fn documented_rights_are_enough_for_every_purpose_and_protocol() {
             sig: None,
         };
         assert_eq!(sink.append(&[event]).await.unwrap(), 1, "{name}");
+        let mut reader = AuditReader::connect(&redis(&url), Duration::from_secs(15))
+            .await
+            .unwrap();
+        let entries = reader.after(AuditReader::START).await.unwrap();
+        let last = entries.last().unwrap();
+        assert_eq!((last.id.as_str(), &last.data[..]), (name, &b"{}"[..]));
+        assert_eq!(reader.last().await.unwrap(), last.entry);
+        assert_eq!(reader.after(&last.entry).await.unwrap(), []);
 
         let revocation = Revocation::start(&url, &database.owner_url(), ON_DEMAND);
         revocation.settle(name, "clear").await;

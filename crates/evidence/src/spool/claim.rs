@@ -119,7 +119,8 @@ impl Claim {
     }
 }
 
-const PREFIX: &str = "spool-";
+/// How the names of subdirectories begin.
+pub(super) const PREFIX: &str = "spool-";
 
 #[cfg(test)]
 mod tests {
