@@ -8,7 +8,7 @@ use std::ops::Range;
 use uuid::Uuid;
 
 use crate::fingerprint::Fingerprint;
-use crate::json::{key, maybe_number, maybe_text, number, text};
+use crate::json::{flag, key, maybe_number, maybe_text, number, text};
 use crate::timestamp::write_rfc3339;
 
 /// No event is longer than this, whatever the values in it: each is cut at 512 bytes.
@@ -307,8 +307,7 @@ impl Template {
         maybe_number(out, "response_bytes", outcome.response_bytes);
         maybe_text(out, "result_class", outcome.upstream_status.map(result_class));
         if outcome.revocation_interrupted {
-            key(out, "revocation_interrupted");
-            out.extend_from_slice(b"true");
+            flag(out, "revocation_interrupted", true);
         }
         copy(out, third);
         maybe_number(out, "upstream_status", outcome.upstream_status.map(u64::from));
@@ -316,7 +315,7 @@ impl Template {
     }
 }
 
-fn open(out: &mut Vec<u8>, id: Uuid, zone_id: &str, event_type: &str, request_id: &str) {
+pub(crate) fn open(out: &mut Vec<u8>, id: Uuid, zone_id: &str, event_type: &str, request_id: &str) {
     out.push(b'{');
     text(
         out,
@@ -328,13 +327,13 @@ fn open(out: &mut Vec<u8>, id: Uuid, zone_id: &str, event_type: &str, request_id
     text(out, "request_id", request_id);
 }
 
-fn judge(out: &mut Vec<u8>, decision: Decision, status: &str) {
+pub(crate) fn judge(out: &mut Vec<u8>, decision: Decision, status: &str) {
     text(out, "decision", decision.as_str());
     text(out, "evaluation_status", status);
     out.extend_from_slice(br#","determining_policies_json":[],"diagnostics_json":[],"metadata_json":{"#);
 }
 
-fn close(out: &mut Vec<u8>, occurred_at: i64) {
+pub(crate) fn close(out: &mut Vec<u8>, occurred_at: i64) {
     out.extend_from_slice(b"},\"occurred_at\":\"");
     write_rfc3339(out, occurred_at);
     out.extend_from_slice(b"\"}");

@@ -7,7 +7,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod evidence;
 
-pub use evidence::{DecisionArg, EvidenceCommand, ExplainArgs, ExportArgs, FilterArgs, SourceArgs, TailArgs};
+pub use evidence::{
+    DecisionArg, EvidenceCommand, ExplainArgs, ExportArgs, FilterArgs, SourceArgs, TailArgs, VerifyArgs,
+};
 
 /// What the process was asked to do.
 #[derive(Debug, Parser)]
@@ -49,7 +51,7 @@ pub enum Command {
     /// Mandates
     #[command(subcommand)]
     Token(TokenCommand),
-    /// Audit events: follow, export and explain them
+    /// Audit events: follow, export, verify and explain them
     #[command(subcommand)]
     Evidence(EvidenceCommand),
 }

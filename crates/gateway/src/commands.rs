@@ -1,5 +1,5 @@
 //! What each command does. Every one of them ends with an exit status: 0, 1 (the demo saw
-//! something unexpected, no mandate was minted, a binding or schema was refused, or there is no such event), 69
+//! something unexpected, no mandate was minted, a binding or schema was refused, or evidence is missing or wrong), 69
 //! (`EX_UNAVAILABLE`), 70 (`EX_SOFTWARE`) or 78 (`EX_CONFIG`).
 
 mod binding;

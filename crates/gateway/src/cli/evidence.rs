@@ -3,20 +3,22 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use evidence::Decision;
+use evidence::{Decision, PublicKey};
 
 /// The commands below `evidence`.
 #[derive(Debug, Subcommand)]
 #[command(
     after_help = "Events come from the audit stream (REDIS_URL), unless --spool or --file names another source. A spool is \
                   only read, beside a running gateway too; it holds what is not shipped yet.\n\
-                  Exit status: 0, 1 when there is no such event, 69 when the source cannot be read, 78."
+                  Exit status: 0, 1 when evidence is missing or wrong, 69 when the source cannot be read, 78."
 )]
 pub enum EvidenceCommand {
     /// Follow the audit stream from now on, one line for each event
     Tail(TailArgs),
     /// Write events as JSON Lines: `id`, `data` (the exact bytes, as a string) and `sig`
     Export(ExportArgs),
+    /// Judge signatures (AUDIT_HMAC_KEY), chains and checkpoints, and name everything that is missing or wrong
+    Verify(VerifyArgs),
     /// Say what a request asked for, which gate decided, what made it so, and what to change
     Explain(ExplainArgs),
 }
@@ -90,6 +92,24 @@ pub struct ExportArgs {
     /// Which events are exported
     #[command(flatten)]
     pub filter: FilterArgs,
+}
+
+/// Arguments of `evidence verify`.
+#[derive(Clone, Debug, Args)]
+pub struct VerifyArgs {
+    /// Where events come from
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// A public key of checkpoints that counts, as the gateway's log shows it; repeatable. Without one a chain's own word
+    /// for its key is taken
+    #[arg(long = "checkpoint-key", value_name = "HEX")]
+    pub keys: Vec<PublicKey>,
+    /// Pass events that are in no chain, such as those of builds that made none
+    #[arg(long)]
+    pub allow_unchained: bool,
+    /// Write one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `evidence explain`.

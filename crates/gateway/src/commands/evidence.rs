@@ -1,10 +1,11 @@
-//! `evidence tail|export|explain`: audit events for people and scripts.
+//! `evidence tail|export|verify|explain`: audit events for people and scripts.
 
 mod event;
 mod explain;
 mod explanation;
 mod source;
 mod tail;
+mod verify;
 
 use crate::cli::{EvidenceCommand, ExportArgs};
 use crate::process::{CONFIG, OK, UNAVAILABLE};
@@ -17,6 +18,7 @@ pub(super) async fn run(command: EvidenceCommand) -> i32 {
     let (name, done) = match command {
         EvidenceCommand::Tail(arguments) => ("tail", tail::run(arguments).await),
         EvidenceCommand::Export(arguments) => ("export", export(arguments).await),
+        EvidenceCommand::Verify(arguments) => ("verify", verify::run(arguments).await),
         EvidenceCommand::Explain(arguments) => ("explain", explain::run(arguments).await),
     };
     done.unwrap_or_else(|error| {

@@ -8,7 +8,7 @@ use admission::ports::Cause;
 use backends::audit_reader::{AuditEntry, AuditReader};
 use backends::component::Stage;
 use config::{EvidenceAccess, ProcessEnv};
-use evidence::{Stored, read_spool};
+use evidence::{AuditKey, Stored, read_spool};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::SourceArgs;
@@ -108,6 +108,17 @@ impl Source {
         let access = EvidenceAccess::load(&ProcessEnv, now(), matches!(from, Origin::Stream));
         let access = access.map_err(|violations| SourceError::Settings(violations.to_string()))?;
         Ok(Self { access, from })
+    }
+
+    /// The key of signatures, where it is set. Events in a spool are not signed yet.
+    pub(super) fn audit_key(&self) -> Result<Option<AuditKey>, SourceError> {
+        let key = self
+            .access
+            .audit_key
+            .as_ref()
+            .filter(|_| !matches!(self.from, Origin::Spool(_)));
+        let key = key.map(|key| AuditKey::new(key.as_bytes())).transpose();
+        key.map_err(|error| SourceError::Settings(format!("AUDIT_HMAC_KEY: {error}")))
     }
 
     /// Gives every event that there is to `take`, oldest first as far as the source has an order.

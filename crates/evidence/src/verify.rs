@@ -1,0 +1,98 @@
+//! What events prove: signatures, chains, checkpoints, gaps. Pure: the events come from anywhere, in any order of chains.
+
+mod event;
+mod links;
+mod report;
+
+use std::collections::BTreeMap;
+
+use crate::chain::{EventHash, Head, PublicKey};
+use crate::signature::AuditKey;
+use event::{Joined, Place};
+use links::Links;
+pub use report::{ChainReport, Fault, KeyTrust, Report};
+
+/// The most faults that are described; the rest is only counted.
+const MAX_FAULTS: usize = 1000;
+
+/// Takes events, and says in the end what they prove.
+///
+/// Keeps some hundred bytes for each event that is in a chain, and nothing of the others.
+#[derive(Debug, Default)]
+pub struct Verifier {
+    audit_key: Option<AuditKey>,
+    trusted: Vec<PublicKey>,
+    chains: BTreeMap<String, Links>,
+    report: Report,
+}
+
+impl Verifier {
+    /// Judges signatures where there is a key for them. Where checkpoint keys are given, no other one counts; else the one
+    /// that a chain announces itself.
+    #[must_use]
+    pub fn new(audit_key: Option<AuditKey>, trusted: Vec<PublicKey>) -> Self {
+        let mut verifier = Self {
+            audit_key,
+            trusted,
+            ..Self::default()
+        };
+        verifier.report.signatures_judged = verifier.audit_key.is_some();
+        verifier
+    }
+
+    /// What is verified of this chain begins behind this place: what came before is elsewhere, as the events are that
+    /// have left a spool.
+    pub fn begins_behind(&mut self, chain_id: &str, head: Head, key: PublicKey) {
+        let chain = self.chains.entry(chain_id.to_owned()).or_default();
+        chain.before = Some(head);
+        chain.announced = Some(key);
+    }
+
+    /// Takes an event: its exact bytes, and its signature where it has one.
+    pub fn add(&mut self, data: &[u8], signature: Option<&str>) {
+        self.report.events += 1;
+        let event = match event::read(data) {
+            Ok(event) => event,
+            Err(why) => return self.fault(Fault::Unreadable { why }),
+        };
+        if let Some(key) = &self.audit_key
+            && !signature.is_some_and(|signature| key.verifies(data, signature))
+        {
+            self.fault(Fault::Signature {
+                event: event.id.into(),
+            });
+            return;
+        }
+        let Place::In(joined) = event.place else {
+            self.report.unchained += 1;
+            return;
+        };
+        self.join(joined, EventHash::of(data));
+    }
+
+    fn join(&mut self, joined: Joined, hash: EventHash) {
+        let (chain_id, seq) = (joined.chain_id, joined.seq);
+        let chain = self.chains.entry(chain_id.clone()).or_default();
+        match chain.add(seq, hash, joined.prev, joined.checkpoint, joined.announced) {
+            links::Added::New => {}
+            links::Added::Again => self.report.duplicates += 1,
+            links::Added::Conflicting => self.fault(Fault::Conflict { chain: chain_id, seq }),
+        }
+    }
+
+    fn fault(&mut self, fault: Fault) {
+        self.report.fault(fault);
+    }
+
+    /// What all of it proves.
+    #[must_use]
+    pub fn finish(mut self) -> Report {
+        for (id, links) in std::mem::take(&mut self.chains) {
+            links.judge(&id, &self.trusted, &mut self.report);
+        }
+        self.report
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! One chain: what is there of it, and what that proves.
+
+use std::collections::BTreeMap;
+
+use super::event::Checkpoint;
+use super::report::{ChainReport, Fault, KeyTrust, Report};
+use crate::chain::{EventHash, Head, PublicKey, Statement};
+
+/// What is there of a chain.
+#[derive(Debug, Default)]
+pub(super) struct Links {
+    links: BTreeMap<u64, Link>,
+    checkpoints: BTreeMap<u64, Box<Checkpoint>>,
+    /// The key that the first event announces.
+    pub(super) announced: Option<PublicKey>,
+    /// What came before is elsewhere.
+    pub(super) before: Option<Head>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Link {
+    hash: EventHash,
+    prev: EventHash,
+}
+
+/// What became of an event that was added.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Added {
+    New,
+    /// The same bytes were there.
+    Again,
+    /// Other bytes were there, and stay.
+    Conflicting,
+}
+
+impl Links {
+    pub(super) fn add(
+        &mut self,
+        seq: u64,
+        hash: EventHash,
+        prev: EventHash,
+        checkpoint: Option<Box<Checkpoint>>,
+        announced: Option<PublicKey>,
+    ) -> Added {
+        if let Some(there) = self.links.get(&seq) {
+            return if there.hash == hash {
+                Added::Again
+            } else {
+                Added::Conflicting
+            };
+        }
+        self.links.insert(seq, Link { hash, prev });
+        // Nothing but the first event announces one, or whoever can add an event could change the key.
+        if prev == EventHash::NONE && self.announced.is_none() {
+            self.announced = announced;
+        }
+        self.checkpoints
+            .extend(checkpoint.map(|checkpoint| (seq, checkpoint)));
+        Added::New
+    }
+
+    /// Reports what this chain proves.
+    pub(super) fn judge(mut self, id: &str, trusted: &[PublicKey], report: &mut Report) {
+        if let Some(before) = self.before {
+            // What is there of it all the same, as after a crash, is judged where it belongs.
+            self.links.retain(|seq, _| *seq > before.seq);
+            self.checkpoints.retain(|seq, _| *seq > before.seq);
+        }
+        let (Some((first, _)), Some((last, _))) = (self.links.first_key_value(), self.links.last_key_value())
+        else {
+            return;
+        };
+        let (first, last) = (*first, *last);
+        let (key, trust) = self.key(trusted);
+        let mut chain = ChainReport {
+            id: id.to_owned(),
+            key: key.map(|key| key.hex()),
+            key_trust: trust,
+            first,
+            last,
+            events: self.links.len() as u64,
+            proved: 0,
+            checkpoints: 0,
+            last_checkpoint: None,
+            is_complete: false,
+        };
+        if trust == KeyTrust::Foreign {
+            report.fault(Fault::Key { chain: id.to_owned() });
+        }
+        let sound = self.sound_checkpoints(id, key.filter(|_| trust != KeyTrust::Foreign), report);
+        // From the end: what a sound checkpoint proves reaches down to where something is missing or wrong.
+        let mut is_proved = false;
+        for (seq, follows) in self.follows(id, report).into_iter().rev() {
+            if let Some((at, is_final)) = sound.get(&seq) {
+                chain.checkpoints += 1;
+                if chain.last_checkpoint.is_none() {
+                    chain.last_checkpoint = Some(at.to_string());
+                    chain.is_complete = seq == last && *is_final;
+                }
+            }
+            // A checkpoint proves what is before it. Its own bytes are proved by what names them, and the last one's statement
+            // is signed.
+            let is_sound = sound.contains_key(&seq);
+            chain.proved += u64::from(is_proved || (is_sound && seq == last));
+            is_proved |= is_sound;
+            is_proved &= follows;
+        }
+        report.proved += chain.proved;
+        report.chains.push(chain);
+    }
+
+    /// The key that this chain's checkpoints must have.
+    fn key(&self, trusted: &[PublicKey]) -> (Option<PublicKey>, KeyTrust) {
+        let own = self.announced.or_else(|| {
+            let checkpoint = self.checkpoints.values().next();
+            checkpoint.map(|checkpoint| checkpoint.key)
+        });
+        let trust = match own {
+            Some(key) if trusted.contains(&key) => KeyTrust::Given,
+            Some(_) if !trusted.is_empty() => KeyTrust::Foreign,
+            _ if self.announced.is_some() => KeyTrust::Announced,
+            _ => KeyTrust::Unannounced,
+        };
+        (own, trust)
+    }
+
+    /// The checkpoints that state what is there, signed with this key: when each was made, and whether it is the last event.
+    fn sound_checkpoints(
+        &self,
+        id: &str,
+        key: Option<PublicKey>,
+        report: &mut Report,
+    ) -> BTreeMap<u64, (Box<str>, bool)> {
+        let mut sound = BTreeMap::new();
+        for (seq, checkpoint) in &self.checkpoints {
+            let statement = Statement {
+                chain_id: id,
+                head: checkpoint.head,
+                occurred_at: &checkpoint.occurred_at,
+                is_final: checkpoint.is_final,
+            };
+            let why = if Some(checkpoint.key) != key {
+                "it is signed with another key than the chain's"
+            } else if !checkpoint.key.verifies(&statement, &checkpoint.signature) {
+                "its signature does not hold"
+            } else if checkpoint.head.seq + 1 != *seq
+                || self.links.get(seq).map(|link| link.prev) != Some(checkpoint.head.hash)
+            {
+                "it does not state the event before it"
+            } else {
+                sound.insert(*seq, (checkpoint.occurred_at.clone(), checkpoint.is_final));
+                continue;
+            };
+            report.fault(Fault::Checkpoint {
+                chain: id.to_owned(),
+                seq: *seq,
+                why,
+            });
+        }
+        sound
+    }
+
+    /// For each event, in order, whether the one before it is there and is the one that it names; or no other was ever
+    /// shipped in between.
+    fn follows(&self, id: &str, report: &mut Report) -> Vec<(u64, bool)> {
+        let mut before = self.before.unwrap_or(Head::START);
+        let mut all = Vec::with_capacity(self.links.len());
+        for (seq, link) in &self.links {
+            let (is_next, is_named) = (*seq == before.seq + 1, link.prev == before.hash);
+            let (chain, from, to) = (id.to_owned(), before.seq + 1, seq - 1);
+            match (is_next, is_named) {
+                (true, true) => {}
+                (true, false) => report.fault(Fault::Link { chain, seq: *seq }),
+                (false, true) => report.fault(Fault::Lost { chain, from, to }),
+                (false, false) => report.fault(Fault::Missing { chain, from, to }),
+            }
+            all.push((*seq, is_named));
+            before = Head {
+                seq: *seq,
+                hash: link.hash,
+            };
+        }
+        all
+    }
+}
