@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::batch::Batch;
-use super::sink::{Shipment, StreamSink};
+use super::sink::{Shipment, SinkError, StreamSink};
 use crate::signature::AuditKey;
 use crate::spool::{Inner, Orphan, Segment, Spool, add, adopt, blocking, flush};
 
@@ -202,28 +202,30 @@ impl Shipper {
     /// Sends until the stream has taken everything.
     async fn send(&self, sink: &dyn StreamSink, mut rest: &[Shipment]) {
         let mut pause = STREAM_PAUSE.0;
-        let mut failed = false;
+        let mut said = None;
         while !rest.is_empty() {
-            let cause = match timeout(APPEND_TIMEOUT, sink.append(rest)).await {
+            let error = match timeout(APPEND_TIMEOUT, sink.append(rest)).await {
                 Ok(Ok(taken)) if taken > 0 => {
+                    self.inner.counters.stream_is_full(false);
                     add(&self.inner.counters.drained, taken.min(rest.len()) as u64);
                     rest = rest.get(taken..).unwrap_or_default();
                     pause = STREAM_PAUSE.0;
                     self.goes_on();
                     continue;
                 }
-                Ok(Ok(_)) => "nothing was taken".to_owned(),
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => format!("no answer within {} s", APPEND_TIMEOUT.as_secs()),
+                Ok(Ok(_)) => SinkError::new("nothing was taken"),
+                Ok(Err(error)) => error,
+                Err(_) => SinkError::new(format!("no answer within {} s", APPEND_TIMEOUT.as_secs())),
             };
-            add(&self.inner.counters.sink_errors, 1);
-            if !failed {
-                tracing::warn!(%cause, "the audit stream does not take events; they wait in the spool");
+            let full = matches!(error, SinkError::Full { .. });
+            self.inner.counters.stream_is_full(full);
+            add(&self.inner.counters.sink_errors, u64::from(!full));
+            if said.replace(full) != Some(full) {
+                tracing::warn!(cause = %error, "the audit stream does not take events; they wait in the spool");
             }
-            failed = true;
             pause = back_off(pause, STREAM_PAUSE.1).await;
         }
-        if failed {
+        if said.is_some() {
             tracing::info!("the audit stream takes events again");
         }
     }

@@ -263,6 +263,7 @@ impl Inner {
             dropped: get(&self.counters.dropped),
             suppressed: get(&self.counters.suppressed),
             sink_errors: get(&self.counters.sink_errors),
+            stream_full: self.counters.stream_full.load(Ordering::Relaxed),
             persisted: get(&self.counters.persisted),
             drained: get(&self.counters.drained),
             recovered: get(&self.counters.recovered),
