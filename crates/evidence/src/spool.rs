@@ -12,6 +12,7 @@ mod recovery;
 mod room;
 mod segment;
 mod stats;
+mod unreadable;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub(crate) use record::{Broken, Kind, MAX_RECORD};
 pub(crate) use recovery::{Orphan, adopt};
 pub(crate) use segment::{Records, Segment, read};
 pub(crate) use stats::add;
+pub(crate) use unreadable::is_of_the_file;
 
 /// How long a batch may take to be shipped.
 const STALL: Duration = Duration::from_secs(1);

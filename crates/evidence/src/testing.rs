@@ -145,6 +145,14 @@ impl Memory {
         }
     }
 
+    pub(crate) fn with_data(self: &Arc<Self>, data: Vec<u8>) -> impl Future<Output = ()> + Send + 'static {
+        let mut taken = self.taken.subscribe();
+        async move {
+            let holds = |taken: &Vec<Shipment>| taken.iter().any(|shipment| shipment.data == data);
+            taken.wait_for(holds).await.unwrap();
+        }
+    }
+
     pub(crate) fn attempted(self: &Arc<Self>, count: usize) -> impl Future<Output = ()> + Send + 'static {
         let mut attempts = self.attempts.subscribe();
         async move {

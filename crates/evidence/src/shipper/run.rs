@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::batch::Batch;
 use super::sink::{Shipment, SinkError, StreamSink};
 use crate::signature::AuditKey;
-use crate::spool::{Inner, Orphan, Segment, Spool, add, adopt, blocking, flush};
+use crate::spool::{Inner, Orphan, Segment, Spool, add, adopt, blocking, flush, is_of_the_file};
 
 /// The first and the longest pause after the stream did not take events. Short, because trying costs next to nothing, and
 /// the spool only fills until it works.
@@ -21,6 +21,9 @@ const STREAM_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration
 
 /// The first and the longest pause after the disk did not give them.
 const DISK_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// How often a segment that cannot be read is tried, over one and a half seconds, before it is set aside.
+const MAX_READS: u32 = 5;
 
 /// How long the stream may take for a batch.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -131,10 +134,11 @@ impl Shipper {
     }
 
     fn lost(&self, base: u64, events: u64) {
+        let file = set_aside(base);
         tracing::error!(
-            segment = base,
+            file,
             events,
-            "a segment is damaged; what could not be read is kept aside"
+            "a segment cannot be read to its end and is set aside"
         );
         add(&self.inner.counters.dropped, events);
     }
@@ -161,6 +165,10 @@ impl Shipper {
             let Some(orphan) = self.orphans.front_mut() else {
                 return;
             };
+            if batch.damaged {
+                let (path, file) = (orphan.claim.path().display().to_string(), set_aside(segment.base));
+                tracing::error!(path, file, "a segment cannot be read to its end and is set aside");
+            }
             let trimmed = orphan.ship(batch.until, batch.damaged, &self.inner.counters);
             if let Err(error) = trimmed {
                 let path = orphan.claim.path().display().to_string();
@@ -182,10 +190,11 @@ impl Shipper {
         }
     }
 
-    /// Reads a batch, trying again for as long as the disk fails.
+    /// Reads a batch. A file that cannot be read is tried for a while; where this process lacks something, or may not,
+    /// until it is mended.
     async fn read(&self, dir: PathBuf, segment: Segment, from: u64) -> Batch {
         let mut pause = DISK_PAUSE.0;
-        loop {
+        for reads in 1.. {
             let (dir, key) = (dir.clone(), self.key.clone());
             match blocking(move || Batch::read(&dir, &segment, from, key.as_ref())).await {
                 Ok(batch) => return batch,
@@ -193,10 +202,16 @@ impl Shipper {
                 Err(error) if matches!(error.kind(), NotFound | UnexpectedEof) => {
                     return Batch::unreadable(from);
                 }
-                Err(error) => tracing::error!(%error, "the evidence spool cannot be read"),
+                Err(error) => {
+                    tracing::error!(%error, "the evidence spool cannot be read");
+                    if reads >= MAX_READS && is_of_the_file(&error) {
+                        break;
+                    }
+                }
             }
             pause = back_off(pause, DISK_PAUSE.1).await;
         }
+        Batch::unreadable(from)
     }
 
     /// Sends until the stream has taken everything.
@@ -229,6 +244,11 @@ impl Shipper {
             tracing::info!("the audit stream takes events again");
         }
     }
+}
+
+/// The name of a segment that is set aside, for someone to look at.
+fn set_aside(base: u64) -> String {
+    format!("{base:016x}.damaged")
 }
 
 /// Waits, and says how long to wait the next time.

@@ -18,6 +18,7 @@ use super::quota::{Quota, Verdict};
 use super::record::{self, Kind, MAX_RECORD};
 use super::segment;
 use super::stats::{Counters, Stats, add, get};
+use super::unreadable::is_of_the_file;
 use crate::event::{Summary, write_summary};
 
 pub(crate) struct Inner {
@@ -186,7 +187,11 @@ impl Inner {
                 return Ok(());
             };
             let length = usize::try_from(pinned.len).map_err(io::Error::other)?;
-            let bytes = segment::read(&dir, &pinned, pinned.first(), length)?;
+            let bytes = match segment::read(&dir, &pinned, pinned.first(), length) {
+                // Its intents cannot be moved; their outcomes will come all the same.
+                Err(error) if is_of_the_file(&error) => Vec::new(),
+                read => read?,
+            };
             self.with_log(|log| log.carry(pinned.base, &bytes))?;
             self.flush()?;
         }
