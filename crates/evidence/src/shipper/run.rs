@@ -59,7 +59,7 @@ impl Shipper {
     /// Runs until `shutdown` resolves: first ships what dead processes left, then what this one records.
     /// After an outage of the stream it goes on by itself. At the end it ships what is left, for at most four
     /// seconds; what then remains is on disk for the next process. So `shutdown` should resolve when the last
-    /// request has ended: the spool is removed once it is empty, and takes no more.
+    /// request and the [`Flusher`](crate::Flusher) have ended: the spool is removed once it is empty, and takes no more.
     pub async fn run(mut self, sink: Arc<dyn StreamSink>, shutdown: impl Future<Output = ()> + Send) {
         tokio::select! {
             biased;
@@ -90,6 +90,8 @@ impl Shipper {
     }
 
     async fn finish(&mut self, sink: &dyn StreamSink) {
+        // First without the disk, which may hang.
+        self.ship_own(sink).await;
         flush(&self.inner).await;
         self.ship_own(sink).await;
         self.ship_orphans(sink).await;

@@ -248,7 +248,7 @@ fn spool(runtime: &Runtime, sink: Arc<dyn StreamSink>) -> Result<Component<Spool
         .task("evidence flusher", Stage::Background, |stop| {
             flusher.run(stop.cancelled_owned())
         })
-        .task("evidence shipper", Stage::Background, |stop| {
+        .task("evidence shipper", Stage::Delivery, |stop| {
             shipper.run(sink, stop.cancelled_owned())
         }))
 }
