@@ -1,6 +1,7 @@
 //! Every crossing leaves one event, whatever becomes of it.
 
 mod durable;
+mod stream;
 
 use crate::hand::{HAND, HandUpstream};
 use crate::report::Report;
