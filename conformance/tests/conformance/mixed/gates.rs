@@ -1,13 +1,16 @@
 //! Requests that a gate refuses, and good ones beside them.
 
+use super::crossings::open;
 use super::{Kind, Run, USER_INFO, collect};
 use crate::hand::HAND;
 use crate::wire::ask;
 use crate::world::{MANDATE, NONE, ZONE};
 use devstack::{Answer, MintRequest, RawAnswer, Scope, Step};
+use std::sync::Arc;
 use std::time::Duration;
 use testkit::clock::real_unix_seconds;
 use testkit::wait::until;
+use tokio::sync::Semaphore;
 
 const GRANT: &str = r#"{"access_token":"planted-sts-08","token_type":"Bearer"}"#;
 const REFUSAL: &str =
@@ -24,6 +27,7 @@ pub(super) async fn run(run: &mut Run) {
     exchanges(run).await;
     impatient_with_the_sts(run).await;
     overloaded(run).await;
+    exchanges_full(run).await;
 }
 
 /// Every credential mode goes well once, and its mandate is used again.
@@ -80,6 +84,13 @@ async fn mandates(run: &mut Run) {
     .await;
     run.refused("revoked", addr, NONE, revoked.token.expose(), denied("revoked"))
         .await;
+
+    // What a database may refuse, and more of it than fits.
+    let odd = "\0\"\\\u{1f600}\u{e9}\u{1}".repeat(60);
+    let token = run.world.mandate_with(NONE, |claims| {
+        claims.insert("agent_session_id".into(), odd.into());
+    });
+    run.served("odd", addr, NONE, &token).await;
 
     // Nobody vouches for these: they are told and logged, and have no event.
     let mut tampered = run.world.token(NONE);
@@ -214,6 +225,41 @@ async fn overloaded(run: &mut Run) {
     run.planted.push(("mandate", token));
     run.told("overloaded", &response);
     run.expect("overloaded", denied("overloaded"));
+    stop(gateway).await;
+}
+
+/// Two exchanges at a time, of which a zone gets one.
+async fn exchanges_full(run: &mut Run) {
+    let gateway = run.world.replica_with(&[("STS_MAX_INFLIGHT", "2")]).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Step {
+        hold: Some(Arc::clone(&gate)),
+        ..Step::default()
+    };
+    run.world.stack.script().set(Scope::Exchange, held);
+    let before = run.world.stack.sts().counts().exchanges;
+    let token = run.world.token(NONE);
+    let case = ("POST", NONE, "/");
+    let mut first = open(
+        run,
+        gateway.addr(),
+        ("first", &token),
+        case,
+        "Content-Length: 0\r\n",
+    )
+    .await;
+    until("the exchange to be under way", async || {
+        (run.world.stack.sts().counts().exchanges > before).then_some(())
+    })
+    .await;
+    let token = run.world.token(NONE);
+    run.refused("second", gateway.addr(), NONE, &token, denied("exchanges_full"))
+        .await;
+    gate.add_permits(100);
+    let response = first.response().await;
+    run.report.status("first", &response, 200);
+    run.expect("first", super::EXECUTED);
+    run.world.stack.script().clear(&Scope::Exchange);
     stop(gateway).await;
 }
 
