@@ -2,11 +2,12 @@
 
 mod command;
 mod durable;
+mod stream;
 
 use crate::hand::{HAND, HandUpstream};
 use crate::report::Report;
 use crate::wire::{ask, head_with};
-use crate::world::{APP, Event, MANDATE, NONE, World, ZONE};
+use crate::world::{APP, Event, MANDATE, NONE, World, ZONE, around_address};
 use devstack::{MintRequest, RawAnswer, Scope};
 use serde_json::Value;
 use testkit::http::{Connection, Piece};
@@ -72,6 +73,9 @@ async fn evidence_of_every_crossing_is_one_signed_event() {
         event.text("occurred_at").ends_with('Z') && event.text("occurred_at").contains('T'),
     );
     let fingerprint = fingerprint(token.as_bytes());
+    // With the port, as the existing gateway writes it.
+    let (_, upstream_host, _) = around_address(world.stack.upstream_url());
+    let upstream_host = upstream_host.to_string();
     for (name, expect) in [
         ("application_id", APP),
         ("resource", MANDATE),
@@ -79,7 +83,7 @@ async fn evidence_of_every_crossing_is_one_signed_event() {
         ("method", "DELETE"),
         ("trace_id", trace),
         ("subject_kind", "application"),
-        ("upstream_host", "127.0.0.1"),
+        ("upstream_host", upstream_host.as_str()),
         ("auth_mode", "caracal_jwt"),
         ("provider_id", "provider-mandate"),
         ("result_class", "client_error"),

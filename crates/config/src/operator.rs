@@ -21,6 +21,8 @@ pub struct Evidence {
     pub fsync: Fsync,
     /// Largest size of the spool in bytes.
     pub max_bytes: u64,
+    /// Entries in the audit stream above which nothing is shipped; 0 is no bound.
+    pub stream_max_len: u32,
     /// Denial events a second for each zone and reason.
     pub denials_per_second: NonZeroU32,
 }
@@ -53,11 +55,13 @@ impl Evidence {
                 MIN_SPOOL_BYTES,
             ))),
         });
+        let stream_max_len = reader.count_or_zero(&keys::AUDIT_STREAM_MAX_LEN);
         let denials_per_second = reader.count(&keys::AUDIT_DENIALS_PER_SECOND);
         Ok(Self {
             directory: directory?,
             fsync: fsync?,
             max_bytes: max_bytes?,
+            stream_max_len: stream_max_len?,
             denials_per_second: denials_per_second?,
         })
     }

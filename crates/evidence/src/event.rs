@@ -46,7 +46,7 @@ pub struct Request<'a> {
     pub trace_id: Option<&'a str>,
     /// What the mandate's subject is: `application`, `user`, …
     pub subject_kind: Option<&'a str>,
-    /// The upstream's host name.
+    /// The upstream's `host[:port]`, with the port where its URL has one.
     pub upstream_host: Option<&'a str>,
     /// How the upstream credential is carried.
     pub auth_mode: Option<&'a str>,

@@ -13,6 +13,7 @@ mod recovery;
 mod room;
 mod segment;
 mod stats;
+mod unreadable;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub(crate) use record::{Broken, Kind, MAX_RECORD};
 pub(crate) use recovery::{Orphan, adopt};
 pub(crate) use segment::{Records, Segment, read};
 pub(crate) use stats::add;
+pub(crate) use unreadable::is_of_the_file;
 
 /// How long a batch may take to be shipped.
 const STALL: Duration = Duration::from_secs(1);
@@ -102,10 +104,10 @@ impl Spool {
     }
 
     /// Records a refusal that came after the signature was verified. Beyond `denials_per_second` of one
-    /// zone and reason, counted by the request's `occurred_at`, refusals are summed into one event a second; the sum
+    /// zone and reason, counted when they are written, refusals are summed into one event a second; the sum
     /// of a process that is killed within that second is lost.
     pub fn denied(&self, request: &Request<'_>, refusal: &Refusal) {
-        let key = (request.id, request.request_id, request.occurred_at);
+        let key = (request.id, request.request_id);
         self.inner
             .refuse(request.zone_id, refusal.error_kind, key, |out| {
                 let mut template = Vec::new();
@@ -116,7 +118,7 @@ impl Spool {
 
     /// Records the second use of a mandate. Has a quota like that of [`Spool::denied`].
     pub fn replay_detected(&self, replay: &Replay<'_>) {
-        let key = (replay.id, replay.request_id, replay.occurred_at);
+        let key = (replay.id, replay.request_id);
         self.inner
             .refuse(replay.zone_id, REPLAY, key, |out| write_replay(out, replay));
     }

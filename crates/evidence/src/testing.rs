@@ -1,7 +1,7 @@
 //! What the tests of the spool and of the shipper share.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -92,12 +92,13 @@ pub(crate) async fn execute(spool: &Spool, numbers: std::ops::Range<u128>) {
     }
 }
 
-/// A stream that remembers, takes at most so many events at once, and can be down.
+/// A stream that remembers, takes at most so many events at once, and can be down or full.
 #[derive(Debug)]
 pub(crate) struct Memory {
     taken: watch::Sender<Vec<Shipment>>,
     attempts: watch::Sender<usize>,
     pub(crate) at_once: AtomicUsize,
+    full: AtomicBool,
     batches: Mutex<Vec<usize>>,
 }
 
@@ -107,6 +108,7 @@ impl Memory {
             taken: watch::Sender::default(),
             attempts: watch::Sender::default(),
             at_once: AtomicUsize::new(usize::MAX),
+            full: AtomicBool::new(false),
             batches: Mutex::default(),
         })
     }
@@ -114,6 +116,10 @@ impl Memory {
     pub(crate) fn set_down(&self, down: bool) {
         self.at_once
             .store(if down { 0 } else { usize::MAX }, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_full(&self, full: bool) {
+        self.full.store(full, Ordering::Relaxed);
     }
 
     pub(crate) fn shipments(&self) -> Vec<Shipment> {
@@ -139,6 +145,14 @@ impl Memory {
         }
     }
 
+    pub(crate) fn with_data(self: &Arc<Self>, data: Vec<u8>) -> impl Future<Output = ()> + Send + 'static {
+        let mut taken = self.taken.subscribe();
+        async move {
+            let holds = |taken: &Vec<Shipment>| taken.iter().any(|shipment| shipment.data == data);
+            taken.wait_for(holds).await.unwrap();
+        }
+    }
+
     pub(crate) fn attempted(self: &Arc<Self>, count: usize) -> impl Future<Output = ()> + Send + 'static {
         let mut attempts = self.attempts.subscribe();
         async move {
@@ -153,6 +167,9 @@ impl StreamSink for Memory {
             let taken = batch.len().min(self.at_once.load(Ordering::Relaxed));
             self.batches.lock().unwrap().push(batch.len());
             self.attempts.send_modify(|attempts| *attempts += 1);
+            if self.full.load(Ordering::Relaxed) {
+                return Err(SinkError::Full { length: 9, bound: 9 });
+            }
             self.taken
                 .send_modify(|all| all.extend_from_slice(&batch[..taken]));
             if taken == 0 {

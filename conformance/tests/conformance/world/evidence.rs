@@ -2,7 +2,7 @@
 
 use super::World;
 use super::signing::hmac_sha256_hex;
-use redis::streams::StreamRangeReply;
+use redis::streams::{StreamId, StreamRangeReply};
 use serde_json::Value;
 use std::collections::HashSet;
 use testkit::wait::until;
@@ -36,12 +36,8 @@ impl Event {
 }
 
 impl World {
-    /// Every audit event in the stream so far, oldest first. Delivery is at least once: a copy, which has the same
-    /// bytes, is left out.
-    ///
-    /// # Panics
-    /// When one does not have the three fields `id`, `data`, `sig`, or its signature does not hold.
-    pub(crate) async fn events(&self) -> Vec<Event> {
+    /// The audit stream as it is.
+    pub(crate) async fn entries(&self) -> Vec<StreamId> {
         let entries: StreamRangeReply = redis::cmd("XRANGE")
             .arg("caracal.audit.events")
             .arg("-")
@@ -49,8 +45,17 @@ impl World {
             .query_async(&mut self.redis().await)
             .await
             .expect("an answer of Redis");
+        entries.ids
+    }
+
+    /// Every audit event in the stream so far, oldest first. Delivery is at least once: a copy, which has the same
+    /// bytes, is left out.
+    ///
+    /// # Panics
+    /// When one does not have the three fields `id`, `data`, `sig`, or its signature does not hold.
+    pub(crate) async fn events(&self) -> Vec<Event> {
         let key = self.variable("AUDIT_HMAC_KEY");
-        let event = |entry: redis::streams::StreamId| {
+        let event = |entry: StreamId| {
             let field = |name: &str| {
                 entry
                     .get::<String>(name)
@@ -68,7 +73,7 @@ impl World {
             }
         };
         let mut seen = HashSet::new();
-        let mut events: Vec<_> = entries.ids.into_iter().map(event).collect();
+        let mut events: Vec<_> = self.entries().await.into_iter().map(event).collect();
         events.retain(|event: &Event| seen.insert(event.data.clone()));
         events
     }

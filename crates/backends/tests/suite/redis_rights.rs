@@ -61,7 +61,7 @@ async fn documented_rights_are_enough_for_every_purpose_and_protocol() {
         let link = Link::new("audit", redis(&url), Arc::new(FixedClock::default()));
         let mut background = Background::default();
         background.run(Arc::clone(&link).run(CancellationToken::new()));
-        let sink = RedisAuditStream::new(link, Duration::from_secs(15));
+        let sink = RedisAuditStream::new(link, Duration::from_secs(15)).bounded_by(1000);
         let event = Shipment {
             id: name.to_owned(),
             data: "{}".into(),

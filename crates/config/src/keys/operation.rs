@@ -14,6 +14,12 @@ section! {
     AUDIT_SPOOL_MAX_BYTES: Bytes, Value("1073741824"),
         "Size of the spool; when it is full, requests are refused. At least 1 MiB; the default is 1 GiB.",
         advice "Size it for the longest Redis outage that must not stop traffic, at two records for each request.";
+    AUDIT_STREAM_MAX_LEN: CountOrZero, Value("0"),
+        "Entries in the audit stream above which nothing is shipped: events wait in the spool until fewer are left. 0 is no \
+        bound.",
+        advice "Where replay marks share the server with the stream: an audit service that stands still then fills the spool and \
+        not the server's memory. The audit service leaves what it has acknowledged in the stream, so something must trim \
+        it, or shipping stops for good: [operations.md](operations.md).";
     AUDIT_DENIALS_PER_SECOND: Count, Value("100"),
         "Denial events written for each zone and reason; those beyond it are summed into one event a second.";
 }

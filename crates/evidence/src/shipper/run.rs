@@ -11,9 +11,9 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::batch::Batch;
-use super::sink::{Shipment, StreamSink};
+use super::sink::{Shipment, SinkError, StreamSink};
 use crate::signature::AuditKey;
-use crate::spool::{Inner, Orphan, Segment, Spool, add, adopt, blocking, flush};
+use crate::spool::{Inner, Orphan, Segment, Spool, add, adopt, blocking, flush, is_of_the_file};
 
 /// The first and the longest pause after the stream did not take events. Short, because trying costs next to nothing, and
 /// the spool only fills until it works.
@@ -21,6 +21,9 @@ const STREAM_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration
 
 /// The first and the longest pause after the disk did not give them.
 const DISK_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// How often a segment that cannot be read is tried, over one and a half seconds, before it is set aside.
+const MAX_READS: u32 = 5;
 
 /// How long the stream may take for a batch.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -56,7 +59,7 @@ impl Shipper {
     /// Runs until `shutdown` resolves: first ships what dead processes left, then what this one records.
     /// After an outage of the stream it goes on by itself. At the end it ships what is left, for at most four
     /// seconds; what then remains is on disk for the next process. So `shutdown` should resolve when the last
-    /// request has ended: the spool is removed once it is empty, and takes no more.
+    /// request and the [`Flusher`](crate::Flusher) have ended: the spool is removed once it is empty, and takes no more.
     pub async fn run(mut self, sink: Arc<dyn StreamSink>, shutdown: impl Future<Output = ()> + Send) {
         tokio::select! {
             biased;
@@ -87,6 +90,8 @@ impl Shipper {
     }
 
     async fn finish(&mut self, sink: &dyn StreamSink) {
+        // First without the disk, which may hang.
+        self.ship_own(sink).await;
         flush(&self.inner).await;
         self.ship_own(sink).await;
         self.ship_orphans(sink).await;
@@ -131,10 +136,11 @@ impl Shipper {
     }
 
     fn lost(&self, base: u64, events: u64) {
+        let file = set_aside(base);
         tracing::error!(
-            segment = base,
+            file,
             events,
-            "a segment is damaged; what could not be read is kept aside"
+            "a segment cannot be read to its end and is set aside"
         );
         add(&self.inner.counters.dropped, events);
     }
@@ -161,6 +167,10 @@ impl Shipper {
             let Some(orphan) = self.orphans.front_mut() else {
                 return;
             };
+            if batch.damaged {
+                let (path, file) = (orphan.claim.path().display().to_string(), set_aside(segment.base));
+                tracing::error!(path, file, "a segment cannot be read to its end and is set aside");
+            }
             let trimmed = orphan.ship(batch.until, batch.damaged, &self.inner.counters);
             if let Err(error) = trimmed {
                 let path = orphan.claim.path().display().to_string();
@@ -182,10 +192,11 @@ impl Shipper {
         }
     }
 
-    /// Reads a batch, trying again for as long as the disk fails.
+    /// Reads a batch. A file that cannot be read is tried for a while; where this process lacks something, or may not,
+    /// until it is mended.
     async fn read(&self, dir: PathBuf, segment: Segment, from: u64) -> Batch {
         let mut pause = DISK_PAUSE.0;
-        loop {
+        for reads in 1.. {
             let (dir, key) = (dir.clone(), self.key.clone());
             match blocking(move || Batch::read(&dir, &segment, from, key.as_ref())).await {
                 Ok(batch) => return batch,
@@ -193,40 +204,53 @@ impl Shipper {
                 Err(error) if matches!(error.kind(), NotFound | UnexpectedEof) => {
                     return Batch::unreadable(from);
                 }
-                Err(error) => tracing::error!(%error, "the evidence spool cannot be read"),
+                Err(error) => {
+                    tracing::error!(%error, "the evidence spool cannot be read");
+                    if reads >= MAX_READS && is_of_the_file(&error) {
+                        break;
+                    }
+                }
             }
             pause = back_off(pause, DISK_PAUSE.1).await;
         }
+        Batch::unreadable(from)
     }
 
     /// Sends until the stream has taken everything.
     async fn send(&self, sink: &dyn StreamSink, mut rest: &[Shipment]) {
         let mut pause = STREAM_PAUSE.0;
-        let mut failed = false;
+        let mut said = None;
         while !rest.is_empty() {
-            let cause = match timeout(APPEND_TIMEOUT, sink.append(rest)).await {
+            let error = match timeout(APPEND_TIMEOUT, sink.append(rest)).await {
                 Ok(Ok(taken)) if taken > 0 => {
+                    self.inner.counters.stream_is_full(false);
                     add(&self.inner.counters.drained, taken.min(rest.len()) as u64);
                     rest = rest.get(taken..).unwrap_or_default();
                     pause = STREAM_PAUSE.0;
                     self.goes_on();
                     continue;
                 }
-                Ok(Ok(_)) => "nothing was taken".to_owned(),
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => format!("no answer within {} s", APPEND_TIMEOUT.as_secs()),
+                Ok(Ok(_)) => SinkError::new("nothing was taken"),
+                Ok(Err(error)) => error,
+                Err(_) => SinkError::new(format!("no answer within {} s", APPEND_TIMEOUT.as_secs())),
             };
-            add(&self.inner.counters.sink_errors, 1);
-            if !failed {
-                tracing::warn!(%cause, "the audit stream does not take events; they wait in the spool");
+            let full = matches!(error, SinkError::Full { .. });
+            self.inner.counters.stream_is_full(full);
+            add(&self.inner.counters.sink_errors, u64::from(!full));
+            if said.replace(full) != Some(full) {
+                tracing::warn!(cause = %error, "the audit stream does not take events; they wait in the spool");
             }
-            failed = true;
             pause = back_off(pause, STREAM_PAUSE.1).await;
         }
-        if failed {
+        if said.is_some() {
             tracing::info!("the audit stream takes events again");
         }
     }
+}
+
+/// The name of a segment that is set aside, for someone to look at.
+fn set_aside(base: u64) -> String {
+    format!("{base:016x}.damaged")
 }
 
 /// Waits, and says how long to wait the next time.

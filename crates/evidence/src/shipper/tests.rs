@@ -72,6 +72,31 @@ async fn an_outage_shows_within_a_second_and_only_while_events_wait() {
 }
 
 #[tokio::test]
+async fn full_stream_is_waited_out_shows_and_is_no_error_of_the_stream() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, flusher, time) = open_with(dir.path(), 16 * MIB, Fsync::Interval(Duration::from_millis(1)));
+    let sink = Memory::new();
+    sink.set_full(true);
+    let (all, flushed) = (sink.holds(3), sink.holds(3));
+    let pause = async {
+        time.set(SECOND);
+        execute(&spool, 0..2).await;
+        sink.attempted(2).await;
+        execute(&spool, 2..3).await;
+        time.set(2 * SECOND + 1);
+        assert!(spool.stats().stream_full && spool.is_stalled());
+        assert_eq!(spool.stats().waiting, 3);
+        sink.set_full(false);
+    };
+    let shipper = Shipper::new(&spool, None).run(sink.clone(), all);
+    tokio::join!(flusher.run(flushed), shipper, pause);
+    assert_eq!(sink.data(), (0..3).map(|n| event(n, &DONE)).collect::<Vec<_>>());
+    let stats = spool.stats();
+    assert_eq!((stats.stream_full, stats.sink_errors), (false, 0));
+    assert!(!spool.is_stalled());
+}
+
+#[tokio::test]
 async fn what_is_accepted_in_part_goes_on_behind_it() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());

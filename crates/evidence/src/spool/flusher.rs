@@ -15,7 +15,7 @@ use super::inner::Inner;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long the last flush may take.
-const LAST_FLUSH_TIMEOUT: Duration = Duration::from_secs(4);
+const LAST_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Makes what is written durable, writes the sums of refusals, and brings the spool back after the disk failed.
 #[derive(Debug)]
@@ -28,7 +28,8 @@ impl Flusher {
         Self { inner }
     }
 
-    /// Runs until `shutdown` resolves, then flushes once more, for at most four seconds.
+    /// Runs until `shutdown` resolves, then writes all sums and flushes once more, for at most two seconds. The shipper's end should come
+    /// after this one: it would not ship those sums.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         tokio::select! {
             biased;

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use uuid::Uuid;
 
@@ -12,6 +13,7 @@ use super::inner::Inner;
 use super::record::{self, Kind, Record};
 use super::segment::{self, PREFACE, Records, Segment};
 use super::stats::{Counters, add, subtract};
+use super::unreadable::is_of_the_file;
 
 /// How many spools are adopted in one go: each costs a file descriptor until it is shipped.
 const MAX_ORPHANS: usize = 64;
@@ -102,7 +104,8 @@ pub(crate) fn adopt(inner: &Inner) -> io::Result<Vec<Orphan>> {
                     &counters.adopted_bytes,
                     orphan.segments.iter().map(|segment| segment.len).sum(),
                 );
-                if orphan.segments.is_empty() && orphan.remove(counters).is_ok() {
+                let is_over = orphan.unshipped().is_none() && damaged == orphan.segments.len();
+                if is_over && orphan.remove(counters).is_ok() {
                     continue;
                 }
                 found.push(orphan);
@@ -163,14 +166,20 @@ struct Intent {
 }
 
 impl Scan {
+    /// One that cannot be read is set aside with all that it holds; the others are read all the same.
     fn segment(&mut self, claim: &Claim, base: u64, last: bool) -> io::Result<Segment> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(segment::path(claim.path(), base))?;
-        let size = file.metadata()?.len();
-        let mut bytes = vec![0; usize::try_from(size).map_err(io::Error::other)?];
-        file.read_exact_at(&mut bytes, 0)?;
+        let path = segment::path(claim.path(), base);
+        let (file, bytes) = match read_whole(&path) {
+            Err(error) if is_of_the_file(&error) => {
+                tracing::error!(path = %path.display(), %error, "a segment of an abandoned spool cannot be read");
+                return Ok(Segment {
+                    damaged: true,
+                    ..Segment::empty(base)
+                });
+            }
+            read => read?,
+        };
+        let size = bytes.len() as u64;
         let mut segment = Segment::empty(base);
         if let Some((preface, body)) = bytes.split_first_chunk::<{ PREFACE.len() }>() {
             if *preface != PREFACE && preface.iter().any(|byte| *byte != 0) {
@@ -218,6 +227,14 @@ impl Scan {
             Kind::Ack => self.shipped = self.shipped.max(record::acked(record).unwrap_or(0)),
         }
     }
+}
+
+fn read_whole(path: &Path) -> io::Result<(File, Vec<u8>)> {
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    let size = file.metadata()?.len();
+    let mut bytes = vec![0; usize::try_from(size).map_err(io::Error::other)?];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok((file, bytes))
 }
 
 /// Writes the events of interrupted requests, in the order of their intents, to a segment of their own.

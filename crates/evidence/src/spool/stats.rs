@@ -1,6 +1,6 @@
 //! What the operator may want to know about the spool.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A snapshot of the spool's state and counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -19,6 +19,8 @@ pub struct Stats {
     pub suppressed: u64,
     /// Attempts to ship that failed.
     pub sink_errors: u64,
+    /// Whether shipping pauses because the stream holds as many entries as it may.
+    pub stream_full: bool,
     /// Events that were written to the spool.
     pub persisted: u64,
     /// Events that the stream took.
@@ -38,6 +40,7 @@ pub(crate) struct Counters {
     pub(crate) dropped: AtomicU64,
     pub(crate) suppressed: AtomicU64,
     pub(crate) sink_errors: AtomicU64,
+    pub(crate) stream_full: AtomicBool,
     pub(crate) persisted: AtomicU64,
     pub(crate) drained: AtomicU64,
     pub(crate) recovered: AtomicU64,
@@ -56,6 +59,10 @@ impl Counters {
 
     pub(crate) fn shipping_since(&self, since: Option<i64>) {
         store(&self.shipping_since, since);
+    }
+
+    pub(crate) fn stream_is_full(&self, full: bool) {
+        self.stream_full.store(full, Ordering::Relaxed);
     }
 }
 

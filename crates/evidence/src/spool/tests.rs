@@ -236,17 +236,38 @@ async fn refusals_past_the_quota_become_one_event() {
     assert_eq!(data.len(), 103);
 }
 
+/// One is refused at once, the next after two and a half seconds, and so on.
+#[tokio::test]
+async fn refusals_are_counted_when_they_are_written_whenever_they_began() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _, time) = open_with(dir.path(), 64 * MIB, INTERVAL);
+    for step in 0..45 {
+        let now = 100 * SECOND + step * SECOND / 10;
+        time.set(now);
+        for n in 0..40 {
+            let request = crate::Request {
+                occurred_at: if n % 2 == 0 { now } else { now - 5 * SECOND / 2 },
+                ..request(n)
+            };
+            spool.denied(&request, &refusal("exchange_refused"));
+        }
+    }
+    let stats = spool.stats();
+    assert_eq!(
+        (stats.persisted, stats.suppressed),
+        (500 + 4, 45 * 40 - 500),
+        "and a sum each second"
+    );
+}
+
 #[tokio::test]
 async fn refusals_leave_the_last_quarter_to_crossings() {
     let dir = tempfile::tempdir().unwrap();
-    let (spool, _, _) = open_with(dir.path(), MIB, INTERVAL);
+    let (spool, _, time) = open_with(dir.path(), MIB, INTERVAL);
     for second in 0..100 {
+        time.set(second * SECOND);
         for n in 0..100 {
-            let request = crate::Request {
-                occurred_at: second * SECOND,
-                ..request(n)
-            };
-            spool.denied(&request, &refusal("session_revoked"));
+            spool.denied(&request(n), &refusal("session_revoked"));
         }
     }
     let stats = spool.stats();

@@ -55,6 +55,7 @@ pub fn evidence(stats: &evidence::Stats, out: &mut dyn Samples) {
         dropped,
         suppressed,
         sink_errors,
+        stream_full,
         persisted,
         drained,
         recovered,
@@ -69,6 +70,7 @@ pub fn evidence(stats: &evidence::Stats, out: &mut dyn Samples) {
         gauge "caracal_gateway_audit_replay_oldest_age_seconds", "Age of the oldest Gateway audit event waiting on disk", oldest_age_seconds;
         counter "caracal_gateway_audit_dropped_total", "Gateway audit events lost; only a damaged file loses that of a request that crossed", dropped;
         counter "caracal_gateway_audit_sink_errors_total", "Gateway audit delivery errors", sink_errors;
+        gauge "caracal_gateway_audit_stream_full", "Whether shipping pauses because the audit stream holds AUDIT_STREAM_MAX_LEN entries or more", u64::from(stream_full);
         gauge "caracal_gateway_audit_queue_depth", "How much of the spool is taken or promised, in records of the greatest size", queue_depth;
         gauge "caracal_gateway_audit_queue_capacity", "The bound of the spool, in records of the greatest size", queue_capacity;
         counter "caracal_gateway_audit_persisted_total", "Gateway audit events written to the spool", persisted;

@@ -248,7 +248,7 @@ fn spool(runtime: &Runtime, sink: Arc<dyn StreamSink>) -> Result<Component<Spool
         .task("evidence flusher", Stage::Background, |stop| {
             flusher.run(stop.cancelled_owned())
         })
-        .task("evidence shipper", Stage::Background, |stop| {
+        .task("evidence shipper", Stage::Delivery, |stop| {
             shipper.run(sink, stop.cancelled_owned())
         }))
 }
@@ -256,7 +256,10 @@ fn spool(runtime: &Runtime, sink: Arc<dyn StreamSink>) -> Result<Component<Spool
 /// Whether the audit stream takes events. While it does not, they wait in the spool.
 fn audit_stream(spool: Spool) -> Check {
     Check::known("audit_stream", "audit_unavailable", move || {
-        let stalled = || Cause::new("the audit stream does not take events; they wait in the spool");
+        let stalled = || match spool.stats().stream_full {
+            true => Cause::new("the audit stream is full (AUDIT_STREAM_MAX_LEN); events wait in the spool"),
+            false => Cause::new("the audit stream does not take events; they wait in the spool"),
+        };
         let fault = spool.is_stalled().then(stalled);
         Health { fault, age: None }
     })

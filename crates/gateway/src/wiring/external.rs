@@ -71,6 +71,7 @@ fn stores(runtime: &mut Runtime, external: &External) -> Result<Stores, StartErr
         redis,
         AUDIT_BATCH_TIMEOUT,
         min_replicas,
+        runtime.config.evidence.stream_max_len,
         clock,
     ));
     let reloaded = Arc::clone(&bindings);

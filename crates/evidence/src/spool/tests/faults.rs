@@ -186,3 +186,46 @@ async fn long_lived_crossings_do_not_fill_the_spool() {
         "the copies stand for the intents"
     );
 }
+
+/// Puts a directory in the place of a file: the system lets nobody read it, whoever asks and however often.
+fn make_unreadable(path: &std::path::Path) {
+    std::fs::remove_file(path).unwrap();
+    std::fs::create_dir(path).unwrap();
+}
+
+#[tokio::test]
+async fn a_segment_that_cannot_be_read_is_set_aside_and_the_rest_is_shipped() {
+    for adopted in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let (spool, _, _) = open_with(dir.path(), MIB, INTERVAL);
+        execute(&spool, 0..200).await;
+        flush(&spool.inner).await;
+        let own = spool.inner.with_log(|log| log.claim().path().to_owned());
+        let bases = crate::spool::segment::list(&own).unwrap();
+        assert!(bases.len() > 2, "{bases:?}");
+        let path = crate::spool::segment::path(&own, bases[1]);
+        make_unreadable(&path);
+
+        let spool = if adopted {
+            drop(spool);
+            open(dir.path())
+        } else {
+            spool
+        };
+        let sink = crate::testing::Memory::new();
+        let last = sink.with_data(event(199, &DONE));
+        let shipper = crate::Shipper::new(&spool, None).run(sink.clone(), last);
+        let shipped = tokio::time::timeout(std::time::Duration::from_secs(60), shipper);
+        shipped.await.unwrap();
+        let data = sink.data();
+        let lost = (0..200).filter(|n| !data.contains(&event(*n, &DONE))).count();
+        assert!(data.len() > 100 && lost > 0, "{lost} lost");
+        let counted = if adopted { 1 } else { lost as u64 };
+        assert_eq!(
+            spool.stats().dropped,
+            counted,
+            "the events that were known, or the file"
+        );
+        assert!(path.with_extension("damaged").exists(), "it is kept");
+    }
+}

@@ -40,6 +40,7 @@ pub(super) fn write(out: &mut dyn Samples) {
         dropped: 25,
         suppressed: 26,
         sink_errors: 27,
+        stream_full: true,
         persisted: 28,
         drained: 29,
         recovered: 30,
