@@ -280,7 +280,7 @@ impl Log {
             Kind::Cancel => {
                 let _ = self.settled(record.id);
             }
-            Kind::Ack | Kind::Boot => {}
+            Kind::Ack | Kind::Boot | Kind::Undispatched => {}
         }
         Ok(())
     }

@@ -109,7 +109,8 @@ impl Log {
                         }
                         continue;
                     }
-                    (Kind::Intent | Kind::Ack | Kind::Boot, _) | (Kind::Dispatched, None) => continue,
+                    (Kind::Intent | Kind::Ack | Kind::Boot | Kind::Undispatched, _)
+                    | (Kind::Dispatched, None) => continue,
                     (Kind::Event, _) => copied += 1,
                     (Kind::Cancel, _) | (Kind::Dispatched, Some(_)) => {}
                 }

@@ -76,13 +76,13 @@ struct Fact {
 }
 
 impl Fact {
-    /// What it would be called if nothing more were known.
-    const fn unfinished(&self) -> Status {
-        // After a power cut nobody knows what was marked.
-        if self.left || self.cut {
-            Status::Interrupted
-        } else {
-            Status::NotDispatched
+    /// What it may be called if nothing more is known.
+    const fn unfinished(&self) -> &[Status] {
+        match (self.left, self.cut) {
+            (true, _) => &[Status::Interrupted],
+            (false, false) => &[Status::NotDispatched],
+            // It may have been told from its mark before the power was cut.
+            (false, true) => &[Status::Interrupted, Status::NotDispatched],
         }
     }
 
@@ -94,7 +94,7 @@ impl Fact {
         };
         let mut allowed: Vec<_> = self.end.into_iter().collect();
         if !settled || self.at_risk {
-            allowed.push(self.unfinished());
+            allowed.extend(self.unfinished());
         }
         match found {
             Some(found) => assert!(
@@ -346,8 +346,9 @@ impl World {
         }
     }
 
-    /// Whether everything holds when the next process has taken over. It may die of it once as well.
-    fn check(&self, crash: Crash, again: Option<u64>) {
+    /// Whether everything holds when the next process has taken over. It may die of it once as well, after so many
+    /// operations.
+    fn check(&self, crash: Crash, again: Option<(u64, Crash)>) {
         let mut next = Self {
             sim: self.sim.copy(),
             fsync: self.fsync,
@@ -359,15 +360,21 @@ impl World {
             spool: None,
         };
         next.crash(crash);
-        if let Some(again) = again {
-            next.sim.die_at(next.sim.changes() + again);
-            next.start();
-            next.crash(crash);
+        if let Some((changes, crash)) = again {
+            next.die_taking_over(changes, crash);
         }
         next.sim.fail_syncs(false);
         next.sim.set_capacity(u64::MAX / 2);
         next.start();
         next.check_events();
+    }
+
+    /// The next process dies after so many operations, perhaps while it takes over.
+    fn die_taking_over(&mut self, changes: u64, crash: Crash) {
+        self.sim.fail_syncs(false);
+        self.sim.die_at(self.sim.changes() + changes);
+        self.start();
+        self.crash(crash);
     }
 
     /// After everything was shipped.
