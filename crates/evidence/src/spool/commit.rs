@@ -52,6 +52,7 @@ impl Inner {
                 return Ok(());
             }
             self.settle()?;
+            self.with_log(Log::write_out)?;
             let plan = self.with_log(Log::plan_sync);
             if let Some(plan) = &plan
                 && let Err(error) = self.sync(plan)

@@ -76,7 +76,7 @@ impl Log {
             if let Some(open) = self.open.get(&record.id).copied()
                 && !record.payload.is_empty()
             {
-                self.stands(&record, open.departure);
+                self.stands(record.id, record.bytes.len() as u64, open.departure);
             }
         }
         self.durable = self.head;
