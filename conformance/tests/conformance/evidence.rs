@@ -1,6 +1,7 @@
 //! Every crossing leaves one event, whatever becomes of it.
 
 mod command;
+mod disk;
 mod durable;
 mod stream;
 

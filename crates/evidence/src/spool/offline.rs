@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::claim::PREFIX;
+use super::disk::{Disk as _, System};
 use super::record::{self, Kind};
 use super::segment::{self, PREFACE, Records, Segment};
 
@@ -34,7 +35,7 @@ pub struct Stored {
 /// The directory cannot be read, or belongs to no spool.
 pub fn read_spool(dir: &Path, take: &mut dyn FnMut(Stored)) -> io::Result<()> {
     let mut parts = parts(dir)?;
-    if parts.is_empty() && !segment::list(dir)?.is_empty() {
+    if parts.is_empty() && !bases(dir)?.is_empty() {
         parts.push(dir.to_owned());
     }
     for part in parts {
@@ -65,6 +66,11 @@ fn parts(root: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(parts)
 }
 
+/// The segments in a directory.
+fn bases(dir: &Path) -> io::Result<Vec<u64>> {
+    segment::list(&*System.open(dir, false)?)
+}
+
 /// The files of one process. They stay readable when they are deleted.
 struct Part(Vec<(u64, File)>);
 
@@ -72,10 +78,10 @@ impl Part {
     fn open(dir: &Path) -> io::Result<Self> {
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for _ in 0..TRIES {
-            let bases = segment::list(dir)?;
+            let bases = bases(dir)?;
             let files = bases
                 .into_iter()
-                .map(|base| Ok((base, File::open(segment::path(dir, base))?)));
+                .map(|base| Ok((base, File::open(dir.join(segment::name(base)))?)));
             match files.collect::<io::Result<Vec<_>>>() {
                 Ok(files) => return Ok(Self(files)),
                 // Shipped, and deleted meanwhile.
@@ -91,7 +97,7 @@ impl Part {
         self.each(|_, record| match record.kind {
             Kind::Ack => shipped = shipped.max(record::acked(record).unwrap_or(0)),
             Kind::Event | Kind::Cancel => drop(settled.insert(record.id)),
-            Kind::Intent => {}
+            Kind::Intent | Kind::Dispatched | Kind::Undispatched | Kind::Boot => {}
         })?;
         let stored = |record: &record::Record<'_>, is_finished| Stored {
             id: record.id,
@@ -104,7 +110,8 @@ impl Part {
             }
         })?;
         self.each(|_, record| {
-            if record.kind == Kind::Intent && settled.insert(record.id) {
+            let is_intent = matches!(record.kind, Kind::Intent | Kind::Dispatched | Kind::Undispatched);
+            if is_intent && !record.payload.is_empty() && settled.insert(record.id) {
                 take(stored(record, false));
             }
         })

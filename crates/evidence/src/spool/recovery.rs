@@ -1,19 +1,20 @@
 //! Taking over what a process left behind.
 
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::collections::{HashMap, VecDeque};
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
 use super::claim::Claim;
+use super::disk::{DataFile, Directory, Disk, gone_is_fine};
 use super::inner::Inner;
-use super::record::{self, Kind, Record};
-use super::segment::{self, PREFACE, Records, Segment};
+use super::record::{self, KIND_AT, Kind, Record};
+use super::segment::{self, PREFACE, PREFACE_BEFORE, Records, SPARE, Segment, Source};
 use super::stats::{Counters, add, subtract};
 use super::unreadable::is_of_the_file;
+use crate::event::not_dispatched;
 
 /// How many spools are adopted in one go: each costs a file descriptor until it is shipped.
 const MAX_ORPHANS: usize = 64;
@@ -26,8 +27,14 @@ pub(crate) struct Orphan {
     pub(crate) segments: VecDeque<Segment>,
     /// What is shipped up to.
     pub(crate) shipped: u64,
-    /// How many intents recovery has finished as interrupted.
-    pub(crate) interrupted: u64,
+    /// How many intents recovery has finished.
+    pub(crate) finished: u64,
+    /// The last segment, where it is one of finished intents, in memory alone. Until it is shipped the intents stay, and
+    /// from them it can be made again.
+    made: Option<Arc<[u8]>>,
+    /// The position from which on segments hold such intents.
+    held: u64,
+    disk: Arc<dyn Disk>,
     /// Bytes, at the end of segments, that were no records.
     pub(crate) torn: u64,
 }
@@ -37,6 +44,18 @@ impl Orphan {
     pub(crate) fn unshipped(&self) -> Option<(Segment, u64)> {
         let mut segments = self.segments.iter();
         segments.find_map(|segment| Some((*segment, segment.beyond(self.shipped)?)))
+    }
+
+    /// Where the bytes of a segment are.
+    pub(crate) fn source(&self, base: u64) -> Source {
+        match &self.made {
+            Some(made) if self.is_made(base) => Source::Memory(Arc::clone(made)),
+            _ => Source::Named(Arc::clone(self.claim.dir())),
+        }
+    }
+
+    fn is_made(&self, base: u64) -> bool {
+        self.made.is_some() && self.segments.back().is_some_and(|last| last.base == base)
     }
 
     /// Notes what is shipped, or that the rest of the segment cannot be, and deletes what is done with.
@@ -56,8 +75,11 @@ impl Orphan {
     fn trim(&mut self, counters: &Counters) -> io::Result<()> {
         while let Some(front) = self.segments.front()
             && front.beyond(self.shipped).is_none()
+            && (front.end() <= self.held || self.unshipped().is_none())
         {
-            segment::discard(self.claim.path(), front)?;
+            if !self.is_made(front.base) {
+                segment::discard(&**self.claim.dir(), front)?;
+            }
             subtract(&counters.adopted_bytes, front.len);
             subtract(&counters.adopted_files, 1);
             self.segments.pop_front();
@@ -68,9 +90,9 @@ impl Orphan {
     /// Deletes all of it once everything is shipped. Files that were kept aside stay.
     pub(crate) fn remove(&mut self, counters: &Counters) -> io::Result<()> {
         self.trim(counters)?;
-        match self.claim.remove() {
-            Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(error),
-            _ => Ok(()),
+        match self.claim.remove(&*self.disk) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+            removed => gone_is_fine(removed),
         }
     }
 }
@@ -81,23 +103,24 @@ impl Orphan {
 pub(crate) fn adopt(inner: &Inner) -> io::Result<Vec<Orphan>> {
     let counters = &inner.counters;
     let mut found = Vec::new();
-    let user = inner.with_log(|log| log.claim().user())?;
-    for claim in Claim::orphans(&inner.root, user)? {
+    let user = inner.with_log(|log| log.home().map(|home| home.claim().user()));
+    let user = user.unwrap_or_else(|| Ok(inner.disk.user()))?;
+    for claim in Claim::orphans(&*inner.disk, &inner.root, user)? {
         let path = claim.path().display().to_string();
-        match recover(claim) {
+        match recover(&inner.disk, claim) {
             Ok(mut orphan) => {
-                let (interrupted, torn) = (orphan.interrupted, orphan.torn);
+                let (finished, torn) = (orphan.finished, orphan.torn);
                 let damaged = orphan.segments.iter().filter(|segment| segment.damaged).count();
                 if orphan.unshipped().is_some() {
                     tracing::info!(
                         path,
-                        interrupted,
+                        finished,
                         torn,
                         damaged,
                         "adopted the evidence of a process that ended"
                     );
                 }
-                add(&counters.recovered, interrupted);
+                add(&counters.recovered, finished);
                 add(&counters.dropped, damaged as u64);
                 add(&counters.adopted_files, orphan.segments.len() as u64);
                 add(
@@ -116,61 +139,91 @@ pub(crate) fn adopt(inner: &Inner) -> io::Result<Vec<Orphan>> {
             break;
         }
     }
-    found.sort_by(|a, b| a.claim.path().cmp(b.claim.path()));
+    found.sort_by_key(|orphan| orphan.claim.path());
     Ok(found)
 }
 
-/// Cuts torn tails, finishes the intents without an outcome, and makes all of it durable.
+/// Finishes the intents without an outcome, and makes durable what is there. No space is needed for it.
 ///
-/// Repeated after a crash in the middle, it has the same result: what it adds is the payload of the intents, so an
-/// event has the same bytes however often it is made.
-pub(crate) fn recover(claim: Claim) -> io::Result<Orphan> {
-    let bases = segment::list(claim.path())?;
+/// Repeated after a crash in the middle, it has the same result: what it adds is made of the intents, and what is said of
+/// their dispatch is durable before it is shipped.
+pub(crate) fn recover(disk: &Arc<dyn Disk>, claim: Claim) -> io::Result<Orphan> {
+    let bases = segment::list(&**claim.dir())?;
     let mut scan = Scan::default();
     let mut segments = VecDeque::new();
     for (n, base) in bases.iter().enumerate() {
         segments.push_back(scan.segment(&claim, *base, n + 1 == bases.len())?);
     }
-    let mut interrupted = 0;
-    if !scan.open.is_empty() {
-        let base = segments.back().map_or(0, Segment::end).max(scan.beyond);
-        let (segment, count) = finish(&claim, base, scan.open)?;
-        segments.push_back(segment);
-        interrupted = count;
+    // A mark that was not synced is lost with the system's run, and one may be in what is missing or does not read back.
+    let is_whole = !scan.gap && segments.iter().all(|segment| !segment.damaged);
+    let is_marked = is_whole && scan.boot == Some(disk.boot());
+    if is_marked {
+        tell_undispatched(&**claim.dir(), &mut scan.open)?;
     }
-    claim.sync()?;
+    gone_is_fine(claim.dir().remove(SPARE))?;
+    claim.dir().sync()?;
+    let first = scan.open.values().map(|intent| intent.position).min();
+    let finished = scan.open.len() as u64;
+    let made = first.map(|_| {
+        let base = segments.back().map_or(0, Segment::end).max(scan.beyond);
+        let (segment, bytes) = finish(base, scan.open);
+        segments.push_back(segment);
+        bytes
+    });
     Ok(Orphan {
         claim,
         segments,
         shipped: scan.shipped,
-        interrupted,
+        finished,
+        made,
+        held: first.unwrap_or(u64::MAX),
+        disk: Arc::clone(disk),
         torn: scan.torn,
     })
 }
 
 #[derive(Debug, Default)]
 struct Scan {
-    /// The intents without an outcome: where the first copy of each stands, when it was made, its payload.
+    /// The intents without an outcome.
     open: HashMap<Uuid, Intent>,
+    /// The run of the system in which the spool was written.
+    boot: Option<Uuid>,
     shipped: u64,
     torn: u64,
     /// The position behind the last byte of any file.
     beyond: u64,
+    /// A segment is missing.
+    gap: bool,
 }
 
 #[derive(Debug)]
 struct Intent {
+    /// Where the first copy stands.
     position: u64,
     at: i64,
     payload: Vec<u8>,
+    dispatch: Dispatch,
+    /// The segments in which copies stand, and where in them.
+    copies: Vec<(u64, u64)>,
+}
+
+/// What is known of a request's dispatch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dispatch {
+    /// There is no mark of it.
+    Unmarked,
+    /// Bytes may have left.
+    Marked,
+    /// None have.
+    Never,
 }
 
 impl Scan {
     /// One that cannot be read is set aside with all that it holds; the others are read all the same.
     fn segment(&mut self, claim: &Claim, base: u64, last: bool) -> io::Result<Segment> {
-        let path = segment::path(claim.path(), base);
-        let (file, bytes) = match read_whole(&path) {
+        let (file, bytes) = match read_whole(&**claim.dir(), base) {
             Err(error) if is_of_the_file(&error) => {
+                let path = claim.path().join(segment::name(base));
                 tracing::error!(path = %path.display(), %error, "a segment of an abandoned spool cannot be read");
                 return Ok(Segment {
                     damaged: true,
@@ -182,7 +235,13 @@ impl Scan {
         let size = bytes.len() as u64;
         let mut segment = Segment::empty(base);
         if let Some((preface, body)) = bytes.split_first_chunk::<{ PREFACE.len() }>() {
-            if *preface != PREFACE && preface.iter().any(|byte| *byte != 0) {
+            // A power cut may have cost the end of it.
+            let as_far_as_written = PREFACE
+                .iter()
+                .zip(preface)
+                .skip_while(|(meant, found)| meant == found);
+            let torn = as_far_as_written.map(|(_, found)| *found).all(|byte| byte == 0);
+            if *preface != PREFACE_BEFORE && !torn {
                 return Err(io::Error::other("a segment of another format"));
             }
             let mut records = Records::new(body);
@@ -195,27 +254,36 @@ impl Scan {
         }
         if size > segment.len {
             self.torn += size - segment.len;
-            if last {
-                file.set_len(segment.len)?;
-            } else {
-                // A tail tears where writing ended. Anything else is damage, and is kept.
-                segment.damaged = true;
-            }
+            // A tail tears where writing ended. Anything else is damage, and is kept.
+            segment.damaged = !last;
         }
+        self.gap |= self.beyond != 0 && self.beyond < base;
         self.beyond = self.beyond.max(base.saturating_add(size.max(segment.len)));
-        file.write_all_at(&PREFACE, 0)?;
-        file.sync_all()?;
+        file.sync()?;
         Ok(segment)
     }
 
     fn record(&mut self, record: &Record<'_>, position: u64, segment: &mut Segment) {
         match record.kind {
-            Kind::Intent => {
-                self.open.entry(record.id).or_insert_with(|| Intent {
+            Kind::Dispatched if record.payload.is_empty() => {
+                if let Some(intent) = self.open.get_mut(&record.id) {
+                    intent.dispatch = Dispatch::Marked;
+                }
+            }
+            Kind::Intent | Kind::Dispatched | Kind::Undispatched => {
+                let intent = self.open.entry(record.id).or_insert_with(|| Intent {
                     position,
                     at: record.at,
                     payload: record.payload.to_vec(),
+                    dispatch: Dispatch::Unmarked,
+                    copies: Vec::new(),
                 });
+                intent.copies.push((segment.base, position - segment.base));
+                match record.kind {
+                    Kind::Dispatched => intent.dispatch = Dispatch::Marked,
+                    Kind::Undispatched => intent.dispatch = Dispatch::Never,
+                    _ => {}
+                }
             }
             Kind::Event => {
                 segment.events += 1;
@@ -225,31 +293,53 @@ impl Scan {
                 self.open.remove(&record.id);
             }
             Kind::Ack => self.shipped = self.shipped.max(record::acked(record).unwrap_or(0)),
+            Kind::Boot => self.boot = Some(record.id),
         }
     }
 }
 
-fn read_whole(path: &Path) -> io::Result<(File, Vec<u8>)> {
-    let file = OpenOptions::new().read(true).write(true).open(path)?;
-    let size = file.metadata()?.len();
-    let mut bytes = vec![0; usize::try_from(size).map_err(io::Error::other)?];
-    file.read_exact_at(&mut bytes, 0)?;
+fn read_whole(dir: &dyn Directory, base: u64) -> io::Result<(Arc<dyn DataFile>, Vec<u8>)> {
+    let file = dir.open_file(&segment::name(base))?;
+    let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
+    file.read_at(&mut bytes, 0)?;
     Ok((file, bytes))
 }
 
-/// Writes the events of interrupted requests, in the order of their intents, to a segment of their own.
-fn finish(claim: &Claim, base: u64, open: HashMap<Uuid, Intent>) -> io::Result<(Segment, u64)> {
+/// Writes down of the intents without a mark that their requests were not dispatched: when the system has been started
+/// again, nobody could tell.
+fn tell_undispatched(dir: &dyn Directory, open: &mut HashMap<Uuid, Intent>) -> io::Result<()> {
+    let mut files = BTreeMap::new();
+    for intent in open
+        .values_mut()
+        .filter(|intent| intent.dispatch == Dispatch::Unmarked)
+    {
+        intent.dispatch = Dispatch::Never;
+        for (base, at) in &intent.copies {
+            let file = match files.entry(*base) {
+                Entry::Occupied(file) => file.into_mut(),
+                Entry::Vacant(place) => place.insert(dir.open_file(&segment::name(*base))?),
+            };
+            file.write_at(&[Kind::Undispatched as u8], at + KIND_AT)?;
+        }
+    }
+    files.values().try_for_each(|file| file.sync())
+}
+
+/// Makes a segment of the events of unfinished requests, in the order of their intents.
+fn finish(base: u64, open: HashMap<Uuid, Intent>) -> (Segment, Arc<[u8]>) {
     let mut open: Vec<_> = open.into_iter().collect();
     open.sort_unstable_by_key(|(_, intent)| intent.position);
-    let file: File = segment::create(claim.path(), base)?;
     let mut segment = Segment::empty(base);
+    let mut bytes = PREFACE.to_vec();
     let mut buffer = Vec::new();
     for (id, intent) in open {
-        let event = record::encode(&mut buffer, Kind::Event, intent.at, id, &intent.payload);
-        file.write_all_at(event.bytes, segment.len)?;
-        segment.len += event.bytes.len() as u64;
+        let event = match intent.dispatch {
+            Dispatch::Never => not_dispatched(&intent.payload),
+            Dispatch::Unmarked | Dispatch::Marked => intent.payload,
+        };
+        bytes.extend_from_slice(record::encode(&mut buffer, Kind::Event, intent.at, id, &event).bytes);
         segment.events += 1;
     }
-    file.sync_all()?;
-    Ok((segment, segment.events))
+    segment.len = bytes.len() as u64;
+    (segment, bytes.into())
 }

@@ -169,7 +169,7 @@ impl Stream {
         let supervisor = Supervisor::new();
         for task in component.tasks {
             match task.stage {
-                Stage::Background => supervisor.background(task.name, task.run),
+                Stage::Background | Stage::Delivery => supervisor.background(task.name, task.run),
                 Stage::Foundation => supervisor.foundation(task.name, task.run),
             }
         }
