@@ -18,6 +18,9 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// Entries per page.
 const PAGE: usize = 1000;
 
+/// Events of this type are about no request.
+const CHECKPOINT: &str = "gateway_evidence_checkpoint";
+
 /// The stream of audit events.
 pub(crate) struct AuditStream(MultiplexedConnection);
 
@@ -71,6 +74,9 @@ impl AuditStream {
             for entry in &page.ids {
                 let data: String = entry.get("data").ok_or("an entry without data")?;
                 let event: Value = serde_json::from_str(&data)?;
+                if text(&event, "event_type")? == CHECKPOINT {
+                    continue;
+                }
                 evidence.entries += 1;
                 events.insert(text(&event, "id")?);
                 if text(&event, "evaluation_status")? == "executed" && text(&event, "decision")? == "allow" {

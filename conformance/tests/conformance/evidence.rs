@@ -3,6 +3,7 @@
 mod command;
 mod disk;
 mod durable;
+mod proof;
 mod stream;
 
 use crate::hand::{HAND, HandUpstream};

@@ -301,7 +301,16 @@ async fn taken_by_the_audit_service(run: &mut Run) {
 
 /// Whether an event has the members of its kind and no others.
 fn shape(event: &Event) -> Found {
-    let metadata = event.json["metadata_json"].as_object().ok_or("no metadata")?;
+    let mut metadata = event.json["metadata_json"]
+        .as_object()
+        .ok_or("no metadata")?
+        .clone();
+    for name in ["chain_id", "chain_prev", "chain_seq"] {
+        metadata.remove(name).ok_or_else(|| format!("no {name}"))?;
+    }
+    // Of the first one of each process.
+    metadata.remove("chain_key");
+    let metadata = &metadata;
     let known = |names: &[&str]| match metadata.keys().find(|name| !names.contains(&name.as_str())) {
         Some(name) => Err(format!("{name} is not known")),
         None => Ok(()),
@@ -311,7 +320,14 @@ fn shape(event: &Event) -> Found {
         None => Ok(()),
     };
     let (kind, status) = event.kind();
-    let denied = ["denied", "upstream_rejected", "build_failed", "anomaly"].contains(&status);
+    let denied = [
+        "denied",
+        "upstream_rejected",
+        "build_failed",
+        "anomaly",
+        "not_dispatched",
+    ]
+    .contains(&status);
     let crossed = ["executed", "upstream_error", "interrupted"].contains(&status);
     let decision = event.text("decision");
     if !(denied && decision == "deny" || crossed && decision == "allow") {
@@ -345,7 +361,8 @@ fn shape(event: &Event) -> Found {
                 "upstream_host",
                 "upstream_status",
             ];
-            let killed = status == "interrupted" && !metadata.contains_key("error_kind");
+            let killed =
+                ["interrupted", "not_dispatched"].contains(&status) && !metadata.contains_key("error_kind");
             known(&[&always[..], &ended, &sometimes].concat())?;
             has(&always)?;
             if killed { Ok(()) } else { has(&ended) }

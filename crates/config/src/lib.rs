@@ -47,7 +47,7 @@ pub use load::{Config, EvidenceAccess, StandAlone};
 pub use operator::{Evidence, Fsync, LifeCycle, LogLevel, MetricsAccess, Operator};
 pub use postgres::{DatabaseUrl, SslMode};
 pub use redis::RedisServers;
-pub use secret::{HmacKey, Secret};
+pub use secret::{CheckpointSecret, HmacKey, Secret};
 pub use signing::SigningKeys;
 pub use stores::{Database, External, Redis, Stores};
 pub use sts::{Sts, StsTransport};

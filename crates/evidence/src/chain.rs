@@ -13,7 +13,7 @@ use data_encoding::HEXLOWER;
 use uuid::Uuid;
 
 use crate::event::{close, judge, open};
-use crate::json::{flag, key, number, text};
+use crate::json::{flag, key, maybe_text, number, text};
 pub use checkpoint::{CheckpointKey, InvalidPublicKey, PublicKey};
 pub(crate) use checkpoint::{Signature, Statement};
 
@@ -91,13 +91,29 @@ impl Head {
 pub struct Chain {
     /// Its id.
     pub id: Uuid,
-    /// Signs its checkpoints.
-    pub key: CheckpointKey,
+    /// What its checkpoints are verified with.
+    pub public: PublicKey,
+    /// Signs its checkpoints; none where the key is not at hand.
+    pub key: Option<CheckpointKey>,
     /// Where it stands.
     pub head: Head,
+    /// Its last event says that nothing follows.
+    pub is_final: bool,
 }
 
 impl Chain {
+    /// A chain without an event, with a key for its checkpoints.
+    #[must_use]
+    pub fn new(id: Uuid, key: CheckpointKey) -> Self {
+        Self {
+            id,
+            public: key.public(),
+            key: Some(key),
+            head: Head::START,
+            is_final: false,
+        }
+    }
+
     /// The bytes of the next event as they are shipped, given those in the spool.
     ///
     /// Bytes that are no event of this gateway stay outside of the chain.
@@ -115,23 +131,26 @@ impl Chain {
         out.extend_from_slice(front);
         text(&mut out, "chain_id", &id);
         if before.hash == EventHash::NONE {
-            text(&mut out, "chain_key", &self.key.public().hex());
+            text(&mut out, "chain_key", &self.public.hex());
         }
         text(&mut out, "chain_prev", &before.hash.hex());
         key(&mut out, "chain_seq");
         number(&mut out, seq);
-        if is_checkpoint(front) {
+        self.is_final = false;
+        if is_front(front) {
+            self.is_final = front.ends_with(FINAL);
             let statement = Statement {
                 chain_id: &id,
                 head: before,
                 occurred_at: occurred_at(end),
-                is_final: front.ends_with(FINAL),
+                is_final: self.is_final,
             };
             key(&mut out, "count");
             number(&mut out, before.seq);
             text(&mut out, "head", &before.hash.hex());
-            text(&mut out, "key", &self.key.public().hex());
-            text(&mut out, "signature", &self.key.sign(&statement).hex());
+            text(&mut out, "key", &self.public.hex());
+            let signature = self.key.as_ref().map(|key| key.sign(&statement).hex());
+            maybe_text(&mut out, "signature", signature.as_deref());
         }
         out.extend_from_slice(end);
         self.head = Head {
@@ -156,8 +175,27 @@ pub fn write_checkpoint(out: &mut Vec<u8>, id: Uuid, occurred_at: i64, is_final:
     close(out, occurred_at);
 }
 
+/// Whether this event, which has not joined, is a checkpoint.
+pub(crate) fn is_checkpoint(event: &[u8]) -> bool {
+    let front = event.split_at_checked(event.len().saturating_sub(END));
+    front.is_some_and(|(front, _)| is_front(front))
+}
+
+/// Whether this event, which has not joined, is the last of its chain.
+pub(crate) fn is_last(event: &[u8]) -> bool {
+    let front = event.split_at_checked(event.len().saturating_sub(END));
+    front.is_some_and(|(front, _)| is_front(front) && front.ends_with(FINAL))
+}
+
+/// The id of the checkpoint with which a successor ends the chain of a process that was killed. Made twice, it is the same.
+pub(crate) fn last_id(chain: Uuid) -> Uuid {
+    let hash = EventHash::of(&[b"caracal-evidence-last/1".as_slice(), chain.as_bytes()].concat());
+    let bytes = hash.0.first_chunk().copied().unwrap_or_default();
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}
+
 /// Whether this is the front of a checkpoint that has not joined.
-fn is_checkpoint(front: &[u8]) -> bool {
+fn is_front(front: &[u8]) -> bool {
     let mut named = Vec::with_capacity(128);
     text(&mut named, "zone_id", CHECKPOINT_ZONE);
     text(&mut named, "event_type", CHECKPOINT);

@@ -11,7 +11,7 @@ use crate::fingerprint::Fingerprint;
 use crate::json::{flag, key, maybe_number, maybe_text, number, text};
 use crate::timestamp::write_rfc3339;
 
-/// No event is longer than this, whatever the values in it: each is cut at 512 bytes.
+/// No event is longer than this before it joins its chain, which adds at most 768 bytes, whatever the values in it: each is cut at 512 bytes.
 pub const MAX_EVENT_BYTES: usize = 8 * 1024;
 
 /// Bytes that an event usually fits in.

@@ -1,5 +1,7 @@
 //! The spool: evidence on the local disk until the audit stream has it.
 
+mod chain_file;
+mod checkpoints;
 mod claim;
 mod commit;
 mod config;
@@ -9,6 +11,7 @@ mod flusher;
 mod inner;
 mod log;
 mod offline;
+mod orphan;
 mod quota;
 mod record;
 mod recovery;
@@ -30,14 +33,15 @@ use log::{Log, Site};
 pub use config::{Clock, Fsync, SpoolConfig};
 pub use error::{NoRoom, SpoolError};
 pub use flusher::Flusher;
-pub use offline::{Stored, read_spool};
+pub use offline::{Found, Stored, read_spool};
 pub use room::{Crossing, Departure, Room};
 pub use stats::Stats;
 
 pub(crate) use flusher::{blocking, flush};
 pub(crate) use inner::Inner;
+pub(crate) use orphan::Orphan;
 pub(crate) use record::{Broken, Kind, MAX_RECORD};
-pub(crate) use recovery::{Orphan, adopt};
+pub(crate) use recovery::adopt;
 pub(crate) use segment::{Records, Segment, Source, read};
 pub(crate) use stats::add;
 pub(crate) use unreadable::is_of_the_file;
@@ -76,7 +80,7 @@ impl Spool {
             return Err(SpoolError::TooSmall);
         }
         let segment_bytes = (max_bytes / 16).min(MAX_SEGMENT_BYTES);
-        let site = Site::new(disk, dir.clone(), segment_bytes);
+        let site = Site::new(disk, dir.clone(), segment_bytes, config.checkpoint_key.clone());
         // One segment is kept back for what must be written even when the spool is full: acknowledgements,
         // and the intents of long-lived requests that move on so that others can be deleted.
         let limit = max_bytes - segment_bytes;

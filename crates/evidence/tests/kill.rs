@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evidence::{
-    BoxFuture, Fsync, Outcome, Request, Shipment, Shipper, SinkError, Spool, SpoolConfig, Status, StreamSink,
-    Uuid, fingerprint,
+    BoxFuture, CHECKPOINT, Fsync, Outcome, Request, Shipment, Shipper, SinkError, Spool, SpoolConfig, Status,
+    StreamSink, Uuid, Verifier, fingerprint,
 };
 use tokio::sync::watch;
 
@@ -27,6 +27,7 @@ fn open(dir: &Path) -> (Spool, evidence::Flusher) {
         fsync: Fsync::Interval(Duration::from_millis(5)),
         fsync_timeout: Duration::from_secs(2),
         denials_per_second: 100,
+        checkpoint_key: None,
         clock: Arc::new(|| 1_790_000_000_000_000),
     })
     .unwrap()
@@ -140,7 +141,15 @@ async fn a_killed_process_loses_nothing_and_invents_nothing() {
         tokio::time::timeout(Duration::from_secs(60), ship).await.unwrap();
         flusher.run(std::future::ready(())).await;
 
-        let shipped = sink.0.borrow().clone();
+        let mut shipped = sink.0.borrow().clone();
+        let mut verifier = Verifier::default();
+        shipped
+            .iter()
+            .for_each(|(_, data)| verifier.add(data.as_bytes(), None));
+        let report = verifier.finish();
+        assert!(report.is_sound() && report.proved == report.events, "{report:?}");
+        assert!(report.chains.iter().all(|chain| chain.is_complete), "{report:?}");
+        shipped.retain(|(_, data)| !data.contains(CHECKPOINT));
         let events: BTreeMap<_, _> = shipped.iter().cloned().collect();
         assert_eq!(events.len(), shipped.len(), "one event for each crossing");
         assert!(

@@ -44,6 +44,9 @@ pub enum StartError {
     /// The audit key cannot be used.
     #[error("AUDIT_HMAC_KEY: {0}")]
     AuditKey(#[from] evidence::InvalidKey),
+    /// The key of checkpoints cannot be used.
+    #[error("AUDIT_CHECKPOINT_KEY: the key cannot be used; make another with `openssl rand -hex 32`")]
+    CheckpointKey,
     /// The STS cannot be set up.
     #[error(transparent)]
     Sts(#[from] backends::sts::StsSetupError),

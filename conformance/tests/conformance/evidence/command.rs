@@ -15,11 +15,11 @@ const UNAVAILABLE: Option<i32> = Some(69);
 const CONFIG: Option<i32> = Some(78);
 
 /// Runs `evidence` with these arguments in the environment of the world's gateway.
-async fn run(world: &World, arguments: &[&str]) -> Finished {
+pub(super) async fn run(world: &World, arguments: &[&str]) -> Finished {
     run_with(world, &[], arguments).await
 }
 
-async fn run_with(world: &World, changes: &[(&str, &str)], arguments: &[&str]) -> Finished {
+pub(super) async fn run_with(world: &World, changes: &[(&str, &str)], arguments: &[&str]) -> Finished {
     let launch = world.launch(changes).arg("evidence");
     let launch = arguments
         .iter()

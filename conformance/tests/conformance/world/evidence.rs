@@ -7,6 +7,9 @@ use serde_json::Value;
 use std::collections::HashSet;
 use testkit::wait::until;
 
+/// The event type of a checkpoint.
+pub(crate) const CHECKPOINT: &str = "gateway_evidence_checkpoint";
+
 /// An event whose signature holds.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Event {
@@ -36,6 +39,16 @@ impl Event {
 }
 
 impl World {
+    /// Every audit event of a request in the stream so far, oldest first. Checkpoints are about no request.
+    ///
+    /// # Panics
+    /// As [`Self::all_events`].
+    pub(crate) async fn events(&self) -> Vec<Event> {
+        let mut events = self.all_events().await;
+        events.retain(|event| event.text("event_type") != CHECKPOINT);
+        events
+    }
+
     /// The audit stream as it is.
     pub(crate) async fn entries(&self) -> Vec<StreamId> {
         let entries: StreamRangeReply = redis::cmd("XRANGE")
@@ -53,7 +66,7 @@ impl World {
     ///
     /// # Panics
     /// When one does not have the three fields `id`, `data`, `sig`, or its signature does not hold.
-    pub(crate) async fn events(&self) -> Vec<Event> {
+    pub(crate) async fn all_events(&self) -> Vec<Event> {
         let key = self.variable("AUDIT_HMAC_KEY");
         let event = |entry: StreamId| {
             let field = |name: &str| {

@@ -6,6 +6,11 @@ section! {
     EVIDENCE: "Audit evidence", "Nothing is forwarded before its intent is in the local spool; delivery to Redis follows in the background.";
     AUDIT_HMAC_KEY: HmacKey, Required,
         "Signs every audit event. Shared with the audit service.";
+    AUDIT_CHECKPOINT_KEY: Secret, Unset("each process makes a key of its own"),
+        "The Ed25519 secret that signs the checkpoints of audit events, 64 hexadecimal digits (`openssl rand -hex 32`). Its \
+        public key is in the log and in the first event of each process.",
+        advice "Set it where auditors should verify with one key that they know beforehand; to change it, stop every gateway that has \
+        the old one cleanly.";
     AUDIT_REPLAY_DIR: Directory, Value("/var/lib/caracal/audit-replay"),
         "Where the spool lies. It must survive a restart, so use a volume of its own.";
     AUDIT_FSYNC: Choice(&["interval", "always"]), Value("interval"),

@@ -2,16 +2,13 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    CHECKPOINT, CHECKPOINT_ZONE, Chain, CheckpointKey, EventHash, Head, MAX_CHAIN_BYTES, write_checkpoint,
+    CHECKPOINT, CHECKPOINT_ZONE, Chain, CheckpointKey, EventHash, Head, MAX_CHAIN_BYTES, is_last,
+    write_checkpoint,
 };
 use crate::testing::{DONE, event, interrupted};
 
 fn chain() -> Chain {
-    Chain {
-        id: Uuid::from_u128(7),
-        key: CheckpointKey::from_seed([3; 32]).unwrap(),
-        head: Head::START,
-    }
+    Chain::new(Uuid::from_u128(7), CheckpointKey::from_seed([3; 32]).unwrap())
 }
 
 fn checkpoint(is_final: bool) -> Vec<u8> {
@@ -34,7 +31,7 @@ fn an_event_gets_its_place_and_keeps_everything_else() {
         metadata.remove("chain_id").unwrap(),
         "00000000-0000-0000-0000-000000000007"
     );
-    assert_eq!(metadata.remove("chain_key").unwrap(), chain.key.public().hex());
+    assert_eq!(metadata.remove("chain_key").unwrap(), chain.public.hex());
     assert_eq!(metadata.remove("chain_prev").unwrap(), "0".repeat(64));
     assert_eq!(metadata.remove("chain_seq").unwrap(), 1);
     assert_eq!(one, parsed(&event(1, &DONE)));
@@ -77,11 +74,15 @@ fn a_checkpoint_states_what_came_before_it() {
         assert_eq!(event["event_type"], CHECKPOINT);
         assert_eq!(event["zone_id"], CHECKPOINT_ZONE);
         let metadata = &event["metadata_json"];
-        assert_eq!(metadata["final"], is_final);
+        assert_eq!(
+            (&metadata["final"], chain.is_final),
+            (&Value::Bool(is_final), is_final)
+        );
+        assert_eq!(is_last(&checkpoint(is_final)), is_final);
         assert_eq!(metadata["count"], before.seq);
         assert_eq!(metadata["head"], before.hash.hex());
         assert_eq!(metadata["head"], metadata["chain_prev"]);
-        assert_eq!(metadata["key"], chain.key.public().hex());
+        assert_eq!(metadata["key"], chain.public.hex());
         assert_eq!(metadata["signature"].as_str().unwrap().len(), 128);
     }
     assert_eq!(chain.head.seq, 3);
@@ -96,7 +97,7 @@ fn lost_events_leave_their_numbers_unused() {
     assert_eq!(event["metadata_json"]["chain_seq"], 3);
     // It is the first that was ever shipped.
     assert_eq!(event["metadata_json"]["chain_prev"], "0".repeat(64));
-    assert_eq!(event["metadata_json"]["chain_key"], chain.key.public().hex());
+    assert_eq!(event["metadata_json"]["chain_key"], chain.public.hex());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io::ErrorKind::{NotFound, UnexpectedEof};
+use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::batch::Batch;
 use super::sink::{Shipment, SinkError, StreamSink};
+use crate::chain::Chain;
 use crate::signature::AuditKey;
 use crate::spool::{Inner, Orphan, Segment, Source, Spool, add, adopt, blocking, flush, is_of_the_file};
 
@@ -94,6 +96,10 @@ impl Shipper {
         flush(&self.inner).await;
         self.ship_own(sink).await;
         self.ship_orphans(sink).await;
+        if self.inner.conclude() {
+            flush(&self.inner).await;
+            self.ship_own(sink).await;
+        }
         match self.inner.with_log(|log| log.close()) {
             Ok(true) => {}
             Ok(false) => tracing::warn!("requests are still under way; their evidence stays in the spool"),
@@ -104,13 +110,15 @@ impl Shipper {
     async fn ship_own(&self, sink: &dyn StreamSink) {
         while let Some((segment, from)) = self.inner.with_log(|log| log.unshipped()) {
             let base = segment.base;
-            let source = self.inner.with_log(|log| log.source(base));
+            let (source, chain) = self
+                .inner
+                .with_log(|log| (log.source(base), log.chain().cloned()));
             self.goes_on();
-            let batch = self.read(source, segment, from).await;
+            let batch = self.read(source, segment, from, chain, Arc::default()).await;
             self.send(sink, &batch.shipments).await;
             let (events, now) = (batch.shipments.len() as u64, self.inner.now());
             self.inner
-                .with_log(|log| log.ship(base, batch.until, events, batch.last, now));
+                .with_log(|log| log.ship(base, batch.until, events, batch.last, batch.chain, now));
             if batch.damaged {
                 match self.inner.with_log(|log| log.abandon(base)) {
                     Ok(lost) => self.lost(base, lost),
@@ -158,9 +166,9 @@ impl Shipper {
                 self.forget_orphan();
                 continue;
             };
-            let source = orphan.source(segment.base);
+            let (source, chain) = (orphan.source(segment.base), orphan.chain());
             self.goes_on();
-            let batch = self.read(source, segment, from).await;
+            let batch = self.read(source, segment, from, chain, orphan.rewritten()).await;
             self.inner.counters.adopted_since(batch.first);
             self.send(sink, &batch.shipments).await;
             let Some(orphan) = self.orphans.front_mut() else {
@@ -170,7 +178,13 @@ impl Shipper {
                 let (path, file) = (orphan.claim.path().display().to_string(), set_aside(segment.base));
                 tracing::error!(path, file, "a segment cannot be read to its end and is set aside");
             }
-            let trimmed = orphan.ship(batch.until, batch.damaged, &self.inner.counters);
+            let trimmed = orphan.ship(
+                batch.until,
+                batch.damaged,
+                batch.chain,
+                batch.last,
+                &self.inner.counters,
+            );
             if let Err(error) = trimmed {
                 let path = orphan.claim.path().display().to_string();
                 tracing::error!(path, %error, "shipped evidence cannot be deleted");
@@ -193,15 +207,29 @@ impl Shipper {
 
     /// Reads a batch. A file that cannot be read is tried for a while; where this process lacks something, or may not,
     /// until it is mended.
-    async fn read(&self, source: Source, segment: Segment, from: u64) -> Batch {
+    async fn read(
+        &self,
+        source: Source,
+        segment: Segment,
+        from: u64,
+        chain: Option<Chain>,
+        rewritten: Arc<[Range<u64>]>,
+    ) -> Batch {
         let mut pause = DISK_PAUSE.0;
         for reads in 1.. {
-            let (source, key) = (source.clone(), self.key.clone());
-            match blocking(move || Batch::read(&source, &segment, from, key.as_ref())).await {
+            let (source, key, joined, rewritten) = (
+                source.clone(),
+                self.key.clone(),
+                chain.clone(),
+                Arc::clone(&rewritten),
+            );
+            match blocking(move || Batch::read(&source, &segment, from, key.as_ref(), joined, &rewritten))
+                .await
+            {
                 Ok(batch) => return batch,
                 // The file is gone, or shorter than it was: waiting does not help.
                 Err(error) if matches!(error.kind(), NotFound | UnexpectedEof) => {
-                    return Batch::unreadable(from);
+                    return Batch::unreadable(from, chain);
                 }
                 Err(error) => {
                     tracing::error!(%error, "the evidence spool cannot be read");
@@ -212,7 +240,7 @@ impl Shipper {
             }
             pause = back_off(pause, DISK_PAUSE.1).await;
         }
-        Batch::unreadable(from)
+        Batch::unreadable(from, chain)
     }
 
     /// Sends until the stream has taken everything.

@@ -48,7 +48,7 @@ impl SinkError {
 /// The audit stream.
 pub trait StreamSink: Send + Sync {
     /// Appends events in their order and says how many of them, counted from the front, the stream now
-    /// holds. A batch has at most 256 events and at most 512 KiB. What is not accepted is offered again, so
+    /// holds. A batch has at most 256 events and at most 768 KiB. What is not accepted is offered again, so
     /// an event that was taken without the answer being heard comes a second time.
     ///
     /// # Errors

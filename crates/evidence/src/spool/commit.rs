@@ -143,6 +143,7 @@ impl Inner {
     fn reclaim(&self) -> io::Result<bool> {
         let mut deleted = false;
         loop {
+            self.acknowledge()?;
             while let Some((dir, segment)) = self.with_log(|log| log.finished()) {
                 self.ask();
                 segment::discard(&*dir, &segment)?;
@@ -164,6 +165,17 @@ impl Inner {
         }
         self.prepare();
         Ok(deleted)
+    }
+
+    /// Makes durable up to where events are shipped, where something could be deleted then.
+    fn acknowledge(&self) -> io::Result<()> {
+        let Some((file, position)) = self.with_log(Log::unacknowledged)? else {
+            return Ok(());
+        };
+        self.ask();
+        let synced = file.sync();
+        self.with_log(|log| log.acknowledged(synced.is_ok().then_some(position)));
+        synced
     }
 
     /// Prepares the next segment where none is.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::chain::CheckpointKey;
+
 /// Tells the time, in Unix microseconds.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
@@ -30,6 +32,8 @@ pub struct SpoolConfig {
     pub fsync_timeout: Duration,
     /// Refusals a second that one zone may have written for one reason; those beyond it are summed.
     pub denials_per_second: u32,
+    /// Signs the checkpoints of the chain; without one this process makes a key of its own.
+    pub checkpoint_key: Option<CheckpointKey>,
     /// The time, for ages and for the quota of refusals.
     pub clock: Clock,
 }

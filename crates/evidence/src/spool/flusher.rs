@@ -46,6 +46,7 @@ impl Flusher {
         loop {
             self.next().await;
             self.inner.summarise_due(false);
+            self.inner.checkpoint_due();
             flush(&self.inner).await;
         }
     }

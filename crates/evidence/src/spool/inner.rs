@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
+use super::checkpoints::LastCheckpoint;
 use super::config::{Clock, Fsync, SpoolConfig};
 use super::disk::Disk;
 use super::error::NoRoom;
@@ -40,6 +41,7 @@ pub(crate) struct Inner {
     pub(super) asking_since: AtomicI64,
     pub(super) durable: watch::Sender<u64>,
     quota: Mutex<Quota>,
+    pub(super) checkpoints: Mutex<LastCheckpoint>,
     denials_per_second: u32,
 }
 
@@ -62,6 +64,7 @@ impl Inner {
             ..
         } = config;
         let disk = Arc::clone(&log.site().disk);
+        let checkpoints = Mutex::new(LastCheckpoint::at(clock()));
         Self {
             fsync,
             clock,
@@ -79,6 +82,7 @@ impl Inner {
             asking_since: AtomicI64::new(0),
             durable: watch::Sender::new(0),
             quota: Mutex::default(),
+            checkpoints,
             denials_per_second,
         }
     }
@@ -183,7 +187,7 @@ impl Inner {
     }
 
     /// Appends an event that has no intent. False when there is no room.
-    fn standalone(&self, id: Uuid, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+    pub(super) fn standalone(&self, id: Uuid, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         let promised = MAX_RECORD as u64;
         if self.reserve(promised).is_err() {
             return false;

@@ -19,6 +19,7 @@ use super::disk::{DataFile, Directory, is_full};
 use super::error::NoRoom;
 use super::record::Record;
 use super::segment::{Segment, Source};
+use crate::chain::Chain;
 
 pub(crate) use home::{Home, Site};
 
@@ -101,7 +102,7 @@ pub(crate) struct SyncPlan {
 impl Log {
     /// Makes a home for a log. Where there is no space for one, it begins without.
     pub(crate) fn create(site: Site) -> io::Result<Self> {
-        match Self::at_home(site.clone(), 0) {
+        match Self::at_home(site.clone(), 0, None) {
             Err(error) if is_full(&error) => {
                 tracing::error!(%error, "there is no space for the evidence spool; requests are refused until there is");
                 Ok(Self::homeless(site, 0))
@@ -110,10 +111,10 @@ impl Log {
         }
     }
 
-    /// An empty log that begins at this position, in a home of its own.
-    fn at_home(site: Site, base: u64) -> io::Result<Self> {
+    /// An empty log that begins at this position, in a home of its own, and goes on with this chain.
+    fn at_home(site: Site, base: u64, chain: Option<Chain>) -> io::Result<Self> {
         let mut log = Self::homeless(site, base);
-        let (home, first) = Home::make(&log.site, base)?;
+        let (home, first) = Home::make(&log.site, base, chain)?;
         log.home = Some(home);
         log.fault = None;
         log.enter(first);

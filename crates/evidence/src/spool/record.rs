@@ -39,6 +39,9 @@ pub(crate) enum Kind {
     /// An intent whose request did not leave before its process ended. Recovery writes it over the kind of the intent,
     /// which is a single byte and takes no space, so the checksum is the intent's.
     Undispatched = 7,
+    /// What stands from the position in the payload on in earlier segments stands once more in this one, between two of
+    /// these: there it counts. Without the second one the copy is not whole, and does not.
+    Rewritten = 8,
 }
 
 /// Where in a record its kind stands.
@@ -110,6 +113,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Record<'_>, Broken> {
         5 => Kind::Dispatched,
         6 => Kind::Boot,
         7 => Kind::Undispatched,
+        8 => Kind::Rewritten,
         _ => return Err(Broken::Bad),
     };
     if length > MAX_EVENT_BYTES {
@@ -130,8 +134,13 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Record<'_>, Broken> {
     })
 }
 
-/// The position in an acknowledgement.
-pub(crate) fn acked(record: &Record<'_>) -> Option<u64> {
+/// Makes the mark of a segment that holds what was written from `position` on.
+pub(crate) fn rewritten(out: &mut Vec<u8>, position: u64) -> Record<'_> {
+    encode(out, Kind::Rewritten, 0, Uuid::nil(), &position.to_le_bytes())
+}
+
+/// The position in an acknowledgement, or in the mark of a rewritten segment.
+pub(crate) fn position(record: &Record<'_>) -> Option<u64> {
     record.payload.try_into().ok().map(u64::from_le_bytes)
 }
 
@@ -162,7 +171,7 @@ mod tests {
     use proptest::prelude::*;
     use uuid::Uuid;
 
-    use super::{Broken, Kind, ack, acked, decode, encode};
+    use super::{Broken, Kind, ack, decode, encode, position};
 
     fn bytes(kind: Kind, at: i64, id: u128, payload: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
@@ -176,7 +185,7 @@ mod tests {
         ack(&mut out, 0x0102_0304_0506, 9);
         let record = decode(&out).unwrap();
         assert_eq!(
-            (record.kind, record.at, acked(&record)),
+            (record.kind, record.at, position(&record)),
             (Kind::Ack, 9, Some(0x0102_0304_0506))
         );
     }

@@ -3,99 +3,25 @@
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::chain_file::ChainFile;
 use super::claim::Claim;
 use super::disk::{DataFile, Directory, Disk, gone_is_fine};
 use super::inner::Inner;
+use super::orphan::Orphan;
 use super::record::{self, KIND_AT, Kind, Record};
-use super::segment::{self, PREFACE, PREFACE_BEFORE, Records, SPARE, Segment, Source};
-use super::stats::{Counters, add, subtract};
+use super::segment::{self, PREFACE, PREFACE_BEFORE, Records, SPARE, Segment};
+use super::stats::add;
 use super::unreadable::is_of_the_file;
+use crate::chain::{CheckpointKey, is_last, last_id, write_checkpoint};
 use crate::event::not_dispatched;
 
 /// How many spools are adopted in one go: each costs a file descriptor until it is shipped.
 const MAX_ORPHANS: usize = 64;
-
-/// The spool of a process that is gone. Every event in it is finished and durable.
-#[derive(Debug)]
-pub(crate) struct Orphan {
-    pub(crate) claim: Claim,
-    /// Oldest first.
-    pub(crate) segments: VecDeque<Segment>,
-    /// What is shipped up to.
-    pub(crate) shipped: u64,
-    /// How many intents recovery has finished.
-    pub(crate) finished: u64,
-    /// The last segment, where it is one of finished intents, in memory alone. Until it is shipped the intents stay, and
-    /// from them it can be made again.
-    made: Option<Arc<[u8]>>,
-    /// The position from which on segments hold such intents.
-    held: u64,
-    disk: Arc<dyn Disk>,
-    /// Bytes, at the end of segments, that were no records.
-    pub(crate) torn: u64,
-}
-
-impl Orphan {
-    /// Where to ship on from.
-    pub(crate) fn unshipped(&self) -> Option<(Segment, u64)> {
-        let mut segments = self.segments.iter();
-        segments.find_map(|segment| Some((*segment, segment.beyond(self.shipped)?)))
-    }
-
-    /// Where the bytes of a segment are.
-    pub(crate) fn source(&self, base: u64) -> Source {
-        match &self.made {
-            Some(made) if self.is_made(base) => Source::Memory(Arc::clone(made)),
-            _ => Source::Named(Arc::clone(self.claim.dir())),
-        }
-    }
-
-    fn is_made(&self, base: u64) -> bool {
-        self.made.is_some() && self.segments.back().is_some_and(|last| last.base == base)
-    }
-
-    /// Notes what is shipped, or that the rest of the segment cannot be, and deletes what is done with.
-    pub(crate) fn ship(&mut self, until: u64, damaged: bool, counters: &Counters) -> io::Result<()> {
-        let mut segments = self.segments.iter_mut();
-        let current = segments.find(|segment| segment.beyond(self.shipped).is_some());
-        self.shipped = self.shipped.max(until);
-        if damaged && let Some(segment) = current {
-            segment.damaged = true;
-            self.shipped = self.shipped.max(segment.end());
-            add(&counters.dropped, 1);
-        }
-        self.trim(counters)
-    }
-
-    /// Deletes what is done with, oldest first.
-    fn trim(&mut self, counters: &Counters) -> io::Result<()> {
-        while let Some(front) = self.segments.front()
-            && front.beyond(self.shipped).is_none()
-            && (front.end() <= self.held || self.unshipped().is_none())
-        {
-            if !self.is_made(front.base) {
-                segment::discard(&**self.claim.dir(), front)?;
-            }
-            subtract(&counters.adopted_bytes, front.len);
-            subtract(&counters.adopted_files, 1);
-            self.segments.pop_front();
-        }
-        Ok(())
-    }
-
-    /// Deletes all of it once everything is shipped. Files that were kept aside stay.
-    pub(crate) fn remove(&mut self, counters: &Counters) -> io::Result<()> {
-        self.trim(counters)?;
-        match self.claim.remove(&*self.disk) {
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
-            removed => gone_is_fine(removed),
-        }
-    }
-}
 
 /// Adopts the spools that no living process owns, but not too many at once. One that cannot be read is left for
 /// a later try; neither it nor one in which only files that were kept aside are left counts as one of them, or
@@ -103,11 +29,12 @@ impl Orphan {
 pub(crate) fn adopt(inner: &Inner) -> io::Result<Vec<Orphan>> {
     let counters = &inner.counters;
     let mut found = Vec::new();
+    let lasting = inner.with_log(|log| log.site().checkpoint_key.clone());
     let user = inner.with_log(|log| log.home().map(|home| home.claim().user()));
     let user = user.unwrap_or_else(|| Ok(inner.disk.user()))?;
     for claim in Claim::orphans(&*inner.disk, &inner.root, user)? {
         let path = claim.path().display().to_string();
-        match recover(&inner.disk, claim) {
+        match recover(&inner.disk, claim, lasting.as_ref()) {
             Ok(mut orphan) => {
                 let (finished, torn) = (orphan.finished, orphan.torn);
                 let damaged = orphan.segments.iter().filter(|segment| segment.damaged).count();
@@ -147,7 +74,12 @@ pub(crate) fn adopt(inner: &Inner) -> io::Result<Vec<Orphan>> {
 ///
 /// Repeated after a crash in the middle, it has the same result: what it adds is made of the intents, and what is said of
 /// their dispatch is durable before it is shipped.
-pub(crate) fn recover(disk: &Arc<dyn Disk>, claim: Claim) -> io::Result<Orphan> {
+pub(crate) fn recover(
+    disk: &Arc<dyn Disk>,
+    claim: Claim,
+    lasting: Option<&CheckpointKey>,
+) -> io::Result<Orphan> {
+    let chain = ChainFile::open(&**claim.dir(), lasting)?;
     let bases = segment::list(&**claim.dir())?;
     let mut scan = Scan::default();
     let mut segments = VecDeque::new();
@@ -164,20 +96,25 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, claim: Claim) -> io::Result<Orphan> 
     claim.dir().sync()?;
     let first = scan.open.values().map(|intent| intent.position).min();
     let finished = scan.open.len() as u64;
-    let made = first.map(|_| {
-        let base = segments.back().map_or(0, Segment::end).max(scan.beyond);
-        let (segment, bytes) = finish(base, scan.open);
+    let shipped = chain.as_ref().map_or(scan.shipped, ChainFile::position);
+    let last = chain.as_ref().and_then(|chain| scan.last(chain));
+    let made = (first.is_some() || last.is_some()).then(|| {
+        // Where it was before, if this is not the first time: some of it may be shipped.
+        let base = segments.back().map_or(shipped, Segment::end).max(scan.beyond);
+        let (segment, bytes) = finish(base, scan.open, last);
         segments.push_back(segment);
         bytes
     });
     Ok(Orphan {
         claim,
         segments,
-        shipped: scan.shipped,
+        shipped,
         finished,
         made,
         held: first.unwrap_or(u64::MAX),
         disk: Arc::clone(disk),
+        chain,
+        rewritten: scan.rewritten.into(),
         torn: scan.torn,
     })
 }
@@ -194,6 +131,10 @@ struct Scan {
     beyond: u64,
     /// A segment is missing.
     gap: bool,
+    /// What does not count, because it stands elsewhere too.
+    rewritten: Vec<Range<u64>>,
+    /// The last event: where it stands, when it was recorded, and whether it is the last of its chain.
+    event: Option<(u64, i64, bool)>,
 }
 
 #[derive(Debug)]
@@ -219,6 +160,21 @@ enum Dispatch {
 }
 
 impl Scan {
+    /// The id and the time of the checkpoint that ends the chain, where it has none. Its time is that of the event before
+    /// it, wherever that stands, so that it is the same when it is made again.
+    fn last(&self, file: &ChainFile) -> Option<(Uuid, i64)> {
+        let chain = file.chain();
+        let unfinished = self.open.values().max_by_key(|intent| intent.position);
+        let (logged, is_final) = match self.event {
+            Some((position, at, is_final)) if position >= file.position() => (Some(at), is_final),
+            _ => (None, chain.is_final),
+        };
+        let at = unfinished.map(|intent| intent.at).or(logged);
+        let has_events = chain.head.seq > 0 || at.is_some();
+        let is_over = is_final && unfinished.is_none();
+        (has_events && !is_over && chain.key.is_some()).then(|| (last_id(chain.id), at.unwrap_or(file.at())))
+    }
+
     /// One that cannot be read is set aside with all that it holds; the others are read all the same.
     fn segment(&mut self, claim: &Claim, base: u64, last: bool) -> io::Result<Segment> {
         let (file, bytes) = match read_whole(&**claim.dir(), base) {
@@ -244,13 +200,20 @@ impl Scan {
             if *preface != PREFACE_BEFORE && !torn {
                 return Err(io::Error::other("a segment of another format"));
             }
+            let marks = Records::new(body).filter(|record| record.kind == Kind::Rewritten);
+            let is_part_of_a_copy = marks.count() == 1;
             let mut records = Records::new(body);
             let mut position = segment.first();
             for record in &mut records {
-                self.record(&record, position, &mut segment);
+                if !is_part_of_a_copy {
+                    self.record(&record, position, &mut segment);
+                }
                 position += record.bytes.len() as u64;
             }
             segment.len += records.taken() as u64;
+            if is_part_of_a_copy {
+                self.rewritten.push(base..segment.end());
+            }
         }
         if size > segment.len {
             self.torn += size - segment.len;
@@ -287,13 +250,18 @@ impl Scan {
             }
             Kind::Event => {
                 segment.events += 1;
+                self.event = Some((position, record.at, is_last(record.payload)));
                 self.open.remove(&record.id);
             }
             Kind::Cancel => {
                 self.open.remove(&record.id);
             }
-            Kind::Ack => self.shipped = self.shipped.max(record::acked(record).unwrap_or(0)),
+            Kind::Ack => self.shipped = self.shipped.max(record::position(record).unwrap_or(0)),
             Kind::Boot => self.boot = Some(record.id),
+            Kind::Rewritten => {
+                let from = record::position(record).unwrap_or(segment.base);
+                self.rewritten.push(from..segment.base);
+            }
         }
     }
 }
@@ -325,8 +293,9 @@ fn tell_undispatched(dir: &dyn Directory, open: &mut HashMap<Uuid, Intent>) -> i
     files.values().try_for_each(|file| file.sync())
 }
 
-/// Makes a segment of the events of unfinished requests, in the order of their intents.
-fn finish(base: u64, open: HashMap<Uuid, Intent>) -> (Segment, Arc<[u8]>) {
+/// Makes a segment of the events of unfinished requests, in the order of their intents, and of the checkpoint that ends
+/// the chain.
+fn finish(base: u64, open: HashMap<Uuid, Intent>, last: Option<(Uuid, i64)>) -> (Segment, Arc<[u8]>) {
     let mut open: Vec<_> = open.into_iter().collect();
     open.sort_unstable_by_key(|(_, intent)| intent.position);
     let mut segment = Segment::empty(base);
@@ -338,6 +307,12 @@ fn finish(base: u64, open: HashMap<Uuid, Intent>) -> (Segment, Arc<[u8]>) {
             Dispatch::Unmarked | Dispatch::Marked => intent.payload,
         };
         bytes.extend_from_slice(record::encode(&mut buffer, Kind::Event, intent.at, id, &event).bytes);
+        segment.events += 1;
+    }
+    if let Some((id, at)) = last {
+        let mut checkpoint = Vec::new();
+        write_checkpoint(&mut checkpoint, id, at, true);
+        bytes.extend_from_slice(record::encode(&mut buffer, Kind::Event, at, id, &checkpoint).bytes);
         segment.events += 1;
     }
     segment.len = bytes.len() as u64;

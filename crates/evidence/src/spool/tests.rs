@@ -190,6 +190,7 @@ fn a_spool_needs_a_megabyte_and_a_directory() {
         fsync: INTERVAL,
         fsync_timeout: Duration::from_secs(2),
         denials_per_second: 100,
+        checkpoint_key: None,
         clock: std::sync::Arc::new(|| 0),
     };
     assert!(matches!(

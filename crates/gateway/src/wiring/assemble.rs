@@ -13,7 +13,7 @@ use backends::http::{Client, ClientConfig};
 use backends::revocation::RevocationState;
 use backends::tls::ClientTls;
 use config::{Config, Transport};
-use evidence::{AuditKey, Fsync, Shipper, Spool, SpoolConfig, StreamSink};
+use evidence::{AuditKey, CheckpointKey, Fsync, Shipper, Spool, SpoolConfig, StreamSink};
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
@@ -231,6 +231,7 @@ fn spool(runtime: &Runtime, sink: Arc<dyn StreamSink>) -> Result<Component<Spool
         },
         fsync_timeout: config.fsync_timeout,
         denials_per_second: config.denials_per_second.get(),
+        checkpoint_key: checkpoint_key(config)?,
         clock: Arc::new(clock::unix_micros),
     })?;
     let key = AuditKey::new(runtime.config.signing.audit.as_bytes())?;
@@ -256,6 +257,13 @@ fn spool(runtime: &Runtime, sink: Arc<dyn StreamSink>) -> Result<Component<Spool
         .task("evidence shipper", Stage::Delivery, |stop| {
             shipper.run(sink, stop.cancelled_owned())
         }))
+}
+
+fn checkpoint_key(config: &config::Evidence) -> Result<Option<CheckpointKey>, StartError> {
+    let secret = config.checkpoint_key.as_ref();
+    let key =
+        secret.map(|secret| CheckpointKey::from_seed(*secret.expose()).ok_or(StartError::CheckpointKey));
+    key.transpose()
 }
 
 /// Whether the audit stream takes events. While it does not, they wait in the spool.

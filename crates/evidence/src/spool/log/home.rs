@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::chain::{Chain, CheckpointKey};
+use crate::spool::chain_file::{self, ChainFile};
 use crate::spool::claim::Claim;
 use crate::spool::disk::{DataFile, Directory, Disk, Identity, gone_is_fine, is_full};
 use crate::spool::segment::{self, SPARE, Segment, Source};
@@ -32,11 +34,18 @@ pub(crate) struct Site {
     pub(crate) boot: Uuid,
     /// How long a segment gets.
     pub(crate) segment_bytes: u64,
+    /// Signs checkpoints; where there is none each process has a key of its own.
+    pub(crate) checkpoint_key: Option<CheckpointKey>,
 }
 
 impl Site {
     /// Segments of at most this size, and smaller ones where the volume holds few of them.
-    pub(crate) fn new(disk: Arc<dyn Disk>, root: PathBuf, most: u64) -> Self {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        root: PathBuf,
+        most: u64,
+        checkpoint_key: Option<CheckpointKey>,
+    ) -> Self {
         let free = disk.open(&root, false).and_then(|dir| dir.available());
         let fitting = free.map_or(most, |free| (free / SEGMENTS_PER_VOLUME).max(MIN_SEGMENT_BYTES));
         Self {
@@ -44,7 +53,17 @@ impl Site {
             segment_bytes: most.min(fitting),
             disk,
             root,
+            checkpoint_key,
         }
+    }
+
+    /// A new chain.
+    fn chain(&self) -> io::Result<Chain> {
+        let key = self.checkpoint_key.clone().or_else(CheckpointKey::generate);
+        let key = key.ok_or_else(|| io::Error::other("no key for checkpoints can be made"))?;
+        let chain = Chain::new(Uuid::new_v4(), key);
+        tracing::info!(chain = %chain.id, key = %chain.public.hex(), "a chain of audit events begins");
+        Ok(chain)
     }
 }
 
@@ -60,6 +79,7 @@ pub(crate) struct Home {
     /// The newest segments, oldest first, the active one included.
     held: VecDeque<HeldSegment>,
     spare: Option<Arc<dyn DataFile>>,
+    pub(super) chain: ChainFile,
 }
 
 /// A segment that is held open.
@@ -87,27 +107,31 @@ pub(crate) struct WantedSpare {
 }
 
 impl Home {
-    /// Makes a directory with one segment in it.
-    pub(crate) fn make(site: &Site, base: u64) -> io::Result<(Self, Segment)> {
+    /// Makes a directory with one segment in it, which goes on with this chain or begins a new one.
+    pub(crate) fn make(site: &Site, base: u64, chain: Option<Chain>) -> io::Result<(Self, Segment)> {
         let claim = Claim::create(&*site.disk, &site.root)?;
-        match Self::furnish(claim.clone(), site.boot, base) {
+        match Self::furnish(claim.clone(), site, base, chain) {
             Ok(home) => Ok((home, Segment::fresh(base))),
             Err(error) => {
                 let _ = claim.dir().remove(&segment::name(base));
+                let _ = chain_file::remove(&**claim.dir());
                 let _ = claim.remove(&*site.disk);
                 Err(error)
             }
         }
     }
 
-    fn furnish(claim: Claim, boot: Uuid, base: u64) -> io::Result<Self> {
-        let active = segment::create(&**claim.dir(), &segment::name(base), boot)?;
+    fn furnish(claim: Claim, site: &Site, base: u64, chain: Option<Chain>) -> io::Result<Self> {
+        let chain = chain.map_or_else(|| site.chain(), Ok)?;
+        let chain = ChainFile::create(&**claim.dir(), chain, base, site.checkpoint_key.is_some())?;
+        let active = segment::create(&**claim.dir(), &segment::name(base), site.boot)?;
         let mut home = Self {
             claim,
-            boot,
+            boot: site.boot,
             active: Arc::clone(&active),
             held: VecDeque::new(),
             spare: None,
+            chain,
         };
         home.hold(base, active)?;
         Ok(home)
@@ -173,6 +197,9 @@ impl Home {
     pub(super) fn remove(&mut self, disk: &dyn Disk) -> io::Result<()> {
         self.spare = None;
         gone_is_fine(self.dir().remove(SPARE))?;
+        // Without its chain nothing that was in it may come back.
+        self.dir().sync()?;
+        chain_file::remove(&**self.dir())?;
         match self.claim.remove(disk) {
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
             removed => gone_is_fine(removed),

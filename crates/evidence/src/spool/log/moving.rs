@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::chain::Chain;
+use crate::spool::chain_file;
 use crate::spool::disk::Directory;
 use crate::spool::error::NoRoom;
 use crate::spool::record::{self, Kind};
@@ -22,6 +24,8 @@ pub(crate) struct Moving {
     old: Option<Arc<dyn Directory>>,
     segments: Vec<(Segment, Source)>,
     open: HashMap<Uuid, Open>,
+    /// As it stands where shipping does.
+    chain: Option<Chain>,
 }
 
 /// A new home with all that could be read of the old one, all of it durable.
@@ -53,6 +57,7 @@ impl Log {
                 .map(|segment| (*segment, self.source(segment.base)))
                 .collect(),
             open: self.open.clone(),
+            chain: self.chain().cloned(),
         })
     }
 
@@ -75,7 +80,7 @@ impl Log {
 impl Moving {
     /// Makes a home and copies what is still wanted: the intents that wait, and the events that are not shipped.
     pub(crate) fn run(self) -> io::Result<Moved> {
-        let mut log = Log::at_home(self.site.clone(), self.head)?;
+        let mut log = Log::at_home(self.site.clone(), self.head, self.chain.clone())?;
         let mut lost = 0;
         match self.copy(&mut log, &mut lost).and_then(|()| settle(&mut log)) {
             Ok(()) => {
@@ -100,6 +105,10 @@ impl Moving {
             if let Err(error) = emptied {
                 tracing::warn!(segment = segment.base, %error, "what is left of the removed directory cannot be deleted");
             }
+        }
+        if let Some(old) = &self.old {
+            // Without its chain nothing that was in it may come back. Where it is found again, it is as good as empty.
+            let _ = old.sync().and_then(|()| chain_file::remove(&**old));
         }
     }
 

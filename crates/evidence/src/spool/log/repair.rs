@@ -89,6 +89,10 @@ impl Log {
     fn read_doubtful(&self) -> io::Result<Doubtful> {
         let mut doubtful = Doubtful::default();
         let mut buffer = Vec::new();
+        // A successor finds what is copied twice: here it counts, if the copy is whole, which the second mark says.
+        let mut mark = Vec::new();
+        record::rewritten(&mut mark, self.durable);
+        doubtful.bytes.extend_from_slice(&mark);
         for segment in &self.segments {
             let Some(from) = segment.beyond(self.durable) else {
                 continue;
@@ -109,7 +113,7 @@ impl Log {
                         }
                         continue;
                     }
-                    (Kind::Intent | Kind::Ack | Kind::Boot | Kind::Undispatched, _)
+                    (Kind::Intent | Kind::Ack | Kind::Boot | Kind::Undispatched | Kind::Rewritten, _)
                     | (Kind::Dispatched, None) => continue,
                     (Kind::Event, _) => copied += 1,
                     (Kind::Cancel, _) | (Kind::Dispatched, Some(_)) => {}
@@ -124,6 +128,7 @@ impl Log {
             }
             doubtful.events.push((segment.base, copied));
         }
+        doubtful.bytes.extend_from_slice(&mark);
         Ok(doubtful)
     }
 }

@@ -3,7 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::spool::disk::Directory;
+use crate::chain::Chain;
+use crate::spool::disk::{DataFile, Directory};
 use crate::spool::record::{self, Kind};
 use crate::spool::segment::{self, Records, Segment, Source};
 
@@ -20,10 +21,22 @@ impl Log {
     }
 
     /// Notes that every event before `position` is shipped: `events` more of the segment at `base`, the last
-    /// of them recorded at `last`.
-    pub(crate) fn ship(&mut self, base: u64, position: u64, events: u64, last: Option<i64>, now: i64) {
+    /// of them recorded at `last`. From there on the chain goes on as it stands in `chain`.
+    pub(crate) fn ship(
+        &mut self,
+        base: u64,
+        position: u64,
+        events: u64,
+        last: Option<i64>,
+        chain: Option<Chain>,
+        now: i64,
+    ) {
         self.shipped = self.shipped.max(position);
-        // What a removed directory held is counted where its copies are.
+        // What a removed directory held is counted where its copies are, and they are in their places of the chain.
+        if self.segment(base).is_none() {
+            return;
+        }
+        self.acknowledge(position, chain, last);
         let Some(segment) = self.segment(base).filter(|_| events > 0) else {
             return;
         };
@@ -50,17 +63,53 @@ impl Log {
         let lost = std::mem::take(&mut segment.events);
         let end = segment.end();
         self.shipped = self.shipped.max(end);
+        let mut chain = self.chain().cloned();
+        chain.iter_mut().for_each(|chain| chain.skip(lost));
+        self.acknowledge(end, chain, None);
         self.waiting = self.waiting.saturating_sub(lost);
         self.waiting_since = self.waiting_since.filter(|_| self.waiting > 0);
         Ok(lost)
     }
 
+    /// The chain as it stands behind what is shipped.
+    pub(crate) fn chain(&self) -> Option<&Chain> {
+        self.home.as_ref().map(|home| home.chain.chain())
+    }
+
+    fn acknowledge(&mut self, position: u64, chain: Option<Chain>, last: Option<i64>) {
+        if let (Some(home), Some(chain)) = (&mut self.home, chain) {
+            home.chain.advance(position, chain, last);
+        }
+    }
+
+    /// The acknowledgement to sync, and up to where it reaches, when a segment could be deleted then.
+    /// [`Log::acknowledged`] must follow.
+    pub(crate) fn unacknowledged(&mut self) -> io::Result<Option<(Arc<dyn DataFile>, u64)>> {
+        let is_wanted = self.done(u64::MAX).is_some() && self.finished().is_none();
+        match &mut self.home {
+            Some(home) if is_wanted => home.chain.begin_sync().map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Notes that the acknowledgement is durable up to this position, or that it could not be synced.
+    pub(crate) fn acknowledged(&mut self, position: Option<u64>) {
+        if let Some(home) = &mut self.home {
+            home.chain.end_sync(position);
+        }
+    }
+
     /// The oldest segment, when nothing in it is needed any more, and its directory. To be deleted, then
     /// [forgotten](Self::forget): were a younger one deleted first, its outcomes would be missed by the intents in this
-    /// one.
+    /// one. A successor must find that it was shipped, and where the chain stands behind it.
     pub(crate) fn finished(&self) -> Option<(Arc<dyn Directory>, Segment)> {
+        self.done(self.home.as_ref()?.chain.durable())
+    }
+
+    /// The same, were it acknowledged up to there.
+    fn done(&self, acknowledged: u64) -> Option<(Arc<dyn Directory>, Segment)> {
         let home = self.home.as_ref().filter(|_| !self.is_homeless())?;
-        let until = self.shipped.min(self.durable);
+        let until = self.shipped.min(self.durable).min(acknowledged);
         let front = self.segments.front().filter(|_| self.segments.len() > 1)?;
         let settled = front.open == 0 && front.settled <= self.durable;
         (settled && front.beyond(until).is_none()).then(|| (Arc::clone(home.dir()), *front))
@@ -123,9 +172,14 @@ impl Log {
         self.closed
     }
 
+    /// Whether everything is shipped and no request is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting == 0 && self.open.is_empty() && self.parked.is_empty() && self.fault.is_none()
+    }
+
     /// Removes the whole log, if nothing in it is still needed.
     pub(crate) fn close(&mut self) -> io::Result<bool> {
-        if self.waiting > 0 || !self.open.is_empty() || !self.parked.is_empty() || self.fault.is_some() {
+        if !self.is_idle() {
             return Ok(false);
         }
         self.closed = true;

@@ -125,7 +125,7 @@ impl Log {
             Kind::Cancel => {
                 let _ = self.settled(record.id);
             }
-            Kind::Ack | Kind::Boot | Kind::Undispatched => {}
+            Kind::Ack | Kind::Boot | Kind::Undispatched | Kind::Rewritten => {}
         }
     }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use evidence::{ChainReport, KeyTrust, Report, Verifier};
 use serde::Serialize;
 
-use super::source::{Source, SourceError};
+use super::source::{Item, Source, SourceError};
 use crate::cli::VerifyArgs;
 use crate::commands::shared::{UNEXPECTED, print};
 use crate::process::OK;
@@ -13,7 +13,8 @@ use crate::process::OK;
 /// The report, and what follows from it for the exit status.
 #[derive(Serialize)]
 struct Verdict {
-    proved: bool,
+    /// Nothing is missing, changed or forged.
+    is_sound: bool,
     #[serde(flatten)]
     report: Report,
 }
@@ -22,9 +23,11 @@ pub(super) async fn run(arguments: VerifyArgs) -> Result<i32, SourceError> {
     let mut source = Source::open(arguments.source)?;
     let mut verifier = Verifier::new(source.audit_key()?, arguments.keys);
     source
-        .each(|entry| {
-            if entry.is_finished {
-                verifier.add(&entry.data, entry.sig.as_deref());
+        .each(|item| {
+            match item {
+                Item::Chain { id, head, key } => verifier.begins_behind(&id, head, key),
+                Item::Event(entry) if entry.is_finished => verifier.add(&entry.data, entry.sig.as_deref()),
+                Item::Event(_) => {}
             }
             Ok(())
         })
@@ -32,7 +35,10 @@ pub(super) async fn run(arguments: VerifyArgs) -> Result<i32, SourceError> {
     let report = verifier.finish();
     let proved = report.is_sound() && (report.unchained == 0 || arguments.allow_unchained);
     let text = if arguments.json {
-        let verdict = Verdict { proved, report };
+        let verdict = Verdict {
+            is_sound: proved,
+            report,
+        };
         // Numbers and text alone, so that it can always be written.
         serde_json::to_string(&verdict).unwrap_or_default() + "\n"
     } else {
