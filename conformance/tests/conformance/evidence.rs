@@ -1,5 +1,6 @@
 //! Every crossing leaves one event, whatever becomes of it.
 
+mod disk;
 mod durable;
 mod stream;
 

@@ -14,10 +14,11 @@ mod pool;
 mod socket;
 
 pub use body::PooledBody;
-pub use client::{Client, ClientConfig, Sending, Stats};
+pub use client::{Client, ClientConfig, Departs, Sending, Stats};
 pub use failure::SendFailure;
 pub use figures::StatsNames;
 pub use pool::PoolLimits;
+pub use socket::Guard;
 
 pub(crate) use client::{Leaving, Target};
 pub(crate) use failure::in_words;

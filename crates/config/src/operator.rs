@@ -19,6 +19,8 @@ pub struct Evidence {
     pub directory: PathBuf,
     /// When a record counts as written.
     pub fsync: Fsync,
+    /// How long an `fsync` may take (`AUDIT_FSYNC_TIMEOUT`).
+    pub fsync_timeout: Duration,
     /// Largest size of the spool in bytes.
     pub max_bytes: u64,
     /// Entries in the audit stream above which nothing is shipped; 0 is no bound.
@@ -47,6 +49,7 @@ impl Evidence {
             "always" => Some(Fsync::Always),
             _ => None,
         });
+        let fsync_timeout = reader.duration(&keys::AUDIT_FSYNC_TIMEOUT);
         let max_bytes = reader.bytes(&keys::AUDIT_SPOOL_MAX_BYTES);
         let max_bytes = max_bytes.and_then(|bytes| match bytes {
             MIN_SPOOL_BYTES.. => Ok(bytes),
@@ -60,6 +63,7 @@ impl Evidence {
         Ok(Self {
             directory: directory?,
             fsync: fsync?,
+            fsync_timeout: fsync_timeout?,
             max_bytes: max_bytes?,
             stream_max_len: stream_max_len?,
             denials_per_second: denials_per_second?,

@@ -91,6 +91,8 @@ pub enum Status {
     Denied,
     /// The request was dispatched; how it ended is not known.
     Interrupted,
+    /// The process ended, or the gateway stopped, when no byte of the request had left.
+    NotDispatched,
 }
 
 impl Status {
@@ -104,6 +106,7 @@ impl Status {
             Self::BuildFailed => "build_failed",
             Self::Denied => "denied",
             Self::Interrupted => "interrupted",
+            Self::NotDispatched => "not_dispatched",
         }
     }
 
@@ -112,7 +115,7 @@ impl Status {
     pub const fn decision(self) -> Decision {
         match self {
             Self::Executed | Self::UpstreamError | Self::Interrupted => Decision::Allow,
-            Self::UpstreamRejected | Self::BuildFailed | Self::Denied => Decision::Deny,
+            Self::UpstreamRejected | Self::BuildFailed | Self::Denied | Self::NotDispatched => Decision::Deny,
         }
     }
 }
@@ -314,6 +317,30 @@ impl Template {
         maybe_number(out, "upstream_status", outcome.upstream_status.map(u64::from));
         copy(out, end);
     }
+}
+
+/// Makes the event of a request that was not dispatched of the event that its [`Template`] is.
+///
+/// What comes before the judgement are texts, in which a quotation mark is escaped, so nothing in them looks like it.
+pub(crate) fn not_dispatched(template: &[u8]) -> Vec<u8> {
+    let mut unknown = Vec::new();
+    judge(
+        &mut unknown,
+        Status::Interrupted.decision(),
+        Status::Interrupted.as_str(),
+    );
+    let at = template.windows(unknown.len()).position(|bytes| bytes == unknown);
+    let Some((before, rest)) = at.and_then(|at| template.split_at_checked(at)) else {
+        return template.to_vec();
+    };
+    let mut out = before.to_vec();
+    judge(
+        &mut out,
+        Status::NotDispatched.decision(),
+        Status::NotDispatched.as_str(),
+    );
+    out.extend_from_slice(rest.get(unknown.len()..).unwrap_or_default());
+    out
 }
 
 fn open(out: &mut Vec<u8>, id: Uuid, zone_id: &str, event_type: &str, request_id: &str) {

@@ -22,5 +22,7 @@ pub use event::{Decision, MAX_EVENT_BYTES, Outcome, Refusal, Replay, Request, St
 pub use fingerprint::{Fingerprint, fingerprint};
 pub use shipper::{BoxFuture, Shipment, Shipper, SinkError, StreamSink};
 pub use signature::{AuditKey, InvalidKey};
-pub use spool::{Clock, Crossing, Flusher, Fsync, NoRoom, Room, Spool, SpoolConfig, SpoolError, Stats};
+pub use spool::{
+    Clock, Crossing, Departure, Flusher, Fsync, NoRoom, Room, Spool, SpoolConfig, SpoolError, Stats,
+};
 pub use uuid::Uuid;

@@ -4,6 +4,8 @@ mod batch;
 mod run;
 mod sink;
 
+#[cfg(test)]
+pub(crate) use batch::Batch;
 pub use run::Shipper;
 pub use sink::{BoxFuture, Shipment, SinkError, StreamSink};
 

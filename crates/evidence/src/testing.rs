@@ -1,6 +1,6 @@
 //! What the tests of the spool and of the shipper share.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,9 +11,11 @@ use uuid::Uuid;
 use crate::event::{Outcome, Request, Status, Template};
 use crate::fingerprint::fingerprint;
 use crate::shipper::{BoxFuture, Shipment, Shipper, SinkError, StreamSink};
-use crate::spool::{Crossing, Flusher, Fsync, Spool, SpoolConfig};
+use crate::spool::{Crossing, Disk, Flusher, Fsync, Spool, SpoolConfig, System};
 
 pub(crate) const MIB: u64 = 1024 * 1024;
+
+pub(crate) const FSYNC_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A clock that tests set.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +28,15 @@ impl Time {
 }
 
 pub(crate) fn open_with(dir: &Path, max_bytes: u64, fsync: Fsync) -> (Spool, Flusher, Time) {
+    open_on(Arc::new(System), dir, max_bytes, fsync)
+}
+
+pub(crate) fn open_on(
+    disk: Arc<dyn Disk>,
+    dir: &Path,
+    max_bytes: u64,
+    fsync: Fsync,
+) -> (Spool, Flusher, Time) {
     let time = Time::default();
     let clock = time.clone();
     let clock = Arc::new(move || clock.0.load(Ordering::Relaxed));
@@ -33,15 +44,21 @@ pub(crate) fn open_with(dir: &Path, max_bytes: u64, fsync: Fsync) -> (Spool, Flu
         dir: dir.to_owned(),
         max_bytes,
         fsync,
+        fsync_timeout: FSYNC_TIMEOUT,
         denials_per_second: 100,
         clock,
     };
-    let (spool, flusher) = Spool::open(config).unwrap();
+    let (spool, flusher) = Spool::open_on(disk, config).unwrap();
     (spool, flusher, time)
 }
 
 pub(crate) fn open(dir: &Path) -> Spool {
     open_with(dir, 64 * MIB, Fsync::Interval(Duration::from_millis(1))).0
+}
+
+/// The directory of a spool's own.
+pub(crate) fn home(spool: &Spool) -> PathBuf {
+    spool.inner.with_log(|log| log.home().unwrap().claim().path())
 }
 
 pub(crate) fn request(n: u128) -> Request<'static> {
@@ -82,8 +99,20 @@ pub(crate) fn interrupted(n: u128) -> Vec<u8> {
     event(n, &Outcome::new(Status::Interrupted))
 }
 
-pub(crate) async fn cross(spool: &Spool, n: u128) -> Crossing {
+pub(crate) fn not_dispatched(n: u128) -> Vec<u8> {
+    event(n, &Outcome::new(Status::NotDispatched))
+}
+
+/// A request that is about to be dispatched.
+pub(crate) async fn intend(spool: &Spool, n: u128) -> Crossing {
     spool.reserve().unwrap().intent(&request(n)).await.unwrap()
+}
+
+/// A request that was dispatched.
+pub(crate) async fn cross(spool: &Spool, n: u128) -> Crossing {
+    let crossing = intend(spool, n).await;
+    crossing.departure().mark().unwrap();
+    crossing
 }
 
 pub(crate) async fn execute(spool: &Spool, numbers: std::ops::Range<u128>) {

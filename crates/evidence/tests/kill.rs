@@ -25,6 +25,7 @@ fn open(dir: &Path) -> (Spool, evidence::Flusher) {
         dir: dir.to_owned(),
         max_bytes: 64 * 1024 * 1024,
         fsync: Fsync::Interval(Duration::from_millis(5)),
+        fsync_timeout: Duration::from_secs(2),
         denials_per_second: 100,
         clock: Arc::new(|| 1_790_000_000_000_000),
     })
@@ -62,7 +63,9 @@ async fn the_process_that_is_killed() {
         let mut under_way = VecDeque::new();
         let mut out = std::io::stdout();
         for n in 0..20_000 {
-            under_way.push_back(spool.reserve().unwrap().intent(&request(n)).await.unwrap());
+            let crossing = spool.reserve().unwrap().intent(&request(n)).await.unwrap();
+            crossing.departure().mark().unwrap();
+            under_way.push_back(crossing);
             writeln!(out, "\nbegun {n}").unwrap();
             if under_way.len() > UNDER_WAY
                 && let Some(crossing) = under_way.pop_front()

@@ -23,7 +23,7 @@ use super::body::PooledBody;
 use super::connect::connect;
 use super::failure::{SendFailure, in_words};
 use super::pool::{Connection, Pool, PoolLimits};
-use super::socket::Probe;
+use super::socket::{Guard, Probe};
 
 /// Largest response head, and most bytes of a body that are read ahead of the consumer.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -125,7 +125,7 @@ where
     /// ```
     ///
     /// ```
-    /// fn dial<I>(client: &backends::http::Client<String>, dispatch: forwarding::Dispatch<I>) {
+    /// fn dial<I: backends::http::Departs>(client: &backends::http::Client<String>, dispatch: forwarding::Dispatch<I>) {
     ///     let _ = client.send(dispatch, String::new());
     /// }
     /// ```
@@ -133,12 +133,12 @@ where
     /// and nobody can send one twice:
     ///
     /// ```compile_fail,E0382
-    /// fn twice<I>(client: &backends::http::Client<String>, dispatch: forwarding::Dispatch<I>) {
+    /// fn twice<I: backends::http::Departs>(client: &backends::http::Client<String>, dispatch: forwarding::Dispatch<I>) {
     ///     let _ = client.send(dispatch, String::new());
     ///     let _ = client.send(dispatch, String::new()); // moved
     /// }
     /// ```
-    pub fn send<I>(
+    pub fn send<I: Departs>(
         &self,
         dispatch: Dispatch<I>,
         body: B,
@@ -151,14 +151,14 @@ where
             rules,
             intent,
         } = dispatch.into_parts();
-        let client = self.clone();
+        let (client, departing) = (self.clone(), Departing(intent.departure()));
         let response = async move {
             let target = Target {
                 origin: upstream.url().origin(),
                 addresses: upstream.addresses(),
             };
             client
-                .send_to(&target, Request::from_parts(head, body), &())
+                .send_to(&target, Request::from_parts(head, body), &departing)
                 .await
         };
         Sending {
@@ -184,7 +184,7 @@ where
                     self.0.found_dead.fetch_add(1, Ordering::Relaxed);
                     request = *unsent;
                 }
-                Err(Unsent::Gone(cause)) => return Err(SendFailure::MaybeSent(cause)),
+                Err(Unsent::Gone(failure)) => return Err(failure),
                 Ok(response) => {
                     self.0.reused.fetch_add(1, Ordering::Relaxed);
                     return Ok(response);
@@ -195,7 +195,7 @@ where
         match self.try_send(fresh, request, leaving).await {
             Ok(response) => Ok(response),
             Err(Unsent::Whole(_, cause)) => Err(SendFailure::NotSent(cause)),
-            Err(Unsent::Gone(cause)) => Err(SendFailure::MaybeSent(cause)),
+            Err(Unsent::Gone(failure)) => Err(failure),
         }
     }
 
@@ -271,6 +271,9 @@ where
         leaving: &impl Leaving,
     ) -> Result<Response<PooledBody<B>>, Unsent<B>> {
         leaving.mark();
+        if let Some(guard) = leaving.guard() {
+            connection.probe.guard(guard);
+        }
         match connection.sender.try_send_request(request).await {
             Ok(response) => {
                 let pool = Arc::clone(&self.0.pool);
@@ -280,7 +283,11 @@ where
                 let whole = failed.take_message();
                 let cause = in_words("request", &failed.into_error());
                 let Some(request) = whole else {
-                    return Err(Unsent::Gone(cause));
+                    return Err(Unsent::Gone(if connection.probe.was_barred() {
+                        SendFailure::Barred(cause)
+                    } else {
+                        SendFailure::MaybeSent(cause)
+                    }));
                 };
                 leaving.take_back();
                 Err(Unsent::Whole(Box::new(request), cause))
@@ -294,6 +301,10 @@ where
 pub(crate) trait Leaving: Sync {
     fn mark(&self);
     fn take_back(&self);
+    /// Called right before the first byte is written.
+    fn guard(&self) -> Option<Guard> {
+        None
+    }
 }
 
 impl Leaving for () {
@@ -301,12 +312,29 @@ impl Leaving for () {
     fn take_back(&self) {}
 }
 
+/// A recorded intent that wants to know when its request departs.
+pub trait Departs {
+    /// Called right before the first byte of the request is written to a connection, perhaps more than once; where it
+    /// fails nothing is written.
+    fn departure(&self) -> Guard;
+}
+
+struct Departing(Guard);
+
+impl Leaving for Departing {
+    fn mark(&self) {}
+    fn take_back(&self) {}
+    fn guard(&self) -> Option<Guard> {
+        Some(Arc::clone(&self.0))
+    }
+}
+
 /// A request that got no response.
 enum Unsent<B> {
     /// It is back, and no byte of it was written.
     Whole(Box<Request<B>>, Cause),
-    /// It was taken apart: bytes may have left.
-    Gone(Cause),
+    /// It was taken apart.
+    Gone(SendFailure),
 }
 
 impl<B> Clone for Client<B> {

@@ -11,6 +11,9 @@ section! {
     AUDIT_FSYNC: Choice(&["interval", "always"]), Value("interval"),
         "`interval`: synced to disk every 50 ms; survives the process, not a power cut. \
         `always`: synced before the request is forwarded.";
+    AUDIT_FSYNC_TIMEOUT: Duration, Value("2s"),
+        "How long the disk may take to sync the spool; then requests are refused until it has.",
+        advice "Longer than the longest pause of the disk that should go unnoticed.";
     AUDIT_SPOOL_MAX_BYTES: Bytes, Value("1073741824"),
         "Size of the spool; when it is full, requests are refused. At least 1 MiB; the default is 1 GiB.",
         advice "Size it for the longest Redis outage that must not stop traffic, at two records for each request.";

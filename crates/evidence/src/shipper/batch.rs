@@ -1,13 +1,12 @@
 //! Batches, read back from the spool.
 
 use std::io;
-use std::path::Path;
 
 use bytes::Bytes;
 
 use super::sink::Shipment;
 use crate::signature::AuditKey;
-use crate::spool::{Broken, Kind, MAX_RECORD, Records, Segment, read};
+use crate::spool::{Broken, Kind, MAX_RECORD, Records, Segment, Source, read};
 
 /// The most events in a batch.
 const MAX_EVENTS: usize = 256;
@@ -42,8 +41,13 @@ impl Batch {
     }
 
     /// Reads on from a position that is below the segment's end.
-    pub(crate) fn read(dir: &Path, segment: &Segment, from: u64, key: Option<&AuditKey>) -> io::Result<Self> {
-        let bytes = Bytes::from(read(dir, segment, from, MAX_BYTES)?);
+    pub(crate) fn read(
+        source: &Source,
+        segment: &Segment,
+        from: u64,
+        key: Option<&AuditKey>,
+    ) -> io::Result<Self> {
+        let bytes = Bytes::from(read(source, segment, from, MAX_BYTES)?);
         let mut batch = Self {
             damaged: false,
             ..Self::unreadable(from)

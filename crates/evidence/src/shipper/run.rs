@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io::ErrorKind::{NotFound, UnexpectedEof};
-use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::batch::Batch;
 use super::sink::{Shipment, SinkError, StreamSink};
 use crate::signature::AuditKey;
-use crate::spool::{Inner, Orphan, Segment, Spool, add, adopt, blocking, flush, is_of_the_file};
+use crate::spool::{Inner, Orphan, Segment, Source, Spool, add, adopt, blocking, flush, is_of_the_file};
 
 /// The first and the longest pause after the stream did not take events. Short, because trying costs next to nothing, and
 /// the spool only fills until it works.
@@ -103,11 +102,11 @@ impl Shipper {
     }
 
     async fn ship_own(&self, sink: &dyn StreamSink) {
-        let dir = self.inner.with_log(|log| log.claim().path().to_owned());
         while let Some((segment, from)) = self.inner.with_log(|log| log.unshipped()) {
             let base = segment.base;
+            let source = self.inner.with_log(|log| log.source(base));
             self.goes_on();
-            let batch = self.read(dir.clone(), segment, from).await;
+            let batch = self.read(source, segment, from).await;
             self.send(sink, &batch.shipments).await;
             let (events, now) = (batch.shipments.len() as u64, self.inner.now());
             self.inner
@@ -159,9 +158,9 @@ impl Shipper {
                 self.forget_orphan();
                 continue;
             };
-            let dir = orphan.claim.path().to_owned();
+            let source = orphan.source(segment.base);
             self.goes_on();
-            let batch = self.read(dir, segment, from).await;
+            let batch = self.read(source, segment, from).await;
             self.inner.counters.adopted_since(batch.first);
             self.send(sink, &batch.shipments).await;
             let Some(orphan) = self.orphans.front_mut() else {
@@ -194,11 +193,11 @@ impl Shipper {
 
     /// Reads a batch. A file that cannot be read is tried for a while; where this process lacks something, or may not,
     /// until it is mended.
-    async fn read(&self, dir: PathBuf, segment: Segment, from: u64) -> Batch {
+    async fn read(&self, source: Source, segment: Segment, from: u64) -> Batch {
         let mut pause = DISK_PAUSE.0;
         for reads in 1.. {
-            let (dir, key) = (dir.clone(), self.key.clone());
-            match blocking(move || Batch::read(&dir, &segment, from, key.as_ref())).await {
+            let (source, key) = (source.clone(), self.key.clone());
+            match blocking(move || Batch::read(&source, &segment, from, key.as_ref())).await {
                 Ok(batch) => return batch,
                 // The file is gone, or shorter than it was: waiting does not help.
                 Err(error) if matches!(error.kind(), NotFound | UnexpectedEof) => {

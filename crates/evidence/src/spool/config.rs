@@ -26,6 +26,8 @@ pub struct SpoolConfig {
     pub max_bytes: u64,
     /// When a record counts as being in the spool.
     pub fsync: Fsync,
+    /// How long an `fsync` may take before nothing new is accepted.
+    pub fsync_timeout: Duration,
     /// Refusals a second that one zone may have written for one reason; those beyond it are summed.
     pub denials_per_second: u32,
     /// The time, for ages and for the quota of refusals.

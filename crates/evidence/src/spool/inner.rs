@@ -1,30 +1,30 @@
 //! What the rooms, the flusher and the shipper of one spool share.
 
-use std::fs::File;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
-use std::{fmt, io};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use super::config::{Clock, Fsync, SpoolConfig};
+use super::disk::Disk;
 use super::error::NoRoom;
 use super::log::Log;
 use super::quota::{Quota, Verdict};
 use super::record::{self, Kind, MAX_RECORD};
-use super::segment;
 use super::stats::{Counters, Stats, add, get};
-use super::unreadable::is_of_the_file;
 use crate::event::{Summary, write_summary};
 
 pub(crate) struct Inner {
     pub(crate) fsync: Fsync,
     pub(crate) clock: Clock,
     pub(crate) root: PathBuf,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) fsync_timeout: Duration,
     pub(crate) counters: Counters,
     /// Tells the flusher that something was written.
     pub(crate) dirty: Notify,
@@ -35,12 +35,12 @@ pub(crate) struct Inner {
     written: AtomicU64,
     open_to_new: AtomicBool,
     log: Mutex<Log>,
-    syncing: Mutex<()>,
-    durable: watch::Sender<u64>,
+    pub(super) syncing: Mutex<()>,
+    /// Since when the flusher has waited for the disk, in Unix microseconds; 0 while it does not.
+    pub(super) asking_since: AtomicI64,
+    pub(super) durable: watch::Sender<u64>,
     quota: Mutex<Quota>,
     denials_per_second: u32,
-    #[cfg(test)]
-    pub(crate) fail_sync: AtomicBool,
 }
 
 impl fmt::Debug for Inner {
@@ -56,27 +56,30 @@ impl Inner {
         let SpoolConfig {
             dir: root,
             fsync,
+            fsync_timeout,
             denials_per_second,
             clock,
             ..
         } = config;
+        let disk = Arc::clone(&log.site().disk);
         Self {
             fsync,
             clock,
             root,
+            disk,
+            fsync_timeout,
             counters: Counters::default(),
             dirty: Notify::new(),
             limit,
             reserved: AtomicU64::new(0),
             written: AtomicU64::new(log.bytes()),
-            open_to_new: AtomicBool::new(true),
+            open_to_new: AtomicBool::new(log.shut().is_none()),
             log: Mutex::new(log),
             syncing: Mutex::new(()),
+            asking_since: AtomicI64::new(0),
             durable: watch::Sender::new(0),
             quota: Mutex::default(),
             denials_per_second,
-            #[cfg(test)]
-            fail_sync: AtomicBool::new(false),
         }
     }
 
@@ -89,8 +92,7 @@ impl Inner {
         let mut log = self.log.lock();
         let result = work(&mut log);
         self.written.store(log.bytes(), Ordering::Release);
-        self.open_to_new
-            .store(log.fault().is_none() && !log.is_closed(), Ordering::Release);
+        self.open_to_new.store(log.shut().is_none(), Ordering::Release);
         let news = log.announce();
         drop(log);
         if news {
@@ -117,7 +119,11 @@ impl Inner {
 
     pub(crate) fn reserve(&self, bytes: u64) -> Result<(), NoRoom> {
         if !self.open_to_new.load(Ordering::Acquire) {
-            return Err(NoRoom::Unwritable);
+            let why = self.log.lock().shut();
+            return Err(why.unwrap_or(NoRoom::Unwritable));
+        }
+        if self.is_stuck() {
+            return Err(NoRoom::Stuck);
         }
         // The promise is made before the sum is read, so that no two can both take the last place.
         let reserved = self.reserved.fetch_add(bytes, Ordering::AcqRel) + bytes;
@@ -134,67 +140,6 @@ impl Inner {
 
     pub(crate) fn durable(&self) -> watch::Receiver<u64> {
         self.durable.subscribe()
-    }
-
-    /// Makes everything written so far durable, repairing the log first where it has to be.
-    pub(crate) fn flush(&self) -> io::Result<()> {
-        let _one_at_a_time = self.syncing.lock();
-        let now = self.now();
-        let plan = self.with_log(|log| {
-            if log.fault().is_some() {
-                log.repair(now)?;
-            }
-            Ok::<_, io::Error>(log.plan_sync())
-        })?;
-        if let Some(plan) = plan {
-            if let Err(error) = self.sync(&plan.files, plan.directory) {
-                self.with_log(Log::sync_failed);
-                return Err(error);
-            }
-            self.with_log(|log| log.synced(plan.until));
-        }
-        let durable = self.with_log(|log| log.durable());
-        self.durable
-            .send_if_modified(|known| std::mem::replace(known, durable) != durable);
-        Ok(())
-    }
-
-    fn sync(&self, files: &[Arc<File>], directory: bool) -> io::Result<()> {
-        #[cfg(test)]
-        if self.fail_sync.load(Ordering::Relaxed) {
-            return Err(io::Error::other("injected"));
-        }
-        for file in files {
-            file.sync_data()?;
-        }
-        if directory {
-            // Opened again, because the log keeps its own handle behind the lock.
-            let dir = self.with_log(|log| log.claim().path().to_owned());
-            File::open(dir)?.sync_all()?;
-        }
-        Ok(())
-    }
-
-    /// Deletes the segments that are done with, and moves on the intents for whose sake others are kept.
-    pub(crate) fn trim(&self) -> io::Result<()> {
-        let dir = self.with_log(|log| log.claim().path().to_owned());
-        loop {
-            while let Some(segment) = self.with_log(|log| log.finished()) {
-                segment::discard(&dir, &segment)?;
-                self.with_log(|log| log.forget(segment.base));
-            }
-            let Some(pinned) = self.with_log(|log| log.pinned(self.limit / 4)) else {
-                return Ok(());
-            };
-            let length = usize::try_from(pinned.len).map_err(io::Error::other)?;
-            let bytes = match segment::read(&dir, &pinned, pinned.first(), length) {
-                // Its intents cannot be moved; their outcomes will come all the same.
-                Err(error) if is_of_the_file(&error) => Vec::new(),
-                read => read?,
-            };
-            self.with_log(|log| log.carry(pinned.base, &bytes))?;
-            self.flush()?;
-        }
     }
 
     /// Writes a refusal, counts it, or drops it.
@@ -273,9 +218,10 @@ impl Inner {
             persisted: get(&self.counters.persisted),
             drained: get(&self.counters.drained),
             recovered: get(&self.counters.recovered),
+            removed: get(&self.counters.removed),
             queue_depth: depth,
             queue_capacity: self.limit / MAX_RECORD as u64,
-            available: self.open_to_new.load(Ordering::Acquire),
+            available: self.open_to_new.load(Ordering::Acquire) && !self.is_stuck(),
         }
     }
 }

@@ -3,43 +3,51 @@
 //! Segments are deleted from the front alone. As the record that settles an intent always stands behind every
 //! copy of it, a log that still shows an intent also shows how it was settled.
 
+mod home;
+mod moving;
 mod repair;
 mod trim;
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::claim::Claim;
+use super::disk::{DataFile, Directory, is_full};
+use super::error::NoRoom;
 use super::record::{Kind, Record};
-use super::segment::{self, Segment};
+use super::segment::{Segment, Source};
+
+pub(crate) use home::{Home, Site};
 
 #[derive(Debug)]
 pub(crate) struct Log {
-    claim: Claim,
-    segment_bytes: u64,
+    site: Site,
+    /// None before there was space for one, and after the log was closed.
+    home: Option<Home>,
+    closed: bool,
     /// Oldest first; the last one is written to.
     segments: VecDeque<Segment>,
-    active: Arc<File>,
     /// Bytes in all segments.
     disk: u64,
     head: u64,
     durable: u64,
     shipped: u64,
-    /// The intents that wait for their outcome, and the segment that holds the newest copy of each.
-    open: HashMap<Uuid, u64>,
+    /// The intents that wait for their outcome.
+    open: HashMap<Uuid, Open>,
+    /// Bytes of their records.
+    open_bytes: u64,
     /// Files that were written to and left since the last sync.
-    left: Vec<Arc<File>>,
+    left: Vec<Arc<dyn DataFile>>,
     directory_changed: bool,
     /// What has been synced or is about to be.
     planned: u64,
     /// The flusher has been told that there is more to sync.
     announced: bool,
     fault: Option<Fault>,
+    /// There was no space for a spare segment.
+    cramped: bool,
     /// Records that could not be written yet.
     parked: VecDeque<Vec<u8>>,
     parked_bytes: u64,
@@ -47,51 +55,105 @@ pub(crate) struct Log {
     waiting_since: Option<i64>,
 }
 
+/// An intent that waits for its outcome.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Open {
+    /// The segment that holds the newest copy of it.
+    base: u64,
+    bytes: u64,
+    departure: Departure,
+}
+
+/// Whether bytes of a request left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Departure {
+    /// They may yet.
+    Pending,
+    /// It is on record that they may have.
+    Marked,
+    /// They never will: the outcome says so.
+    Barred,
+}
+
 /// Why nothing new may be promised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// A record could not be appended.
-    Write,
+    Write(NoRoom),
     /// The operating system could not say that it kept what was appended, and may have forgotten it.
     Sync,
+    /// There is no directory to append to: the volume was full when this process began, or it was removed.
+    Homeless(NoRoom),
 }
 
 /// What to sync, and what is durable afterwards.
 #[derive(Debug)]
 pub(crate) struct SyncPlan {
-    pub(crate) files: Vec<Arc<File>>,
-    pub(crate) directory: bool,
+    pub(crate) files: Vec<Arc<dyn DataFile>>,
+    pub(crate) directory: Option<Arc<dyn Directory>>,
     pub(crate) until: u64,
 }
 
 impl Log {
-    pub(crate) fn create(claim: Claim, segment_bytes: u64) -> io::Result<Self> {
-        let active = Arc::new(segment::create(claim.path(), 0)?);
-        let first = Segment::empty(0);
-        Ok(Self {
-            claim,
-            segment_bytes,
-            disk: first.len,
-            head: first.end(),
-            durable: 0,
+    /// Makes a home for a log. Where there is no space for one, it begins without.
+    pub(crate) fn create(site: Site) -> io::Result<Self> {
+        match Self::at_home(site.clone(), 0) {
+            Err(error) if is_full(&error) => {
+                tracing::error!(%error, "there is no space for the evidence spool; requests are refused until there is");
+                Ok(Self::homeless(site, 0))
+            }
+            made => made,
+        }
+    }
+
+    /// An empty log that begins at this position, in a home of its own.
+    fn at_home(site: Site, base: u64) -> io::Result<Self> {
+        let mut log = Self::homeless(site, base);
+        let (home, first) = Home::make(&log.site, base)?;
+        log.home = Some(home);
+        log.fault = None;
+        log.enter(first);
+        if let Some(wanted) = log.wanted_spare() {
+            log.equip(wanted.make());
+        }
+        Ok(log)
+    }
+
+    fn homeless(site: Site, head: u64) -> Self {
+        Self {
+            site,
+            home: None,
+            closed: false,
+            segments: VecDeque::new(),
+            disk: 0,
+            head,
+            durable: head,
             shipped: 0,
-            segments: VecDeque::from([first]),
-            active,
             open: HashMap::new(),
+            open_bytes: 0,
             left: Vec::new(),
             directory_changed: true,
-            planned: 0,
+            planned: head,
             announced: false,
-            fault: None,
+            fault: Some(Fault::Homeless(NoRoom::NoSpace)),
+            cramped: false,
             parked: VecDeque::new(),
             parked_bytes: 0,
             waiting: 0,
             waiting_since: None,
-        })
+        }
     }
 
-    pub(crate) fn claim(&self) -> &Claim {
-        &self.claim
+    fn is_homeless(&self) -> bool {
+        self.home.is_none() || matches!(self.fault, Some(Fault::Homeless(_)))
+    }
+
+    pub(crate) const fn site(&self) -> &Site {
+        &self.site
+    }
+
+    pub(crate) const fn home(&self) -> Option<&Home> {
+        self.home.as_ref()
     }
 
     /// Bytes on disk and bytes that could not be put there yet.
@@ -115,6 +177,17 @@ impl Log {
         self.fault
     }
 
+    /// Why nothing may be promised, if so.
+    pub(crate) const fn shut(&self) -> Option<NoRoom> {
+        match self.fault {
+            _ if self.closed => Some(NoRoom::Closed),
+            Some(Fault::Write(why) | Fault::Homeless(why)) => Some(why),
+            Some(Fault::Sync) => Some(NoRoom::Unwritable),
+            None if self.cramped => Some(NoRoom::NoSpace),
+            None => None,
+        }
+    }
+
     /// Events that are not shipped yet, and when the oldest of them was recorded.
     pub(crate) const fn waiting(&self) -> (u64, Option<i64>) {
         (self.waiting, self.waiting_since)
@@ -125,13 +198,21 @@ impl Log {
         self.open.contains_key(&id)
     }
 
+    /// Where the bytes of a segment are.
+    pub(crate) fn source(&self, base: u64) -> Source {
+        match &self.home {
+            Some(home) => home.source(base),
+            None => Source::Memory(Arc::default()),
+        }
+    }
+
     /// Appends a record, or says why it cannot.
     pub(crate) fn append(&mut self, record: &Record<'_>) -> io::Result<()> {
-        if self.fault.is_some() || self.is_closed() {
+        if self.fault.is_some() || self.closed {
             return Err(io::Error::other("the spool takes no records now"));
         }
         self.write(record)
-            .inspect_err(|_| self.fault = Some(Fault::Write))
+            .inspect_err(|error| self.fault = Some(Fault::of(error)))
     }
 
     /// Appends a record whose place was promised. What cannot be written now is kept and written later.
@@ -142,55 +223,106 @@ impl Log {
         }
     }
 
+    /// Records that bytes of a request are about to leave.
+    pub(crate) fn depart(&mut self, mark: &Record<'_>) -> io::Result<()> {
+        match self.open.get(&mark.id).map(|open| open.departure) {
+            Some(Departure::Marked) => Ok(()),
+            Some(Departure::Pending) => self.append(mark),
+            Some(Departure::Barred) | None => Err(io::Error::other("the request has ended")),
+        }
+    }
+
+    /// Whether bytes of a request may have left. If not, none will.
+    pub(crate) fn bar(&mut self, id: Uuid) -> bool {
+        let Some(open) = self.open.get_mut(&id) else {
+            return false;
+        };
+        if open.departure == Departure::Pending {
+            open.departure = Departure::Barred;
+        }
+        open.departure == Departure::Marked
+    }
+
     fn write(&mut self, record: &Record<'_>) -> io::Result<()> {
         let length = record.bytes.len() as u64;
-        if self
-            .segments
-            .back()
-            .is_none_or(|active| active.len + length > self.segment_bytes)
-        {
+        let active = self.segments.back();
+        if active.is_none_or(|active| active.len + length > self.site.segment_bytes) {
             self.roll()?;
         }
-        let Some(active) = self.segments.back_mut() else {
-            return Err(io::Error::other("the spool has no segment"));
-        };
-        if let Err(error) = self.active.write_all_at(record.bytes, active.len) {
-            // What did get there is overwritten by the next record, or cut when the segment is read again.
-            let _ = self.active.set_len(active.len);
-            return Err(error);
+        if let Err(error) = self.put(record.bytes) {
+            // Another file may take it, above all one whose space is there.
+            if !self.home.as_ref().is_some_and(Home::has_spare) {
+                return Err(error);
+            }
+            self.roll()?;
+            self.put(record.bytes)?;
         }
+        let Some(active) = self.segments.back_mut() else {
+            return Err(no_segment());
+        };
         active.len += length;
         self.disk += length;
         self.head = active.end();
+        active.events += u64::from(record.kind == Kind::Event);
         match record.kind {
-            Kind::Intent => {
-                active.open += 1;
-                let base = active.base;
-                self.moved(record.id, Some(base));
+            Kind::Intent => self.stands(record, Departure::Pending),
+            Kind::Dispatched if !record.payload.is_empty() => self.stands(record, Departure::Marked),
+            Kind::Dispatched => {
+                if let Some(open) = self.open.get_mut(&record.id) {
+                    open.departure = Departure::Marked;
+                }
             }
             Kind::Event => {
-                active.events += 1;
-                self.moved(record.id, None);
+                let _ = self.settled(record.id);
                 self.waiting += 1;
                 self.waiting_since.get_or_insert(record.at);
             }
-            Kind::Cancel => self.moved(record.id, None),
-            Kind::Ack => {}
+            Kind::Cancel => {
+                let _ = self.settled(record.id);
+            }
+            Kind::Ack | Kind::Boot => {}
         }
         Ok(())
     }
 
-    /// Notes where an intent stands from now on, or that it is settled.
-    fn moved(&mut self, id: Uuid, to: Option<u64>) {
-        let from = match to {
-            Some(base) => self.open.insert(id, base),
-            None => self.open.remove(&id),
+    /// Writes behind the last record of the active segment.
+    fn put(&self, bytes: &[u8]) -> io::Result<()> {
+        let (Some(home), Some(active)) = (&self.home, self.segments.back()) else {
+            return Err(no_segment());
         };
+        home.active().write_at(bytes, active.len).inspect_err(|_| {
+            // What did get there is overwritten by the next record, or cut when the segment is read again.
+            let _ = home.active().cut(active.len);
+        })
+    }
+
+    /// Notes that the active segment holds the newest copy of an intent.
+    fn stands(&mut self, record: &Record<'_>, departure: Departure) {
+        let was = self.settled(record.id);
+        let Some(active) = self.segments.back_mut() else {
+            return;
+        };
+        active.open += 1;
+        let open = Open {
+            base: active.base,
+            bytes: record.bytes.len() as u64,
+            // What is known is not forgotten.
+            departure: was.map_or(departure, |was| was.departure),
+        };
+        self.open_bytes += open.bytes;
+        self.open.insert(record.id, open);
+    }
+
+    /// Notes that an intent waits no more.
+    fn settled(&mut self, id: Uuid) -> Option<Open> {
+        let was = self.open.remove(&id)?;
+        self.open_bytes = self.open_bytes.saturating_sub(was.bytes);
         let head = self.head;
-        if let Some(segment) = from.and_then(|base| self.segment(base)) {
+        if let Some(segment) = self.segment(was.base) {
             segment.open = segment.open.saturating_sub(1);
             segment.settled = head;
         }
+        Some(was)
     }
 
     fn segment(&mut self, base: u64) -> Option<&mut Segment> {
@@ -200,9 +332,12 @@ impl Log {
 
     /// Leaves the active segment for a new one.
     fn roll(&mut self) -> io::Result<()> {
-        let next = Segment::empty(self.head);
-        let file = Arc::new(segment::create(self.claim.path(), next.base)?);
-        self.left.push(std::mem::replace(&mut self.active, file));
+        let next = Segment::fresh(self.head);
+        let Some(home) = &mut self.home else {
+            return Err(no_segment());
+        };
+        let file = home.next(next.base)?;
+        self.left.push(home.take_up(next.base, file)?);
         self.enter(next);
         Ok(())
     }
@@ -225,12 +360,10 @@ impl Log {
     pub(crate) fn plan_sync(&mut self) -> Option<SyncPlan> {
         self.announced = false;
         self.planned = self.head;
-        if self.head == self.durable {
-            return None;
-        }
+        let home = self.home.as_ref().filter(|_| self.head > self.durable)?;
         let mut files = std::mem::take(&mut self.left);
-        files.push(Arc::clone(&self.active));
-        let directory = std::mem::take(&mut self.directory_changed);
+        files.push(Arc::clone(home.active()));
+        let directory = std::mem::take(&mut self.directory_changed).then(|| Arc::clone(home.dir()));
         Some(SyncPlan {
             files,
             directory,
@@ -246,14 +379,19 @@ impl Log {
     pub(crate) fn sync_failed(&mut self) {
         self.fault = Some(Fault::Sync);
     }
+}
 
-    #[cfg(test)]
-    pub(crate) fn replace_active(&mut self, file: File) -> Arc<File> {
-        std::mem::replace(&mut self.active, Arc::new(file))
+impl Fault {
+    /// The fault that this answer of the system to a write means.
+    fn of(error: &io::Error) -> Self {
+        Self::Write(if is_full(error) {
+            NoRoom::NoSpace
+        } else {
+            NoRoom::Unwritable
+        })
     }
+}
 
-    #[cfg(test)]
-    pub(crate) fn restore_active(&mut self, file: Arc<File>) {
-        self.active = file;
-    }
+fn no_segment() -> io::Error {
+    io::Error::other("the spool has no segment")
 }

@@ -24,7 +24,7 @@ const CHECKED_FROM: usize = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A request is about to be dispatched; the payload is the event should nothing more be heard of it.
+    /// A request may be dispatched; the payload is the event should it be, and nothing more be heard of it.
     Intent = 1,
     /// A finished event, ready to be shipped. Settles the intent of the same id, if there is one.
     Event = 2,
@@ -32,6 +32,10 @@ pub(crate) enum Kind {
     Cancel = 3,
     /// Every event before the position in the payload has been shipped.
     Ack = 4,
+    /// Bytes of the request of this id may have left. With a payload it is the intent as well.
+    Dispatched = 5,
+    /// The run of the operating system in which the segment was written, as its id.
+    Boot = 6,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -97,6 +101,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Record<'_>, Broken> {
         2 => Kind::Event,
         3 => Kind::Cancel,
         4 => Kind::Ack,
+        5 => Kind::Dispatched,
+        6 => Kind::Boot,
         _ => return Err(Broken::Bad),
     };
     if length > MAX_EVENT_BYTES {
@@ -125,6 +131,11 @@ pub(crate) fn acked(record: &Record<'_>) -> Option<u64> {
 /// Makes an acknowledgement of everything before `position`.
 pub(crate) fn ack(out: &mut Vec<u8>, position: u64, at: i64) -> Record<'_> {
     encode(out, Kind::Ack, at, Uuid::nil(), &position.to_le_bytes())
+}
+
+/// Makes the first record of a segment.
+pub(crate) fn boot(out: &mut Vec<u8>, boot: Uuid) -> Record<'_> {
+    encode(out, Kind::Boot, 0, boot, &[])
 }
 
 fn checksum(header: &[u8; HEADER], payload: &[u8]) -> u32 {

@@ -1,19 +1,19 @@
 //! Taking over what a process left behind.
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
 use super::claim::Claim;
+use super::disk::{DataFile, Directory, Disk, gone_is_fine, is_full};
 use super::inner::Inner;
 use super::record::{self, Kind, Record};
-use super::segment::{self, PREFACE, Records, Segment};
+use super::segment::{self, PREFACE, PREFACE_BEFORE, Records, SPARE, Segment, Source};
 use super::stats::{Counters, add, subtract};
 use super::unreadable::is_of_the_file;
+use crate::event::not_dispatched;
 
 /// How many spools are adopted in one go: each costs a file descriptor until it is shipped.
 const MAX_ORPHANS: usize = 64;
@@ -26,8 +26,14 @@ pub(crate) struct Orphan {
     pub(crate) segments: VecDeque<Segment>,
     /// What is shipped up to.
     pub(crate) shipped: u64,
-    /// How many intents recovery has finished as interrupted.
-    pub(crate) interrupted: u64,
+    /// How many intents recovery has finished.
+    pub(crate) finished: u64,
+    /// The last segment, of finished intents, where the volume had no space for it. Until it is shipped the intents stay,
+    /// and from them it can be made again.
+    made: Option<Arc<[u8]>>,
+    /// The position from which on segments hold such intents.
+    held: u64,
+    disk: Arc<dyn Disk>,
     /// Bytes, at the end of segments, that were no records.
     pub(crate) torn: u64,
 }
@@ -37,6 +43,18 @@ impl Orphan {
     pub(crate) fn unshipped(&self) -> Option<(Segment, u64)> {
         let mut segments = self.segments.iter();
         segments.find_map(|segment| Some((*segment, segment.beyond(self.shipped)?)))
+    }
+
+    /// Where the bytes of a segment are.
+    pub(crate) fn source(&self, base: u64) -> Source {
+        match &self.made {
+            Some(made) if self.is_made(base) => Source::Memory(Arc::clone(made)),
+            _ => Source::Named(Arc::clone(self.claim.dir())),
+        }
+    }
+
+    fn is_made(&self, base: u64) -> bool {
+        self.made.is_some() && self.segments.back().is_some_and(|last| last.base == base)
     }
 
     /// Notes what is shipped, or that the rest of the segment cannot be, and deletes what is done with.
@@ -56,8 +74,11 @@ impl Orphan {
     fn trim(&mut self, counters: &Counters) -> io::Result<()> {
         while let Some(front) = self.segments.front()
             && front.beyond(self.shipped).is_none()
+            && (front.end() <= self.held || self.unshipped().is_none())
         {
-            segment::discard(self.claim.path(), front)?;
+            if !self.is_made(front.base) {
+                segment::discard(&**self.claim.dir(), front)?;
+            }
             subtract(&counters.adopted_bytes, front.len);
             subtract(&counters.adopted_files, 1);
             self.segments.pop_front();
@@ -68,9 +89,9 @@ impl Orphan {
     /// Deletes all of it once everything is shipped. Files that were kept aside stay.
     pub(crate) fn remove(&mut self, counters: &Counters) -> io::Result<()> {
         self.trim(counters)?;
-        match self.claim.remove() {
-            Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(error),
-            _ => Ok(()),
+        match self.claim.remove(&*self.disk) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+            removed => gone_is_fine(removed),
         }
     }
 }
@@ -81,23 +102,24 @@ impl Orphan {
 pub(crate) fn adopt(inner: &Inner) -> io::Result<Vec<Orphan>> {
     let counters = &inner.counters;
     let mut found = Vec::new();
-    let user = inner.with_log(|log| log.claim().user())?;
-    for claim in Claim::orphans(&inner.root, user)? {
+    let user = inner.with_log(|log| log.home().map(|home| home.claim().user()));
+    let user = user.unwrap_or_else(|| Ok(inner.disk.user()))?;
+    for claim in Claim::orphans(&*inner.disk, &inner.root, user)? {
         let path = claim.path().display().to_string();
-        match recover(claim) {
+        match recover(&inner.disk, claim) {
             Ok(mut orphan) => {
-                let (interrupted, torn) = (orphan.interrupted, orphan.torn);
+                let (finished, torn) = (orphan.finished, orphan.torn);
                 let damaged = orphan.segments.iter().filter(|segment| segment.damaged).count();
                 if orphan.unshipped().is_some() {
                     tracing::info!(
                         path,
-                        interrupted,
+                        finished,
                         torn,
                         damaged,
                         "adopted the evidence of a process that ended"
                     );
                 }
-                add(&counters.recovered, interrupted);
+                add(&counters.recovered, finished);
                 add(&counters.dropped, damaged as u64);
                 add(&counters.adopted_files, orphan.segments.len() as u64);
                 add(
@@ -116,62 +138,81 @@ pub(crate) fn adopt(inner: &Inner) -> io::Result<Vec<Orphan>> {
             break;
         }
     }
-    found.sort_by(|a, b| a.claim.path().cmp(b.claim.path()));
+    found.sort_by_key(|orphan| orphan.claim.path());
     Ok(found)
 }
 
 /// Cuts torn tails, finishes the intents without an outcome, and makes all of it durable.
 ///
-/// Repeated after a crash in the middle, it has the same result: what it adds is the payload of the intents, so an
-/// event has the same bytes however often it is made.
-pub(crate) fn recover(claim: Claim) -> io::Result<Orphan> {
-    let bases = segment::list(claim.path())?;
+/// Repeated after a crash in the middle, it has the same result: what it adds is made of the intents, and what is said of
+/// their dispatch is durable before it is shipped.
+pub(crate) fn recover(disk: &Arc<dyn Disk>, claim: Claim) -> io::Result<Orphan> {
+    let bases = segment::list(&**claim.dir())?;
     let mut scan = Scan::default();
     let mut segments = VecDeque::new();
     for (n, base) in bases.iter().enumerate() {
         segments.push_back(scan.segment(&claim, *base, n + 1 == bases.len())?);
     }
-    let mut interrupted = 0;
-    if !scan.open.is_empty() {
+    // A mark that was not synced is lost with the system's run, and one may be in what is missing or does not read back.
+    let is_whole = !scan.gap && segments.iter().all(|segment| !segment.damaged);
+    let is_marked = is_whole && scan.boot == Some(disk.boot());
+    let first = scan.open.values().map(|intent| intent.position).min();
+    let (mut held, finished) = (u64::MAX, scan.open.len() as u64);
+    let mut made = None;
+    if let Some(first) = first {
         let base = segments.back().map_or(0, Segment::end).max(scan.beyond);
-        let (segment, count) = finish(&claim, base, scan.open)?;
+        let (segment, bytes) = finish(base, scan.open, is_marked);
         segments.push_back(segment);
-        interrupted = count;
+        match keep(&**claim.dir(), base, &bytes) {
+            Err(error) if is_full(&error) => (made, held) = (Some(bytes.into()), first),
+            kept => kept?,
+        }
     }
-    claim.sync()?;
+    gone_is_fine(claim.dir().remove(SPARE))?;
+    claim.dir().sync()?;
     Ok(Orphan {
         claim,
         segments,
         shipped: scan.shipped,
-        interrupted,
+        finished,
+        made,
+        held,
+        disk: Arc::clone(disk),
         torn: scan.torn,
     })
 }
 
 #[derive(Debug, Default)]
 struct Scan {
-    /// The intents without an outcome: where the first copy of each stands, when it was made, its payload.
+    /// The intents without an outcome.
     open: HashMap<Uuid, Intent>,
+    /// The run of the system in which the spool was written.
+    boot: Option<Uuid>,
     shipped: u64,
     torn: u64,
     /// The position behind the last byte of any file.
     beyond: u64,
+    /// A segment is missing.
+    gap: bool,
 }
 
 #[derive(Debug)]
 struct Intent {
+    /// Where the first copy stands.
     position: u64,
     at: i64,
     payload: Vec<u8>,
+    /// Bytes of the request may have left.
+    dispatched: bool,
 }
 
 impl Scan {
     /// One that cannot be read is set aside with all that it holds; the others are read all the same.
     fn segment(&mut self, claim: &Claim, base: u64, last: bool) -> io::Result<Segment> {
-        let path = segment::path(claim.path(), base);
-        let (file, bytes) = match read_whole(&path) {
+        let (file, bytes) = match read_whole(claim, base) {
             Err(error) if is_of_the_file(&error) => {
-                tracing::error!(path = %path.display(), %error, "a segment of an abandoned spool cannot be read");
+                let path = claim.path().join(segment::name(base)).display().to_string();
+                tracing::error!(path, %error, "a segment of an abandoned spool cannot be read");
                 return Ok(Segment {
                     damaged: true,
                     ..Segment::empty(base)
@@ -182,7 +223,13 @@ impl Scan {
         let size = bytes.len() as u64;
         let mut segment = Segment::empty(base);
         if let Some((preface, body)) = bytes.split_first_chunk::<{ PREFACE.len() }>() {
-            if *preface != PREFACE && preface.iter().any(|byte| *byte != 0) {
+            // A power cut may have cost the end of it.
+            let as_far_as_written = PREFACE
+                .iter()
+                .zip(preface)
+                .skip_while(|(meant, found)| meant == found);
+            let torn = as_far_as_written.map(|(_, found)| *found).all(|byte| byte == 0);
+            if *preface != PREFACE_BEFORE && !torn {
                 return Err(io::Error::other("a segment of another format"));
             }
             let mut records = Records::new(body);
@@ -196,26 +243,33 @@ impl Scan {
         if size > segment.len {
             self.torn += size - segment.len;
             if last {
-                file.set_len(segment.len)?;
+                file.cut(segment.len)?;
             } else {
                 // A tail tears where writing ended. Anything else is damage, and is kept.
                 segment.damaged = true;
             }
         }
+        self.gap |= self.beyond != 0 && self.beyond < base;
         self.beyond = self.beyond.max(base.saturating_add(size.max(segment.len)));
-        file.write_all_at(&PREFACE, 0)?;
-        file.sync_all()?;
+        file.sync()?;
         Ok(segment)
     }
 
     fn record(&mut self, record: &Record<'_>, position: u64, segment: &mut Segment) {
         match record.kind {
-            Kind::Intent => {
-                self.open.entry(record.id).or_insert_with(|| Intent {
+            Kind::Dispatched if record.payload.is_empty() => {
+                if let Some(intent) = self.open.get_mut(&record.id) {
+                    intent.dispatched = true;
+                }
+            }
+            Kind::Intent | Kind::Dispatched => {
+                let intent = self.open.entry(record.id).or_insert_with(|| Intent {
                     position,
                     at: record.at,
                     payload: record.payload.to_vec(),
+                    dispatched: false,
                 });
+                intent.dispatched |= record.kind == Kind::Dispatched;
             }
             Kind::Event => {
                 segment.events += 1;
@@ -225,31 +279,45 @@ impl Scan {
                 self.open.remove(&record.id);
             }
             Kind::Ack => self.shipped = self.shipped.max(record::acked(record).unwrap_or(0)),
+            Kind::Boot => self.boot = Some(record.id),
         }
     }
 }
 
-fn read_whole(path: &Path) -> io::Result<(File, Vec<u8>)> {
-    let file = OpenOptions::new().read(true).write(true).open(path)?;
-    let size = file.metadata()?.len();
-    let mut bytes = vec![0; usize::try_from(size).map_err(io::Error::other)?];
-    file.read_exact_at(&mut bytes, 0)?;
+fn read_whole(claim: &Claim, base: u64) -> io::Result<(Arc<dyn DataFile>, Vec<u8>)> {
+    let file = claim.dir().open_file(&segment::name(base))?;
+    let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
+    file.read_at(&mut bytes, 0)?;
     Ok((file, bytes))
 }
 
-/// Writes the events of interrupted requests, in the order of their intents, to a segment of their own.
-fn finish(claim: &Claim, base: u64, open: HashMap<Uuid, Intent>) -> io::Result<(Segment, u64)> {
+/// Makes a segment of the events of unfinished requests, in the order of their intents.
+fn finish(base: u64, open: HashMap<Uuid, Intent>, is_marked: bool) -> (Segment, Vec<u8>) {
     let mut open: Vec<_> = open.into_iter().collect();
     open.sort_unstable_by_key(|(_, intent)| intent.position);
-    let file: File = segment::create(claim.path(), base)?;
     let mut segment = Segment::empty(base);
+    let mut bytes = PREFACE.to_vec();
     let mut buffer = Vec::new();
     for (id, intent) in open {
-        let event = record::encode(&mut buffer, Kind::Event, intent.at, id, &intent.payload);
-        file.write_all_at(event.bytes, segment.len)?;
-        segment.len += event.bytes.len() as u64;
+        let event = if is_marked && !intent.dispatched {
+            not_dispatched(&intent.payload)
+        } else {
+            intent.payload
+        };
+        bytes.extend_from_slice(record::encode(&mut buffer, Kind::Event, intent.at, id, &event).bytes);
         segment.events += 1;
     }
-    file.sync_all()?;
-    Ok((segment, segment.events))
+    segment.len = bytes.len() as u64;
+    (segment, bytes)
+}
+
+/// Writes a segment, where there is a spare one in its place.
+fn keep(dir: &dyn Directory, base: u64, bytes: &[u8]) -> io::Result<()> {
+    let file = match dir.open_file(SPARE) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => dir.create(SPARE)?,
+        opened => opened?,
+    };
+    file.write_at(bytes, 0)?;
+    file.sync()?;
+    dir.rename(SPARE, &segment::name(base))
 }

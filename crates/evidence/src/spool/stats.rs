@@ -25,8 +25,10 @@ pub struct Stats {
     pub persisted: u64,
     /// Events that the stream took.
     pub drained: u64,
-    /// Events that dead processes left unfinished, and that were finished as `interrupted`.
+    /// Events that dead processes left unfinished, and that were finished as `interrupted` or `not_dispatched`.
     pub recovered: u64,
+    /// How often the directory, or a segment in it, was removed by somebody else.
+    pub removed: u64,
     /// How much of the bound is taken or promised, in records of the greatest size.
     pub queue_depth: u64,
     /// The bound, in records of the greatest size. When the depth comes this near, requests are refused.
@@ -44,6 +46,7 @@ pub(crate) struct Counters {
     pub(crate) persisted: AtomicU64,
     pub(crate) drained: AtomicU64,
     pub(crate) recovered: AtomicU64,
+    pub(crate) removed: AtomicU64,
     pub(crate) adopted_files: AtomicU64,
     pub(crate) adopted_bytes: AtomicU64,
     /// When the oldest adopted event that is not shipped was recorded; 0 when there is none.

@@ -10,7 +10,10 @@ use crate::testing::{
 use crate::timestamp::SECOND;
 
 mod faults;
+mod model;
 mod recovery;
+pub(crate) mod sim;
+mod space;
 
 const INTERVAL: Fsync = Fsync::Interval(Duration::from_millis(1));
 
@@ -51,7 +54,7 @@ async fn an_empty_spool_is_removed_at_the_end_and_takes_no_more() {
     let room = spool.reserve().unwrap();
     ship(&spool).await;
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
-    assert_eq!(spool.reserve().unwrap_err(), NoRoom::Unwritable);
+    assert_eq!(spool.reserve().unwrap_err(), NoRoom::Closed);
     assert!(matches!(
         room.intent(&request(9)).await,
         Err(SpoolError::Write(_))
@@ -166,7 +169,7 @@ async fn files_and_directories_are_for_this_user_alone() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir.path().join("replay"));
     execute(&spool, 0..1).await;
-    let own = spool.inner.with_log(|log| log.claim().path().to_owned());
+    let own = crate::testing::home(&spool);
     assert_eq!(own.metadata().unwrap().permissions().mode() & 0o777, 0o700);
     for file in std::fs::read_dir(own).unwrap() {
         assert_eq!(
@@ -185,6 +188,7 @@ fn a_spool_needs_a_megabyte_and_a_directory() {
         dir: dir.to_owned(),
         max_bytes,
         fsync: INTERVAL,
+        fsync_timeout: Duration::from_secs(2),
         denials_per_second: 100,
         clock: std::sync::Arc::new(|| 0),
     };

@@ -229,6 +229,7 @@ fn spool(runtime: &Runtime, sink: Arc<dyn StreamSink>) -> Result<Component<Spool
             config::Fsync::Interval => Fsync::Interval(GROUP_COMMIT_INTERVAL),
             config::Fsync::Always => Fsync::Always,
         },
+        fsync_timeout: config.fsync_timeout,
         denials_per_second: config.denials_per_second.get(),
         clock: Arc::new(clock::unix_micros),
     })?;
@@ -238,8 +239,12 @@ fn spool(runtime: &Runtime, sink: Arc<dyn StreamSink>) -> Result<Component<Spool
     Ok(Component::new(spool)
         .check(Check::known("audit", "audit_unavailable", move || {
             // Whether the next request's evidence would find room: the room is given back at once.
-            let none = room.reserve().err().map(|none| Cause::new(none.to_string()));
-            let little = || Cause::new("less than a quarter of AUDIT_SPOOL_MAX_BYTES is left");
+            let none = room.reserve().err();
+            let none = none.map(|none| Cause::new(none.to_string()).labelled(none.label()));
+            let little = || {
+                let words = "less than a quarter of AUDIT_SPOOL_MAX_BYTES is left";
+                Cause::new(words).labelled("spool_nearly_full")
+            };
             let fault = none.or_else(|| room.is_nearly_full().then(little));
             Health { fault, age: None }
         }))

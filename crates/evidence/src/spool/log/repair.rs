@@ -1,13 +1,11 @@
 //! Coming back after the disk failed.
 
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 
 use crate::spool::record::{self, Kind};
-use crate::spool::segment::{self, PREFACE, Records, Segment};
+use crate::spool::segment::{self, Records, Segment};
 
-use super::{Fault, Log};
+use super::{Fault, Log, no_segment};
 
 impl Log {
     /// Tries to write again: first what a failed sync has put in doubt, then what could not be written.
@@ -15,8 +13,14 @@ impl Log {
     pub(crate) fn repair(&mut self, now: i64) -> io::Result<()> {
         if self.fault == Some(Fault::Sync) {
             self.rewrite()?;
-            self.fault = Some(Fault::Write);
         }
+        self.write_parked(now)
+            .inspect_err(|error| self.fault = Some(Fault::of(error)))?;
+        self.fault = None;
+        Ok(())
+    }
+
+    fn write_parked(&mut self, now: i64) -> io::Result<()> {
         let mut buffer = Vec::new();
         self.write(&record::ack(&mut buffer, self.shipped, now))?;
         while let Some(parked) = self.parked.pop_front() {
@@ -30,7 +34,6 @@ impl Log {
             }
             self.parked_bytes = self.parked_bytes.saturating_sub(parked.len() as u64);
         }
-        self.fault = None;
         Ok(())
     }
 
@@ -39,29 +42,78 @@ impl Log {
     /// After a failed `fsync` the kernel may drop the pages it could not write and report success the next
     /// time, so asking again proves nothing. The records are read back now, while the kernel still has them.
     fn rewrite(&mut self) -> io::Result<()> {
-        let dir = self.claim.path();
-        let mut next = Segment::empty(self.head);
-        let mut bytes = PREFACE.to_vec();
-        let mut intents = Vec::new();
-        let mut events = Vec::new();
+        let doubtful = self.read_doubtful()?;
+        let Some(home) = &mut self.home else {
+            return Err(no_segment());
+        };
+        let mut next = Segment::fresh(self.head);
+        let file = home.next(next.base)?;
+        let written = file
+            .write_at(&doubtful.bytes, next.len)
+            .and_then(|()| file.sync())
+            .and_then(|()| home.dir().sync());
+        if let Err(error) = written {
+            let _ = home.dir().remove(&segment::name(next.base));
+            return Err(error);
+        }
+        home.take_up(next.base, file)?;
+        next.len += doubtful.bytes.len() as u64;
+
+        for segment in &mut self.segments {
+            let kept = self.durable.max(segment.first()).min(segment.end());
+            self.disk = self.disk.saturating_sub(segment.end() - kept);
+            segment.len = kept - segment.base;
+        }
+        for (base, copied) in doubtful.events {
+            next.events += copied;
+            if let Some(segment) = self.segment(base) {
+                segment.events = segment.events.saturating_sub(copied);
+            }
+        }
+        self.left.clear();
+        self.enter(next);
+        for record in Records::new(&doubtful.bytes) {
+            if let Some(open) = self.open.get(&record.id).copied()
+                && !record.payload.is_empty()
+            {
+                self.stands(&record, open.departure);
+            }
+        }
+        self.durable = self.head;
+        self.planned = self.head;
+        self.directory_changed = false;
+        Ok(())
+    }
+
+    /// The records that are not known to be durable and still wanted.
+    fn read_doubtful(&self) -> io::Result<Doubtful> {
+        let mut doubtful = Doubtful::default();
+        let mut buffer = Vec::new();
         for segment in &self.segments {
             let Some(from) = segment.beyond(self.durable) else {
                 continue;
             };
             let length = usize::try_from(segment.end() - from).map_err(io::Error::other)?;
-            let read = segment::read(dir, segment, from, length)?;
+            let read = segment::read(&self.source(segment.base), segment, from, length)?;
             let mut copied = 0;
             let mut records = Records::new(&read);
             for record in &mut records {
-                match record.kind {
-                    Kind::Intent if self.open.get(&record.id) == Some(&segment.base) => {
-                        intents.push(record.id);
+                let open = self.open.get(&record.id);
+                match (record.kind, open) {
+                    (Kind::Intent | Kind::Dispatched, Some(open)) if !record.payload.is_empty() => {
+                        if open.base == segment.base {
+                            let kind = open.departure.kind();
+                            let (at, id, payload) = (record.at, record.id, record.payload);
+                            let copy = record::encode(&mut buffer, kind, at, id, payload);
+                            doubtful.bytes.extend_from_slice(copy.bytes);
+                        }
+                        continue;
                     }
-                    Kind::Intent | Kind::Ack => continue,
-                    Kind::Event => copied += 1,
-                    Kind::Cancel => {}
+                    (Kind::Intent | Kind::Ack | Kind::Boot, _) | (Kind::Dispatched, None) => continue,
+                    (Kind::Event, _) => copied += 1,
+                    (Kind::Cancel, _) | (Kind::Dispatched, Some(_)) => {}
                 }
-                bytes.extend_from_slice(record.bytes);
+                doubtful.bytes.extend_from_slice(record.bytes);
             }
             if records.taken() < length {
                 return Err(io::Error::new(
@@ -69,39 +121,16 @@ impl Log {
                     "what was written does not read back",
                 ));
             }
-            events.push((segment.base, copied));
+            doubtful.events.push((segment.base, copied));
         }
-        next.len = bytes.len() as u64;
-        let file = segment::create(dir, next.base)?;
-        let written = file
-            .write_all_at(&bytes, 0)
-            .and_then(|()| file.sync_all())
-            .and_then(|()| self.claim.sync());
-        if let Err(error) = written {
-            segment::discard(dir, &next)?;
-            return Err(error);
-        }
-
-        for segment in &mut self.segments {
-            let kept = self.durable.max(segment.first()).min(segment.end());
-            self.disk = self.disk.saturating_sub(segment.end() - kept);
-            segment.len = kept - segment.base;
-        }
-        for (base, copied) in events {
-            next.events += copied;
-            if let Some(segment) = self.segment(base) {
-                segment.events = segment.events.saturating_sub(copied);
-            }
-        }
-        next.open = u32::try_from(intents.len()).unwrap_or(u32::MAX);
-        let base = next.base;
-        self.active = Arc::new(file);
-        self.left.clear();
-        self.enter(next);
-        for id in intents {
-            self.moved(id, Some(base));
-        }
-        self.durable = self.head;
-        Ok(())
+        Ok(doubtful)
     }
+}
+
+/// Records to be written again.
+#[derive(Debug, Default)]
+struct Doubtful {
+    bytes: Vec<u8>,
+    /// How many events there are, by the segment that they come from.
+    events: Vec<(u64, u64)>,
 }

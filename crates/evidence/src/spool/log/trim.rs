@@ -1,9 +1,11 @@
 //! What is shipped goes: finished segments are deleted, long-lived intents move on.
 
 use std::io;
+use std::sync::Arc;
 
+use crate::spool::disk::Directory;
 use crate::spool::record::{self, Kind};
-use crate::spool::segment::{self, Records, Segment};
+use crate::spool::segment::{self, Records, Segment, Source};
 
 use super::Log;
 
@@ -21,12 +23,11 @@ impl Log {
     /// of them recorded at `last`.
     pub(crate) fn ship(&mut self, base: u64, position: u64, events: u64, last: Option<i64>, now: i64) {
         self.shipped = self.shipped.max(position);
-        if events == 0 {
+        // What a removed directory held is counted where its copies are.
+        let Some(segment) = self.segment(base).filter(|_| events > 0) else {
             return;
-        }
-        if let Some(segment) = self.segment(base) {
-            segment.events = segment.events.saturating_sub(events);
-        }
+        };
+        segment.events = segment.events.saturating_sub(events);
         self.waiting = self.waiting.saturating_sub(events);
         self.waiting_since = last.filter(|_| self.waiting > 0);
         // Spares the successor of a killed process from shipping all of it again; nothing rests on it.
@@ -36,6 +37,9 @@ impl Log {
 
     /// Gives up on the rest of a segment that does not read back. Returns how many events are lost by it.
     pub(crate) fn abandon(&mut self, base: u64) -> io::Result<u64> {
+        if self.is_homeless() {
+            return Err(io::Error::other("its directory was removed"));
+        }
         if self.segments.back().is_some_and(|active| active.base == base) {
             self.roll()?;
         }
@@ -51,13 +55,15 @@ impl Log {
         Ok(lost)
     }
 
-    /// The oldest segment, when nothing in it is needed any more. To be deleted, then [forgotten](Self::forget):
-    /// were a younger one deleted first, its outcomes would be missed by the intents in this one.
-    pub(crate) fn finished(&self) -> Option<Segment> {
+    /// The oldest segment, when nothing in it is needed any more, and its directory. To be deleted, then
+    /// [forgotten](Self::forget): were a younger one deleted first, its outcomes would be missed by the intents in this
+    /// one.
+    pub(crate) fn finished(&self) -> Option<(Arc<dyn Directory>, Segment)> {
+        let home = self.home.as_ref().filter(|_| !self.is_homeless())?;
         let until = self.shipped.min(self.durable);
         let front = self.segments.front().filter(|_| self.segments.len() > 1)?;
         let settled = front.open == 0 && front.settled <= self.durable;
-        (settled && front.beyond(until).is_none()).then_some(*front)
+        (settled && front.beyond(until).is_none()).then(|| (Arc::clone(home.dir()), *front))
     }
 
     /// Forgets a segment that has been deleted.
@@ -65,29 +71,43 @@ impl Log {
         if let Some(front) = self.segments.pop_front_if(|front| front.base == base) {
             self.disk = self.disk.saturating_sub(front.len);
         }
+        if let Some(home) = &mut self.home {
+            home.forget(base);
+        }
     }
 
-    /// The oldest segment, when it is kept for the sake of intents alone and more than `allowed` bytes of
-    /// shipped segments are piled up behind it.
-    pub(crate) fn pinned(&self, allowed: u64) -> Option<Segment> {
+    /// The oldest segment, when it is kept for the sake of intents alone and enough is shipped behind it to make
+    /// moving them worth its while.
+    ///
+    /// That is more than twice of what is live, so that many live requests are not copied over and over; on a volume
+    /// that is not full, by a segment.
+    pub(crate) fn pinned(&self) -> Option<(Segment, Source)> {
+        let front = self.segments.front().filter(|_| !self.is_homeless())?;
+        if front.open == 0 || self.segments.len() < 2 || front.end() > self.shipped {
+            return None;
+        }
+        let pressed = self.cramped || self.fault.is_some();
+        let slack = if pressed { 0 } else { self.site.segment_bytes };
         let shipped = self
             .segments
             .iter()
             .take_while(|segment| segment.end() <= self.shipped);
-        if shipped.map(|segment| segment.len).sum::<u64>() <= allowed {
-            return None;
-        }
-        self.segments
-            .front()
-            .filter(|front| front.open > 0 && self.segments.len() > 1)
-            .copied()
+        let piled: u64 = shipped.map(|segment| segment.len).sum();
+        (piled > slack + 2 * self.open_bytes).then(|| (*front, self.source(front.base)))
     }
 
     /// Copies the intents among these records of a segment that still wait for their outcome to the head.
     pub(crate) fn carry(&mut self, base: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut buffer = Vec::new();
         for record in Records::new(bytes) {
-            if record.kind == Kind::Intent && self.open.get(&record.id) == Some(&base) {
-                self.append(&record)?;
+            let open = self.open.get(&record.id).filter(|open| open.base == base);
+            if let Some(open) = open.copied()
+                && matches!(record.kind, Kind::Intent | Kind::Dispatched)
+                && !record.payload.is_empty()
+            {
+                let kind = open.departure.kind();
+                let (at, id, payload) = (record.at, record.id, record.payload);
+                self.write(&record::encode(&mut buffer, kind, at, id, payload))?;
             }
         }
         // An intent that does not read back cannot be moved. Its outcome will come all the same.
@@ -99,8 +119,8 @@ impl Log {
     }
 
     /// Whether the log has been removed.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.segments.is_empty()
+    pub(crate) const fn is_closed(&self) -> bool {
+        self.closed
     }
 
     /// Removes the whole log, if nothing in it is still needed.
@@ -108,15 +128,15 @@ impl Log {
         if self.waiting > 0 || !self.open.is_empty() || !self.parked.is_empty() || self.fault.is_some() {
             return Ok(false);
         }
+        self.closed = true;
+        let Some(mut home) = self.home.take() else {
+            return Ok(true);
+        };
         while let Some(front) = self.segments.pop_front() {
             self.disk = self.disk.saturating_sub(front.len);
-            segment::discard(self.claim.path(), &front)?;
+            segment::discard(&**home.dir(), &front)?;
         }
-        if let Err(error) = self.claim.remove()
-            && error.kind() != io::ErrorKind::DirectoryNotEmpty
-        {
-            return Err(error);
-        }
+        home.remove(&*self.site.disk)?;
         Ok(true)
     }
 }

@@ -1,24 +1,28 @@
 //! The disk fails, and comes back.
 
-use std::fs::File;
-use std::sync::atomic::Ordering;
+use std::path::Path;
+use std::sync::Arc;
 
 use super::INTERVAL;
-use crate::spool::{NoRoom, SpoolError, flush};
-use crate::testing::{DONE, MIB, cross, event, execute, interrupted, open, open_with, request, ship};
+use super::sim::{Crash, Sim};
+use crate::spool::{NoRoom, Spool, SpoolError, flush, segment};
+use crate::testing::{
+    DONE, MIB, cross, event, execute, home, interrupted, open, open_on, open_with, request, ship,
+};
 
-/// A file that cannot be written to.
-fn unwritable() -> File {
-    File::open("/dev/null").unwrap()
+/// A spool on a disk that fails when it is told to.
+fn simulated() -> (Sim, Spool) {
+    let sim = Sim::new();
+    let (spool, _, _) = open_on(Arc::new(sim.clone()), Path::new("/"), MIB, INTERVAL);
+    (sim, spool)
 }
 
 #[tokio::test]
 async fn outcomes_survive_a_disk_that_cannot_be_written() {
-    let dir = tempfile::tempdir().unwrap();
-    let spool = open(dir.path());
+    let (disk, spool) = simulated();
     let (first, second) = (cross(&spool, 1).await, cross(&spool, 2).await);
     let room = spool.reserve().unwrap();
-    let file = spool.inner.with_log(|log| log.replace_active(unwritable()));
+    disk.refuse_writes(true);
 
     first.outcome(&DONE);
     drop(second);
@@ -30,7 +34,7 @@ async fn outcomes_survive_a_disk_that_cannot_be_written() {
     flush(&spool.inner).await;
     assert!(!spool.stats().available, "the probe failed as well");
 
-    spool.inner.with_log(|log| log.restore_active(file));
+    disk.refuse_writes(false);
     flush(&spool.inner).await;
     assert!(spool.stats().available);
     execute(&spool, 4..5).await;
@@ -43,9 +47,8 @@ async fn outcomes_survive_a_disk_that_cannot_be_written() {
 
 #[tokio::test]
 async fn a_refusal_that_cannot_be_written_is_counted() {
-    let dir = tempfile::tempdir().unwrap();
-    let spool = open(dir.path());
-    spool.inner.with_log(|log| log.replace_active(unwritable()));
+    let (disk, spool) = simulated();
+    disk.refuse_writes(true);
     for n in 0..2 {
         spool.denied(&request(n), &super::refusal("session_revoked"));
     }
@@ -54,8 +57,7 @@ async fn a_refusal_that_cannot_be_written_is_counted() {
 
 #[tokio::test]
 async fn after_a_failed_sync_everything_in_doubt_is_written_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let (spool, _, _) = open_with(dir.path(), MIB, INTERVAL);
+    let (disk, spool) = simulated();
     let early = cross(&spool, 0).await;
     execute(&spool, 1..3).await;
     flush(&spool.inner).await;
@@ -64,7 +66,7 @@ async fn after_a_failed_sync_everything_in_doubt_is_written_again() {
     let open = cross(&spool, 3).await;
     execute(&spool, 4..100).await;
     early.outcome(&DONE);
-    spool.inner.fail_sync.store(true, Ordering::Relaxed);
+    disk.fail_syncs(true);
     flush(&spool.inner).await;
     assert!(!spool.stats().available);
     assert_eq!(
@@ -74,7 +76,7 @@ async fn after_a_failed_sync_everything_in_doubt_is_written_again() {
     );
     assert_eq!(spool.reserve().unwrap_err(), NoRoom::Unwritable);
 
-    spool.inner.fail_sync.store(false, Ordering::Relaxed);
+    disk.fail_syncs(false);
     flush(&spool.inner).await;
     let stats = spool.stats();
     assert!(
@@ -91,23 +93,16 @@ async fn after_a_failed_sync_everything_in_doubt_is_written_again() {
 
 #[tokio::test]
 async fn what_is_in_doubt_and_does_not_read_back_keeps_the_spool_shut() {
-    let dir = tempfile::tempdir().unwrap();
-    let spool = open(dir.path());
+    let (disk, spool) = simulated();
     execute(&spool, 0..3).await;
-    spool.inner.fail_sync.store(true, Ordering::Relaxed);
+    disk.fail_syncs(true);
     flush(&spool.inner).await;
-    spool.inner.fail_sync.store(false, Ordering::Relaxed);
-    let path = spool
-        .inner
-        .with_log(|log| crate::spool::segment::path(log.claim().path(), 0));
-    let whole = std::fs::read(&path).unwrap();
-    let mut damaged = whole.clone();
-    damaged[100] ^= 1;
-    std::fs::write(&path, damaged).unwrap();
+    disk.fail_syncs(false);
+    disk.edit(|bytes| bytes[100] ^= 1);
     flush(&spool.inner).await;
     assert_eq!(spool.reserve().unwrap_err(), NoRoom::Unwritable);
 
-    std::fs::write(&path, whole).unwrap();
+    disk.edit(|bytes| bytes[100] ^= 1);
     flush(&spool.inner).await;
     assert_eq!(
         ship(&spool).await.data(),
@@ -132,8 +127,8 @@ async fn a_damaged_segment_costs_no_more_than_itself() {
     let dir = tempfile::tempdir().unwrap();
     let (spool, _, _) = open_with(dir.path(), MIB, INTERVAL);
     execute(&spool, 0..100).await;
-    let own = spool.inner.with_log(|log| log.claim().path().to_owned());
-    let path = crate::spool::segment::path(&own, 0);
+    let own = home(&spool);
+    let path = own.join(segment::name(0));
     let mut bytes = std::fs::read(&path).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
@@ -169,7 +164,7 @@ async fn long_lived_crossings_do_not_fill_the_spool() {
     assert_eq!(sink.data().len(), 2_000);
     let base = spool
         .inner
-        .with_log(|log| crate::spool::segment::list(log.claim().path()).unwrap()[0]);
+        .with_log(|log| segment::list(&**log.home().unwrap().dir()).unwrap()[0]);
     assert!(
         base > 0,
         "the first segment is gone although its intents are open"
@@ -187,28 +182,17 @@ async fn long_lived_crossings_do_not_fill_the_spool() {
     );
 }
 
-/// Puts a directory in the place of a file: the system lets nobody read it, whoever asks and however often.
-fn make_unreadable(path: &std::path::Path) {
-    std::fs::remove_file(path).unwrap();
-    std::fs::create_dir(path).unwrap();
-}
-
 #[tokio::test]
 async fn a_segment_that_cannot_be_read_is_set_aside_and_the_rest_is_shipped() {
     for adopted in [false, true] {
-        let dir = tempfile::tempdir().unwrap();
-        let (spool, _, _) = open_with(dir.path(), MIB, INTERVAL);
+        let (disk, spool) = simulated();
         execute(&spool, 0..200).await;
         flush(&spool.inner).await;
-        let own = spool.inner.with_log(|log| log.claim().path().to_owned());
-        let bases = crate::spool::segment::list(&own).unwrap();
-        assert!(bases.len() > 2, "{bases:?}");
-        let path = crate::spool::segment::path(&own, bases[1]);
-        make_unreadable(&path);
-
+        let name = disk.make_unreadable();
         let spool = if adopted {
             drop(spool);
-            open(dir.path())
+            disk.crash(Crash::Kill);
+            open_on(Arc::new(disk.clone()), Path::new("/"), MIB, INTERVAL).0
         } else {
             spool
         };
@@ -226,6 +210,8 @@ async fn a_segment_that_cannot_be_read_is_set_aside_and_the_rest_is_shipped() {
             counted,
             "the events that were known, or the file"
         );
-        assert!(path.with_extension("damaged").exists(), "it is kept");
+        let aside = name.replace(".seg", ".damaged");
+        let kept = disk.tree().into_values().any(|names| names.contains(&aside));
+        assert!(kept, "{aside} in {:?}", disk.tree());
     }
 }

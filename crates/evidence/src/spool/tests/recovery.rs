@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -13,18 +14,22 @@ use crate::spool::claim::Claim;
 use crate::spool::record::{self, Kind};
 use crate::spool::recovery::{adopt, recover};
 use crate::spool::segment::{self, PREFACE, Records};
-use crate::spool::{Spool, flush};
-use crate::testing::{DONE, Memory, cross, event, execute, interrupted, open, ship, ship_until};
+use crate::spool::{Disk, Spool, System, flush};
+use crate::testing::{
+    DONE, Memory, cross, event, execute, home, intend, interrupted, not_dispatched, open, ship, ship_until,
+};
 
 /// Events that the next process would ship, without shipping them.
 fn recovered(root: &Path) -> Vec<(Uuid, Vec<u8>)> {
     let mut events = Vec::new();
-    for claim in Claim::orphans(root, root.metadata().unwrap().uid()).unwrap() {
-        let orphan = recover(claim).unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(System);
+    for claim in Claim::orphans(&*disk, root, root.metadata().unwrap().uid()).unwrap() {
+        let orphan = recover(&disk, claim).unwrap();
         for segment in &orphan.segments {
-            let bytes = fs::read(segment::path(orphan.claim.path(), segment.base)).unwrap();
+            let (source, length) = (orphan.source(segment.base), usize::try_from(segment.len).unwrap());
+            let bytes = segment::read(&source, segment, segment.first(), length - PREFACE.len()).unwrap();
             let mut position = segment.first();
-            for record in Records::new(&bytes[PREFACE.len()..]) {
+            for record in Records::new(&bytes) {
                 if record.kind == Kind::Event && position >= orphan.shipped {
                     events.push((record.id, record.payload.to_vec()));
                 }
@@ -36,7 +41,7 @@ fn recovered(root: &Path) -> Vec<(Uuid, Vec<u8>)> {
 }
 
 fn own_segment(spool: &Spool) -> PathBuf {
-    spool.inner.with_log(|log| segment::path(log.claim().path(), 0))
+    home(spool).join(segment::name(0))
 }
 
 #[tokio::test]
@@ -80,7 +85,10 @@ async fn a_torn_tail_is_cut_wherever_it_tears() {
     let intent_end = usize::try_from(path.metadata().unwrap().len()).unwrap();
     crossing.outcome(&DONE);
     let outcome_end = usize::try_from(path.metadata().unwrap().len()).unwrap();
-    cross(&spool, 2).await.abandon();
+    let last = intend(&spool, 2).await;
+    let last_intent_end = usize::try_from(path.metadata().unwrap().len()).unwrap();
+    last.departure().mark().unwrap();
+    last.abandon();
     drop(spool);
     let whole = fs::read(&path).unwrap();
 
@@ -104,6 +112,8 @@ async fn a_torn_tail_is_cut_wherever_it_tears() {
         ];
         if end == whole.len() {
             expected.push((Uuid::from_u128(2), interrupted(2)));
+        } else if end >= last_intent_end {
+            expected.push((Uuid::from_u128(2), not_dispatched(2)));
         }
         assert_eq!(recovered(dir.path()), expected, "cut at {end}");
         assert_eq!(
@@ -121,25 +131,25 @@ async fn a_recovery_that_is_killed_is_done_again() {
     for n in 0..3 {
         cross(&spool, n).await.abandon();
     }
-    let base = spool.inner.with_log(|log| log.head());
-    let spool_dir = spool.inner.with_log(|log| log.claim().path().to_owned());
+    intend(&spool, 3).await.abandon();
     drop(spool);
-    let expected: Vec<_> = (0..3).map(|n| (Uuid::from_u128(n), interrupted(n))).collect();
+    let marked = (0..3).map(|n| (Uuid::from_u128(n), interrupted(n)));
+    let expected: Vec<_> = marked.chain([(Uuid::from_u128(3), not_dispatched(3))]).collect();
     assert_eq!(recovered(dir.path()), expected);
+    assert_eq!(recovered(dir.path()), expected);
+}
 
-    let finished = segment::path(&spool_dir, base);
-    let whole = fs::read(&finished).unwrap();
-    for end in 0..whole.len() {
-        for later in segment::list(&spool_dir)
-            .unwrap()
-            .into_iter()
-            .filter(|later| *later > base)
-        {
-            fs::remove_file(segment::path(&spool_dir, later)).unwrap();
-        }
-        fs::write(&finished, &whole[..end]).unwrap();
-        assert_eq!(recovered(dir.path()), expected, "killed after {end} bytes");
-    }
+#[tokio::test]
+async fn what_an_older_version_left_counts_as_dispatched() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool_dir = dir.path().join("spool-7-0");
+    fs::create_dir(&spool_dir).unwrap();
+    let mut file = segment::PREFACE_BEFORE.to_vec();
+    let mut buffer = Vec::new();
+    record::encode(&mut buffer, Kind::Intent, 0, Uuid::from_u128(1), &interrupted(1));
+    file.extend_from_slice(&buffer);
+    fs::write(spool_dir.join(segment::name(0)), file).unwrap();
+    assert_eq!(recovered(dir.path()), [(Uuid::from_u128(1), interrupted(1))]);
 }
 
 #[tokio::test]
@@ -164,16 +174,14 @@ async fn a_spool_of_another_format_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let foreign = dir.path().join("spool-1-99");
     fs::create_dir(&foreign).unwrap();
-    fs::write(segment::path(&foreign, 0), b"carspl\n\x02future").unwrap();
+    let segment = foreign.join(segment::name(0));
+    fs::write(&segment, b"carspl\n\x03future").unwrap();
     let dead = open(dir.path());
     execute(&dead, 0..1).await;
     drop(dead);
     let next = open(dir.path());
     assert_eq!(ship_until(&next, 1).await.data(), [event(0, &DONE)]);
-    assert_eq!(
-        fs::read(segment::path(&foreign, 0)).unwrap(),
-        b"carspl\n\x02future"
-    );
+    assert_eq!(fs::read(segment).unwrap(), b"carspl\n\x03future");
 }
 
 #[tokio::test]
@@ -221,9 +229,9 @@ fn adoption_is_bounded_and_what_holds_no_evidence_takes_no_place_in_it() {
             fs::create_dir(&dir).unwrap();
             dir
         };
-        segment::create(&left("evidence"), 0).unwrap();
+        fs::write(left("evidence").join(segment::name(0)), PREFACE).unwrap();
         fs::write(left("aside").join("0000000000000000.damaged"), "").unwrap();
-        fs::create_dir(segment::path(&left("unreadable"), 0)).unwrap();
+        fs::create_dir(left("unreadable").join(segment::name(0))).unwrap();
     }
     let first = adopt(&spool.inner).unwrap();
     let second = adopt(&spool.inner).unwrap();
@@ -337,6 +345,6 @@ fn an_acknowledgement_is_no_event() {
     file.extend_from_slice(&buffer);
     record::ack(&mut buffer, shipped, 0);
     file.extend_from_slice(&buffer);
-    fs::write(segment::path(&spool_dir, 0), file).unwrap();
+    fs::write(spool_dir.join(segment::name(0)), file).unwrap();
     assert_eq!(recovered(dir.path()), [(Uuid::from_u128(2), b"waiting".to_vec())]);
 }

@@ -44,6 +44,7 @@ pub(super) fn write(out: &mut dyn Samples) {
         persisted: 28,
         drained: 29,
         recovered: 30,
+        removed: 33,
         queue_depth: 31,
         queue_capacity: 32,
         available: true,

@@ -3,7 +3,7 @@
 use admission::Denial;
 
 /// Every name of the pages that this gateway succeeds, and of its own without labels.
-pub(super) const EXPOSED: [(&str, &str); 59] = [
+pub(super) const EXPOSED: [(&str, &str); 60] = [
     ("caracal_gateway_requests_total", "counter"),
     ("caracal_gateway_requests_allowed_total", "counter"),
     ("caracal_gateway_requests_denied_total", "counter"),
@@ -49,6 +49,7 @@ pub(super) const EXPOSED: [(&str, &str); 59] = [
     ("caracal_gateway_audit_suppressed_total", "counter"),
     ("caracal_gateway_audit_stream_full", "gauge"),
     ("caracal_gateway_audit_recovered_total", "counter"),
+    ("caracal_gateway_audit_spool_removed_total", "counter"),
     ("caracal_gateway_binding_reload_errors_total", "counter"),
     ("caracal_gateway_jwks_fetch_errors_total", "counter"),
     ("caracal_gateway_replay_store_losses_total", "counter"),
@@ -66,7 +67,7 @@ pub(super) const EXPOSED: [(&str, &str); 59] = [
 ];
 
 /// The figures of the fixture, and where they are seen.
-pub(super) const FIGURES: [(&str, f64); 66] = [
+pub(super) const FIGURES: [(&str, f64); 67] = [
     ("caracal_gateway_sts_circuit_open", 1.0),
     ("caracal_gateway_sts_circuit_breakers_open", 2.0),
     ("caracal_gateway_sts_circuit_opened_total", 11.0),
@@ -82,6 +83,7 @@ pub(super) const FIGURES: [(&str, f64); 66] = [
     ("caracal_gateway_audit_persisted_total", 28.0),
     ("caracal_gateway_audit_drained_total", 29.0),
     ("caracal_gateway_audit_recovered_total", 30.0),
+    ("caracal_gateway_audit_spool_removed_total", 33.0),
     ("caracal_gateway_audit_queue_depth", 31.0),
     ("caracal_gateway_audit_queue_capacity", 32.0),
     ("caracal_gateway_audit_available", 1.0),

@@ -1,0 +1,190 @@
+//! What is written becomes durable, what is done with goes, and a disk that failed is tried again. All of it beside
+//! the requests, on a thread that may block.
+
+use std::io;
+use std::sync::atomic::Ordering;
+
+use super::inner::Inner;
+use super::log::{Log, SyncPlan};
+use super::segment;
+use super::stats::add;
+use super::unreadable::is_of_the_file;
+
+/// The disk is asked until this is dropped.
+struct Asking<'a>(&'a Inner);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.asking_since.store(0, Ordering::Relaxed);
+    }
+}
+
+/// How often in a row a directory may be found missing.
+const HOMES: u32 = 2;
+
+impl Inner {
+    /// Makes everything written so far durable, repairing the log first where it has to be, and deletes what is done
+    /// with.
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        let _one_at_a_time = self.syncing.lock();
+        let _until_done = Asking(self);
+        let committed = self.commit();
+        let reclaimed = self.reclaim();
+        if committed.is_err() && matches!(reclaimed, Ok(true)) {
+            // There may be the space now that there was not.
+            return self.commit();
+        }
+        committed.and(reclaimed.map(drop))
+    }
+
+    /// Deletes the segments that are done with, and moves on the intents for whose sake others are kept.
+    pub(crate) fn trim(&self) -> io::Result<()> {
+        let _one_at_a_time = self.syncing.lock();
+        let _until_done = Asking(self);
+        self.reclaim().map(drop)
+    }
+
+    fn commit(&self) -> io::Result<()> {
+        for _ in 0..HOMES {
+            if self.with_log(|log| log.is_closed()) {
+                return Ok(());
+            }
+            self.settle()?;
+            let plan = self.with_log(Log::plan_sync);
+            if let Some(plan) = &plan
+                && let Err(error) = self.sync(plan)
+            {
+                self.with_log(Log::sync_failed);
+                return Err(error);
+            }
+            if self.is_in_place()? {
+                if let Some(plan) = plan {
+                    self.with_log(|log| log.synced(plan.until));
+                }
+                self.announce();
+                return Ok(());
+            }
+        }
+        Err(io::Error::other(
+            "the spool's directory was removed again at once",
+        ))
+    }
+
+    /// Brings the log to where it can be written to.
+    fn settle(&self) -> io::Result<()> {
+        if self.with_log(|log| log.fault()).is_some() {
+            // Where the directory is gone no repair of what is in it helps.
+            self.is_in_place()?;
+        }
+        if let Some(moving) = self.with_log(|log| log.moving()) {
+            let moved = moving.run()?;
+            let lost = moved.lost;
+            let path = self.with_log(|log| {
+                log.move_in(moved);
+                log.home().map(|home| home.claim().path().display().to_string())
+            });
+            add(&self.counters.dropped, lost);
+            tracing::warn!(path, lost, "the evidence spool has a new directory");
+        }
+        let now = self.now();
+        self.with_log(|log| match log.fault() {
+            Some(_) => log.repair(now),
+            None => Ok(()),
+        })?;
+        self.announce();
+        Ok(())
+    }
+
+    /// Whether the directory and its segments are where they should be. If not, nothing is accepted any more.
+    fn is_in_place(&self) -> io::Result<bool> {
+        let Some(look) = self.with_log(|log| log.look()) else {
+            return Ok(true);
+        };
+        self.ask();
+        let in_place = look.is_in_place()?;
+        if !in_place {
+            let path = self.with_log(|log| {
+                log.evict();
+                log.home().map(|home| home.claim().path().display().to_string())
+            });
+            add(&self.counters.removed, 1);
+            tracing::error!(
+                path,
+                "the directory of the evidence spool, or a segment in it, was removed"
+            );
+        }
+        Ok(in_place)
+    }
+
+    fn sync(&self, plan: &SyncPlan) -> io::Result<()> {
+        for file in &plan.files {
+            self.ask();
+            file.sync()?;
+        }
+        if let Some(directory) = &plan.directory {
+            self.ask();
+            directory.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Tells whoever waits how much is durable.
+    fn announce(&self) {
+        let durable = self.with_log(|log| log.durable());
+        self.durable
+            .send_if_modified(|known| std::mem::replace(known, durable) != durable);
+    }
+
+    /// Deletes what can be deleted and prepares the next segment. True if something was deleted.
+    fn reclaim(&self) -> io::Result<bool> {
+        let mut deleted = false;
+        loop {
+            while let Some((dir, segment)) = self.with_log(|log| log.finished()) {
+                self.ask();
+                segment::discard(&*dir, &segment)?;
+                self.with_log(|log| log.forget(segment.base));
+                deleted = true;
+            }
+            let Some((pinned, source)) = self.with_log(|log| log.pinned()) else {
+                break;
+            };
+            self.ask();
+            let length = usize::try_from(pinned.len).map_err(io::Error::other)?;
+            let bytes = match segment::read(&source, &pinned, pinned.first(), length) {
+                // Its intents cannot be moved; their outcomes will come all the same.
+                Err(error) if is_of_the_file(&error) => Vec::new(),
+                read => read?,
+            };
+            self.with_log(|log| log.carry(pinned.base, &bytes))?;
+            self.commit()?;
+        }
+        self.prepare();
+        Ok(deleted)
+    }
+
+    /// Prepares the next segment where none is.
+    fn prepare(&self) {
+        let Some(wanted) = self.with_log(|log| log.wanted_spare()) else {
+            return;
+        };
+        self.ask();
+        let mut spare = wanted.make();
+        if spare.as_ref().is_err_and(super::disk::is_full) && self.with_log(|log| log.shrink()) {
+            spare = wanted.make();
+        }
+        self.with_log(|log| log.equip(spare));
+    }
+
+    /// The disk is asked for something more.
+    fn ask(&self) {
+        self.asking_since.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// Whether the disk has not answered for longer than it may.
+    pub(super) fn is_stuck(&self) -> bool {
+        let since = self.asking_since.load(Ordering::Relaxed);
+        let waited = self.now().saturating_sub(since);
+        since != 0
+            && u64::try_from(waited).is_ok_and(|waited| u128::from(waited) > self.fsync_timeout.as_micros())
+    }
+}

@@ -1,0 +1,385 @@
+//! The spool on a disk that loses what was not synced, with a crash at every operation of it.
+//!
+//! The spool, its recovery and the reading of batches are the real ones; the disk is [`Sim`]. What must hold at the
+//! end, however often a process died on the way:
+//!
+//! * each request whose intent was said to be kept has an event, and one that left is never called `not_dispatched`;
+//! * what was said to be on record after a kill, or durable after a power cut, is what is shipped;
+//! * a request that nobody began has no event, and one that never left is not `interrupted` after a kill;
+//! * whatever is shipped under one id is the same each time;
+//! * nothing is left behind.
+
+mod histories;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use uuid::Uuid;
+
+use super::sim::{Crash, Sim};
+use crate::shipper::Batch;
+use crate::spool::log::Site;
+use crate::spool::recovery::{Orphan, adopt};
+use crate::spool::{Disk, Fsync, Inner, Spool, SpoolConfig};
+use crate::testing::{DONE, FSYNC_TIMEOUT, home, request};
+use crate::{Crossing, Outcome, Status};
+
+/// So few that six requests fill more than two segments.
+const SEGMENT_BYTES: u64 = 4096;
+const LIMIT: u64 = 1024 * 1024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// A request from its intent to its outcome.
+    Whole,
+    /// A request that leaves, and does not end yet.
+    Leave,
+    /// A request that is about to leave.
+    Intend,
+    /// The oldest request ends.
+    End,
+    /// The newest one is dropped.
+    Drop,
+    Flush,
+    Ship,
+    /// Somebody removes the directory.
+    Remove,
+    /// The disk does not sync any more, or does again.
+    FailSyncs(bool),
+    /// The volume has so many bytes left.
+    Fill(u16),
+    /// It has all the space there is.
+    Free,
+}
+
+/// What is known of a request.
+#[derive(Debug, Clone, Default)]
+struct Fact {
+    /// Its intent was said to be on record.
+    kept: bool,
+    /// It may have left.
+    left: bool,
+    /// The event with which it ended.
+    end: Option<Status>,
+    /// That event is on record.
+    settled: bool,
+    /// The intent, and the end, were said to be durable.
+    durable: (bool, bool),
+    /// The directory was removed since.
+    at_risk: bool,
+    /// The power was cut before its event was shipped.
+    cut: bool,
+}
+
+impl Fact {
+    /// What it would be called if nothing more were known.
+    const fn unfinished(&self) -> Status {
+        // After a power cut nobody knows what was marked.
+        if self.left || self.cut {
+            Status::Interrupted
+        } else {
+            Status::NotDispatched
+        }
+    }
+
+    fn check(&self, n: u128, found: Option<&Vec<u8>>) {
+        let (kept, settled) = if self.cut {
+            self.durable
+        } else {
+            (self.kept, self.settled)
+        };
+        let mut allowed: Vec<_> = self.end.into_iter().collect();
+        if !settled || self.at_risk {
+            allowed.push(self.unfinished());
+        }
+        match found {
+            Some(found) => assert!(
+                allowed.contains(&status(n, found)),
+                "{n}: {:?} of {self:?}",
+                status(n, found)
+            ),
+            None => assert!(!kept || self.at_risk, "{n} has no event: {self:?}"),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct World {
+    sim: Sim,
+    fsync: Fsync,
+    facts: Vec<Fact>,
+    /// The first request of the process that lives.
+    first: usize,
+    /// Its directory was removed, and it did not say that it noticed.
+    removed: bool,
+    delivered: BTreeMap<Uuid, Vec<u8>>,
+    live: Vec<(usize, Crossing)>,
+    spool: Option<Spool>,
+}
+
+/// How a request ended according to its event.
+fn status(n: u128, event: &[u8]) -> Status {
+    let known = [Status::Executed, Status::Interrupted, Status::NotDispatched];
+    let is_it = |status: &Status| {
+        let gateway_status = (*status == Status::Executed).then_some(200);
+        event
+            == crate::testing::event(
+                n,
+                &Outcome {
+                    gateway_status,
+                    ..Outcome::new(*status)
+                },
+            )
+    };
+    known.into_iter().find(is_it).expect("an event of this request")
+}
+
+/// What a future has to say at once.
+fn poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+impl World {
+    fn new(fsync: Fsync) -> Self {
+        let mut world = Self {
+            sim: Sim::new(),
+            fsync,
+            facts: Vec::new(),
+            first: 0,
+            removed: false,
+            delivered: BTreeMap::new(),
+            live: Vec::new(),
+            spool: None,
+        };
+        world.start();
+        world
+    }
+
+    /// A process starts, takes over what others left, and ships it.
+    fn start(&mut self) {
+        let disk: Arc<dyn Disk> = Arc::new(self.sim.clone());
+        let root = PathBuf::from("/");
+        let config = SpoolConfig {
+            dir: root.clone(),
+            max_bytes: LIMIT,
+            fsync: self.fsync,
+            fsync_timeout: FSYNC_TIMEOUT,
+            denials_per_second: 100,
+            clock: Arc::new(|| 1),
+        };
+        let opened = Spool::open_at(Site::new(disk, root, SEGMENT_BYTES), LIMIT, config);
+        let Ok((spool, _)) = opened else {
+            return assert!(self.sim.is_dead(), "no start");
+        };
+        for orphan in adopt(&spool.inner).unwrap_or_default() {
+            if self.ship_orphan(orphan, &spool).is_err() {
+                assert!(self.sim.is_dead(), "an orphan is stuck");
+            }
+        }
+        self.spool = Some(spool);
+        self.first = self.facts.len();
+        self.removed = false;
+    }
+
+    fn inner(&self) -> Option<Arc<Inner>> {
+        self.spool.as_ref().map(|spool| Arc::clone(&spool.inner))
+    }
+
+    /// False where the step would change nothing.
+    fn step(&mut self, step: Step) -> bool {
+        match step {
+            Step::Whole => {
+                if self.intend() {
+                    self.leave();
+                    self.end(self.live.len() - 1, true);
+                }
+            }
+            Step::Leave => {
+                if self.intend() {
+                    self.leave();
+                }
+            }
+            Step::Intend => {
+                self.intend();
+            }
+            Step::End | Step::Drop if self.live.is_empty() => return false,
+            Step::End => self.end(0, true),
+            Step::Drop => self.end(self.live.len() - 1, false),
+            Step::Flush => return self.flush(),
+            Step::Ship => return self.ship(),
+            Step::Remove => {
+                self.sim.tree().keys().for_each(|name| self.sim.remove_tree(name));
+                self.facts[self.first..]
+                    .iter_mut()
+                    .for_each(|fact| fact.at_risk = true);
+                self.removed = true;
+            }
+            Step::FailSyncs(fail) => self.sim.fail_syncs(fail),
+            Step::Fill(leaving) => self.sim.fill(u64::from(leaving)),
+            Step::Free => self.sim.set_capacity(u64::MAX / 2),
+        }
+        true
+    }
+
+    fn intend(&mut self) -> bool {
+        let n = self.facts.len();
+        self.facts.push(Fact {
+            at_risk: self.removed,
+            ..Fact::default()
+        });
+        let Some(spool) = &self.spool else { return false };
+        let Ok(room) = spool.reserve() else { return false };
+        let request = request(n as u128);
+        let mut intent = Box::pin(room.intent(&request));
+        let kept = poll(&mut intent).or_else(|| {
+            let _ = spool.inner.flush();
+            poll(&mut intent)
+        });
+        let Some(Ok(crossing)) = kept else { return false };
+        self.facts[n].kept = true;
+        self.facts[n].durable.0 = self.fsync == Fsync::Always;
+        self.live.push((n, crossing));
+        true
+    }
+
+    fn leave(&mut self) {
+        if let Some((n, crossing)) = self.live.last() {
+            self.facts[*n].left |= crossing.departure().mark().is_ok();
+        }
+    }
+
+    fn end(&mut self, at: usize, known: bool) {
+        let (n, crossing) = self.live.remove(at);
+        let fact = &mut self.facts[n];
+        let left = fact.left;
+        if known {
+            fact.end = Some(Status::Executed);
+            crossing.outcome(&DONE);
+        } else {
+            fact.end = Some(if left {
+                Status::Interrupted
+            } else {
+                Status::NotDispatched
+            });
+            drop(crossing);
+        }
+        // What is kept in memory for now is not on record.
+        let spool = self.spool.as_ref();
+        fact.settled = spool.is_some_and(|spool| spool.inner.with_log(|log| log.fault().is_none()));
+    }
+
+    fn flush(&mut self) -> bool {
+        let Some(inner) = self.inner() else { return false };
+        let idle = inner.with_log(|log| log.fault().is_none() && log.head() == log.durable());
+        if inner.flush().is_ok() {
+            for fact in &mut self.facts[self.first..] {
+                fact.settled |= fact.end.is_some();
+                fact.durable = (fact.kept, fact.end.is_some());
+                fact.at_risk = false;
+            }
+            self.removed = false;
+        }
+        !idle
+    }
+
+    fn deliver(&mut self, batch: &Batch) {
+        for shipment in &batch.shipments {
+            let id = Uuid::try_parse(&shipment.id).unwrap();
+            let first = self.delivered.entry(id).or_insert_with(|| shipment.data.to_vec());
+            assert_eq!(
+                String::from_utf8_lossy(first),
+                String::from_utf8_lossy(&shipment.data),
+                "shipped again, and not the same"
+            );
+        }
+    }
+
+    fn ship(&mut self) -> bool {
+        let Some(inner) = self.inner() else { return false };
+        let mut shipped = false;
+        while let Some((segment, from)) = inner.with_log(|log| log.unshipped()) {
+            let source = inner.with_log(|log| log.source(segment.base));
+            let batch = Batch::read(&source, &segment, from, None).unwrap();
+            assert!(!batch.damaged, "what was written does not read back");
+            self.deliver(&batch);
+            let events = batch.shipments.len() as u64;
+            inner.with_log(|log| log.ship(segment.base, batch.until, events, batch.last, 1));
+            let _ = inner.trim();
+            shipped = true;
+        }
+        shipped
+    }
+
+    fn ship_orphan(&mut self, mut orphan: Orphan, spool: &Spool) -> io::Result<()> {
+        let counters = &spool.inner.counters;
+        while let Some((segment, from)) = orphan.unshipped() {
+            let batch = Batch::read(&orphan.source(segment.base), &segment, from, None)?;
+            self.deliver(&batch);
+            orphan.ship(batch.until, batch.damaged, counters)?;
+        }
+        orphan.remove(counters)
+    }
+
+    /// The process dies, with what it has in hand.
+    fn die(&mut self) {
+        if !self.sim.is_dead() {
+            self.sim.die_at(self.sim.changes());
+        }
+        self.live.drain(..).for_each(|(_, crossing)| crossing.abandon());
+        self.spool = None;
+    }
+
+    /// What its death leaves.
+    fn crash(&mut self, crash: Crash) {
+        self.die();
+        self.sim.crash(crash);
+        let delivered = &self.delivered;
+        for (n, fact) in self.facts.iter_mut().enumerate() {
+            fact.cut |= crash != Crash::Kill && !delivered.contains_key(&Uuid::from_u128(n as u128));
+        }
+    }
+
+    /// Whether everything holds when the next process has taken over. It may die of it once as well.
+    fn check(&self, crash: Crash, again: Option<u64>) {
+        let mut next = Self {
+            sim: self.sim.copy(),
+            fsync: self.fsync,
+            facts: self.facts.clone(),
+            first: self.first,
+            removed: self.removed,
+            delivered: self.delivered.clone(),
+            live: Vec::new(),
+            spool: None,
+        };
+        next.crash(crash);
+        if let Some(again) = again {
+            next.sim.die_at(next.sim.changes() + again);
+            next.start();
+            next.crash(crash);
+        }
+        next.sim.fail_syncs(false);
+        next.sim.set_capacity(u64::MAX / 2);
+        next.start();
+        next.check_events();
+    }
+
+    /// After everything was shipped.
+    fn check_events(&self) {
+        for (n, fact) in self.facts.iter().enumerate() {
+            fact.check(n as u128, self.delivered.get(&Uuid::from_u128(n as u128)));
+        }
+        let own = self.spool.as_ref().map(home);
+        for (dir, files) in self.sim.tree() {
+            let ours = own.as_ref().is_some_and(|own| own.ends_with(&dir));
+            let kept = files.iter().all(|file| file.ends_with(".damaged")) && !files.is_empty();
+            assert!(ours || kept, "{dir} is left with {files:?}");
+        }
+    }
+}

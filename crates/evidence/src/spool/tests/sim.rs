@@ -1,0 +1,333 @@
+//! A disk in memory that loses what was not synced, is as large as one likes, fails when it is told to, and at
+//! which a process dies at any operation.
+
+mod handle;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+const ROOT: u64 = 1;
+
+/// What becomes of the operations that were not synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Crash {
+    /// The process is killed: all of them stand.
+    Kill,
+    /// The power is cut: none of them happened.
+    LoseAll,
+    /// The power is cut: all of them happened.
+    KeepAll,
+    /// The power is cut: some of them happened, in any order, and writes in part.
+    Mixed(u64),
+}
+
+#[derive(Debug, Clone, Default)]
+struct Node {
+    /// Of a directory.
+    entries: BTreeMap<String, u64>,
+    /// Of a file.
+    bytes: Vec<u8>,
+    allocated: u64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    live: HashMap<u64, Node>,
+    /// What is left after a power cut.
+    durable: HashMap<u64, Node>,
+    locked: HashSet<u64>,
+    last: u64,
+    boot: u128,
+    capacity: Option<u64>,
+    /// Operations that change something, so far.
+    changes: u64,
+    /// After so many the process is dead.
+    dies_at: Option<u64>,
+    /// The file that cannot be read.
+    unreadable: Option<u64>,
+    refuses_writes: bool,
+    fails_syncs: bool,
+    hangs_syncs: bool,
+    hanging: bool,
+}
+
+/// A simulated disk. Clones are the same disk.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sim(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    resumed: Condvar,
+}
+
+fn missing() -> io::Error {
+    io::ErrorKind::NotFound.into()
+}
+
+impl State {
+    fn used(&self) -> u64 {
+        let linked = self.live.values().flat_map(|node| node.entries.values());
+        let nodes = linked.filter_map(|inode| self.live.get(inode));
+        nodes
+            .map(|node| node.allocated.max(node.bytes.len() as u64))
+            .sum()
+    }
+
+    fn free(&self) -> u64 {
+        self.capacity
+            .map_or(u64::MAX / 2, |capacity| capacity.saturating_sub(self.used()))
+    }
+
+    fn take(&self, more: u64) -> io::Result<()> {
+        if more > self.free() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+
+    /// An operation that changes something. The one at which the process dies does not happen.
+    fn change(&mut self) -> io::Result<()> {
+        if self.dies_at.is_some_and(|at| self.changes >= at) {
+            return Err(io::Error::other("the process is dead"));
+        }
+        self.changes += 1;
+        Ok(())
+    }
+
+    fn node(&mut self, inode: u64) -> &mut Node {
+        self.live.entry(inode).or_default()
+    }
+
+    fn entry(&self, dir: u64, name: &str) -> io::Result<u64> {
+        let entry = self.live.get(&dir).and_then(|node| node.entries.get(name));
+        entry.copied().ok_or_else(missing)
+    }
+
+    fn add(&mut self, dir: u64, name: &str) -> io::Result<u64> {
+        self.change()?;
+        if self.entry(dir, name).is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        if dir != ROOT && !self.is_linked(dir) {
+            return Err(missing());
+        }
+        self.last += 1;
+        let inode = self.last;
+        self.node(dir).entries.insert(name.to_owned(), inode);
+        self.live.insert(inode, Node::default());
+        Ok(inode)
+    }
+
+    fn is_linked(&self, inode: u64) -> bool {
+        self.live
+            .values()
+            .any(|node| node.entries.values().any(|entry| *entry == inode))
+    }
+}
+
+impl Sim {
+    pub(crate) fn new() -> Self {
+        let sim = Self::default();
+        let mut state = sim.state();
+        state.last = ROOT;
+        state.boot = 1;
+        state.live.insert(ROOT, Node::default());
+        state.durable.insert(ROOT, Node::default());
+        drop(state);
+        sim
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap()
+    }
+
+    /// The size of the volume.
+    pub(crate) fn set_capacity(&self, bytes: u64) {
+        self.state().capacity = Some(bytes);
+    }
+
+    /// Somebody else takes what is free, but for so many bytes.
+    pub(crate) fn fill(&self, leaving: u64) {
+        let mut state = self.state();
+        state.capacity = Some(state.used() + leaving);
+    }
+
+    /// Whether a sync does not return.
+    pub(crate) fn is_hanging(&self) -> bool {
+        self.state().hanging
+    }
+
+    pub(crate) fn refuse_writes(&self, refuse: bool) {
+        self.state().refuses_writes = refuse;
+    }
+
+    pub(crate) fn fail_syncs(&self, fail: bool) {
+        self.state().fails_syncs = fail;
+    }
+
+    /// Syncs do not return until this is taken back.
+    pub(crate) fn hang_syncs(&self, hang: bool) {
+        self.state().hangs_syncs = hang;
+        self.0.resumed.notify_all();
+    }
+
+    pub(crate) fn changes(&self) -> u64 {
+        self.state().changes
+    }
+
+    /// The process dies at the operation with this number.
+    pub(crate) fn die_at(&self, change: u64) {
+        self.state().dies_at = Some(change);
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        let state = self.state();
+        state.dies_at.is_some_and(|at| state.changes >= at)
+    }
+
+    /// A new process finds what the crash left. Every handle of the old one has to be gone.
+    pub(crate) fn crash(&self, crash: Crash) {
+        let mut state = self.state();
+        state.dies_at = None;
+        assert!(state.locked.is_empty(), "the process before is still there");
+        match crash {
+            Crash::Kill => return,
+            Crash::KeepAll => {}
+            Crash::LoseAll => state.live = state.durable.clone(),
+            Crash::Mixed(seed) => {
+                let mut random = seed;
+                let live = std::mem::take(&mut state.live);
+                state.live = mix(&state.durable, &live, &mut random);
+            }
+        }
+        state.durable = state.live.clone();
+        state.boot += 1;
+    }
+
+    /// The same disk once more, as it is now. Nobody has it open.
+    pub(crate) fn copy(&self) -> Self {
+        let state = self.state();
+        let copy = State {
+            live: state.live.clone(),
+            durable: state.durable.clone(),
+            locked: HashSet::new(),
+            ..*state
+        };
+        drop(state);
+        let sim = Self::default();
+        *sim.state() = copy;
+        sim
+    }
+
+    /// Removes a directory with all that is in it, as anybody might, for good.
+    pub(crate) fn remove_tree(&self, name: &str) {
+        let mut state = self.state();
+        let dir = state.entry(ROOT, name).unwrap();
+        let State { live, durable, .. } = &mut *state;
+        for nodes in [live, durable] {
+            nodes.entry(dir).or_default().entries.clear();
+            nodes.entry(ROOT).or_default().entries.remove(name);
+        }
+    }
+
+    /// The names in the root, and in the directories there.
+    pub(crate) fn tree(&self) -> BTreeMap<String, Vec<String>> {
+        let state = self.state();
+        let entries = state.live[&ROOT].entries.iter();
+        entries
+            .map(|(name, inode)| (name.clone(), state.live[inode].entries.keys().cloned().collect()))
+            .collect()
+    }
+
+    /// Lets nobody read the second segment, whoever asks and however often. Its name.
+    pub(crate) fn make_unreadable(&self) -> String {
+        let mut state = self.state();
+        let dir = *state.live[&ROOT].entries.values().next().unwrap();
+        let (name, file) = state.live[&dir].entries.iter().nth(1).unwrap();
+        let (name, file) = (name.clone(), *file);
+        state.unreadable = Some(file);
+        name
+    }
+
+    /// Changes the bytes of the first segment.
+    pub(crate) fn edit(&self, edit: impl FnOnce(&mut Vec<u8>)) {
+        let mut state = self.state();
+        let dir = *state.live[&ROOT].entries.values().next().unwrap();
+        let file = *state.live[&dir].entries.values().next().unwrap();
+        edit(&mut state.node(file).bytes);
+    }
+}
+
+/// A small generator (SplitMix64), so that a seed says everything.
+fn next(random: &mut u64) -> u64 {
+    *random = random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut mixed = *random;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
+}
+
+/// What some of the operations between two states leave.
+fn mix(durable: &HashMap<u64, Node>, live: &HashMap<u64, Node>, random: &mut u64) -> HashMap<u64, Node> {
+    let empty = Node::default();
+    let mut inodes: Vec<_> = live.keys().chain(durable.keys()).copied().collect();
+    inodes.sort_unstable();
+    inodes.dedup();
+    let mut mixed = HashMap::new();
+    for inode in inodes {
+        let (old, new) = (
+            durable.get(&inode).unwrap_or(&empty),
+            live.get(&inode).unwrap_or(&empty),
+        );
+        let mut names: Vec<_> = old.entries.keys().chain(new.entries.keys()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let mut entries = BTreeMap::new();
+        for name in names {
+            let side = if next(random).is_multiple_of(2) { old } else { new };
+            if let Some(inode) = side.entries.get(name) {
+                entries.insert(name.clone(), *inode);
+            }
+        }
+        // A renamed file has one of its names.
+        for (name, inode) in &new.entries {
+            let renamed = old
+                .entries
+                .iter()
+                .find(|(before, same)| *same == inode && *before != name);
+            if let Some((before, _)) = renamed {
+                let (kept, other) = if next(random).is_multiple_of(2) {
+                    (name, before)
+                } else {
+                    (before, name)
+                };
+                entries.remove(other);
+                entries.insert(kept.clone(), *inode);
+            }
+        }
+        let (short, long) = (
+            old.bytes.len().min(new.bytes.len()),
+            old.bytes.len().max(new.bytes.len()),
+        );
+        let spread = (long - short) as u64 + 1;
+        let length = short + usize::try_from(next(random) % spread).unwrap();
+        let longer = if new.bytes.len() == long { new } else { old };
+        let mut bytes = longer.bytes[..length].to_vec();
+        if length > short && next(random).is_multiple_of(3) {
+            // The length arrived, and not all of the contents.
+            let from = short + usize::try_from(next(random) % (length - short) as u64).unwrap();
+            bytes[from..].fill(0);
+        }
+        mixed.insert(
+            inode,
+            Node {
+                entries,
+                bytes,
+                allocated: 0,
+            },
+        );
+    }
+    mixed
+}
