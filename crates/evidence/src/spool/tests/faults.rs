@@ -215,3 +215,15 @@ async fn a_segment_that_cannot_be_read_is_set_aside_and_the_rest_is_shipped() {
         assert!(kept, "{aside} in {:?}", disk.tree());
     }
 }
+
+#[tokio::test]
+async fn a_disk_that_hangs_at_the_end_keeps_nothing_back_that_is_durable() {
+    let (disk, spool) = simulated();
+    execute(&spool, 0..3).await;
+    flush(&spool.inner).await;
+    execute(&spool, 3..4).await;
+    disk.hang_syncs(true);
+    let data = ship(&spool).await.data();
+    disk.hang_syncs(false);
+    assert_eq!(data, (0..3).map(|n| event(n, &DONE)).collect::<Vec<_>>());
+}
