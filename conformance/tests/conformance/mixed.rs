@@ -16,7 +16,7 @@ use devstack::{Credential, Secret, StackConfig, Target};
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use testkit::gateway::Gateway;
-use testkit::http::{self, Response};
+use testkit::http::{self, Connection, Response};
 use testkit::proxy::FaultProxy;
 use testkit::wait::until;
 
@@ -159,6 +159,26 @@ async fn collect(sinks: &mut Sinks, name: &str, gateway: &Gateway, runs: bool) {
             sinks.push((path.to_owned(), response.text()));
         }
     }
+}
+
+/// Opens a connection that ends with a reset, and sends a head with its secrets.
+async fn open(
+    run: &mut Run,
+    addr: SocketAddr,
+    (id, token): (&str, &str),
+    (method, resource, target): (&str, &str, &str),
+    lines: &str,
+) -> Connection {
+    let request = run.head(method, id, resource, token, target, lines);
+    let mut client = Connection::open_abrupt(addr).await;
+    client.send(request).await.expect("an open connection");
+    client
+}
+
+/// Ends a gateway as an orchestrator does: its evidence is shipped.
+async fn stop(mut gateway: Gateway) {
+    gateway.terminate();
+    gateway.wait().await;
 }
 
 /// Gives every resource a secret credential, and adds one that a test plays and one whose URL has a user in it.

@@ -1,14 +1,11 @@
 //! Requests that reach an upstream, and how they end.
 
-use super::gates::stop;
-use super::{EXECUTED, Kind, Run, collect};
+use super::{EXECUTED, Kind, Run, collect, open, stop};
 use crate::hand::HAND;
 use crate::wire::ask;
 use crate::world::{NONE, ZONE};
 use devstack::{Scope, Step};
-use std::net::SocketAddr;
 use std::sync::Arc;
-use testkit::http::Connection;
 use testkit::wait::until;
 use tokio::sync::Semaphore;
 
@@ -25,20 +22,6 @@ pub(super) async fn run(run: &mut Run) {
     callers_that_leave(run).await;
     revocations(run).await;
     time_limits(run).await;
-}
-
-/// Opens a connection that ends with a reset, and sends a head with its secrets.
-pub(super) async fn open(
-    run: &mut Run,
-    addr: SocketAddr,
-    (id, token): (&str, &str),
-    (method, resource, target): (&str, &str, &str),
-    lines: &str,
-) -> Connection {
-    let request = run.head(method, id, resource, token, target, lines);
-    let mut client = Connection::open_abrupt(addr).await;
-    client.send(request).await.expect("an open connection");
-    client
 }
 
 /// What the upstream answers.

@@ -1,7 +1,6 @@
 //! Requests that a gate refuses, and good ones beside them.
 
-use super::crossings::open;
-use super::{Kind, Run, USER_INFO, collect};
+use super::{Kind, Run, USER_INFO, collect, open, stop};
 use crate::hand::HAND;
 use crate::wire::ask;
 use crate::world::{MANDATE, NONE, ZONE};
@@ -261,10 +260,4 @@ async fn exchanges_full(run: &mut Run) {
     run.expect("first", super::EXECUTED);
     run.world.stack.script().clear(&Scope::Exchange);
     stop(gateway).await;
-}
-
-/// Ends a gateway as an orchestrator does: its evidence is shipped.
-pub(super) async fn stop(mut gateway: testkit::gateway::Gateway) {
-    gateway.terminate();
-    gateway.wait().await;
 }

@@ -1,7 +1,6 @@
 //! What becomes of evidence while Redis is away, when a process ends, and when it is killed.
 
-use super::crossings::open;
-use super::{Run, collect, files_below};
+use super::{Run, collect, files_below, open, stop};
 use crate::world::{NONE, World};
 use devstack::{MintRequest, Use};
 use testkit::proxy::Fault;
@@ -122,5 +121,5 @@ async fn killed(run: &mut Run) {
     let next = run.world.replica_with(&[("AUDIT_REPLAY_DIR", &spool)]).await;
     run.world.events_of("killed", 1).await;
     collect(&mut run.sinks, "its successor", &next, true).await;
-    super::gates::stop(next).await;
+    stop(next).await;
 }
