@@ -105,12 +105,14 @@ pub(crate) fn not_dispatched(n: u128) -> Vec<u8> {
 
 /// A request that is about to be dispatched.
 pub(crate) async fn intend(spool: &Spool, n: u128) -> Crossing {
-    spool.reserve().unwrap().intent(&request(n)).await.unwrap()
+    let crossing = spool.reserve().unwrap().intent(&request(n)).await.unwrap();
+    crossing.persist();
+    crossing
 }
 
 /// A request that was dispatched.
 pub(crate) async fn cross(spool: &Spool, n: u128) -> Crossing {
-    let crossing = intend(spool, n).await;
+    let crossing = spool.reserve().unwrap().intent(&request(n)).await.unwrap();
     crossing.departure().mark().unwrap();
     crossing
 }

@@ -37,9 +37,12 @@ impl Inner {
         committed.and(reclaimed.map(drop))
     }
 
-    /// Deletes the segments that are done with, and moves on the intents for whose sake others are kept.
+    /// Deletes the segments that are done with, and moves on the intents for whose sake others are kept. A flush that is
+    /// under way does so itself at its end.
     pub(crate) fn trim(&self) -> io::Result<()> {
-        let _one_at_a_time = self.syncing.lock();
+        let Some(_one_at_a_time) = self.syncing.try_lock() else {
+            return Ok(());
+        };
         let _until_done = Asking(self);
         self.reclaim().map(drop)
     }
@@ -50,6 +53,7 @@ impl Inner {
                 return Ok(());
             }
             self.settle()?;
+            self.with_log(Log::write_out)?;
             let plan = self.with_log(Log::plan_sync);
             if let Some(plan) = &plan
                 && let Err(error) = self.sync(plan)

@@ -7,6 +7,7 @@ mod home;
 mod moving;
 mod repair;
 mod trim;
+mod write;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -16,7 +17,7 @@ use uuid::Uuid;
 
 use super::disk::{DataFile, Directory, is_full};
 use super::error::NoRoom;
-use super::record::{Kind, Record};
+use super::record::Record;
 use super::segment::{Segment, Source};
 
 pub(crate) use home::{Home, Site};
@@ -38,6 +39,9 @@ pub(crate) struct Log {
     open: HashMap<Uuid, Open>,
     /// Bytes of their records.
     open_bytes: u64,
+    /// Records of intents that are written together with what comes next, and whose they are.
+    late: Vec<u8>,
+    late_intents: Vec<(Uuid, u64)>,
     /// Files that were written to and left since the last sync.
     left: Vec<Arc<dyn DataFile>>,
     directory_changed: bool,
@@ -131,6 +135,8 @@ impl Log {
             shipped: 0,
             open: HashMap::new(),
             open_bytes: 0,
+            late: Vec::new(),
+            late_intents: Vec::new(),
             left: Vec::new(),
             directory_changed: true,
             planned: head,
@@ -158,7 +164,7 @@ impl Log {
 
     /// Bytes on disk and bytes that could not be put there yet.
     pub(crate) const fn bytes(&self) -> u64 {
-        self.disk + self.parked_bytes
+        self.disk + self.parked_bytes + self.late.len() as u64
     }
 
     pub(crate) fn files(&self) -> usize {
@@ -243,88 +249,6 @@ impl Log {
         open.departure == Departure::Marked
     }
 
-    fn write(&mut self, record: &Record<'_>) -> io::Result<()> {
-        let length = record.bytes.len() as u64;
-        let active = self.segments.back();
-        if active.is_none_or(|active| active.len + length > self.site.segment_bytes) {
-            self.roll()?;
-        }
-        if let Err(error) = self.put(record.bytes) {
-            // Another file may take it, above all one whose space is there.
-            if !self.home.as_ref().is_some_and(Home::has_spare) {
-                return Err(error);
-            }
-            self.roll()?;
-            self.put(record.bytes)?;
-        }
-        let Some(active) = self.segments.back_mut() else {
-            return Err(no_segment());
-        };
-        active.len += length;
-        self.disk += length;
-        self.head = active.end();
-        active.events += u64::from(record.kind == Kind::Event);
-        match record.kind {
-            Kind::Intent => self.stands(record, Departure::Pending),
-            Kind::Dispatched if !record.payload.is_empty() => self.stands(record, Departure::Marked),
-            Kind::Dispatched => {
-                if let Some(open) = self.open.get_mut(&record.id) {
-                    open.departure = Departure::Marked;
-                }
-            }
-            Kind::Event => {
-                let _ = self.settled(record.id);
-                self.waiting += 1;
-                self.waiting_since.get_or_insert(record.at);
-            }
-            Kind::Cancel => {
-                let _ = self.settled(record.id);
-            }
-            Kind::Ack | Kind::Boot => {}
-        }
-        Ok(())
-    }
-
-    /// Writes behind the last record of the active segment.
-    fn put(&self, bytes: &[u8]) -> io::Result<()> {
-        let (Some(home), Some(active)) = (&self.home, self.segments.back()) else {
-            return Err(no_segment());
-        };
-        home.active().write_at(bytes, active.len).inspect_err(|_| {
-            // What did get there is overwritten by the next record, or cut when the segment is read again.
-            let _ = home.active().cut(active.len);
-        })
-    }
-
-    /// Notes that the active segment holds the newest copy of an intent.
-    fn stands(&mut self, record: &Record<'_>, departure: Departure) {
-        let was = self.settled(record.id);
-        let Some(active) = self.segments.back_mut() else {
-            return;
-        };
-        active.open += 1;
-        let open = Open {
-            base: active.base,
-            bytes: record.bytes.len() as u64,
-            // What is known is not forgotten.
-            departure: was.map_or(departure, |was| was.departure),
-        };
-        self.open_bytes += open.bytes;
-        self.open.insert(record.id, open);
-    }
-
-    /// Notes that an intent waits no more.
-    fn settled(&mut self, id: Uuid) -> Option<Open> {
-        let was = self.open.remove(&id)?;
-        self.open_bytes = self.open_bytes.saturating_sub(was.bytes);
-        let head = self.head;
-        if let Some(segment) = self.segment(was.base) {
-            segment.open = segment.open.saturating_sub(1);
-            segment.settled = head;
-        }
-        Some(was)
-    }
-
     fn segment(&mut self, base: u64) -> Option<&mut Segment> {
         let at = self.segments.partition_point(|segment| segment.base < base);
         self.segments.get_mut(at).filter(|segment| segment.base == base)
@@ -351,7 +275,7 @@ impl Log {
 
     /// Whether the flusher must be told that there is something to sync. True once per sync.
     pub(crate) fn announce(&mut self) -> bool {
-        let news = self.head > self.planned && !self.announced;
+        let news = (self.head > self.planned || !self.late.is_empty()) && !self.announced;
         self.announced |= news;
         news
     }

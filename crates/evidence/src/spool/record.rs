@@ -36,7 +36,13 @@ pub(crate) enum Kind {
     Dispatched = 5,
     /// The run of the operating system in which the segment was written, as its id.
     Boot = 6,
+    /// An intent whose request did not leave before its process ended. Recovery writes it over the kind of the intent,
+    /// which is a single byte and takes no space, so the checksum is the intent's.
+    Undispatched = 7,
 }
+
+/// Where in a record its kind stands.
+pub(crate) const KIND_AT: u64 = 8;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Record<'a> {
@@ -103,6 +109,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Record<'_>, Broken> {
         4 => Kind::Ack,
         5 => Kind::Dispatched,
         6 => Kind::Boot,
+        7 => Kind::Undispatched,
         _ => return Err(Broken::Bad),
     };
     if length > MAX_EVENT_BYTES {
@@ -139,6 +146,10 @@ pub(crate) fn boot(out: &mut Vec<u8>, boot: Uuid) -> Record<'_> {
 }
 
 fn checksum(header: &[u8; HEADER], payload: &[u8]) -> u32 {
+    let mut header = *header;
+    if header[8] == Kind::Undispatched as u8 {
+        header[8] = Kind::Intent as u8;
+    }
     let mut sum = crc32fast::Hasher::new();
     sum.update(&header[..4]);
     sum.update(&header[CHECKED_FROM..]);

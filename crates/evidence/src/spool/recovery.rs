@@ -1,5 +1,6 @@
 //! Taking over what a process left behind.
 
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -7,9 +8,9 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::claim::Claim;
-use super::disk::{DataFile, Directory, Disk, gone_is_fine, is_full};
+use super::disk::{DataFile, Directory, Disk, gone_is_fine};
 use super::inner::Inner;
-use super::record::{self, Kind, Record};
+use super::record::{self, KIND_AT, Kind, Record};
 use super::segment::{self, PREFACE, PREFACE_BEFORE, Records, SPARE, Segment, Source};
 use super::stats::{Counters, add, subtract};
 use super::unreadable::is_of_the_file;
@@ -28,8 +29,8 @@ pub(crate) struct Orphan {
     pub(crate) shipped: u64,
     /// How many intents recovery has finished.
     pub(crate) finished: u64,
-    /// The last segment, of finished intents, where the volume had no space for it. Until it is shipped the intents stay,
-    /// and from them it can be made again.
+    /// The last segment, where it is one of finished intents, in memory alone. Until it is shipped the intents stay, and
+    /// from them it can be made again.
     made: Option<Arc<[u8]>>,
     /// The position from which on segments hold such intents.
     held: u64,
@@ -142,7 +143,7 @@ pub(crate) fn adopt(inner: &Inner) -> io::Result<Vec<Orphan>> {
     Ok(found)
 }
 
-/// Cuts torn tails, finishes the intents without an outcome, and makes all of it durable.
+/// Finishes the intents without an outcome, and makes durable what is there. No space is needed for it.
 ///
 /// Repeated after a crash in the middle, it has the same result: what it adds is made of the intents, and what is said of
 /// their dispatch is durable before it is shipped.
@@ -156,27 +157,26 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, claim: Claim) -> io::Result<Orphan> 
     // A mark that was not synced is lost with the system's run, and one may be in what is missing or does not read back.
     let is_whole = !scan.gap && segments.iter().all(|segment| !segment.damaged);
     let is_marked = is_whole && scan.boot == Some(disk.boot());
-    let first = scan.open.values().map(|intent| intent.position).min();
-    let (mut held, finished) = (u64::MAX, scan.open.len() as u64);
-    let mut made = None;
-    if let Some(first) = first {
-        let base = segments.back().map_or(0, Segment::end).max(scan.beyond);
-        let (segment, bytes) = finish(base, scan.open, is_marked);
-        segments.push_back(segment);
-        match keep(&**claim.dir(), base, &bytes) {
-            Err(error) if is_full(&error) => (made, held) = (Some(bytes.into()), first),
-            kept => kept?,
-        }
+    if is_marked {
+        tell_undispatched(&**claim.dir(), &mut scan.open)?;
     }
     gone_is_fine(claim.dir().remove(SPARE))?;
     claim.dir().sync()?;
+    let first = scan.open.values().map(|intent| intent.position).min();
+    let finished = scan.open.len() as u64;
+    let made = first.map(|_| {
+        let base = segments.back().map_or(0, Segment::end).max(scan.beyond);
+        let (segment, bytes) = finish(base, scan.open);
+        segments.push_back(segment);
+        bytes
+    });
     Ok(Orphan {
         claim,
         segments,
         shipped: scan.shipped,
         finished,
         made,
-        held,
+        held: first.unwrap_or(u64::MAX),
         disk: Arc::clone(disk),
         torn: scan.torn,
     })
@@ -202,8 +202,20 @@ struct Intent {
     position: u64,
     at: i64,
     payload: Vec<u8>,
-    /// Bytes of the request may have left.
-    dispatched: bool,
+    dispatch: Dispatch,
+    /// The segments in which copies stand, and where in them.
+    copies: Vec<(u64, u64)>,
+}
+
+/// What is known of a request's dispatch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dispatch {
+    /// There is no mark of it.
+    Unmarked,
+    /// Bytes may have left.
+    Marked,
+    /// None have.
+    Never,
 }
 
 impl Scan {
@@ -242,12 +254,8 @@ impl Scan {
         }
         if size > segment.len {
             self.torn += size - segment.len;
-            if last {
-                file.cut(segment.len)?;
-            } else {
-                // A tail tears where writing ended. Anything else is damage, and is kept.
-                segment.damaged = true;
-            }
+            // A tail tears where writing ended. Anything else is damage, and is kept.
+            segment.damaged = !last;
         }
         self.gap |= self.beyond != 0 && self.beyond < base;
         self.beyond = self.beyond.max(base.saturating_add(size.max(segment.len)));
@@ -259,17 +267,23 @@ impl Scan {
         match record.kind {
             Kind::Dispatched if record.payload.is_empty() => {
                 if let Some(intent) = self.open.get_mut(&record.id) {
-                    intent.dispatched = true;
+                    intent.dispatch = Dispatch::Marked;
                 }
             }
-            Kind::Intent | Kind::Dispatched => {
+            Kind::Intent | Kind::Dispatched | Kind::Undispatched => {
                 let intent = self.open.entry(record.id).or_insert_with(|| Intent {
                     position,
                     at: record.at,
                     payload: record.payload.to_vec(),
-                    dispatched: false,
+                    dispatch: Dispatch::Unmarked,
+                    copies: Vec::new(),
                 });
-                intent.dispatched |= record.kind == Kind::Dispatched;
+                intent.copies.push((segment.base, position - segment.base));
+                match record.kind {
+                    Kind::Dispatched => intent.dispatch = Dispatch::Marked,
+                    Kind::Undispatched => intent.dispatch = Dispatch::Never,
+                    _ => {}
+                }
             }
             Kind::Event => {
                 segment.events += 1;
@@ -291,33 +305,41 @@ fn read_whole(claim: &Claim, base: u64) -> io::Result<(Arc<dyn DataFile>, Vec<u8
     Ok((file, bytes))
 }
 
+/// Writes down of the intents without a mark that their requests were not dispatched: when the system has been started
+/// again, nobody could tell.
+fn tell_undispatched(dir: &dyn Directory, open: &mut HashMap<Uuid, Intent>) -> io::Result<()> {
+    let mut files = BTreeMap::new();
+    for intent in open
+        .values_mut()
+        .filter(|intent| intent.dispatch == Dispatch::Unmarked)
+    {
+        intent.dispatch = Dispatch::Never;
+        for (base, at) in &intent.copies {
+            let file = match files.entry(*base) {
+                Entry::Occupied(file) => file.into_mut(),
+                Entry::Vacant(place) => place.insert(dir.open_file(&segment::name(*base))?),
+            };
+            file.write_at(&[Kind::Undispatched as u8], at + KIND_AT)?;
+        }
+    }
+    files.values().try_for_each(|file| file.sync())
+}
+
 /// Makes a segment of the events of unfinished requests, in the order of their intents.
-fn finish(base: u64, open: HashMap<Uuid, Intent>, is_marked: bool) -> (Segment, Vec<u8>) {
+fn finish(base: u64, open: HashMap<Uuid, Intent>) -> (Segment, Arc<[u8]>) {
     let mut open: Vec<_> = open.into_iter().collect();
     open.sort_unstable_by_key(|(_, intent)| intent.position);
     let mut segment = Segment::empty(base);
     let mut bytes = PREFACE.to_vec();
     let mut buffer = Vec::new();
     for (id, intent) in open {
-        let event = if is_marked && !intent.dispatched {
-            not_dispatched(&intent.payload)
-        } else {
-            intent.payload
+        let event = match intent.dispatch {
+            Dispatch::Never => not_dispatched(&intent.payload),
+            Dispatch::Unmarked | Dispatch::Marked => intent.payload,
         };
         bytes.extend_from_slice(record::encode(&mut buffer, Kind::Event, intent.at, id, &event).bytes);
         segment.events += 1;
     }
     segment.len = bytes.len() as u64;
-    (segment, bytes)
-}
-
-/// Writes a segment, where there is a spare one in its place.
-fn keep(dir: &dyn Directory, base: u64, bytes: &[u8]) -> io::Result<()> {
-    let file = match dir.open_file(SPARE) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => dir.create(SPARE)?,
-        opened => opened?,
-    };
-    file.write_at(bytes, 0)?;
-    file.sync()?;
-    dir.rename(SPARE, &segment::name(base))
+    (segment, bytes.into())
 }

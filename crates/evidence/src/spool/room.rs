@@ -53,8 +53,10 @@ impl Room {
         }))
     }
 
-    /// Records that the request may be dispatched. Once this has returned, what happens to the request is on record even
-    /// if this process is killed; until then, and before [`Departure::mark`], no byte of it may go upstream.
+    /// Records that the request may be dispatched. Before [`Departure::mark`] no byte of it may go upstream.
+    ///
+    /// Under [`Fsync::Interval`] the intent is written with the mark, so that both take one write; where the request has
+    /// to wait for a connection, [`Crossing::persist`] writes it.
     ///
     /// Waits only under [`Fsync::Always`]. If it fails or is dropped, the request counts as not dispatched and
     /// leaves no event.
@@ -87,7 +89,11 @@ impl Room {
             if log.is_open(request.id) {
                 return Err(SpoolError::DuplicateId);
             }
-            log.append(&intent).map_err(SpoolError::Write)?;
+            let written = match promise.inner.fsync {
+                Fsync::Interval(_) => log.append_late(&intent),
+                Fsync::Always => log.append(&intent),
+            };
+            written.map_err(SpoolError::Write)?;
             Ok(log.head())
         })?;
         promise.shrink(REST);
@@ -130,6 +136,13 @@ pub struct Crossing {
 }
 
 impl Crossing {
+    /// Writes the intent, where it is not written yet: from now on what happens to the request is on record even if this
+    /// process is killed before it departs.
+    pub fn persist(&self) {
+        // Where it fails the departure cannot be marked either.
+        let _ = self.promise.inner.with_log(|log| log.write_out());
+    }
+
     /// What marks the departure of the request.
     #[must_use]
     pub fn departure(&self) -> Departure {
@@ -211,7 +224,7 @@ impl Departure {
     /// The mark cannot be written, or the outcome is on record: the request must not leave.
     pub fn mark(&self) -> io::Result<()> {
         let mut bytes = [0; HEADER];
-        let mark = record::seal(&mut bytes, Kind::Dispatched, self.inner.now(), self.id);
+        let mark = record::seal(&mut bytes, Kind::Dispatched, 0, self.id);
         self.inner.with_log(|log| log.depart(&mark))
     }
 }

@@ -64,6 +64,8 @@ impl Log {
             // Those that could not be read have no copy in any segment; their outcome will come all the same.
             self.open.entry(id).or_insert(was).departure = was.departure;
         }
+        self.late = old.late;
+        self.late_intents = old.late_intents;
         self.parked = old.parked;
         self.parked_bytes = old.parked_bytes;
         self.fault = Some(Fault::Write(NoRoom::Removed));

@@ -76,7 +76,7 @@ impl Log {
             if let Some(open) = self.open.get(&record.id).copied()
                 && !record.payload.is_empty()
             {
-                self.stands(&record, open.departure);
+                self.stands(record.id, record.bytes.len() as u64, open.departure);
             }
         }
         self.durable = self.head;
@@ -109,7 +109,8 @@ impl Log {
                         }
                         continue;
                     }
-                    (Kind::Intent | Kind::Ack | Kind::Boot, _) | (Kind::Dispatched, None) => continue,
+                    (Kind::Intent | Kind::Ack | Kind::Boot | Kind::Undispatched, _)
+                    | (Kind::Dispatched, None) => continue,
                     (Kind::Event, _) => copied += 1,
                     (Kind::Cancel, _) | (Kind::Dispatched, Some(_)) => {}
                 }

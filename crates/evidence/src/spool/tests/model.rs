@@ -9,6 +9,7 @@
 //! * whatever is shipped under one id is the same each time;
 //! * nothing is left behind.
 
+mod fact;
 mod histories;
 
 use std::collections::BTreeMap;
@@ -20,13 +21,14 @@ use std::task::{Context, Poll, Waker};
 
 use uuid::Uuid;
 
+use self::fact::Fact;
 use super::sim::{Crash, Sim};
 use crate::shipper::Batch;
 use crate::spool::log::Site;
 use crate::spool::recovery::{Orphan, adopt};
 use crate::spool::{Disk, Fsync, Inner, Spool, SpoolConfig};
 use crate::testing::{DONE, FSYNC_TIMEOUT, home, request};
-use crate::{Crossing, Outcome, Status};
+use crate::{Crossing, Status};
 
 /// So few that six requests fill more than two segments.
 const SEGMENT_BYTES: u64 = 4096;
@@ -56,57 +58,6 @@ enum Step {
     Free,
 }
 
-/// What is known of a request.
-#[derive(Debug, Clone, Default)]
-struct Fact {
-    /// Its intent was said to be on record.
-    kept: bool,
-    /// It may have left.
-    left: bool,
-    /// The event with which it ended.
-    end: Option<Status>,
-    /// That event is on record.
-    settled: bool,
-    /// The intent, and the end, were said to be durable.
-    durable: (bool, bool),
-    /// The directory was removed since.
-    at_risk: bool,
-    /// The power was cut before its event was shipped.
-    cut: bool,
-}
-
-impl Fact {
-    /// What it would be called if nothing more were known.
-    const fn unfinished(&self) -> Status {
-        // After a power cut nobody knows what was marked.
-        if self.left || self.cut {
-            Status::Interrupted
-        } else {
-            Status::NotDispatched
-        }
-    }
-
-    fn check(&self, n: u128, found: Option<&Vec<u8>>) {
-        let (kept, settled) = if self.cut {
-            self.durable
-        } else {
-            (self.kept, self.settled)
-        };
-        let mut allowed: Vec<_> = self.end.into_iter().collect();
-        if !settled || self.at_risk {
-            allowed.push(self.unfinished());
-        }
-        match found {
-            Some(found) => assert!(
-                allowed.contains(&status(n, found)),
-                "{n}: {:?} of {self:?}",
-                status(n, found)
-            ),
-            None => assert!(!kept || self.at_risk, "{n} has no event: {self:?}"),
-        }
-    }
-}
-
 #[derive(Debug)]
 struct World {
     sim: Sim,
@@ -119,23 +70,6 @@ struct World {
     delivered: BTreeMap<Uuid, Vec<u8>>,
     live: Vec<(usize, Crossing)>,
     spool: Option<Spool>,
-}
-
-/// How a request ended according to its event.
-fn status(n: u128, event: &[u8]) -> Status {
-    let known = [Status::Executed, Status::Interrupted, Status::NotDispatched];
-    let is_it = |status: &Status| {
-        let gateway_status = (*status == Status::Executed).then_some(200);
-        event
-            == crate::testing::event(
-                n,
-                &Outcome {
-                    gateway_status,
-                    ..Outcome::new(*status)
-                },
-            )
-    };
-    known.into_iter().find(is_it).expect("an event of this request")
 }
 
 /// What a future has to say at once.
@@ -194,6 +128,22 @@ impl World {
 
     /// False where the step would change nothing.
     fn step(&mut self, step: Step) -> bool {
+        let changed = self.take(step);
+        self.note_written();
+        changed
+    }
+
+    /// Notes which intents are on record.
+    fn note_written(&mut self) {
+        let written = |inner: Arc<Inner>| inner.with_log(|log| log.is_written_out());
+        if self.inner().is_some_and(written) {
+            for fact in &mut self.facts[self.first..] {
+                fact.kept = fact.intended;
+            }
+        }
+    }
+
+    fn take(&mut self, step: Step) -> bool {
         match step {
             Step::Whole => {
                 if self.intend() {
@@ -243,7 +193,7 @@ impl World {
             poll(&mut intent)
         });
         let Some(Ok(crossing)) = kept else { return false };
-        self.facts[n].kept = true;
+        self.facts[n].intended = true;
         self.facts[n].durable.0 = self.fsync == Fsync::Always;
         self.live.push((n, crossing));
         true
@@ -279,6 +229,7 @@ impl World {
         let Some(inner) = self.inner() else { return false };
         let idle = inner.with_log(|log| log.fault().is_none() && log.head() == log.durable());
         if inner.flush().is_ok() {
+            self.note_written();
             for fact in &mut self.facts[self.first..] {
                 fact.settled |= fact.end.is_some();
                 fact.durable = (fact.kept, fact.end.is_some());
@@ -346,8 +297,9 @@ impl World {
         }
     }
 
-    /// Whether everything holds when the next process has taken over. It may die of it once as well.
-    fn check(&self, crash: Crash, again: Option<u64>) {
+    /// Whether everything holds when the next process has taken over. It may die of it once as well, after so many
+    /// operations.
+    fn check(&self, crash: Crash, again: Option<(u64, Crash)>) {
         let mut next = Self {
             sim: self.sim.copy(),
             fsync: self.fsync,
@@ -359,15 +311,21 @@ impl World {
             spool: None,
         };
         next.crash(crash);
-        if let Some(again) = again {
-            next.sim.die_at(next.sim.changes() + again);
-            next.start();
-            next.crash(crash);
+        if let Some((changes, crash)) = again {
+            next.die_taking_over(changes, crash);
         }
         next.sim.fail_syncs(false);
         next.sim.set_capacity(u64::MAX / 2);
         next.start();
         next.check_events();
+    }
+
+    /// The next process dies after so many operations, perhaps while it takes over.
+    fn die_taking_over(&mut self, changes: u64, crash: Crash) {
+        self.sim.fail_syncs(false);
+        self.sim.die_at(self.sim.changes() + changes);
+        self.start();
+        self.crash(crash);
     }
 
     /// After everything was shipped.

@@ -46,6 +46,8 @@ struct State {
     dies_at: Option<u64>,
     /// The file that cannot be read.
     unreadable: Option<u64>,
+    /// It did something since that failed.
+    is_dead: bool,
     refuses_writes: bool,
     fails_syncs: bool,
     hangs_syncs: bool,
@@ -90,6 +92,7 @@ impl State {
     /// An operation that changes something. The one at which the process dies does not happen.
     fn change(&mut self) -> io::Result<()> {
         if self.dies_at.is_some_and(|at| self.changes >= at) {
+            self.is_dead = true;
             return Err(io::Error::other("the process is dead"));
         }
         self.changes += 1;
@@ -191,6 +194,7 @@ impl Sim {
     pub(crate) fn crash(&self, crash: Crash) {
         let mut state = self.state();
         state.dies_at = None;
+        state.is_dead = false;
         assert!(state.locked.is_empty(), "the process before is still there");
         match crash {
             Crash::Kill => return,
@@ -315,6 +319,10 @@ fn mix(durable: &HashMap<u64, Node>, live: &HashMap<u64, Node>, random: &mut u64
         let length = short + usize::try_from(next(random) % spread).unwrap();
         let longer = if new.bytes.len() == long { new } else { old };
         let mut bytes = longer.bytes[..length].to_vec();
+        // What was written over may not have arrived.
+        if next(random).is_multiple_of(2) {
+            bytes[..short].copy_from_slice(&old.bytes[..short]);
+        }
         if length > short && next(random).is_multiple_of(3) {
             // The length arrived, and not all of the contents.
             let from = short + usize::try_from(next(random) % (length - short) as u64).unwrap();

@@ -14,7 +14,7 @@ const DEPTH: usize = 5;
 const REQUESTS: usize = 6;
 
 /// How many random histories are tried.
-const CASES: u32 = 500;
+const CASES: u32 = 400;
 
 /// A runtime for the time limits, none of which passes.
 fn runtime() -> tokio::runtime::Runtime {
@@ -122,15 +122,18 @@ fn a_process_that_dies_taking_over_leaves_the_truth() {
         world.step(step);
     }
     world.die();
-    for again in 0..40 {
-        for crash in [
+    for changes in 0..40 {
+        let crashes = [
             Crash::Kill,
             Crash::LoseAll,
             Crash::KeepAll,
-            Crash::Mixed(again),
-            Crash::Mixed(again + 40),
-        ] {
-            world.check(crash, Some(again));
+            Crash::Mixed(changes),
+            Crash::Mixed(changes + 40),
+        ];
+        for first in crashes {
+            for second in crashes {
+                world.check(first, Some((changes, second)));
+            }
         }
     }
 }
@@ -160,9 +163,14 @@ fn crash() -> impl Strategy<Value = Crash> {
     ]
 }
 
-/// One process: what it does, after how many operations it dies, and how.
-fn life() -> impl Strategy<Value = (Vec<Step>, u64, Crash)> {
-    (proptest::collection::vec(step(), 1..40), 0_u64..200, crash())
+/// When and how a process dies.
+type Death = (u64, Crash);
+
+/// One process: what it does, how it dies, and whether the next one dies early as well.
+fn life() -> impl Strategy<Value = (Vec<Step>, Death, Option<Death>)> {
+    let steps = proptest::collection::vec(step(), 1..40);
+    let early = proptest::option::of((0_u64..40, crash()));
+    (steps, (0_u64..200, crash()), early)
 }
 
 proptest! {
@@ -176,13 +184,15 @@ proptest! {
         let runtime = runtime();
         let _entered = runtime.enter();
         let mut world = World::new(if always { Fsync::Always } else { INTERVAL });
-        for (steps, dies, crash) in lives {
-            let dies = world.sim.changes() + dies;
-            world.sim.die_at(dies);
+        for (steps, (changes, crash), early) in lives {
+            world.sim.die_at(world.sim.changes() + changes);
             for step in steps {
                 world.step(step);
             }
             world.crash(crash);
+            if let Some((changes, crash)) = early {
+                world.die_taking_over(changes, crash);
+            }
             world.sim.fail_syncs(false);
             world.sim.set_capacity(u64::MAX / 2);
             world.start();

@@ -189,16 +189,17 @@ impl DataFile for Handle {
             return Err(io::Error::other("injected"));
         }
         let start = usize::try_from(offset).unwrap();
+        let was_dead = state.is_dead;
         let died = state.change();
+        if was_dead {
+            return died;
+        }
         // A process that dies while it writes may have written a part.
         let bytes = if died.is_ok() {
             bytes
         } else {
             &bytes[..bytes.len() / 2]
         };
-        if died.is_err() && state.dies_at != Some(state.changes) {
-            return died;
-        }
         let end = start + bytes.len();
         let node = state.node(self.inode);
         let (held, before) = (node.allocated.max(node.bytes.len() as u64), node.bytes.len());
@@ -206,9 +207,6 @@ impl DataFile for Handle {
         let all = &mut state.node(self.inode).bytes;
         all.resize(before.max(end), 0);
         all[start..end].copy_from_slice(bytes);
-        if died.is_err() {
-            state.changes += 1;
-        }
         died
     }
 
