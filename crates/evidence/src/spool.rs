@@ -34,7 +34,7 @@ pub use stats::Stats;
 
 pub(crate) use flusher::{blocking, flush};
 pub(crate) use inner::Inner;
-pub(crate) use record::{Broken, Kind, MAX_RECORD};
+pub(crate) use record::{Broken, HEADER, Kind, MAX_RECORD};
 pub(crate) use recovery::{Orphan, adopt};
 pub(crate) use segment::{Records, Segment, Source, read};
 pub(crate) use stats::add;

@@ -12,7 +12,9 @@ use tokio::time::{sleep, timeout};
 use super::batch::Batch;
 use super::sink::{Shipment, SinkError, StreamSink};
 use crate::signature::AuditKey;
-use crate::spool::{Inner, Orphan, Segment, Source, Spool, add, adopt, blocking, flush, is_of_the_file};
+use crate::spool::{
+    HEADER, Inner, Orphan, Segment, Source, Spool, add, adopt, blocking, flush, is_of_the_file, read,
+};
 
 /// The first and the longest pause after the stream did not take events. Short, because trying costs next to nothing, and
 /// the spool only fills until it works.
@@ -106,7 +108,8 @@ impl Shipper {
             let base = segment.base;
             let source = self.inner.with_log(|log| log.source(base));
             self.goes_on();
-            let batch = self.read(source, segment, from).await;
+            let others = || self.inner.with_log(|log| log.others(base));
+            let batch = self.read(source, segment, from, others).await;
             self.send(sink, &batch.shipments).await;
             let (events, now) = (batch.shipments.len() as u64, self.inner.now());
             self.inner
@@ -145,10 +148,20 @@ impl Shipper {
     }
 
     async fn adopt(&mut self) {
-        let inner = Arc::clone(&self.inner);
-        match blocking(move || adopt(&inner)).await {
-            Ok(orphans) => self.orphans.extend(orphans),
-            Err(error) => tracing::error!(%error, "the spool directory cannot be searched"),
+        let mut pause = DISK_PAUSE.0;
+        for tries in 1..=MAX_READS {
+            let inner = Arc::clone(&self.inner);
+            let unread = match blocking(move || adopt(&inner, tries == MAX_READS)).await {
+                Ok((orphans, unread)) => {
+                    self.orphans.extend(orphans);
+                    unread
+                }
+                Err(error) => return tracing::error!(%error, "the spool directory cannot be searched"),
+            };
+            if !unread {
+                break;
+            }
+            pause = back_off(pause, DISK_PAUSE.1).await;
         }
     }
 
@@ -160,7 +173,8 @@ impl Shipper {
             };
             let source = orphan.source(segment.base);
             self.goes_on();
-            let batch = self.read(source, segment, from).await;
+            let others = || orphan.others(segment.base);
+            let batch = self.read(source, segment, from, others).await;
             self.inner.counters.adopted_since(batch.first);
             self.send(sink, &batch.shipments).await;
             let Some(orphan) = self.orphans.front_mut() else {
@@ -191,9 +205,15 @@ impl Shipper {
         }
     }
 
-    /// Reads a batch. A file that cannot be read is tried for a while; where this process lacks something, or may not,
-    /// until it is mended.
-    async fn read(&self, source: Source, segment: Segment, from: u64) -> Batch {
+    /// Reads a batch. A file that cannot be read is tried for a while; where this process lacks something, or may not, or
+    /// the disk fails and none of the others can be read, until it is mended.
+    async fn read(
+        &self,
+        source: Source,
+        segment: Segment,
+        from: u64,
+        others: impl Fn() -> Vec<(Segment, Source)>,
+    ) -> Batch {
         let mut pause = DISK_PAUSE.0;
         for reads in 1.. {
             let (source, key) = (source.clone(), self.key.clone());
@@ -205,7 +225,7 @@ impl Shipper {
                 }
                 Err(error) => {
                     tracing::error!(%error, "the evidence spool cannot be read");
-                    if reads >= MAX_READS && is_of_the_file(&error) {
+                    if reads >= MAX_READS && is_of_the_file(&error) && self.is_volume_sound(others()).await {
                         break;
                     }
                 }
@@ -213,6 +233,17 @@ impl Shipper {
             pause = back_off(pause, DISK_PAUSE.1).await;
         }
         Batch::unreadable(from)
+    }
+
+    /// Whether records can be written, and one of these segments read.
+    async fn is_volume_sound(&self, segments: Vec<(Segment, Source)>) -> bool {
+        let reads = move |(segment, source): &(Segment, Source)| {
+            read(source, segment, segment.first(), HEADER).is_ok()
+        };
+        self.inner.with_log(|log| log.fault().is_none())
+            && blocking(move || Ok(segments.iter().any(reads)))
+                .await
+                .unwrap_or(false)
     }
 
     /// Sends until the stream has taken everything.

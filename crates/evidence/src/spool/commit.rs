@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::inner::Inner;
 use super::log::{Log, SyncPlan};
-use super::segment;
+use super::segment::{self, Segment};
 use super::stats::add;
 use super::unreadable::is_of_the_file;
 
@@ -18,6 +18,9 @@ impl Drop for Asking<'_> {
         self.0.asking_since.store(0, Ordering::Relaxed);
     }
 }
+
+/// How long a segment is tried whose intents move on, in microseconds.
+const UNREAD: i64 = 2 * crate::timestamp::SECOND;
 
 /// How often in a row a directory may be found missing.
 const HOMES: u32 = 2;
@@ -154,16 +157,38 @@ impl Inner {
             };
             self.ask();
             let length = usize::try_from(pinned.len).map_err(io::Error::other)?;
-            let bytes = match segment::read(&source, &pinned, pinned.first(), length) {
-                // Its intents cannot be moved; their outcomes will come all the same.
-                Err(error) if is_of_the_file(&error) => Vec::new(),
-                read => read?,
+            let Some(bytes) = self.readable(&pinned, segment::read(&source, &pinned, pinned.first(), length))
+            else {
+                break;
             };
             self.with_log(|log| log.carry(pinned.base, &bytes))?;
             self.commit()?;
         }
         self.prepare();
         Ok(deleted)
+    }
+
+    /// What was read of a segment whose intents move on. None while it may be read yet.
+    fn readable(&self, segment: &Segment, read: io::Result<Vec<u8>>) -> Option<Vec<u8>> {
+        let (base, intents, now) = (segment.base, segment.open, self.now());
+        let since = match read {
+            Ok(_) => self.unread_since.swap(0, Ordering::Relaxed),
+            Err(_) => self.unread_since.load(Ordering::Relaxed),
+        };
+        match read {
+            Ok(bytes) => Some(bytes),
+            Err(error) if since == 0 => {
+                self.unread_since.store(now.max(1), Ordering::Relaxed);
+                tracing::error!(segment = base, intents, %error, "intents of requests under way cannot be read, to be moved on");
+                None
+            }
+            Err(error) if is_of_the_file(&error) && now.saturating_sub(since) > UNREAD => {
+                self.unread_since.store(0, Ordering::Relaxed);
+                tracing::error!(segment = base, intents, %error, "the intents of a segment are given up; the outcomes will come all the same, unless this process is killed");
+                Some(Vec::new())
+            }
+            Err(_) => None,
+        }
     }
 
     /// Prepares the next segment where none is.

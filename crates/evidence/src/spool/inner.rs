@@ -38,6 +38,8 @@ pub(crate) struct Inner {
     pub(super) syncing: Mutex<()>,
     /// Since when the flusher has waited for the disk, in Unix microseconds; 0 while it does not.
     pub(super) asking_since: AtomicI64,
+    /// Since when a segment cannot be read whose intents move on, in Unix microseconds; 0 while there is none.
+    pub(super) unread_since: AtomicI64,
     pub(super) durable: watch::Sender<u64>,
     quota: Mutex<Quota>,
     denials_per_second: u32,
@@ -77,6 +79,7 @@ impl Inner {
             log: Mutex::new(log),
             syncing: Mutex::new(()),
             asking_since: AtomicI64::new(0),
+            unread_since: AtomicI64::new(0),
             durable: watch::Sender::new(0),
             quota: Mutex::default(),
             denials_per_second,

@@ -1,7 +1,7 @@
 //! The append-only log of one process: a chain of segments, and what is known about the records in them.
 //!
 //! Segments are deleted from the front alone. As the record that settles an intent always stands behind every
-//! copy of it, a log that still shows an intent also shows how it was settled.
+//! copy of it, a log that still shows an intent also shows how it was settled, unless a segment behind it cannot be read.
 
 mod home;
 mod moving;
@@ -210,6 +210,13 @@ impl Log {
             Some(home) => home.source(base),
             None => Source::Memory(Arc::default()),
         }
+    }
+
+    /// Where the bytes of the other segments are.
+    pub(crate) fn others(&self, base: u64) -> Vec<(Segment, Source)> {
+        let segments = self.segments.iter();
+        let others = segments.filter(|other| other.base != base && !other.damaged);
+        others.map(|other| (*other, self.source(other.base))).collect()
     }
 
     /// Appends a record, or says why it cannot.

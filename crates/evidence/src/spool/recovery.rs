@@ -29,6 +29,8 @@ pub(crate) struct Orphan {
     pub(crate) shipped: u64,
     /// How many intents recovery has finished.
     pub(crate) finished: u64,
+    /// How many intents have an outcome that may stand in a segment that cannot be read.
+    lost: u64,
     /// The last segment, where it is one of finished intents, in memory alone. Until it is shipped the intents stay, and
     /// from them it can be made again.
     made: Option<Arc<[u8]>>,
@@ -52,6 +54,14 @@ impl Orphan {
             Some(made) if self.is_made(base) => Source::Memory(Arc::clone(made)),
             _ => Source::Named(Arc::clone(self.claim.dir())),
         }
+    }
+
+    /// Where the bytes of the other segments are.
+    pub(crate) fn others(&self, base: u64) -> Vec<(Segment, Source)> {
+        let segments = self.segments.iter();
+        let others =
+            segments.filter(|other| other.base != base && !other.damaged && !self.is_made(other.base));
+        others.map(|other| (*other, self.source(other.base))).collect()
     }
 
     fn is_made(&self, base: u64) -> bool {
@@ -99,15 +109,16 @@ impl Orphan {
 
 /// Adopts the spools that no living process owns, but not too many at once. One that cannot be read is left for
 /// a later try; neither it nor one in which only files that were kept aside are left counts as one of them, or
-/// such would in the end be all that is adopted.
-pub(crate) fn adopt(inner: &Inner) -> io::Result<Vec<Orphan>> {
+/// such would in the end be all that is adopted. The last `try` sets a segment aside that cannot be read; says also
+/// whether an earlier one met such.
+pub(crate) fn adopt(inner: &Inner, last_try: bool) -> io::Result<(Vec<Orphan>, bool)> {
     let counters = &inner.counters;
-    let mut found = Vec::new();
+    let (mut found, mut unread) = (Vec::new(), false);
     let user = inner.with_log(|log| log.home().map(|home| home.claim().user()));
     let user = user.unwrap_or_else(|| Ok(inner.disk.user()))?;
     for claim in Claim::orphans(&*inner.disk, &inner.root, user)? {
         let path = claim.path().display().to_string();
-        match recover(&inner.disk, claim) {
+        match recover(&inner.disk, claim, last_try) {
             Ok(mut orphan) => {
                 let (finished, torn) = (orphan.finished, orphan.torn);
                 let damaged = orphan.segments.iter().filter(|segment| segment.damaged).count();
@@ -121,7 +132,7 @@ pub(crate) fn adopt(inner: &Inner) -> io::Result<Vec<Orphan>> {
                     );
                 }
                 add(&counters.recovered, finished);
-                add(&counters.dropped, damaged as u64);
+                add(&counters.dropped, orphan.lost + damaged as u64);
                 add(&counters.adopted_files, orphan.segments.len() as u64);
                 add(
                     &counters.adopted_bytes,
@@ -133,26 +144,41 @@ pub(crate) fn adopt(inner: &Inner) -> io::Result<Vec<Orphan>> {
                 }
                 found.push(orphan);
             }
-            Err(error) => tracing::error!(path, %error, "an abandoned evidence spool cannot be adopted"),
+            Err(error) => {
+                unread |= is_of_the_file(&error);
+                tracing::error!(path, %error, "an abandoned evidence spool cannot be adopted");
+            }
         }
         if found.len() == MAX_ORPHANS {
             break;
         }
     }
     found.sort_by_key(|orphan| orphan.claim.path());
-    Ok(found)
+    Ok((found, unread))
 }
 
 /// Finishes the intents without an outcome, and makes durable what is there. No space is needed for it.
 ///
+/// A segment that cannot be read is an error, or set aside where others can be read: then the intents before it whose
+/// outcome may stand in it are not finished, because that would be told beside the true one. They are named and counted.
+///
 /// Repeated after a crash in the middle, it has the same result: what it adds is made of the intents, and what is said of
 /// their dispatch is durable before it is shipped.
-pub(crate) fn recover(disk: &Arc<dyn Disk>, claim: Claim) -> io::Result<Orphan> {
+pub(crate) fn recover(disk: &Arc<dyn Disk>, claim: Claim, sets_aside: bool) -> io::Result<Orphan> {
     let bases = segment::list(&**claim.dir())?;
-    let mut scan = Scan::default();
+    let mut scan = Scan {
+        sets_aside,
+        ..Scan::default()
+    };
     let mut segments = VecDeque::new();
     for (n, base) in bases.iter().enumerate() {
         segments.push_back(scan.segment(&claim, *base, n + 1 == bases.len())?);
+    }
+    if scan.unread.len() == segments.len()
+        && let Some(error) = scan.unread.pop()
+    {
+        // Not this file: the volume.
+        return Err(error);
     }
     // A mark that was not synced is lost with the system's run, and one may be in what is missing or does not read back.
     let is_whole = !scan.gap && segments.iter().all(|segment| !segment.damaged);
@@ -162,6 +188,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, claim: Claim) -> io::Result<Orphan> 
     }
     gone_is_fine(claim.dir().remove(SPARE))?;
     claim.dir().sync()?;
+    let lost = scan.forget_doubtful(&claim);
     let first = scan.open.values().map(|intent| intent.position).min();
     let finished = scan.open.len() as u64;
     let made = first.map(|_| {
@@ -175,6 +202,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, claim: Claim) -> io::Result<Orphan> 
         segments,
         shipped: scan.shipped,
         finished,
+        lost,
         made,
         held: first.unwrap_or(u64::MAX),
         disk: Arc::clone(disk),
@@ -194,6 +222,10 @@ struct Scan {
     beyond: u64,
     /// A segment is missing.
     gap: bool,
+    /// Whether to go on behind a segment that cannot be read.
+    sets_aside: bool,
+    /// Why segments cannot be read.
+    unread: Vec<io::Error>,
 }
 
 #[derive(Debug)]
@@ -205,6 +237,8 @@ struct Intent {
     dispatch: Dispatch,
     /// The segments in which copies stand, and where in them.
     copies: Vec<(u64, u64)>,
+    /// Its outcome may stand in a segment that cannot be read.
+    is_doubtful: bool,
 }
 
 /// What is known of a request's dispatch.
@@ -222,9 +256,13 @@ impl Scan {
     /// One that cannot be read is set aside with all that it holds; the others are read all the same.
     fn segment(&mut self, claim: &Claim, base: u64, last: bool) -> io::Result<Segment> {
         let (file, bytes) = match read_whole(claim, base) {
-            Err(error) if is_of_the_file(&error) => {
+            Err(error) if self.sets_aside && is_of_the_file(&error) => {
                 let path = claim.path().join(segment::name(base)).display().to_string();
                 tracing::error!(path, %error, "a segment of an abandoned spool cannot be read");
+                for intent in self.open.values_mut() {
+                    intent.is_doubtful = true;
+                }
+                self.unread.push(error);
                 return Ok(Segment {
                     damaged: true,
                     ..Segment::empty(base)
@@ -268,6 +306,7 @@ impl Scan {
             Kind::Dispatched if record.payload.is_empty() => {
                 if let Some(intent) = self.open.get_mut(&record.id) {
                     intent.dispatch = Dispatch::Marked;
+                    intent.is_doubtful = false;
                 }
             }
             Kind::Intent | Kind::Dispatched | Kind::Undispatched => {
@@ -277,7 +316,10 @@ impl Scan {
                     payload: record.payload.to_vec(),
                     dispatch: Dispatch::Unmarked,
                     copies: Vec::new(),
+                    is_doubtful: false,
                 });
+                // When this was written there was no outcome.
+                intent.is_doubtful = false;
                 intent.copies.push((segment.base, position - segment.base));
                 match record.kind {
                     Kind::Dispatched => intent.dispatch = Dispatch::Marked,
@@ -295,6 +337,18 @@ impl Scan {
             Kind::Ack => self.shipped = self.shipped.max(record::acked(record).unwrap_or(0)),
             Kind::Boot => self.boot = Some(record.id),
         }
+    }
+}
+
+impl Scan {
+    /// Takes out the intents whose outcome may stand in a segment that cannot be read. How many.
+    fn forget_doubtful(&mut self, claim: &Claim) -> u64 {
+        let path = claim.path().display().to_string();
+        let doubtful = self.open.extract_if(|_, intent| intent.is_doubtful);
+        let named = doubtful.map(|(id, _)| {
+            tracing::error!(path, %id, "how a request ended stands in a segment that cannot be read; no event is made of its intent");
+        });
+        named.count() as u64
     }
 }
 
@@ -317,7 +371,7 @@ fn tell_undispatched(dir: &dyn Directory, open: &mut HashMap<Uuid, Intent>) -> i
         for (base, at) in &intent.copies {
             let file = match files.entry(*base) {
                 Entry::Occupied(file) => file.into_mut(),
-                Entry::Vacant(place) => place.insert(dir.open_file(&segment::name(*base))?),
+                Entry::Vacant(place) => place.insert(dir.open_to_write(&segment::name(*base))?),
             };
             file.write_at(&[Kind::Undispatched as u8], at + KIND_AT)?;
         }

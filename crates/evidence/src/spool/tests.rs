@@ -14,6 +14,7 @@ mod model;
 mod recovery;
 pub(crate) mod sim;
 mod space;
+mod unreadable;
 
 const INTERVAL: Fsync = Fsync::Interval(Duration::from_millis(1));
 

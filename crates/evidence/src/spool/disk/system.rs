@@ -114,6 +114,10 @@ impl Directory for Held {
     }
 
     fn open_file(&self, name: &str) -> io::Result<Arc<dyn DataFile>> {
+        Ok(Arc::new(self.open_at(name, OFlags::RDONLY)?))
+    }
+
+    fn open_to_write(&self, name: &str) -> io::Result<Arc<dyn DataFile>> {
         Ok(Arc::new(self.open_at(name, OFlags::RDWR)?))
     }
 

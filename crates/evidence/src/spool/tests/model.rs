@@ -112,7 +112,7 @@ impl World {
         let Ok((spool, _)) = opened else {
             return assert!(self.sim.is_dead(), "no start");
         };
-        for orphan in adopt(&spool.inner).unwrap_or_default() {
+        for orphan in adopt(&spool.inner, true).unwrap_or_default().0 {
             if self.ship_orphan(orphan, &spool).is_err() {
                 assert!(self.sim.is_dead(), "an orphan is stuck");
             }

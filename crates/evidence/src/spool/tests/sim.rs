@@ -46,6 +46,9 @@ struct State {
     dies_at: Option<u64>,
     /// The file that cannot be read.
     unreadable: Option<u64>,
+    nothing_reads: bool,
+    failed_reads: u64,
+    read_only: bool,
     /// It did something since that failed.
     is_dead: bool,
     refuses_writes: bool,
@@ -94,6 +97,9 @@ impl State {
         if self.dies_at.is_some_and(|at| self.changes >= at) {
             self.is_dead = true;
             return Err(io::Error::other("the process is dead"));
+        }
+        if self.read_only {
+            return Err(rustix::io::Errno::ROFS.into());
         }
         self.changes += 1;
         Ok(())
@@ -245,14 +251,34 @@ impl Sim {
             .collect()
     }
 
-    /// Lets nobody read the second segment, whoever asks and however often. Its name.
-    pub(crate) fn make_unreadable(&self) -> String {
+    /// Lets nobody read the segment with this number, whoever asks and however often. Its name.
+    pub(crate) fn make_unreadable(&self, number: usize) -> String {
         let mut state = self.state();
         let dir = *state.live[&ROOT].entries.values().next().unwrap();
-        let (name, file) = state.live[&dir].entries.iter().nth(1).unwrap();
+        let (name, file) = state.live[&dir].entries.iter().nth(number).unwrap();
         let (name, file) = (name.clone(), *file);
         state.unreadable = Some(file);
         name
+    }
+
+    /// Every segment can be read again.
+    pub(crate) fn make_readable(&self) {
+        self.state().unreadable = None;
+    }
+
+    /// How many reads have failed.
+    pub(crate) fn failed_reads(&self) -> u64 {
+        self.state().failed_reads
+    }
+
+    /// No file can be read any more, or again.
+    pub(crate) fn refuse_reads(&self, refuse: bool) {
+        self.state().nothing_reads = refuse;
+    }
+
+    /// The volume is mounted read-only, or for writing again.
+    pub(crate) fn make_read_only(&self, read_only: bool) {
+        self.state().read_only = read_only;
     }
 
     /// Changes the bytes of the first segment.

@@ -133,6 +133,13 @@ impl Directory for Handle {
         Ok(Arc::new(self.sim.handle(inode)))
     }
 
+    fn open_to_write(&self, name: &str) -> io::Result<Arc<dyn DataFile>> {
+        if self.sim.state().read_only {
+            return Err(rustix::io::Errno::ROFS.into());
+        }
+        self.open_file(name)
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut state = self.sim.state();
         state.entry(self.inode, name)?;
@@ -173,7 +180,8 @@ impl DataFile for Handle {
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         let mut state = self.sim.state();
-        if state.unreadable == Some(self.inode) {
+        if state.nothing_reads || state.unreadable == Some(self.inode) {
+            state.failed_reads += 1;
             return Err(rustix::io::Errno::IO.into());
         }
         let start = usize::try_from(offset).unwrap();
