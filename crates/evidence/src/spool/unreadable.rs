@@ -30,7 +30,7 @@ mod tests {
 
     use rustix::io::Errno;
 
-    use super::is_of_the_file;
+    use super::{UnexpectedEof, is_of_the_file};
 
     #[test]
     fn a_want_of_this_process_is_not_an_error_of_the_file() {
@@ -45,6 +45,7 @@ mod tests {
         ] {
             assert_eq!(is_of_the_file(&errno.into()), expected, "{errno}");
         }
+        assert!(is_of_the_file(&UnexpectedEof.into()), "it was cut");
         assert!(!is_of_the_file(&io::Error::other("the runtime ends")));
     }
 }
