@@ -91,7 +91,7 @@ impl Shipper {
     }
 
     async fn finish(&mut self, sink: &dyn StreamSink) {
-        // First without the disk, which may hang.
+        // First what is durable already: where the disk hangs, the flush does not end.
         self.ship_own(sink).await;
         flush(&self.inner).await;
         self.ship_own(sink).await;
