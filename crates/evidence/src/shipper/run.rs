@@ -43,6 +43,30 @@ pub struct Shipper {
     orphans: VecDeque<Orphan>,
     /// Adopted directories whose files cannot be deleted; held, so that they are not shipped again and again.
     stuck: Vec<Orphan>,
+    said: Said,
+}
+
+/// What the log says of the stream by now.
+#[derive(Debug, Default)]
+struct Said {
+    /// That it does not take events, and whether because it is full.
+    full: Option<bool>,
+    /// This batch met with it.
+    in_this_batch: bool,
+}
+
+impl Said {
+    /// A try failed: whether that is news.
+    fn failed(&mut self, full: bool) -> bool {
+        self.in_this_batch = true;
+        self.full.replace(full) != Some(full)
+    }
+
+    /// A batch is through: whether that is news. A stream that hovers at its bound is full all the while.
+    fn is_through(&mut self) -> bool {
+        let hovers = std::mem::take(&mut self.in_this_batch) && self.full == Some(true);
+        !hovers && self.full.take().is_some()
+    }
 }
 
 impl Shipper {
@@ -54,6 +78,7 @@ impl Shipper {
             key,
             orphans: VecDeque::new(),
             stuck: Vec::new(),
+            said: Said::default(),
         }
     }
 
@@ -103,7 +128,7 @@ impl Shipper {
         }
     }
 
-    async fn ship_own(&self, sink: &dyn StreamSink) {
+    async fn ship_own(&mut self, sink: &dyn StreamSink) {
         while let Some((segment, from)) = self.inner.with_log(|log| log.unshipped()) {
             let base = segment.base;
             let source = self.inner.with_log(|log| log.source(base));
@@ -247,9 +272,8 @@ impl Shipper {
     }
 
     /// Sends until the stream has taken everything.
-    async fn send(&self, sink: &dyn StreamSink, mut rest: &[Shipment]) {
+    async fn send(&mut self, sink: &dyn StreamSink, mut rest: &[Shipment]) {
         let mut pause = STREAM_PAUSE.0;
-        let mut said = None;
         while !rest.is_empty() {
             let error = match timeout(APPEND_TIMEOUT, sink.append(rest)).await {
                 Ok(Ok(taken)) if taken > 0 => {
@@ -267,12 +291,12 @@ impl Shipper {
             let full = matches!(error, SinkError::Full { .. });
             self.inner.counters.stream_is_full(full);
             add(&self.inner.counters.sink_errors, u64::from(!full));
-            if said.replace(full) != Some(full) {
+            if self.said.failed(full) {
                 tracing::warn!(cause = %error, "the audit stream does not take events; they wait in the spool");
             }
             pause = back_off(pause, STREAM_PAUSE.1).await;
         }
-        if said.is_some() {
+        if self.said.is_through() {
             tracing::info!("the audit stream takes events again");
         }
     }
@@ -287,4 +311,21 @@ fn set_aside(base: u64) -> String {
 async fn back_off(pause: Duration, longest: Duration) -> Duration {
     sleep(pause).await;
     (pause * 2).min(longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Said;
+
+    #[test]
+    fn a_stream_that_hovers_at_its_bound_is_told_of_once() {
+        let mut said = Said::default();
+        assert!(!said.is_through());
+        for batch in 0..3 {
+            assert_eq!(said.failed(true), batch == 0);
+            assert!(!said.is_through());
+        }
+        assert!(said.is_through(), "one that had not to wait");
+        assert!(said.failed(false) && !said.failed(false) && said.is_through());
+    }
 }
