@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::INTERVAL;
 use super::sim::{Crash, Sim};
 use crate::shipper::{Batch, Shipper};
-use crate::spool::Spool;
 use crate::spool::recovery::adopt;
+use crate::spool::{Spool, segment};
 use crate::testing::{
     DONE, MIB, Memory, cross, event, execute, intend, interrupted, open_on, ship, ship_until,
 };
@@ -145,7 +145,7 @@ async fn a_backlog_that_cannot_be_read_at_all_waits_for_the_volume() {
 
 #[tokio::test]
 async fn intents_that_cannot_be_moved_on_are_tried_for_a_while_and_then_named() {
-    for for_good in [false, true] {
+    for (for_good, is_cut) in [(false, false), (true, false), (true, true)] {
         let sim = Sim::new();
         let (spool, _, time) = open_on(Arc::new(sim.clone()), Path::new("/"), MIB, INTERVAL);
         let long = cross(&spool, 1_000_000).await;
@@ -162,7 +162,12 @@ async fn intents_that_cannot_be_moved_on_are_tried_for_a_while_and_then_named() 
                 .inner
                 .with_log(|log| log.ship(segment.base, batch.until, events, batch.last, 1));
         }
-        let name = sim.make_unreadable(0);
+        let name = if is_cut {
+            sim.edit(|bytes| bytes.truncate(100));
+            segment::name(0)
+        } else {
+            sim.make_unreadable(0)
+        };
         for now in [1, 2 * SECOND + 1] {
             time.set(now);
             spool.inner.flush().unwrap();
