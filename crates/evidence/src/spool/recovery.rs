@@ -155,9 +155,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, claim: Claim) -> io::Result<Orphan> 
     // A mark that was not synced is lost with the system's run, and one may be in what is missing or does not read back.
     let is_whole = !scan.gap && segments.iter().all(|segment| !segment.damaged);
     let is_marked = is_whole && scan.boot == Some(disk.boot());
-    if is_marked {
-        tell_undispatched(&**claim.dir(), &mut scan.open)?;
-    }
+    tell(&**claim.dir(), &mut scan.open, is_marked)?;
     gone_is_fine(claim.dir().remove(SPARE))?;
     claim.dir().sync()?;
     let first = scan.open.values().map(|intent| intent.position).min();
@@ -259,7 +257,7 @@ impl Scan {
                     intent.dispatch = Dispatch::Marked;
                 }
             }
-            Kind::Intent | Kind::Dispatched | Kind::Undispatched => {
+            Kind::Intent | Kind::Dispatched | Kind::Undispatched | Kind::Untold => {
                 let intent = self.open.entry(record.id).or_insert_with(|| Intent {
                     position,
                     at: record.at,
@@ -269,7 +267,7 @@ impl Scan {
                 });
                 intent.copies.push((segment.base, position - segment.base));
                 match record.kind {
-                    Kind::Dispatched => intent.dispatch = Dispatch::Marked,
+                    Kind::Dispatched | Kind::Untold => intent.dispatch = Dispatch::Marked,
                     Kind::Undispatched => intent.dispatch = Dispatch::Never,
                     _ => {}
                 }
@@ -287,21 +285,26 @@ impl Scan {
     }
 }
 
-/// Writes down of the intents without a mark that their requests were not dispatched: when the system has been started
-/// again, nobody could tell.
-fn tell_undispatched(dir: &dyn Directory, open: &mut HashMap<Uuid, Intent>) -> io::Result<()> {
+/// Writes down of the intents without a mark that their requests were not dispatched, or that nobody can tell: who comes
+/// after us may know less, when the system has been started again, or not see any more what was missing.
+fn tell(dir: &dyn Directory, open: &mut HashMap<Uuid, Intent>, is_marked: bool) -> io::Result<()> {
+    let (dispatch, kind) = if is_marked {
+        (Dispatch::Never, Kind::Undispatched)
+    } else {
+        (Dispatch::Marked, Kind::Untold)
+    };
     let mut files = BTreeMap::new();
     for intent in open
         .values_mut()
         .filter(|intent| intent.dispatch == Dispatch::Unmarked)
     {
-        intent.dispatch = Dispatch::Never;
+        intent.dispatch = dispatch;
         for (base, at) in &intent.copies {
             let file = match files.entry(*base) {
                 Entry::Occupied(file) => file.into_mut(),
                 Entry::Vacant(place) => place.insert(dir.open_file(&segment::name(*base))?),
             };
-            file.write_at(&[Kind::Undispatched as u8], at + KIND_AT)?;
+            file.write_at(&[kind as u8], at + KIND_AT)?;
         }
     }
     files.values().try_for_each(|file| file.sync())

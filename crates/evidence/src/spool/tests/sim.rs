@@ -48,6 +48,8 @@ struct State {
     is_dead: bool,
     refuses_writes: bool,
     fails_syncs: bool,
+    refuses_looks: bool,
+    refuses_reads: bool,
     hangs_syncs: bool,
     hanging: bool,
 }
@@ -164,6 +166,15 @@ impl Sim {
         self.state().refuses_writes = refuse;
     }
 
+    /// What stands under a name cannot be told.
+    pub(crate) fn refuse_looks(&self, refuse: bool) {
+        self.state().refuses_looks = refuse;
+    }
+
+    pub(crate) fn refuse_reads(&self, refuse: bool) {
+        self.state().refuses_reads = refuse;
+    }
+
     pub(crate) fn fail_syncs(&self, fail: bool) {
         self.state().fails_syncs = fail;
     }
@@ -232,6 +243,43 @@ impl Sim {
             nodes.entry(dir).or_default().entries.clear();
             nodes.entry(ROOT).or_default().entries.remove(name);
         }
+    }
+
+    /// Removes the files of this name, as anybody might, for good.
+    pub(crate) fn remove_files(&self, name: &str) {
+        let mut state = self.state();
+        let State { live, durable, .. } = &mut *state;
+        for node in live.values_mut().chain(durable.values_mut()) {
+            node.entries.remove(name);
+        }
+    }
+
+    /// Changes a byte of a segment behind which there is another one, for good. False where there is none.
+    pub(crate) fn damage(&self, seed: u64) -> bool {
+        let mut state = self.state();
+        let mut inodes: Vec<u64> = Vec::new();
+        for dir in state.live[&ROOT].entries.values() {
+            let entries = state.live.get(dir).into_iter().flat_map(|node| &node.entries);
+            let segments: Vec<_> = entries.filter(|(name, _)| name.ends_with(".seg")).collect();
+            let front = segments.split_last().map_or(&[][..], |(_, front)| front);
+            inodes.extend(front.iter().map(|(_, inode)| **inode));
+        }
+        let mut random = seed;
+        let Some(chosen) = (next(&mut random) as usize).checked_rem(inodes.len()) else {
+            return false;
+        };
+        let inode = inodes[chosen];
+        let at = next(&mut random) as usize;
+        let State { live, durable, .. } = &mut *state;
+        for nodes in [live, durable] {
+            let Some(node) = nodes.get_mut(&inode) else {
+                continue;
+            };
+            if let Some(at) = at.checked_rem(node.bytes.len()) {
+                node.bytes[at] ^= 1;
+            }
+        }
+        true
     }
 
     /// The names in the root, and in the directories there.

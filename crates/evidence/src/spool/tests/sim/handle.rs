@@ -94,7 +94,11 @@ impl Directory for Handle {
     }
 
     fn identity_of(&self, name: &str) -> io::Result<Identity> {
-        let inode = self.sim.state().entry(self.inode, name)?;
+        let state = self.sim.state();
+        if state.refuses_looks {
+            return Err(io::Error::other("injected"));
+        }
+        let inode = state.entry(self.inode, name)?;
         Ok(Identity { device: 1, inode })
     }
 
@@ -173,6 +177,9 @@ impl DataFile for Handle {
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         let mut state = self.sim.state();
+        if state.refuses_reads {
+            return Err(io::Error::other("injected"));
+        }
         let start = usize::try_from(offset).unwrap();
         let all = &state.node(self.inode).bytes;
         let part = all.get(start..).and_then(|rest| rest.get(..bytes.len()));
