@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
+use crate::spool::segment::PREFACE;
+
 const ROOT: u64 = 1;
 
 /// What becomes of the operations that were not synced.
@@ -275,8 +277,10 @@ impl Sim {
             let Some(node) = nodes.get_mut(&inode) else {
                 continue;
             };
-            if let Some(at) = at.checked_rem(node.bytes.len()) {
-                node.bytes[at] ^= 1;
+            // A segment of another format is left alone.
+            let records = node.bytes.get_mut(PREFACE.len()..).unwrap_or_default();
+            if let Some(at) = at.checked_rem(records.len()) {
+                records[at] ^= 1;
             }
         }
         true
