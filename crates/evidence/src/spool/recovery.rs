@@ -201,6 +201,8 @@ struct Intent {
     dispatch: Dispatch,
     /// The segments in which copies stand, and where in them.
     copies: Vec<(u64, u64)>,
+    /// It was told before that nobody can tell.
+    is_untold: bool,
 }
 
 /// What is known of a request's dispatch.
@@ -264,8 +266,12 @@ impl Scan {
                     payload: record.payload.to_vec(),
                     dispatch: Dispatch::Unmarked,
                     copies: Vec::new(),
+                    is_untold: false,
                 });
-                intent.copies.push((segment.base, position - segment.base));
+                if record.kind != Kind::Dispatched {
+                    intent.copies.push((segment.base, position - segment.base));
+                }
+                intent.is_untold |= record.kind == Kind::Untold;
                 match record.kind {
                     Kind::Dispatched | Kind::Untold => intent.dispatch = Dispatch::Marked,
                     Kind::Undispatched => intent.dispatch = Dispatch::Never,
@@ -294,11 +300,17 @@ fn tell(dir: &dyn Directory, open: &mut HashMap<Uuid, Intent>, is_marked: bool) 
         (Dispatch::Marked, Kind::Untold)
     };
     let mut files = BTreeMap::new();
-    for intent in open
-        .values_mut()
-        .filter(|intent| intent.dispatch == Dispatch::Unmarked)
-    {
-        intent.dispatch = dispatch;
+    for intent in open.values_mut() {
+        // What was told before may not have reached every copy.
+        let kind = match intent.dispatch {
+            Dispatch::Unmarked => kind,
+            Dispatch::Never => Kind::Undispatched,
+            Dispatch::Marked if intent.is_untold => Kind::Untold,
+            Dispatch::Marked => continue,
+        };
+        if intent.dispatch == Dispatch::Unmarked {
+            intent.dispatch = dispatch;
+        }
         for (base, at) in &intent.copies {
             let file = match files.entry(*base) {
                 Entry::Occupied(file) => file.into_mut(),
