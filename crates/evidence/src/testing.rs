@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::event::{Outcome, Request, Status, Template};
 use crate::fingerprint::fingerprint;
 use crate::shipper::{BoxFuture, Shipment, Shipper, SinkError, StreamSink};
-use crate::spool::{Crossing, Disk, Flusher, Fsync, Spool, SpoolConfig, System};
+use crate::spool::{Clock, Crossing, Disk, Flusher, Fsync, Spool, SpoolConfig, System};
 
 pub(crate) const MIB: u64 = 1024 * 1024;
 
@@ -39,13 +39,14 @@ pub(crate) fn open_on(
 ) -> (Spool, Flusher, Time) {
     let time = Time::default();
     let clock = time.clone();
-    let clock = Arc::new(move || clock.0.load(Ordering::Relaxed));
+    let clock: Clock = Arc::new(move || clock.0.load(Ordering::Relaxed));
     let config = SpoolConfig {
         dir: dir.to_owned(),
         max_bytes,
         fsync,
         fsync_timeout: FSYNC_TIMEOUT,
         denials_per_second: 100,
+        monotonic: Arc::clone(&clock),
         clock,
     };
     let (spool, flusher) = Spool::open_on(disk, config).unwrap();
@@ -105,14 +106,12 @@ pub(crate) fn not_dispatched(n: u128) -> Vec<u8> {
 
 /// A request that is about to be dispatched.
 pub(crate) async fn intend(spool: &Spool, n: u128) -> Crossing {
-    let crossing = spool.reserve().unwrap().intent(&request(n)).await.unwrap();
-    crossing.persist();
-    crossing
+    spool.reserve().unwrap().intent(&request(n)).await.unwrap()
 }
 
 /// A request that was dispatched.
 pub(crate) async fn cross(spool: &Spool, n: u128) -> Crossing {
-    let crossing = spool.reserve().unwrap().intent(&request(n)).await.unwrap();
+    let crossing = intend(spool, n).await;
     crossing.departure().mark().unwrap();
     crossing
 }

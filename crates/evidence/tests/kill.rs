@@ -28,6 +28,7 @@ fn open(dir: &Path) -> (Spool, evidence::Flusher) {
         fsync_timeout: Duration::from_secs(2),
         denials_per_second: 100,
         clock: Arc::new(|| 1_790_000_000_000_000),
+        monotonic: Arc::new(|| 1),
     })
     .unwrap()
 }

@@ -121,7 +121,8 @@ impl Shipper {
         flush(&self.inner).await;
         self.ship_own(sink).await;
         self.ship_orphans(sink).await;
-        match self.inner.with_log(|log| log.close()) {
+        let inner = Arc::clone(&self.inner);
+        match blocking(move || inner.close()).await {
             Ok(true) => {}
             Ok(false) => tracing::warn!("requests are still under way; their evidence stays in the spool"),
             Err(error) => tracing::warn!(%error, "the empty spool cannot be removed"),

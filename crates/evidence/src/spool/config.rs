@@ -32,4 +32,6 @@ pub struct SpoolConfig {
     pub denials_per_second: u32,
     /// The time, for ages and for the quota of refusals.
     pub clock: Clock,
+    /// Microseconds by a clock that nobody sets, never 0: for how long the disk takes.
+    pub monotonic: Clock,
 }

@@ -183,9 +183,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, claim: Claim, sets_aside: bool) -> i
     // A mark that was not synced is lost with the system's run, and one may be in what is missing or does not read back.
     let is_whole = !scan.gap && segments.iter().all(|segment| !segment.damaged);
     let is_marked = is_whole && scan.boot == Some(disk.boot());
-    if is_marked {
-        tell_undispatched(&**claim.dir(), &mut scan.open)?;
-    }
+    tell(&**claim.dir(), &mut scan.open, is_marked)?;
     gone_is_fine(claim.dir().remove(SPARE))?;
     claim.dir().sync()?;
     let lost = scan.forget_doubtful(&claim);
@@ -239,6 +237,8 @@ struct Intent {
     copies: Vec<(u64, u64)>,
     /// Its outcome may stand in a segment that cannot be read.
     is_doubtful: bool,
+    /// It was told before that nobody can tell.
+    is_untold: bool,
 }
 
 /// What is known of a request's dispatch.
@@ -309,7 +309,7 @@ impl Scan {
                     intent.is_doubtful = false;
                 }
             }
-            Kind::Intent | Kind::Dispatched | Kind::Undispatched => {
+            Kind::Intent | Kind::Dispatched | Kind::Undispatched | Kind::Untold => {
                 let intent = self.open.entry(record.id).or_insert_with(|| Intent {
                     position,
                     at: record.at,
@@ -317,12 +317,16 @@ impl Scan {
                     dispatch: Dispatch::Unmarked,
                     copies: Vec::new(),
                     is_doubtful: false,
+                    is_untold: false,
                 });
                 // When this was written there was no outcome.
                 intent.is_doubtful = false;
-                intent.copies.push((segment.base, position - segment.base));
+                if record.kind != Kind::Dispatched {
+                    intent.copies.push((segment.base, position - segment.base));
+                }
+                intent.is_untold |= record.kind == Kind::Untold;
                 match record.kind {
-                    Kind::Dispatched => intent.dispatch = Dispatch::Marked,
+                    Kind::Dispatched | Kind::Untold => intent.dispatch = Dispatch::Marked,
                     Kind::Undispatched => intent.dispatch = Dispatch::Never,
                     _ => {}
                 }
@@ -359,21 +363,32 @@ fn read_whole(claim: &Claim, base: u64) -> io::Result<(Arc<dyn DataFile>, Vec<u8
     Ok((file, bytes))
 }
 
-/// Writes down of the intents without a mark that their requests were not dispatched: when the system has been started
-/// again, nobody could tell.
-fn tell_undispatched(dir: &dyn Directory, open: &mut HashMap<Uuid, Intent>) -> io::Result<()> {
+/// Writes down of the intents without a mark that their requests were not dispatched, or that nobody can tell: who comes
+/// after us may know less, when the system has been started again, or not see any more what was missing.
+fn tell(dir: &dyn Directory, open: &mut HashMap<Uuid, Intent>, is_marked: bool) -> io::Result<()> {
+    let (dispatch, kind) = if is_marked {
+        (Dispatch::Never, Kind::Undispatched)
+    } else {
+        (Dispatch::Marked, Kind::Untold)
+    };
     let mut files = BTreeMap::new();
-    for intent in open
-        .values_mut()
-        .filter(|intent| intent.dispatch == Dispatch::Unmarked)
-    {
-        intent.dispatch = Dispatch::Never;
+    for intent in open.values_mut() {
+        // What was told before may not have reached every copy.
+        let kind = match intent.dispatch {
+            Dispatch::Unmarked => kind,
+            Dispatch::Never => Kind::Undispatched,
+            Dispatch::Marked if intent.is_untold => Kind::Untold,
+            Dispatch::Marked => continue,
+        };
+        if intent.dispatch == Dispatch::Unmarked {
+            intent.dispatch = dispatch;
+        }
         for (base, at) in &intent.copies {
             let file = match files.entry(*base) {
                 Entry::Occupied(file) => file.into_mut(),
                 Entry::Vacant(place) => place.insert(dir.open_to_write(&segment::name(*base))?),
             };
-            file.write_at(&[Kind::Undispatched as u8], at + KIND_AT)?;
+            file.write_at(&[kind as u8], at + KIND_AT)?;
         }
     }
     files.values().try_for_each(|file| file.sync())

@@ -11,6 +11,7 @@ use crate::timestamp::SECOND;
 
 mod faults;
 mod model;
+mod pressure;
 mod recovery;
 pub(crate) mod sim;
 mod space;
@@ -192,6 +193,7 @@ fn a_spool_needs_a_megabyte_and_a_directory() {
         fsync_timeout: Duration::from_secs(2),
         denials_per_second: 100,
         clock: std::sync::Arc::new(|| 0),
+        monotonic: std::sync::Arc::new(|| 1),
     };
     assert!(matches!(
         Spool::open(config(dir.path(), MIB - 1)),

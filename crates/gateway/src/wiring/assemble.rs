@@ -232,6 +232,7 @@ fn spool(runtime: &Runtime, sink: Arc<dyn StreamSink>) -> Result<Component<Spool
         fsync_timeout: config.fsync_timeout,
         denials_per_second: config.denials_per_second.get(),
         clock: Arc::new(clock::unix_micros),
+        monotonic: Arc::new(clock::monotonic_micros),
     })?;
     let key = AuditKey::new(runtime.config.signing.audit.as_bytes())?;
     let shipper = Shipper::new(&spool, Some(key));

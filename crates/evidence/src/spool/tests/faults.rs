@@ -46,13 +46,30 @@ async fn outcomes_survive_a_disk_that_cannot_be_written() {
 }
 
 #[tokio::test]
-async fn a_refusal_that_cannot_be_written_is_counted() {
-    let (disk, spool) = simulated();
+async fn a_refusal_that_cannot_be_written_is_kept_for_a_while_and_then_counted() {
+    let disk = Sim::new();
+    let (spool, _, time) = open_on(Arc::new(disk.clone()), Path::new("/"), MIB, INTERVAL);
     disk.refuse_writes(true);
-    for n in 0..2 {
+    let room = spool.reserve().unwrap();
+    assert!(room.intent(&request(0)).await.is_err());
+    // That request's mandate is spent.
+    spool.denied(&request(0), &super::refusal("session_revoked"));
+    assert_eq!((spool.stats().dropped, spool.stats().persisted), (0, 1));
+    let mut n = 1;
+    while spool.stats().dropped == 0 {
+        time.set(i64::try_from(n).unwrap() * crate::timestamp::SECOND);
         spool.denied(&request(n), &super::refusal("session_revoked"));
+        n += 1;
+        assert!(n < 10_000, "kept without end");
     }
-    assert_eq!((spool.stats().dropped, spool.stats().persisted), (2, 0));
+    disk.refuse_writes(false);
+    flush(&spool.inner).await;
+    let sent = ship(&spool).await.data();
+    assert_eq!(
+        sent[0],
+        event(0, &crate::Outcome::from(super::refusal("session_revoked")))
+    );
+    assert_eq!(sent.len() as u128, n - 1);
 }
 
 #[tokio::test]

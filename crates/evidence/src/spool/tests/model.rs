@@ -24,10 +24,11 @@ use uuid::Uuid;
 use self::fact::Fact;
 use super::sim::{Crash, Sim};
 use crate::shipper::Batch;
-use crate::spool::log::Site;
+use crate::spool::log::{Log, Site};
 use crate::spool::recovery::{Orphan, adopt};
+use crate::spool::segment::SPARE;
 use crate::spool::{Disk, Fsync, Inner, Spool, SpoolConfig};
-use crate::testing::{DONE, FSYNC_TIMEOUT, home, request};
+use crate::testing::{DONE, FSYNC_TIMEOUT, request};
 use crate::{Crossing, Status};
 
 /// So few that six requests fill more than two segments.
@@ -52,6 +53,8 @@ enum Step {
     Remove,
     /// The disk does not sync any more, or does again.
     FailSyncs(bool),
+    /// Somebody removes the spare segment.
+    RemoveSpare,
     /// The volume has so many bytes left.
     Fill(u16),
     /// It has all the space there is.
@@ -107,6 +110,7 @@ impl World {
             fsync_timeout: FSYNC_TIMEOUT,
             denials_per_second: 100,
             clock: Arc::new(|| 1),
+            monotonic: Arc::new(|| 1),
         };
         let opened = Spool::open_at(Site::new(disk, root, SEGMENT_BYTES), LIMIT, config);
         let Ok((spool, _)) = opened else {
@@ -128,22 +132,6 @@ impl World {
 
     /// False where the step would change nothing.
     fn step(&mut self, step: Step) -> bool {
-        let changed = self.take(step);
-        self.note_written();
-        changed
-    }
-
-    /// Notes which intents are on record.
-    fn note_written(&mut self) {
-        let written = |inner: Arc<Inner>| inner.with_log(|log| log.is_written_out());
-        if self.inner().is_some_and(written) {
-            for fact in &mut self.facts[self.first..] {
-                fact.kept = fact.intended;
-            }
-        }
-    }
-
-    fn take(&mut self, step: Step) -> bool {
         match step {
             Step::Whole => {
                 if self.intend() {
@@ -171,6 +159,7 @@ impl World {
                     .for_each(|fact| fact.at_risk = true);
                 self.removed = true;
             }
+            Step::RemoveSpare => self.sim.remove_files(SPARE),
             Step::FailSyncs(fail) => self.sim.fail_syncs(fail),
             Step::Fill(leaving) => self.sim.fill(u64::from(leaving)),
             Step::Free => self.sim.set_capacity(u64::MAX / 2),
@@ -229,10 +218,9 @@ impl World {
         let Some(inner) = self.inner() else { return false };
         let idle = inner.with_log(|log| log.fault().is_none() && log.head() == log.durable());
         if inner.flush().is_ok() {
-            self.note_written();
             for fact in &mut self.facts[self.first..] {
                 fact.settled |= fact.end.is_some();
-                fact.durable = (fact.kept, fact.end.is_some());
+                fact.durable = (fact.intended, fact.end.is_some());
                 fact.at_risk = false;
             }
             self.removed = false;
@@ -297,6 +285,19 @@ impl World {
         }
     }
 
+    /// A byte of a segment that is not the last one of its process changes before the next one reads it. What nothing was
+    /// shipped of may then be missing or unfinished, but is not told twice in different words.
+    fn damage(&mut self, seed: u64) {
+        let told = |n: usize| self.delivered.contains_key(&Uuid::from_u128(n as u128));
+        if (self.first..self.facts.len()).any(told) || !self.sim.damage(seed) {
+            return;
+        }
+        for fact in &mut self.facts[self.first..] {
+            fact.at_risk = true;
+            fact.cut = true;
+        }
+    }
+
     /// Whether everything holds when the next process has taken over. It may die of it once as well, after so many
     /// operations.
     fn check(&self, crash: Crash, again: Option<(u64, Crash)>) {
@@ -315,7 +316,6 @@ impl World {
             next.die_taking_over(changes, crash);
         }
         next.sim.fail_syncs(false);
-        next.sim.set_capacity(u64::MAX / 2);
         next.start();
         next.check_events();
     }
@@ -333,7 +333,11 @@ impl World {
         for (n, fact) in self.facts.iter().enumerate() {
             fact.check(n as u128, self.delivered.get(&Uuid::from_u128(n as u128)));
         }
-        let own = self.spool.as_ref().map(home);
+        // On a full volume it has none.
+        let own = self.spool.as_ref().and_then(|spool| {
+            let home = |log: &mut Log| log.home().map(|home| home.claim().path());
+            spool.inner.with_log(home)
+        });
         for (dir, files) in self.sim.tree() {
             let ours = own.as_ref().is_some_and(|own| own.ends_with(&dir));
             let kept = files.iter().all(|file| file.ends_with(".damaged")) && !files.is_empty();

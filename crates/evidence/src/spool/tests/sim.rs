@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
+use crate::spool::segment::PREFACE;
+
 const ROOT: u64 = 1;
 
 /// What becomes of the operations that were not synced.
@@ -46,13 +48,14 @@ struct State {
     dies_at: Option<u64>,
     /// The file that cannot be read.
     unreadable: Option<u64>,
-    nothing_reads: bool,
     failed_reads: u64,
     read_only: bool,
     /// It did something since that failed.
     is_dead: bool,
     refuses_writes: bool,
     fails_syncs: bool,
+    refuses_looks: bool,
+    refuses_reads: bool,
     hangs_syncs: bool,
     hanging: bool,
 }
@@ -172,6 +175,11 @@ impl Sim {
         self.state().refuses_writes = refuse;
     }
 
+    /// What stands under a name cannot be told.
+    pub(crate) fn refuse_looks(&self, refuse: bool) {
+        self.state().refuses_looks = refuse;
+    }
+
     pub(crate) fn fail_syncs(&self, fail: bool) {
         self.state().fails_syncs = fail;
     }
@@ -242,6 +250,45 @@ impl Sim {
         }
     }
 
+    /// Removes the files of this name, as anybody might, for good.
+    pub(crate) fn remove_files(&self, name: &str) {
+        let mut state = self.state();
+        let State { live, durable, .. } = &mut *state;
+        for node in live.values_mut().chain(durable.values_mut()) {
+            node.entries.remove(name);
+        }
+    }
+
+    /// Changes a byte of a segment behind which there is another one, for good. False where there is none.
+    pub(crate) fn damage(&self, seed: u64) -> bool {
+        let mut state = self.state();
+        let mut inodes: Vec<u64> = Vec::new();
+        for dir in state.live[&ROOT].entries.values() {
+            let entries = state.live.get(dir).into_iter().flat_map(|node| &node.entries);
+            let segments: Vec<_> = entries.filter(|(name, _)| name.ends_with(".seg")).collect();
+            let front = segments.split_last().map_or(&[][..], |(_, front)| front);
+            inodes.extend(front.iter().map(|(_, inode)| **inode));
+        }
+        let mut random = seed;
+        let Some(chosen) = (next(&mut random) as usize).checked_rem(inodes.len()) else {
+            return false;
+        };
+        let inode = inodes[chosen];
+        let at = next(&mut random) as usize;
+        let State { live, durable, .. } = &mut *state;
+        for nodes in [live, durable] {
+            let Some(node) = nodes.get_mut(&inode) else {
+                continue;
+            };
+            // A segment of another format is left alone.
+            let records = node.bytes.get_mut(PREFACE.len()..).unwrap_or_default();
+            if let Some(at) = at.checked_rem(records.len()) {
+                records[at] ^= 1;
+            }
+        }
+        true
+    }
+
     /// The names in the root, and in the directories there.
     pub(crate) fn tree(&self) -> BTreeMap<String, Vec<String>> {
         let state = self.state();
@@ -273,7 +320,7 @@ impl Sim {
 
     /// No file can be read any more, or again.
     pub(crate) fn refuse_reads(&self, refuse: bool) {
-        self.state().nothing_reads = refuse;
+        self.state().refuses_reads = refuse;
     }
 
     /// The volume is mounted read-only, or for writing again.

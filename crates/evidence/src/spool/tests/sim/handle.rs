@@ -94,7 +94,11 @@ impl Directory for Handle {
     }
 
     fn identity_of(&self, name: &str) -> io::Result<Identity> {
-        let inode = self.sim.state().entry(self.inode, name)?;
+        let state = self.sim.state();
+        if state.refuses_looks {
+            return Err(io::Error::other("injected"));
+        }
+        let inode = state.entry(self.inode, name)?;
         Ok(Identity { device: 1, inode })
     }
 
@@ -180,7 +184,7 @@ impl DataFile for Handle {
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         let mut state = self.sim.state();
-        if state.nothing_reads || state.unreadable == Some(self.inode) {
+        if state.refuses_reads || state.unreadable == Some(self.inode) {
             state.failed_reads += 1;
             return Err(rustix::io::Errno::IO.into());
         }
