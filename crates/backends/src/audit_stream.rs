@@ -9,7 +9,9 @@ use evidence::{BoxFuture, Shipment, SinkError, StreamSink};
 use parking_lot::Mutex;
 
 use crate::component::Component;
-use crate::redis::{Fault, LONGEST_WAIT, Link, RedisConnector, confirmed, not_primary, wait, write_and_wait};
+use crate::redis::{
+    CONFIRM_KEY, Fault, Info, LONGEST_WAIT, Link, RedisConnector, confirmed, wait, write_and_wait,
+};
 use crate::token_bucket::TokenBucket;
 
 /// The stream that the audit service reads. It is never trimmed here: that would drop evidence.
@@ -91,6 +93,7 @@ impl RedisAuditStream {
         } else {
             Link::new
         };
+        let redis = redis.for_key(STREAM.as_bytes());
         let link = make("redis: audit stream", redis, clock).component();
         let stream = Self::new(Arc::clone(&link.port), limit);
         let stream = stream.confirmed_by(min_replicas).bounded_by(max_len);
@@ -104,7 +107,9 @@ impl RedisAuditStream {
         if self.min_replicas > 0 {
             // First without the batch: what is not confirmed is sent again, and would fill the store with copies.
             let mut commands = Pipeline::with_capacity(2);
-            write_and_wait(&mut commands, self.min_replicas, LONGEST_WAIT);
+            // In the slot of the stream, whose server is asked.
+            let key = format!("{CONFIRM_KEY}:{{{STREAM}}}");
+            write_and_wait(&mut commands, &key, self.min_replicas, LONGEST_WAIT);
             self.confirmed(self.ask(commands, deadline).await?.last())?;
         }
         let mut commands = Pipeline::with_capacity(2);
@@ -143,14 +148,13 @@ impl RedisAuditStream {
     /// Ends the connection where the server says that it is a replica: a full stream is not written to, so that nothing
     /// else would tell. A user who may not ask sees it when the stream is shorter.
     async fn leave_replica(&self, deadline: Duration) -> Result<(), SinkError> {
-        let mut role = Pipeline::with_capacity(1);
-        role.cmd("ROLE").ignore_errors();
-        let asked = self.link.ask::<(RedisResult<Vec<Value>>,)>(&role, deadline);
-        let ((role,), generation) = asked.await.map_err(lost)?;
-        let is_replica = |role: Vec<Value>| role.first() == Some(&Value::BulkString(b"slave".to_vec()));
-        if role.is_ok_and(is_replica) {
-            self.link.lose(generation, not_primary());
-            return Err(SinkError::new(not_primary().to_string()));
+        let question = Info::question();
+        let asked = self.link.ask::<(RedisResult<String>,)>(&question, deadline);
+        let ((answer,), generation) = asked.await.map_err(lost)?;
+        if Info::read(answer).is_replica() {
+            let cause = Info::not_primary();
+            self.link.lose(generation, cause.clone());
+            return Err(SinkError::new(cause.to_string()));
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The way to an upstream. It takes a dispatch, and nothing else.
 
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use admission::ports::Cause;
@@ -67,6 +68,9 @@ impl Upstream {
             intent: record,
             watch,
             rules,
+            origin,
+            began,
+            reused,
             response,
         } = self.client.send(dispatch, body);
         let mut authority = Authority::new(watch);
@@ -83,6 +87,9 @@ impl Upstream {
             Ok(Ok(Err(SendFailure::Barred(cause)))) => (Denial::EvidenceUnavailable, cause),
             Ok(Ok(Err(failure))) => (Denial::UpstreamUnreachable, failure.cause().clone()),
             Ok(Err(TimedOut)) => {
+                if reused.load(Ordering::Relaxed) {
+                    self.client.distrust(&origin, began);
+                }
                 let cause = Cause::new("no response head within UPSTREAM_TIMEOUT");
                 (Denial::UpstreamTimeout, cause)
             }

@@ -90,6 +90,8 @@ impl Room {
             Ok(log.head())
         })?;
         promise.shrink(REST);
+        // Kept for as long as the crossing lasts.
+        bytes.shrink_to_fit();
         let (id, unfinished) = (request.id, Unfinished::Cancelled);
         Ok((
             Crossing {

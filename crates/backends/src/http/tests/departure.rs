@@ -22,7 +22,7 @@ struct Door {
 }
 
 impl Leaving for Door {
-    fn mark(&self) {}
+    fn mark(&self, _reused: bool) {}
     fn take_back(&self) {}
     fn guard(&self) -> Option<Guard> {
         let (asked, is_open) = (Arc::clone(&self.asked), self.is_open);
