@@ -24,6 +24,19 @@ pub(crate) fn command(text: &str) -> Result<Vec<OsString>> {
 
 /// Starts it and waits until it is ready.
 pub(crate) async fn start(command: &[OsString], servers: &Servers) -> Result<Subject> {
+    let mut subject = launch(command, servers, &[]).await?;
+    let address = subject.address;
+    let ready = async |_: &Child| is_ready(address).await.then_some(());
+    subject.child.until("the gateway to be ready", ready).await?;
+    Ok(subject)
+}
+
+/// Starts it, with these variables besides, and waits until it listens.
+pub(crate) async fn launch(
+    command: &[OsString],
+    servers: &Servers,
+    variables: &[(&'static str, String)],
+) -> Result<Subject> {
     let directory = tempfile::tempdir()?;
     let spool = directory.path().join("spool");
     std::fs::create_dir(&spool)?;
@@ -36,13 +49,12 @@ pub(crate) async fn start(command: &[OsString], servers: &Servers) -> Result<Sub
         ("AUDIT_REPLAY_DIR", spool.display().to_string()),
     ];
     environment.extend(servers.environment()?);
+    environment.extend_from_slice(variables);
     let (program, arguments) = command.split_first().ok_or("no command")?;
     let arguments = [arguments, &["serve".into()]].concat();
     let mut child = Child::start(Path::new(program), &arguments, &environment, directory)?;
     let listening = async |child: &Child| child.output().lines().find_map(listening);
     let address = child.until("the gateway to listen", listening).await?;
-    let ready = async |_: &Child| is_ready(address).await.then_some(());
-    child.until("the gateway to be ready", ready).await?;
     Ok(Subject {
         child,
         address,

@@ -4,12 +4,13 @@
 //! the same load in front of the same upstream, and prints one table. `compare` puts two builds of the gateway under the
 //! same load in turns, and prints the ratio of their CPU per request. `soak` sends many requests and checks that none
 //! failed, that the evidence of each arrived and that memory stayed flat. `state` holds a million revoked anchors in a
-//! revocation state of its own, `state-bindings` loads many bindings and changes them under load. `bench/run` builds what
-//! is needed and finds the servers' programs.
+//! revocation state of its own, `state-bindings` loads many bindings and changes them under load, `state-streams` keeps
+//! many streams open and revokes some. `bench/run` builds what is needed and finds the servers' programs.
 //!
 //! The proxy has one core to itself; generator, upstream, STS and stores share another. CPU time is the kernel's own
 //! account of the whole process. Every request carries a mandate of its own, minted before the measurement.
 
+mod announcer;
 mod audit;
 mod child;
 mod clock;
@@ -31,6 +32,8 @@ mod soak;
 mod spread;
 mod state;
 mod state_bindings;
+mod state_streams;
+mod stream_client;
 mod subject;
 mod table;
 mod verification;
@@ -65,6 +68,8 @@ enum Command {
     State(state::Plan),
     /// Measure the bindings at scale: loading, memory, changes under load.
     StateBindings(state_bindings::Plan),
+    /// Measure live streams: memory of each, CPU while all are silent, the time to revoke one.
+    StateStreams(state_streams::Plan),
     /// Send many requests; check answers, evidence and memory.
     Soak(soak::Plan),
 }
@@ -98,12 +103,13 @@ fn run(cli: Cli) -> Result<(String, bool)> {
     let stack = servers.block_on(servers::stack())?;
     let generator = Builder::new_current_thread().enable_all().build()?;
     generator.block_on(async {
-        let servers = Servers::start(stack).await;
+        let servers = Servers::start(stack).await?;
         match cli.command {
             Command::Report(plan) => report::run(&gateway, &servers, &plan).await,
             Command::Compare(plan) => Ok((compare::run(&gateway, &servers, &plan).await?, true)),
             Command::State(plan) => state::run(&servers, &plan).await,
             Command::StateBindings(plan) => state_bindings::run(&gateway, &servers, &plan).await,
+            Command::StateStreams(plan) => state_streams::run(&gateway, &servers, &plan).await,
             Command::Soak(plan) => soak::run(&gateway, &servers, &plan).await,
         }
     })

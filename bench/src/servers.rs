@@ -8,6 +8,7 @@ use redis::aio::MultiplexedConnection;
 use testkit::postgres::{Database, Layout, PrivatePostgres};
 use testkit::redis::PrivateRedis;
 
+use crate::announcer::Announcer;
 use crate::audit::AuditStream;
 use crate::failure::Result;
 
@@ -16,6 +17,7 @@ pub(crate) struct Servers {
     stack: Devstack,
     redis: PrivateRedis,
     database: Database,
+    streams_key: [u8; 32],
     // Last, because the database is dropped on it.
     _postgres: PrivatePostgres,
 }
@@ -34,7 +36,7 @@ pub(crate) async fn stack() -> Result<Devstack> {
 
 impl Servers {
     /// Starts the servers beside a stack, and writes the stack's bindings into the database.
-    pub(crate) async fn start(stack: Devstack) -> Self {
+    pub(crate) async fn start(stack: Devstack) -> Result<Self> {
         let redis = PrivateRedis::start().await;
         let postgres = PrivatePostgres::start().await;
         let database = Database::create_on(&postgres, Layout::StandAlone).await;
@@ -43,12 +45,13 @@ impl Servers {
                 .bind(&row.zone, &row.resource, &row.upstream_url, &row.application_id)
                 .await;
         }
-        Self {
+        Ok(Self {
             stack,
             redis,
             database,
+            streams_key: random_key()?,
             _postgres: postgres,
-        }
+        })
     }
 
     /// STS and upstream.
@@ -76,6 +79,11 @@ impl Servers {
         self.redis.connection().await
     }
 
+    /// Who revokes in the name of the services behind the revocation streams.
+    pub(crate) async fn announcer(&self) -> Announcer {
+        Announcer::new(self.redis.connection().await, self.streams_key)
+    }
+
     /// The variables that lead a gateway to these servers.
     pub(crate) fn environment(&self) -> Result<[(&'static str, String); 6]> {
         Ok([
@@ -86,15 +94,14 @@ impl Servers {
                 "GATEWAY_STS_HMAC_KEY",
                 self.stack.gateway_hmac_key().expose().to_owned(),
             ),
-            ("STREAMS_HMAC_KEY", random_key()?),
-            ("AUDIT_HMAC_KEY", random_key()?),
+            ("STREAMS_HMAC_KEY", HEXLOWER.encode(&self.streams_key)),
+            ("AUDIT_HMAC_KEY", HEXLOWER.encode(&random_key()?)),
         ])
     }
 }
 
-/// 32 random bytes in hexadecimal.
-fn random_key() -> Result<String> {
+fn random_key() -> Result<[u8; 32]> {
     let mut bytes = [0; 32];
     rand::fill(&mut bytes)?;
-    Ok(HEXLOWER.encode(&bytes))
+    Ok(bytes)
 }

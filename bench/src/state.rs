@@ -8,19 +8,17 @@ use std::time::Duration;
 
 use admission::ports::{Cause, Clock, Mandate, Moment, Revocations, Standing, Watch};
 use admission::token::Anchors;
-use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
 use backends::pem::PemTls;
 use backends::postgres::{PostgresConfig, PostgresConnector, SslMode};
 use backends::redis::{RedisConfig, RedisConnector, RedisServers};
 use backends::revocation::{RevocationConfig, RevocationState, Snapshots, StreamReader, StreamsKey};
 use clap::Args;
-use data_encoding::HEXLOWER;
-use redis::aio::MultiplexedConnection;
 use testkit::postgres::Database;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::announcer::{Anchor, Announcer};
 use crate::clock::SystemClock;
 use crate::cpu;
 use crate::failure::Result;
@@ -32,7 +30,6 @@ use crate::servers::Servers;
 const TICK: Duration = Duration::from_millis(1);
 /// The longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
-const STREAM: &str = "caracal.sessions.revoke";
 const SECRET: [u8; 32] = [42; 32];
 
 /// What to hold and to revoke.
@@ -195,7 +192,7 @@ async fn requests(
 
 /// Revokes one watched request after the other: from before the message is written to the wake.
 async fn revoke(state: &RevocationState, servers: &Servers, plan: &Plan) -> Result<Latencies> {
-    let mut redis = servers.redis().await;
+    let mut announcer = Announcer::new(servers.redis().await, SECRET);
     let names: Vec<_> = (0..plan.watches)
         .map(|number| anchors(&number.to_string()))
         .collect();
@@ -206,27 +203,13 @@ async fn revoke(state: &RevocationState, servers: &Servers, plan: &Plan) -> Resu
     let mut latencies = Latencies::new()?;
     for (ids, watch) in names.iter().zip(&watches).take(plan.revocations) {
         let began = crate::clock::now();
-        publish(&mut redis, &ids[3]).await?;
+        announcer.revoke(Anchor::Edge, &ids[3], "zone-1").await?;
         timeout(PATIENCE, watch.revoked())
             .await
             .map_err(|_| "a watch never woke")?;
         latencies.record(began.elapsed());
     }
     Ok(latencies)
-}
-
-async fn publish(redis: &mut MultiplexedConnection, edge: &str) -> Result<()> {
-    let text = format!("{STREAM}\ndelegation_edge_id={edge}\nzone_id=zone-1\n");
-    let signature = sign(&Key::new(HMAC_SHA256, &SECRET), text.as_bytes());
-    let signature = HEXLOWER.encode(signature.as_ref());
-    let fields = [
-        ("delegation_edge_id", edge),
-        ("zone_id", "zone-1"),
-        ("_sig", &signature),
-    ];
-    let mut command = redis::cmd("XADD");
-    command.arg(STREAM).arg("*").arg(&fields);
-    Ok(command.query_async(redis).await?)
 }
 
 fn anchors(name: &str) -> [String; 4] {

@@ -208,6 +208,11 @@ impl Gateway {
         self.process.stderr()
     }
 
+    /// The same without the first lines, for whoever has read them.
+    pub fn stderr_after(&self, first: usize) -> Vec<String> {
+        self.process.stderr_after(first)
+    }
+
     /// The log so far: the lines of standard error that are JSON.
     pub fn log(&self) -> Vec<Value> {
         self.stderr()

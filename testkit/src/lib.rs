@@ -11,7 +11,7 @@
 //! | [`vectors`] | the shared test vectors |
 //! | [`mint`] | keys, JWKS documents, good and broken mandates |
 //! | [`postgres`] | a database per test in each of the three layouts; a private server to kill |
-//! | [`redis`] | a private server to kill, pause, put behind TLS; one with replicas and sentinels; the shared one |
+//! | [`redis`] | a private server to kill, pause, put behind TLS; one with replicas and sentinels; a cluster; the shared one |
 //! | [`proxy`] | a TCP proxy that refuses, hangs, cuts, delays, swallows, vanishes and talks garbage |
 //! | [`balancer`] | a TCP load balancer |
 //! | [`tls`] | a certificate authority and a TLS front for any port |

@@ -43,8 +43,9 @@ impl Lines {
         })
     }
 
-    fn so_far(&self) -> Vec<String> {
-        self.lines.lock().expect("the lines").clone()
+    /// All but the first lines.
+    fn after(&self, first: usize) -> Vec<String> {
+        self.lines.lock().expect("the lines")[first..].to_vec()
     }
 }
 
@@ -90,11 +91,15 @@ impl Process {
     }
 
     pub(crate) fn stdout(&self) -> Vec<String> {
-        self.stdout.so_far()
+        self.stdout.after(0)
     }
 
     pub(crate) fn stderr(&self) -> Vec<String> {
-        self.stderr.so_far()
+        self.stderr_after(0)
+    }
+
+    pub(crate) fn stderr_after(&self, first: usize) -> Vec<String> {
+        self.stderr.after(first)
     }
 
     /// Reads no more than the next line of each output until it has ended.

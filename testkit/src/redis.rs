@@ -6,15 +6,17 @@ use crate::process::Process;
 use crate::random;
 use crate::tls::{Ca, Identity};
 use crate::wait::{PATIENCE, until};
-use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, TlsCertificates};
 use rustix::process::Signal;
 use std::fmt::Write as _;
 use std::process::Command;
 use tempfile::TempDir;
 
+mod cluster;
 mod sentinels;
 
+pub use cluster::Cluster;
 pub use sentinels::Sentinels;
 
 /// A redis-server of one test's own: nothing in it, random password, nothing written to disk. Ends when dropped.
@@ -25,6 +27,8 @@ pub struct PrivateRedis {
     password: String,
     directory: TempDir,
     tls: bool,
+    /// Where nodes of its cluster would reach it.
+    bus: Option<Reserved>,
     process: Option<Process>,
 }
 
@@ -66,6 +70,16 @@ impl PrivateRedis {
         Self::start_with(settings, false).await
     }
 
+    /// Starts the one node of a cluster.
+    pub async fn start_cluster_node() -> Self {
+        // Its own choice, 10,000 above the other port, may be taken.
+        let bus = ports::port();
+        let settings = format!("cluster-enabled yes\ncluster-port {}\n", bus.port());
+        let mut server = Self::start_configured(&settings).await;
+        server.bus = Some(bus);
+        server
+    }
+
     async fn start_with(settings: &str, tls: bool) -> Self {
         Self::start_in(Self::directory(), settings, tls).await
     }
@@ -89,6 +103,7 @@ impl PrivateRedis {
             password,
             directory,
             tls,
+            bus: None,
             process: None,
         };
         server.restart().await;
@@ -216,15 +231,46 @@ impl SharedRedis {
 }
 
 async fn connect(url: &str) -> MultiplexedConnection {
-    let client = redis::Client::open(url).expect("the URL of a Redis server");
+    connect_over(url, None).await
+}
+
+/// A connection to a server whose certificate is this authority's, where it speaks TLS.
+async fn connect_over(url: &str, authority: Option<&str>) -> MultiplexedConnection {
+    let client = match authority {
+        None => redis::Client::open(url),
+        Some(authority) => redis::Client::build_with_tls(
+            url,
+            TlsCertificates {
+                client_tls: None,
+                root_cert: Some(authority.as_bytes().to_vec()),
+            },
+        ),
+    };
     // The library's own limits, half a second for an answer, are for a server that is not busy.
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(PATIENCE))
         .set_response_timeout(Some(PATIENCE));
     client
+        .expect("the URL of a Redis server")
         .get_multiplexed_async_connection_with_config(&config)
         .await
         .expect("a connection to Redis")
+}
+
+/// The lines that make servers speak TLS with each other, too, where there is an authority. The nodes of a cluster demand
+/// a client's certificate of each other.
+fn tls_lines(directory: &TempDir, ca: Option<&Ca>) -> String {
+    ca.map_or_else(String::new, |ca| {
+        let peer = directory.path().join("peer");
+        std::fs::create_dir(&peer).expect("a new directory");
+        let files = ca.client("peer").write_to(&peer);
+        format!(
+            "{}tls-client-cert-file {}\ntls-client-key-file {}\ntls-replication yes\n",
+            PrivateRedis::tls_settings(directory, ca, false),
+            files.certificate.display(),
+            files.key.display(),
+        )
+    })
 }
 
 #[cfg(test)]

@@ -55,6 +55,11 @@ impl HandUpstream {
         format!("http://{}", self.addr)
     }
 
+    /// Where it listens.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
     /// The next connection.
     pub(crate) async fn call(&mut self) -> Call {
         let stream = timeout(PATIENCE, self.calls.recv())

@@ -21,6 +21,7 @@ mod world;
 // The product, from the front door inwards.
 mod bindings;
 mod circuit;
+mod cluster;
 mod connections;
 mod egress;
 mod endings;
@@ -33,6 +34,7 @@ mod replay;
 mod stand_alone;
 mod startup;
 mod token;
+mod traffic;
 mod transport;
 
 // What crosses, what it leaves behind, and what goes wrong around it.

@@ -58,7 +58,8 @@ enum Start {
 struct Outage {
     passes: bool,
     refusals: &'static [Refusal],
-    reason: &'static str,
+    /// What `/ready` says; none where it stays ready.
+    reason: Option<&'static str>,
     /// Whether one that says nothing is found out at once, because it is asked all the time.
     asked: bool,
     waits: bool,
@@ -67,7 +68,7 @@ struct Outage {
 const REDIS: Outage = Outage {
     passes: false,
     refusals: &[NO_REPLAY_STORE],
-    reason: "redis_unreachable",
+    reason: Some("redis_unreachable"),
     asked: true,
     waits: true,
 };
@@ -75,16 +76,25 @@ const REDIS: Outage = Outage {
 const POSTGRES: Outage = Outage {
     passes: true,
     refusals: &[],
-    reason: "bindings_unavailable",
+    reason: Some("bindings_unavailable"),
     asked: false,
     waits: true,
 };
 const STS: Outage = Outage {
     passes: false,
     refusals: &[STS_UNREACHABLE, STS_CIRCUIT_OPEN, STS_TIMEOUT],
-    reason: "sts_unreachable",
+    reason: Some("sts_unreachable"),
     asked: true,
     waits: false,
+};
+
+/// They are asked at start, and tell of failovers: without them the last primary is used.
+const SENTINELS: Outage = Outage {
+    passes: true,
+    refusals: &[],
+    reason: None,
+    asked: true,
+    waits: true,
 };
 
 /// Every fault of one dependency.
@@ -94,9 +104,12 @@ fn rows(outage: Outage) -> Vec<Row> {
         fault,
         passes: outage.passes,
         refusals: outage.refusals,
-        ready: match fault {
-            Where::Network(Fault::Hang | Fault::BlackHole) if !outage.asked => Ready::Or(outage.reason),
-            _ => Ready::Not(outage.reason),
+        ready: match (outage.reason, fault) {
+            (None, _) => Ready::Stays,
+            (Some(reason), Where::Network(Fault::Hang | Fault::BlackHole)) if !outage.asked => {
+                Ready::Or(reason)
+            }
+            (Some(reason), _) => Ready::Not(reason),
         },
         start: match outage.waits {
             true => Start::Waits { attempts },
@@ -129,7 +142,7 @@ fn rows(outage: Outage) -> Vec<Row> {
         lame(
             "vanishes and comes back",
             Where::Network(Fault::Vanish),
-            Ready::Or(outage.reason),
+            outage.reason.map_or(Ready::Stays, Ready::Or),
         ),
     ]
 }
@@ -212,6 +225,11 @@ async fn matrix_of_the_sts() {
     walk(Dependency::Sts, STS).await;
 }
 
+#[tokio::test]
+async fn matrix_of_the_sentinels() {
+    walk(Dependency::Sentinels, SENTINELS).await;
+}
+
 /// One row of the page: what happens, what callers get, what `/ready` says.
 fn told(dependency: Dependency, row: &Row) -> String {
     let mut callers: Vec<_> = row
@@ -243,6 +261,7 @@ fn matrix_is_what_the_operators_page_tells() {
         (Dependency::Redis, REDIS),
         (Dependency::Postgres, POSTGRES),
         (Dependency::Sts, STS),
+        (Dependency::Sentinels, SENTINELS),
     ]
     .into_iter()
     .flat_map(|(dependency, outage)| rows(outage).into_iter().map(move |row| told(dependency, &row)))

@@ -10,6 +10,7 @@ use crate::report::{Report, refusal};
 use crate::wire::head_with;
 use crate::world::{NONE, World, ZONE};
 use devstack::{MintRequest, Minted};
+use std::net::SocketAddr;
 use std::time::Instant;
 use testkit::http::{Connection, Ending, Fields, Piece, Response};
 
@@ -19,7 +20,7 @@ const EDGES: &str = "caracal.delegations.invalidate";
 /// An event stream that says one thing and is silent ever after.
 const SILENT: &str = "/sse?ms=600000";
 #[expect(clippy::disallowed_methods, reason = "the latency is measured and printed")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
@@ -40,8 +41,13 @@ type Message = (
 
 /// A silent stream of an HTTP/1.1 caller, whose first event has come.
 async fn silent_stream(world: &World, minted: &Minted, lines: &str) -> Connection {
-    let mut client = Connection::open(world.addr()).await;
-    let request = head_with(minted.token.expose(), "GET", NONE, SILENT, lines);
+    silent_stream_at(world.addr(), minted.token.expose(), lines).await
+}
+
+/// The same at one gateway of several.
+pub(crate) async fn silent_stream_at(addr: SocketAddr, token: &str, lines: &str) -> Connection {
+    let mut client = Connection::open(addr).await;
+    let request = head_with(token, "GET", NONE, SILENT, lines);
     client.send(request).await.expect("an open connection");
     let head = client.head().await;
     assert_eq!(head.status, 200, "{head:?}");
@@ -50,7 +56,7 @@ async fn silent_stream(world: &World, minted: &Minted, lines: &str) -> Connectio
 }
 
 /// A fresh mandate on the same authority.
-fn again(world: &World, minted: &Minted) -> String {
+pub(crate) fn again(world: &World, minted: &Minted) -> String {
     let request = MintRequest {
         sid: Some(minted.sid.clone()),
         root_sid: Some(minted.root_sid.clone()),

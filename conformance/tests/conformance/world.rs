@@ -172,6 +172,16 @@ impl World {
 
     /// Publishes a signed message on a stream, as the stack's services do.
     pub(crate) async fn publish(&self, stream: &str, fields: &[(&str, &str)]) {
+        self.publish_over(&mut self.redis().await, stream, fields).await;
+    }
+
+    /// The same over a connection that is there.
+    pub(crate) async fn publish_over(
+        &self,
+        redis: &mut MultiplexedConnection,
+        stream: &str,
+        fields: &[(&str, &str)],
+    ) {
         let signature = stream_signature(self.variable("STREAMS_HMAC_KEY"), stream, fields);
         let mut command = redis::cmd("XADD");
         command.arg(stream).arg("*");
@@ -179,10 +189,7 @@ impl World {
             command.arg(name).arg(value);
         }
         command.arg("_sig").arg(signature);
-        let _: String = command
-            .query_async(&mut self.redis().await)
-            .await
-            .expect("an answer of Redis");
+        let _: String = command.query_async(redis).await.expect("an answer of Redis");
     }
 
     /// Every metric of `/metrics` by name and labels, as Prometheus writes them.

@@ -6,15 +6,23 @@ use std::time::Duration;
 use ::redis::{Cmd, Pipeline, RedisResult, Value};
 use admission::ports::Clock;
 use evidence::{BoxFuture, Shipment, SinkError, StreamSink};
+use parking_lot::Mutex;
 
 use crate::component::Component;
-use crate::redis::{Fault, LONGEST_WAIT, Link, RedisConnector, confirmed, wait, write_and_wait};
+use crate::redis::{
+    CONFIRM_KEY, Fault, Info, LONGEST_WAIT, Link, RedisConnector, confirmed, wait, write_and_wait,
+};
+use crate::token_bucket::TokenBucket;
 
 /// The stream that the audit service reads. It is never trimmed here: that would drop evidence.
 pub(crate) const STREAM: &str = "caracal.audit.events";
 
 /// The most events in one script. The server does nothing else meanwhile, some 5 µs for each, and a replay mark waits.
 const AT_ONCE: usize = 64;
+
+/// How many refusals end the connection at once, and after what time one more does: one that stands, such as that of a
+/// server without memory, would have it made again with each try.
+const RENEWALS: (u32, Duration) = (2, Duration::from_secs(1));
 
 /// Appends events in their order, each of three arguments (id, data, signature or nothing), while the stream holds fewer
 /// than the first argument says; 0 is no bound. Answers how many it took, and how many entries the stream holds.
@@ -41,6 +49,7 @@ pub struct RedisAuditStream {
     min_replicas: u32,
     /// 0 is no bound.
     max_len: u32,
+    renewals: Mutex<TokenBucket>,
 }
 
 impl RedisAuditStream {
@@ -52,6 +61,7 @@ impl RedisAuditStream {
             limit,
             min_replicas: 0,
             max_len: 0,
+            renewals: Mutex::new(TokenBucket::full(RENEWALS.0, RENEWALS.1)),
         }
     }
 
@@ -83,6 +93,7 @@ impl RedisAuditStream {
         } else {
             Link::new
         };
+        let redis = redis.for_key(STREAM.as_bytes());
         let link = make("redis: audit stream", redis, clock).component();
         let stream = Self::new(Arc::clone(&link.port), limit);
         let stream = stream.confirmed_by(min_replicas).bounded_by(max_len);
@@ -96,7 +107,9 @@ impl RedisAuditStream {
         if self.min_replicas > 0 {
             // First without the batch: what is not confirmed is sent again, and would fill the store with copies.
             let mut commands = Pipeline::with_capacity(2);
-            write_and_wait(&mut commands, self.min_replicas, LONGEST_WAIT);
+            // In the slot of the stream, whose server is asked.
+            let key = format!("{CONFIRM_KEY}:{{{STREAM}}}");
+            write_and_wait(&mut commands, &key, self.min_replicas, LONGEST_WAIT);
             self.confirmed(self.ask(commands, deadline).await?.last())?;
         }
         let mut commands = Pipeline::with_capacity(2);
@@ -110,10 +123,13 @@ impl RedisAuditStream {
         }
         let answer = answers.into_iter().next().unwrap_or(Value::Nil);
         match ::redis::from_redis_value::<(usize, i64)>(answer) {
-            Ok((0, length)) if self.max_len > 0 => Err(SinkError::Full {
-                length: length.unsigned_abs(),
-                bound: self.max_len.into(),
-            }),
+            Ok((0, length)) if self.max_len > 0 => {
+                self.leave_replica(deadline).await?;
+                Err(SinkError::Full {
+                    length: length.unsigned_abs(),
+                    bound: self.max_len.into(),
+                })
+            }
             Ok((taken, _)) => Ok(taken),
             Err(error) => Err(SinkError::new(error)),
         }
@@ -129,6 +145,20 @@ impl RedisAuditStream {
         script
     }
 
+    /// Ends the connection where the server says that it is a replica: a full stream is not written to, so that nothing
+    /// else would tell. A user who may not ask sees it when the stream is shorter.
+    async fn leave_replica(&self, deadline: Duration) -> Result<(), SinkError> {
+        let question = Info::question();
+        let asked = self.link.ask::<(RedisResult<String>,)>(&question, deadline);
+        let ((answer,), generation) = asked.await.map_err(lost)?;
+        if Info::read(answer).is_replica() {
+            let cause = Info::not_primary();
+            self.link.lose(generation, cause.clone());
+            return Err(SinkError::new(cause.to_string()));
+        }
+        Ok(())
+    }
+
     /// The answers, if none of them is a refusal. One that is ends the connection: whatever the server refuses, where
     /// the address leads by now there may be one that does not, such as the new primary.
     async fn ask(&self, mut commands: Pipeline, deadline: Duration) -> Result<Vec<Value>, SinkError> {
@@ -138,7 +168,10 @@ impl RedisAuditStream {
         let answers: RedisResult<Vec<_>> = answers.into_iter().collect();
         answers.map_err(|refused| {
             let fault = self.link.fault(generation, &refused);
-            self.link.lose(generation, fault.clone().into_cause());
+            let now = self.link.deadline(Duration::ZERO);
+            if self.renewals.lock().take(now).is_ok() {
+                self.link.lose(generation, fault.clone().into_cause());
+            }
             lost(fault)
         })
     }

@@ -17,6 +17,7 @@
 mod anchor;
 mod component;
 mod counters;
+mod followed;
 mod memory;
 mod message;
 mod pass;

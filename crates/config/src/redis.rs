@@ -32,6 +32,11 @@ pub enum RedisServers {
         /// Login, database and protocol at the primary.
         primary: RedisConnectionInfo,
     },
+    /// The primaries of a cluster, each for the slots that it serves.
+    Cluster {
+        /// Nodes that are asked for the others; the login is that of all of them.
+        seeds: Vec<ConnectionInfo>,
+    },
 }
 
 impl fmt::Debug for RedisServers {
@@ -39,6 +44,7 @@ impl fmt::Debug for RedisServers {
         match self {
             Self::Single(_) => f.write_str("Single(***)"),
             Self::Sentinel { sentinels, .. } => write!(f, "Sentinel(*** {})", sentinels.len()),
+            Self::Cluster { seeds } => write!(f, "Cluster(*** {})", seeds.len()),
         }
     }
 }
@@ -64,10 +70,7 @@ impl RedisUrl {
             "redis" | "rediss" => Self::single(address, rest, scheme == "rediss"),
             "unix" | "redis+unix" => Self::socket(address, rest),
             "redis-sentinel" | "rediss-sentinel" => Self::sentinel(rest, scheme == "rediss-sentinel"),
-            "redis-cluster" | "rediss-cluster" => Err(says(
-                "names a Redis Cluster, which is not supported; use redis:// for one server or redis-sentinel:// for \
-                 a primary and its replicas",
-            )),
+            "redis-cluster" | "rediss-cluster" => Self::cluster(rest, scheme == "rediss-cluster"),
             _ => Err(malformed()),
         }
     }
@@ -106,31 +109,8 @@ impl RedisUrl {
     }
 
     fn sentinel(rest: &str, tls: bool) -> Result<Self, Violation> {
-        password_is_escaped(rest)?;
-        let (authority, tail) = rest.split_at(authority_end(rest));
-        let (login, hosts) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
-        let scheme = if tls { "rediss" } else { "redis" };
-        let (mut sentinels, mut endpoints) = (Vec::new(), Vec::new());
-        let mut first = None;
-        for host in hosts.split(',') {
-            // As the address of one server, which the client can read.
-            let (url, server) = server(&format!("{scheme}://{login}{host}{tail}"))?;
-            endpoints.push(tcp_endpoint(&url, SENTINEL_PORT)?);
-            let port = url.port().unwrap_or(SENTINEL_PORT);
-            let address = match server.addr() {
-                ConnectionAddr::TcpTls { host, insecure, .. } => ConnectionAddr::TcpTls {
-                    host: host.clone(),
-                    port,
-                    insecure: *insecure,
-                    tls_params: None,
-                },
-                ConnectionAddr::Tcp(host, _) => ConnectionAddr::Tcp(host.clone(), port),
-                _ => return Err(malformed()),
-            };
-            sentinels.push(address.into_connection_info().map_err(|_| malformed())?);
-            first.get_or_insert((url, server));
-        }
-        let (url, server) = first.ok_or_else(malformed)?;
+        let (servers, endpoints) = several(rest, tls, SENTINEL_PORT)?;
+        let (url, server) = servers.first().ok_or_else(malformed)?;
         let known = |name: &str| matches!(name, "service" | "protocol");
         if url.query_pairs().any(|(name, _)| !known(&name)) {
             return Err(says(
@@ -142,14 +122,34 @@ impl RedisUrl {
         let service = service.filter(|name| !name.is_empty()).ok_or_else(|| {
             says("names no service; end it with ?service=NAME, the name under which the sentinels monitor the primary")
         })?;
+        let anonymous = |server: &ConnectionInfo| server.addr().clone().into_connection_info();
+        let sentinels = servers.iter().map(|(_, server)| anonymous(server));
         Ok(Self {
             servers: RedisServers::Sentinel {
-                sentinels,
+                sentinels: sentinels.collect::<Result<_, _>>().map_err(|_| malformed())?,
                 service,
                 primary: server.redis_settings().clone(),
             },
             tls,
-            endpoints: Endpoints(endpoints),
+            endpoints,
+        })
+    }
+
+    fn cluster(rest: &str, tls: bool) -> Result<Self, Violation> {
+        let (servers, endpoints) = several(rest, tls, REDIS_PORT)?;
+        let (url, server) = servers.first().ok_or_else(malformed)?;
+        if url.query_pairs().any(|(name, _)| name != "protocol") {
+            return Err(says("has a parameter that is not known; protocol is"));
+        }
+        if server.redis_settings().db() != 0 {
+            return Err(says("names a database; a cluster has only database 0"));
+        }
+        Ok(Self {
+            servers: RedisServers::Cluster {
+                seeds: servers.into_iter().map(|(_, server)| server).collect(),
+            },
+            tls,
+            endpoints,
         })
     }
 
@@ -166,6 +166,36 @@ impl RedisUrl {
         }
         self
     }
+}
+
+/// Each server of an address that lists several: as the address of that server alone, and as the client reads it.
+fn several(
+    rest: &str,
+    tls: bool,
+    default_port: u16,
+) -> Result<(Vec<(Url, ConnectionInfo)>, Endpoints), Violation> {
+    password_is_escaped(rest)?;
+    let (authority, tail) = rest.split_at(authority_end(rest));
+    let (login, hosts) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
+    let scheme = if tls { "rediss" } else { "redis" };
+    let (mut servers, mut endpoints) = (Vec::new(), Vec::new());
+    for host in hosts.split(',') {
+        let (url, server) = server(&format!("{scheme}://{login}{host}{tail}"))?;
+        endpoints.push(tcp_endpoint(&url, default_port)?);
+        let port = url.port().unwrap_or(default_port);
+        let address = match server.addr() {
+            ConnectionAddr::TcpTls { host, insecure, .. } => ConnectionAddr::TcpTls {
+                host: host.clone(),
+                port,
+                insecure: *insecure,
+                tls_params: None,
+            },
+            ConnectionAddr::Tcp(host, _) => ConnectionAddr::Tcp(host.clone(), port),
+            _ => return Err(malformed()),
+        };
+        servers.push((url, server.set_addr(address)));
+    }
+    Ok((servers, Endpoints(endpoints)))
 }
 
 /// One server's address over TCP, as the client reads it.

@@ -121,8 +121,11 @@ impl Redis {
             servers, endpoints, ..
         } = url?;
         let min_replicas = min_replicas?;
-        if let (RedisServers::Sentinel { .. }, 0) = (&servers, min_replicas) {
-            reader.warn(Warning::UnconfirmedMarks);
+        match &servers {
+            RedisServers::Sentinel { .. } | RedisServers::Cluster { .. } if min_replicas == 0 => {
+                reader.warn(Warning::UnconfirmedMarks);
+            }
+            _ => {}
         }
         ignored?;
         Ok(Self {
@@ -135,7 +138,7 @@ impl Redis {
         })
     }
 
-    /// Where Redis, or its sentinels, are, if the environment names them.
+    /// Where Redis, its sentinels, or nodes of its cluster are, if the environment names them.
     pub(crate) fn named(reader: &mut Reader<'_>) -> Read<Vec<OwnEndpoint>> {
         match reader.secret(&keys::REDIS_URL)? {
             Some(url) => Ok(reader.judge(RedisUrl::parse(url.expose()))?.endpoints.0),
@@ -150,7 +153,7 @@ impl Redis {
         let (url, user, password) = (url?, user?, password?);
         match (&url.servers, user, password) {
             (_, None, None) => Ok(url),
-            (RedisServers::Single(_), ..) => Err(reader.report(Violation::Rule(
+            (RedisServers::Single(_) | RedisServers::Cluster { .. }, ..) => Err(reader.report(Violation::Rule(
                 "REDIS_SENTINEL_USERNAME and REDIS_SENTINEL_PASSWORD need a redis-sentinel:// address in REDIS_URL; \
                  unset them, or change the address",
             ))),

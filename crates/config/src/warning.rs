@@ -71,7 +71,7 @@ pub enum Warning {
     /// A parameter of `DATABASE_URL` that is accepted, and why it has no effect.
     #[error("DATABASE_URL: the parameter {0} has no effect: {1}")]
     DatabaseParameter(String, &'static str),
-    /// Sentinels may promote a replica that has not seen the last replay marks.
+    /// A failover may promote a replica that has not seen the last replay marks.
     #[error(
         "REPLAY_MIN_REPLICAS is 0: marks that the old primary takes after a promotion are lost, and let their mandates be used again; set it to 1"
     )]

@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 /// The most connections of one listener at a time; later ones wait in the backlog.
-const MAX_CONNECTIONS: usize = 8192;
+const MAX_CONNECTIONS: usize = 16_384;
 /// How long a connection may be idle or take to send a request head.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Pause after a failed `accept`, which happens when file descriptors run out.

@@ -29,6 +29,7 @@ fn open(dir: &Path) -> (Spool, evidence::Flusher) {
         denials_per_second: 100,
         checkpoint_key: None,
         clock: Arc::new(|| 1_790_000_000_000_000),
+        monotonic: Arc::new(|| 1),
     })
     .unwrap()
 }

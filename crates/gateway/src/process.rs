@@ -27,8 +27,8 @@ pub const INTERNAL: i32 = 70;
 pub const CONFIG: i32 = 78;
 /// How long event streams may take to end cleanly, and cut connections to put their ends on record.
 const STREAM_END_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the background tasks may take to flush what they hold, two seconds, and to ship it, four more.
-const FINISH_TIMEOUT: Duration = Duration::from_secs(7);
+/// How long the background tasks may take to end, three seconds, and to ship what they left, four more.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long the last log lines may take: nobody may read them.
 pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// The same after a second signal.
@@ -214,7 +214,7 @@ async fn end(supervisor: &Supervisor, shutdown: &Shutdown, grace: Duration) {
         .is_err()
     {
         tracing::error!(
-            "background tasks did not finish within 7 s; evidence stays in the spool for the next start"
+            "background tasks did not finish within 8 s; evidence stays in the spool for the next start"
         );
     }
 }

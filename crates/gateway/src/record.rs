@@ -210,13 +210,6 @@ impl<P: Phase> Drop for Record<P> {
 }
 
 impl Record<Intended> {
-    /// Writes the intent to disk, where that is still to be done.
-    pub fn persist(&self) {
-        if let Some((_, Intended(dispatched))) = &self.0 {
-            dispatched.evidence.persist();
-        }
-    }
-
     /// The upstream's head arrived.
     #[must_use]
     pub fn answered(mut self, status: StatusCode) -> Record<Answered> {

@@ -6,6 +6,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
@@ -28,6 +29,9 @@ pub struct Supervisor {
     /// The background task that ended before that.
     failed: watch::Sender<Option<&'static str>>,
 }
+
+/// How long the tasks that leave something to deliver may take to end. The last flush takes two seconds at most.
+const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Tasks that end together.
 #[derive(Clone, Default)]
@@ -124,10 +128,16 @@ impl Supervisor {
         self.stopping.cancel();
     }
 
-    /// Asks the background tasks to finish and waits for them, then those that deliver, then the foundation's.
+    /// Asks the background tasks to finish and waits for them, three seconds at most, then those that deliver, then the
+    /// foundation's.
     pub async fn finish(&self) {
         self.stopping();
-        self.background.finish().await;
+        if tokio::time::timeout(BACKGROUND_TIMEOUT, self.background.finish())
+            .await
+            .is_err()
+        {
+            tracing::warn!("background tasks did not end within 3 s, and are cut off");
+        }
         self.delivery.finish().await;
         self.foundation.finish().await;
     }
@@ -185,5 +195,18 @@ mod tests {
         supervisor.finish().await;
         assert_eq!(*supervisor.failed.borrow(), None);
         assert_eq!(*ended.lock(), ["flusher", "shipper", "store"]);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_does_not_end_leaves_the_others_their_time() {
+        let supervisor = Supervisor::new();
+        supervisor.background("hangs", |_stop| std::future::pending());
+        let (ended, end) = tokio::sync::oneshot::channel();
+        supervisor.delivery("shipper", |stop| async move {
+            stop.cancelled().await;
+            let _ = ended.send(());
+        });
+        supervisor.finish().await;
+        assert_eq!(end.await, Ok(()));
     }
 }

@@ -1,6 +1,7 @@
 //! The way to an upstream. It takes a dispatch, and nothing else.
 
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use admission::ports::Cause;
@@ -8,7 +9,6 @@ use admission::{Denial, Refused};
 use backends::http::{Client, PooledBody, SendFailure, Sending};
 use forwarding::{Dispatch, ResponseRules};
 use http::Response;
-use tokio::task::yield_now;
 
 use crate::authority::{Authority, Revoked};
 use crate::clock;
@@ -68,10 +68,13 @@ impl Upstream {
             intent: record,
             watch,
             rules,
+            origin,
+            began,
+            reused,
             response,
         } = self.client.send(dispatch, body);
         let mut authority = Authority::new(watch);
-        let (denial, cause) = match authority.bind(self.in_time(response, upload, &record)).await {
+        let (denial, cause) = match authority.bind(self.in_time(response, upload)).await {
             Ok(Ok(Ok(response))) => {
                 return Ok(Answer {
                     response,
@@ -84,6 +87,9 @@ impl Upstream {
             Ok(Ok(Err(SendFailure::Barred(cause)))) => (Denial::EvidenceUnavailable, cause),
             Ok(Ok(Err(failure))) => (Denial::UpstreamUnreachable, failure.cause().clone()),
             Ok(Err(TimedOut)) => {
+                if reused.load(Ordering::Relaxed) {
+                    self.client.distrust(&origin, began);
+                }
                 let cause = Cause::new("no response head within UPSTREAM_TIMEOUT");
                 (Denial::UpstreamTimeout, cause)
             }
@@ -99,25 +105,13 @@ impl Upstream {
         Err((record, refused))
     }
 
-    async fn in_time<F: Future>(
-        &self,
-        response: F,
-        upload: &Upload,
-        record: &Record<Intended>,
-    ) -> Result<F::Output, TimedOut> {
+    async fn in_time<F: Future>(&self, response: F, upload: &Upload) -> Result<F::Output, TimedOut> {
         let mut response = pin!(response);
-        // On a connection that is there the request leaves within this turn, and its intent is written with it. Where it
-        // has to wait, the intent does not.
-        let (mut turn, mut is_persisted) = (pin!(yield_now()), false);
         let mut timer = pin!(tokio::time::sleep(self.timeout));
         loop {
             tokio::select! {
                 biased;
                 response = &mut response => return Ok(response),
-                () = &mut turn, if !is_persisted => {
-                    record.persist();
-                    is_persisted = true;
-                }
                 () = &mut timer => {
                     let now = clock::instant();
                     let deadline = match upload.turn() {

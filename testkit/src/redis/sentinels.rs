@@ -3,17 +3,16 @@
 use std::process::Command;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, TlsCertificates};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::{PrivateRedis, connect};
+use super::{PrivateRedis, connect_over, tls_lines};
 use crate::environment;
 use crate::ports::{self, Reserved};
 use crate::process::Process;
 use crate::random;
 use crate::tls::{Ca, Identity};
-use crate::wait::{PATIENCE, until};
+use crate::wait::until;
 
 /// The name under which the sentinels monitor the primary.
 const SERVICE: &str = "caracal";
@@ -26,12 +25,14 @@ pub struct Sentinels {
     pub servers: Vec<PrivateRedis>,
     sentinels: Vec<Sentinel>,
     password: String,
-    /// The authority of their certificates, where all of them speak TLS alone.
+    /// The authority of their certificates, where they speak TLS.
     authority: Option<String>,
 }
 
 struct Sentinel {
     port: Reserved,
+    /// Where it speaks plain TCP beside TLS.
+    plain: Option<Reserved>,
     directory: TempDir,
     process: Option<Process>,
 }
@@ -46,7 +47,8 @@ impl Sentinels {
         Self::start_with(replicas, None).await
     }
 
-    /// The same, where everybody speaks TLS alone, with certificates of `ca` for 127.0.0.1.
+    /// The same, where the servers speak TLS alone and everybody speaks it to them and to the sentinels, with
+    /// certificates of `ca` for 127.0.0.1.
     pub async fn start_tls(replicas: usize, ca: &Ca) -> Self {
         Self::start_with(replicas, Some(ca)).await
     }
@@ -57,7 +59,7 @@ impl Sentinels {
         let mut servers: Vec<PrivateRedis> = Vec::new();
         for _ in 0..=replicas {
             let directory = PrivateRedis::directory();
-            let mut settings = format!("{login}\n{}", tls(&directory, ca));
+            let mut settings = format!("{login}\n{}", tls_lines(&directory, ca));
             if let Some(primary) = servers.first() {
                 settings += &format!("replicaof 127.0.0.1 {}\n", primary.port());
             }
@@ -83,18 +85,20 @@ impl Sentinels {
     async fn sentinel(&self, password: &str, ca: Option<&Ca>) -> Sentinel {
         let mut sentinel = Sentinel {
             port: ports::port(),
+            plain: ca.map(|_| ports::port()),
             directory: tempfile::tempdir().expect("a temporary directory"),
             process: None,
         };
+        let plain = sentinel.plain.as_ref();
         let text = format!(
             "bind 127.0.0.1\n{}port {}\ndir {}\ndaemonize no\n{}\
              sentinel monitor {SERVICE} 127.0.0.1 {} 2\nsentinel auth-pass {SERVICE} {password}\n\
              sentinel down-after-milliseconds {SERVICE} 1000\nsentinel failover-timeout {SERVICE} 3000\n\
              user {USER} on >{} {}\n",
-            if ca.is_some() { "port 0\ntls-" } else { "" },
+            plain.map_or_else(String::new, |plain| format!("port {}\ntls-", plain.port())),
             sentinel.port.port(),
             sentinel.directory.path().display(),
-            tls(&sentinel.directory, ca),
+            tls_lines(&sentinel.directory, ca),
             self.servers[0].port(),
             self.password,
             Self::RIGHTS,
@@ -142,20 +146,13 @@ impl Sentinels {
     /// A connection to a server or, without a password, a sentinel.
     async fn at(&self, port: u16, password: Option<&str>) -> MultiplexedConnection {
         let login = password.map_or_else(String::new, |password| format!(":{password}@"));
-        let Some(authority) = &self.authority else {
-            return connect(&format!("redis://{login}127.0.0.1:{port}")).await;
+        let scheme = if self.authority.is_some() {
+            "rediss"
+        } else {
+            "redis"
         };
-        let certificates = TlsCertificates {
-            client_tls: None,
-            root_cert: Some(authority.clone().into_bytes()),
-        };
-        let client = redis::Client::build_with_tls(format!("rediss://{login}127.0.0.1:{port}"), certificates);
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE));
-        let client = client.expect("the address of a server");
-        let connection = client.get_multiplexed_async_connection_with_config(&config).await;
-        connection.expect("a connection to Redis")
+        let url = format!("{scheme}://{login}127.0.0.1:{port}");
+        connect_over(&url, self.authority.as_deref()).await
     }
 
     /// The address of the service, which lists every sentinel.
@@ -187,16 +184,32 @@ impl Sentinels {
             .collect()
     }
 
+    /// The ports at which sentinels that speak TLS speak plain TCP too, for TLS of a test's own in front of them.
+    pub fn plain_ports(&self) -> Vec<u16> {
+        let plain = |sentinel: &Sentinel| sentinel.plain.as_ref().map(Reserved::port);
+        self.sentinels.iter().filter_map(plain).collect()
+    }
+
     /// User and password at the sentinels.
     pub fn login(&self) -> (&str, &str) {
         (USER, &self.password)
     }
 
-    /// Which server the first sentinel that answers names: its place in [`Sentinels::servers`].
+    /// Which server the first sentinel that runs names: its place in [`Sentinels::servers`].
     pub async fn primary(&self) -> usize {
-        let sentinel = self.sentinels.iter().find(|sentinel| sentinel.process.is_some());
-        let port = sentinel.expect("a running sentinel").port.port();
-        let mut connection = self.at(port, None).await;
+        self.named(self.running().next().expect("a running sentinel"))
+            .await
+    }
+
+    fn running(&self) -> impl Iterator<Item = &Sentinel> {
+        self.sentinels
+            .iter()
+            .filter(|sentinel| sentinel.process.is_some())
+    }
+
+    /// Which server this sentinel names.
+    async fn named(&self, sentinel: &Sentinel) -> usize {
+        let mut connection = self.at(sentinel.port.port(), None).await;
         let (_, port): (String, u16) = redis::cmd("SENTINEL")
             .arg("GET-MASTER-ADDR-BY-NAME")
             .arg(SERVICE)
@@ -223,11 +236,16 @@ impl Sentinels {
         self.promoted(before).await
     }
 
-    /// Waits until another server than this one is named.
+    /// Waits until every sentinel that runs names the same server, and another one than this: one that lags would make
+    /// the promoted server a replica of the old primary again, if that came back, empty.
     pub async fn promoted(&self, before: usize) -> usize {
         until("another primary to be named", async || {
-            let now = self.primary().await;
-            (now != before).then_some(now)
+            let mut all = Vec::new();
+            for sentinel in self.running() {
+                all.push(self.named(sentinel).await);
+            }
+            let now = *all.first()?;
+            (now != before && all.iter().all(|named| *named == now)).then_some(now)
         })
         .await
     }
@@ -264,11 +282,4 @@ impl Sentinel {
         .await;
         self.process = Some(process);
     }
-}
-
-/// The lines that make everything speak TLS, where there is an authority.
-fn tls(directory: &TempDir, ca: Option<&Ca>) -> String {
-    ca.map_or_else(String::new, |ca| {
-        PrivateRedis::tls_settings(directory, ca, false) + "tls-replication yes\n"
-    })
 }

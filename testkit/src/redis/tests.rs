@@ -1,4 +1,4 @@
-use super::{PrivateRedis, SharedRedis};
+use super::{Cluster, PrivateRedis, SharedRedis};
 use crate::tls::Ca;
 use crate::wait::PATIENCE;
 use std::time::Duration;
@@ -83,4 +83,24 @@ async fn shared_server_answers_and_keys_are_our_own() {
         .await
         .unwrap();
     assert_eq!(pong, "PONG");
+}
+
+#[tokio::test]
+async fn cluster_fails_over_and_moves_slots_with_their_keys() {
+    let mut cluster = Cluster::start().await;
+    let slot = cluster.slot("a").await;
+    let before = cluster.primary_of(slot).await;
+    assert!(cluster.share(before).contains(&slot));
+    let () = cluster.ask(before, &["SET", "a", "1"]).await;
+    let to = (before + 1) % 3;
+    cluster.move_slot(slot, to).await;
+    assert_eq!(cluster.primary_of(slot).await, to);
+    assert_eq!(cluster.ask::<i64>(to, &["GET", "a"]).await, 1);
+
+    cluster.fail_over_to(to + 3).await;
+    assert_eq!(cluster.primary_of(slot).await, to + 3);
+    cluster.nodes[before].kill().await;
+    let first = *cluster.share(before).start();
+    assert_eq!(cluster.promoted(first, before).await, before + 3);
+    cluster.nodes[before].restart().await;
 }

@@ -1,11 +1,17 @@
-//! TCP keepalive on the gateway's connections, as the kernel tells it.
+//! Connections whose other end may be gone: TCP keepalive, as the kernel tells it, and what a pool makes of silence.
 
-use crate::report::Report;
+use crate::crossing::resource_at;
+use crate::hand::{HAND, HandUpstream};
+use crate::report::{Report, refusal};
 use crate::world::{NONE, World};
+use devstack::Target;
 use std::fs;
 use std::time::Duration;
 use testkit::http::Connection;
+use testkit::proxy::{Fault, FaultProxy};
 use testkit::wait::until;
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
 /// The gateway's end of a connection, by the port that is known of it.
 #[derive(Clone, Copy)]
@@ -75,5 +81,50 @@ async fn connections_that_are_silent_are_asked_whether_the_other_end_is_there() 
         let within = until(name, async || asked_within(end)).await;
         report.holds(format!("{name}: {within:?}"), within <= Duration::from_secs(30));
     }
+    report.finish();
+}
+
+/// Its idle connections are not tried one after the other.
+#[tokio::test]
+async fn connections_to_an_upstream_that_vanished_cost_one_deadline_together() {
+    let mut upstream = HandUpstream::start().await;
+    let proxy = FaultProxy::start(upstream.addr()).await;
+    let place = Target::Url(format!("http://{}", proxy.addr()));
+    let world = World::builder()
+        .stack(|stack| stack.resources.push(resource_at(HAND, place)))
+        .env("UPSTREAM_TIMEOUT", "1s")
+        .start()
+        .await;
+    let mut report = Report::default();
+    let get = || world.get(HAND, "/");
+    let answers = async {
+        let mut calls = [
+            upstream.call().await,
+            upstream.call().await,
+            upstream.call().await,
+        ];
+        for call in &mut calls {
+            call.head().await;
+        }
+        for call in &mut calls {
+            call.send(OK).await;
+        }
+        calls
+    };
+    let (one, two, three, _calls) = tokio::join!(get(), get(), get(), answers);
+    for answer in [one, two, three] {
+        report.status("before", &answer, 200);
+    }
+    proxy.set(Fault::Vanish).await;
+    let late = refusal(504, "internal_error", "upstream timeout");
+    report.refused("while it is found out", &get().await, late);
+    let answer = async {
+        let mut call = upstream.call().await;
+        call.head().await;
+        call.send(OK).await;
+        call
+    };
+    let (after, _call) = tokio::join!(get(), answer);
+    report.status("after", &after, 200);
     report.finish();
 }

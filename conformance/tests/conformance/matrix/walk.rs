@@ -108,13 +108,15 @@ impl Walk<'_> {
         self.seen.passes_again.push(began.elapsed());
         until(&what, async || self.scene.reason().await.is_none().then_some(())).await;
         self.seen.ready_again.push(began.elapsed());
+        self.scene.heard().await;
     }
 
     /// Nobody asks when it breaks. `/ready` tells; a mandate that was refused is not used up where the row says
     /// that nothing passes, and one that passed does not pass again.
     async fn idle(&mut self) {
         let addr = self.scene.world.addr();
-        self.scene.set(self.row.fault).await;
+        let struck = self.scene.set(self.row.fault).await;
+        self.scene.noticed(&struck).await;
         let told = told(self.scene, self.row).await;
         self.tell(told);
         let mandate = self.scene.mint();
@@ -158,7 +160,15 @@ impl Walk<'_> {
         for _ in 0..2 * CALLERS {
             next(self, "under load, before").await;
         }
-        self.scene.set(self.row.fault).await;
+        let struck = self.scene.set(self.row.fault).await;
+        let mut noticing = std::pin::pin!(self.scene.noticed(&struck));
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut noticing => break,
+                _ = next(self, "under load") => {}
+            }
+        }
         let mut refused = 0;
         for _ in 0..4 * CALLERS {
             refused += usize::from(!next(self, "under load").await);
@@ -207,7 +217,8 @@ impl Walk<'_> {
         let waiting = sts.wait_for(PATIENCE, |counts| counts.exchanges >= wanted).await;
         self.report
             .holds(self.case("exchanges are under way"), waiting.is_some());
-        self.scene.set(self.row.fault).await;
+        let struck = self.scene.set(self.row.fault).await;
+        self.scene.noticed(&struck).await;
         self.scene.world.stack.script().clear(&Scope::Exchange);
         gate.add_permits(Semaphore::MAX_PERMITS / 2);
         while let Some(answer) = requests.join_next().await {
@@ -222,7 +233,7 @@ impl Walk<'_> {
     async fn at_start(&mut self) {
         self.scene.set(self.row.fault).await;
         let seen = self.scene.attempts();
-        let mut starting = std::pin::pin!(self.scene.world.launch(&[]).start());
+        let mut starting = std::pin::pin!(self.scene.launch().start());
         let waits = async {
             if let Start::Waits { attempts: true } = self.row.start {
                 until("an attempt to connect", async || {
@@ -257,5 +268,6 @@ impl Walk<'_> {
             self.scene.reason().await.is_none().then_some(())
         })
         .await;
+        self.scene.heard().await;
     }
 }

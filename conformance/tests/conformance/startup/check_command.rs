@@ -74,7 +74,7 @@ async fn check_and_serve_judge_the_address_of_redis_alike() {
         "redis://:s3cr/et@redis",
         "unix://:s3cr@/run/redis.sock",
         "redis-sentinel://sentinel/0",
-        "redis-cluster://redis",
+        "redis-cluster://redis/1",
     ] {
         for command in ["check", "serve"] {
             let finished = ground
@@ -88,18 +88,22 @@ async fn check_and_serve_judge_the_address_of_redis_alike() {
             report.holds(format!("{url} is hidden: {said}"), !said.contains("s3cr"));
         }
     }
-    let url = "redis-sentinel://sentinel/0?service=caracal";
-    let finished = ground
-        .production(&[("REDIS_URL", url)])
-        .arg("check")
-        .finish()
-        .await;
-    report.equal("sentinels without confirmations", finished.code, Some(0));
-    let warned = |line: &String| line.starts_with("warning: ") && line.contains("REPLAY_MIN_REPLICAS");
-    report.holds(
-        format!("a warning: {:?}", finished.stderr),
-        finished.stderr.iter().any(warned),
-    );
+    for url in [
+        "redis-sentinel://sentinel/0?service=caracal",
+        "redis-cluster://node,node2:7000",
+    ] {
+        let finished = ground
+            .production(&[("REDIS_URL", url)])
+            .arg("check")
+            .finish()
+            .await;
+        report.equal(format!("{url} without confirmations"), finished.code, Some(0));
+        let warned = |line: &String| line.starts_with("warning: ") && line.contains("REPLAY_MIN_REPLICAS");
+        report.holds(
+            format!("a warning: {:?}", finished.stderr),
+            finished.stderr.iter().any(warned),
+        );
+    }
     report.finish();
 }
 

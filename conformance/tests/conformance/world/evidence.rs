@@ -2,6 +2,7 @@
 
 use super::World;
 use super::signing::hmac_sha256_hex;
+use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamId, StreamRangeReply};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -44,21 +45,19 @@ impl World {
     /// # Panics
     /// As [`Self::all_events`].
     pub(crate) async fn events(&self) -> Vec<Event> {
-        let mut events = self.all_events().await;
+        self.events_at(&mut self.redis().await).await
+    }
+
+    /// The same of the stream at another server.
+    pub(crate) async fn events_at(&self, redis: &mut MultiplexedConnection) -> Vec<Event> {
+        let mut events = self.all_events_at(redis).await;
         events.retain(|event| event.text("event_type") != CHECKPOINT);
         events
     }
 
     /// The audit stream as it is.
     pub(crate) async fn entries(&self) -> Vec<StreamId> {
-        let entries: StreamRangeReply = redis::cmd("XRANGE")
-            .arg("caracal.audit.events")
-            .arg("-")
-            .arg("+")
-            .query_async(&mut self.redis().await)
-            .await
-            .expect("an answer of Redis");
-        entries.ids
+        entries(&mut self.redis().await).await
     }
 
     /// Every audit event in the stream so far, oldest first. Delivery is at least once: a copy, which has the same
@@ -67,6 +66,11 @@ impl World {
     /// # Panics
     /// When one does not have the three fields `id`, `data`, `sig`, or its signature does not hold.
     pub(crate) async fn all_events(&self) -> Vec<Event> {
+        self.all_events_at(&mut self.redis().await).await
+    }
+
+    /// The same of the stream at another server.
+    pub(crate) async fn all_events_at(&self, redis: &mut MultiplexedConnection) -> Vec<Event> {
         let key = self.variable("AUDIT_HMAC_KEY");
         let event = |entry: StreamId| {
             let field = |name: &str| {
@@ -86,7 +90,7 @@ impl World {
             }
         };
         let mut seen = HashSet::new();
-        let mut events: Vec<_> = self.entries().await.into_iter().map(event).collect();
+        let mut events: Vec<_> = entries(redis).await.into_iter().map(event).collect();
         events.retain(|event: &Event| seen.insert(event.data.clone()));
         events
     }
@@ -100,4 +104,15 @@ impl World {
         })
         .await
     }
+}
+
+async fn entries(redis: &mut MultiplexedConnection) -> Vec<StreamId> {
+    let entries: StreamRangeReply = redis::cmd("XRANGE")
+        .arg("caracal.audit.events")
+        .arg("-")
+        .arg("+")
+        .query_async(redis)
+        .await
+        .expect("an answer of Redis");
+    entries.ids
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use admission::binding::Origin;
@@ -82,6 +82,12 @@ pub struct Sending<I, F> {
     pub watch: Arc<dyn Watch>,
     /// What the answer has to respect.
     pub rules: ResponseRules,
+    /// Where it goes, and the monotonic time: what [`Client::distrust`] wants where no answer comes.
+    pub origin: Arc<Origin>,
+    /// See `origin`.
+    pub began: Duration,
+    /// Whether it leaves over a connection that answered before; else nothing is known of those that are idle.
+    pub reused: Arc<AtomicBool>,
     /// Sends the request when it is first polled, and waits for the response head. Dropped, it closes
     /// the connection.
     pub response: F,
@@ -151,7 +157,13 @@ where
             rules,
             intent,
         } = dispatch.into_parts();
-        let (client, departing) = (self.clone(), Departing(intent.departure()));
+        let client = self.clone();
+        let origin = Arc::clone(upstream.url().origin());
+        let reused = Arc::new(AtomicBool::new(false));
+        let departing = Departing {
+            guard: intent.departure(),
+            reused: Arc::clone(&reused),
+        };
         let response = async move {
             let target = Target {
                 origin: upstream.url().origin(),
@@ -165,6 +177,9 @@ where
             intent,
             watch,
             rules,
+            origin,
+            began: self.0.pool.now(),
+            reused,
             response,
         }
     }
@@ -213,6 +228,12 @@ where
         self.0.pool.sweep();
     }
 
+    /// A request that began at this monotonic time has no answer, and its server may be gone: closes the idle connections
+    /// to the origin that were last heard of before.
+    pub fn distrust(&self, origin: &Origin, began: Duration) {
+        self.0.pool.distrust(origin, began);
+    }
+
     /// What it did so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -246,6 +267,8 @@ where
             .await
             .map_err(|error| in_words("connect", &error))?;
         self.0.dialled.fetch_add(1, Ordering::Relaxed);
+        // Boxed, because the task would hold its place twice.
+        let driver = Box::pin(driver);
         let unwanted = CancellationToken::new();
         let wanted = unwanted.clone().drop_guard();
         self.0.tracker.spawn(async move {
@@ -261,6 +284,7 @@ where
             probe,
             origin: Arc::new(target.origin.clone()),
             peer,
+            reused: false,
         })
     }
 
@@ -270,7 +294,7 @@ where
         request: Request<B>,
         leaving: &impl Leaving,
     ) -> Result<Response<PooledBody<B>>, Unsent<B>> {
-        leaving.mark();
+        leaving.mark(connection.reused);
         if let Some(guard) = leaving.guard() {
             connection.probe.guard(guard);
         }
@@ -296,20 +320,15 @@ where
     }
 }
 
-/// Told when bytes of a request may leave, which is after a connection was found and before the
-/// first of them is written, and when it is certain that none did.
+/// Told when bytes of a request may leave, which is after a connection was found, a pooled one or a new one, and before
+/// the first of them is written, and when it is certain that none did.
 pub(crate) trait Leaving: Sync {
-    fn mark(&self);
+    fn mark(&self, reused: bool);
     fn take_back(&self);
     /// Called right before the first byte is written.
     fn guard(&self) -> Option<Guard> {
         None
     }
-}
-
-impl Leaving for () {
-    fn mark(&self) {}
-    fn take_back(&self) {}
 }
 
 /// A recorded intent that wants to know when its request departs.
@@ -319,13 +338,19 @@ pub trait Departs {
     fn departure(&self) -> Guard;
 }
 
-struct Departing(Guard);
+struct Departing {
+    guard: Guard,
+    /// Whether it leaves over a pooled connection.
+    reused: Arc<AtomicBool>,
+}
 
 impl Leaving for Departing {
-    fn mark(&self) {}
+    fn mark(&self, reused: bool) {
+        self.reused.store(reused, Ordering::Relaxed);
+    }
     fn take_back(&self) {}
     fn guard(&self) -> Option<Guard> {
-        Some(Arc::clone(&self.0))
+        Some(Arc::clone(&self.guard))
     }
 }
 

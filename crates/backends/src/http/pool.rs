@@ -44,6 +44,8 @@ pub(super) struct Connection<B> {
     pub(super) probe: Probe,
     pub(super) origin: Arc<Origin>,
     pub(super) peer: SocketAddr,
+    /// It answered a request before.
+    pub(super) reused: bool,
 }
 
 struct Idle<B> {
@@ -89,9 +91,10 @@ impl<B> Pool<B> {
                     .any(|address| address.socket() == idle.connection.peer)
         };
         let at = idle.iter().rposition(usable)?;
-        let taken = idle.remove(at);
+        let mut taken = idle.remove(at).connection;
         all.count -= 1;
-        Some(taken.connection)
+        taken.reused = true;
+        Some(taken)
     }
 
     /// Keeps a connection, in the place of the oldest one where there is no room.
@@ -138,12 +141,23 @@ impl<B> Pool<B> {
         drop(all);
     }
 
+    /// Drops what leads to this origin and was last heard of then or before.
+    pub(super) fn distrust(&self, origin: &Origin, then: Duration) {
+        let mut all = self.idle.lock();
+        let Some(idle) = all.by_origin.get_mut(origin) else {
+            return;
+        };
+        let dropped: Vec<_> = idle.extract_if(.., |idle| idle.since <= then).collect();
+        all.count -= dropped.len();
+        drop(all);
+    }
+
     /// How many connections are idle.
     pub(super) fn idle(&self) -> usize {
         self.idle.lock().count
     }
 
-    fn now(&self) -> Duration {
+    pub(super) fn now(&self) -> Duration {
         self.clock.now().monotonic
     }
 }

@@ -103,12 +103,20 @@ fn get<B>(body: B) -> Request<B> {
 struct Marks(Mutex<Vec<&'static str>>);
 
 impl Leaving for Marks {
-    fn mark(&self) {
-        self.0.lock().unwrap().push("mark");
+    fn mark(&self, reused: bool) {
+        self.0
+            .lock()
+            .unwrap()
+            .push(if reused { "pooled" } else { "fresh" });
     }
     fn take_back(&self) {
         self.0.lock().unwrap().push("take back");
     }
+}
+
+impl Leaving for () {
+    fn mark(&self, _reused: bool) {}
+    fn take_back(&self) {}
 }
 
 #[tokio::test]
@@ -146,7 +154,7 @@ async fn dead_pooled_connection_is_replaced_once_before_a_byte_is_written() {
     let marks = Marks::default();
     let response = fixture.head("a", &[server.addr], &marks).await.unwrap();
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "ok");
-    assert_eq!(*marks.0.lock().unwrap(), ["mark", "take back", "mark"]);
+    assert_eq!(*marks.0.lock().unwrap(), ["pooled", "take back", "fresh"]);
     let stats = fixture.client.stats();
     assert_eq!((stats.dialled, stats.found_dead, stats.reused), (2, 1, 0));
     assert_eq!(server.next(), Seen::Request(1));
@@ -164,11 +172,11 @@ async fn request_that_may_have_left_is_not_sent_again() {
     });
     let fixture = Fixture::new(PoolLimits::default());
     fixture.ask("a", server.addr).await;
-    for _ in ["pooled", "fresh"] {
+    for connection in ["pooled", "fresh"] {
         let marks = Marks::default();
         let failed = fixture.head("a", &[server.addr], &marks).await.err().unwrap();
         assert!(matches!(failed, SendFailure::MaybeSent(_)), "{failed:?}");
-        assert_eq!(*marks.0.lock().unwrap(), ["mark"]);
+        assert_eq!(*marks.0.lock().unwrap(), [connection]);
     }
     assert_eq!(fixture.client.stats().dialled, 2);
 }

@@ -33,4 +33,9 @@ pub enum RedisServers {
         /// Login and database at the primary.
         primary: RedisConnectionInfo,
     },
+    /// The primaries of a cluster, each for the slots that it serves.
+    Cluster {
+        /// Nodes that are asked for the others, which are reached with the same login, and with TLS if these are.
+        seeds: Vec<ConnectionInfo>,
+    },
 }

@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, Pipeline, RedisError, RedisFuture, Value};
 
-use super::primary::Term;
+use super::term::Term;
 
 /// A connection to Redis.
 ///
@@ -47,7 +47,7 @@ impl ConnectionLike for Connection {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         let answer = self.inner.req_packed_command(command);
         match &self.term {
-            Some(term) => during(term, answer),
+            Some(term) => during(term, answer, is_doubtful),
             None => answer,
         }
     }
@@ -60,7 +60,7 @@ impl ConnectionLike for Connection {
     ) -> RedisFuture<'a, Vec<Value>> {
         let answers = self.inner.req_packed_commands(commands, offset, count);
         match &self.term {
-            Some(term) => during(term, answers),
+            Some(term) => during(term, answers, |values| values.iter().any(is_doubtful)),
             None => answers,
         }
     }
@@ -70,17 +70,37 @@ impl ConnectionLike for Connection {
     }
 }
 
-/// An answer, if it comes while the server is the primary.
-fn during<'a, T: Send + 'a>(term: &'a Term, answer: RedisFuture<'a, T>) -> RedisFuture<'a, T> {
+/// An answer, if it comes while the server is the primary. One that casts doubt on that has it asked for.
+fn during<'a, T: Send + 'a>(
+    term: &'a Term,
+    answer: RedisFuture<'a, T>,
+    is_doubtful: impl Fn(&T) -> bool + Send + 'a,
+) -> RedisFuture<'a, T> {
     async move {
-        tokio::select! {
+        let answer = tokio::select! {
             biased;
-            () = term.over() => Err(RedisError::from(io::Error::new(
+            () = term.over() => return Err(RedisError::from(io::Error::new(
                 io::ErrorKind::ConnectionAborted,
                 "another server is the primary now",
             ))),
             answer = answer => answer,
+        };
+        let doubtful = match &answer {
+            Ok(answer) => is_doubtful(answer),
+            Err(error) => error.is_cluster_error() || error.is_io_error() || error.is_connection_dropped(),
+        };
+        if doubtful {
+            term.doubt();
         }
+        answer
     }
     .boxed()
+}
+
+/// Whether a node of a cluster says that it does not serve the slot.
+fn is_doubtful(answer: &Value) -> bool {
+    match answer {
+        Value::ServerError(error) => RedisError::from(error.clone()).is_cluster_error(),
+        _ => false,
+    }
 }

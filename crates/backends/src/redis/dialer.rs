@@ -13,8 +13,8 @@ use redis::aio::{MultiplexedConnection, SendError};
 use redis::io::AsyncDNSResolver;
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, PushInfo, RedisFuture,
-    TlsCertificates,
+    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _,
+    PushInfo, RedisConnectionInfo, RedisFuture, TlsCertificates,
 };
 use tokio::sync::watch;
 
@@ -66,6 +66,29 @@ impl Dialer {
         client.map_err(|error| Cause::new(format!("redis address: {error}")))
     }
 
+    /// The client of a server that others name, with this login.
+    pub(super) fn server(
+        &self,
+        (host, port): &Host,
+        tls: bool,
+        login: &RedisConnectionInfo,
+    ) -> Result<Client, Cause> {
+        let (host, port) = (host.clone(), *port);
+        let address = if tls {
+            ConnectionAddr::TcpTls {
+                host,
+                port,
+                insecure: false,
+                tls_params: None,
+            }
+        } else {
+            ConnectionAddr::Tcp(host, port)
+        };
+        let server = address.into_connection_info();
+        let server = server.map_err(|error| Cause::new(format!("redis address: {error}")))?;
+        self.client(server.set_redis_settings(login.clone()))
+    }
+
     /// Forgets a server that is dialled no more.
     pub(super) fn forget(&self, client: &Client) {
         if let Some(host) = host(client.get_connection_info()) {
@@ -100,9 +123,14 @@ impl Dialer {
 }
 
 /// A host name or address, and a port.
-type Host = (String, u16);
+pub(super) type Host = (String, u16);
 
-fn host(server: &ConnectionInfo) -> Option<Host> {
+/// Whether a server is reached over TLS.
+pub(super) fn is_tls(server: &ConnectionInfo) -> bool {
+    matches!(server.addr(), ConnectionAddr::TcpTls { .. })
+}
+
+pub(super) fn host(server: &ConnectionInfo) -> Option<Host> {
     match server.addr() {
         ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
             Some((host.clone(), *port))

@@ -1,5 +1,6 @@
 //! What a server says of itself.
 
+use admission::ports::Cause;
 use redis::{Pipeline, RedisResult};
 
 /// The answer of `INFO`; empty where this user may not ask.
@@ -7,6 +8,14 @@ use redis::{Pipeline, RedisResult};
 pub(crate) struct Info(String);
 
 impl Info {
+    /// A question about the server's part in replication, by itself. An error is an answer too.
+    pub(crate) fn question() -> Pipeline {
+        let mut commands = Pipeline::with_capacity(1);
+        commands.ignore_errors();
+        Self::ask(&mut commands, "replication");
+        commands
+    }
+
     /// Adds the question to a pipeline that ignores errors: without the right to ask there is an answer too.
     pub(crate) fn ask(commands: &mut Pipeline, section: &str) {
         commands.cmd("INFO").arg(section);
@@ -20,6 +29,11 @@ impl Info {
     /// Whether the server follows another one. What is written to it is refused, or lost.
     pub(crate) fn is_replica(&self) -> bool {
         self.fact("role") == Some("slave")
+    }
+
+    /// The cause where a connection leads to such a server.
+    pub(crate) fn not_primary() -> Cause {
+        Cause::new("redis: the server is a replica, and REDIS_URL must lead to the primary")
     }
 
     /// One of its lines.

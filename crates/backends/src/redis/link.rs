@@ -20,6 +20,8 @@ use crate::log_limit::LogLimit;
 use crate::pause::{Backoff, spread, within};
 use crate::token_bucket::TokenBucket;
 
+/// How long an answer to a ping is waited for at least.
+const PING_PATIENCE: Duration = Duration::from_secs(1);
 /// How often a connection is tried. Shorter than the least `timeout` after which a server closes an idle one.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// The pause after a failed attempt to connect, the first and the longest: nothing that needs the link works meanwhile.
@@ -112,6 +114,19 @@ impl Link {
         Self::with_patience(name, connector, clock, patience)
     }
 
+    /// The same, for commands that are of use within this limit alone: a server that vanished is found out as soon,
+    /// and not only when its connection's other commands would be given up.
+    #[must_use]
+    pub fn for_answers_within(
+        limit: Duration,
+        name: &'static str,
+        connector: RedisConnector,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        let patience = limit.max(PING_PATIENCE).min(connector.answer_timeout());
+        Self::with_patience(name, connector, clock, patience)
+    }
+
     /// The same, for commands that wait for replicas: a ping queues behind them.
     #[must_use]
     pub fn for_waits(name: &'static str, connector: RedisConnector, clock: Arc<dyn Clock>) -> Arc<Self> {
@@ -185,23 +200,36 @@ impl Link {
     async fn dial(&self) -> Result<Connection, Cause> {
         let mut connection = self.connector.connect().await?;
         let asked = async {
-            let mut commands = question();
+            let mut commands = Info::question();
             Info::ask(&mut commands, "cluster");
             let answer = commands.query_async(&mut connection).await;
             answer.map_err(|error| local::cause(format!("redis: {error}"), &error))
         };
         type Answers = (RedisResult<String>, RedisResult<String>);
         let (replication, cluster): Answers = within("redis", self.connector.answer_timeout(), asked).await?;
-        if Info::read(cluster).fact("cluster_enabled") == Some("1") {
-            return Err(Cause::new(
-                "redis: the server is a node of a cluster, which is not supported: REDIS_URL must lead to one that is not \
-                 (cluster-enabled no)",
-            ));
+        let is_node = Info::read(cluster)
+            .fact("cluster_enabled")
+            .map(|enabled| enabled == "1");
+        let in_cluster = self.connector.is_cluster();
+        if is_node.is_some_and(|is_node| is_node != in_cluster) {
+            return Err(Cause::new(if in_cluster {
+                "redis: the server is no node of a cluster, and REDIS_URL says redis-cluster://; for one server it is \
+                 redis://"
+            } else {
+                "redis: the server is a node of a cluster: REDIS_URL must begin with redis-cluster://, or lead to a server \
+                 that is none (cluster-enabled no)"
+            }));
         }
         match Info::read(replication).is_replica() {
             false => Ok(connection),
-            true => Err(not_primary()),
+            true => Err(self.not_primary()),
         }
+    }
+
+    /// The cause where a connection leads to a replica. In a cluster that has it asked who the primary is.
+    fn not_primary(&self) -> Cause {
+        self.connector.doubt();
+        Info::not_primary()
     }
 
     /// Returns when the connection is lost.
@@ -219,10 +247,15 @@ impl Link {
                 () = sleep(spread(PING_INTERVAL)) => {}
             }
             let limit = self.patience;
-            match timeout(limit, self.send::<(RedisResult<String>,)>(&live, &question())).await {
+            match timeout(
+                limit,
+                self.send::<(RedisResult<String>,)>(&live, &Info::question()),
+            )
+            .await
+            {
                 Ok(Ok((answer,))) => {
                     if Info::read(answer).is_replica() {
-                        self.lose(generation, not_primary());
+                        self.lose(generation, self.not_primary());
                     }
                 }
                 Ok(Err(Fault::Refused(cause))) => self.warn("redis answers, but refuses", &cause),
@@ -359,17 +392,4 @@ impl Link {
             contact_age: self.contact.age(self.clock.now().monotonic),
         }
     }
-}
-
-/// The ping: what the server's part in replication is. An error is an answer too.
-fn question() -> Pipeline {
-    let mut commands = Pipeline::with_capacity(1);
-    commands.ignore_errors();
-    Info::ask(&mut commands, "replication");
-    commands
-}
-
-/// The cause where a connection leads to a replica.
-pub(crate) fn not_primary() -> Cause {
-    Cause::new("redis: the server is a replica, and REDIS_URL must lead to the primary")
 }

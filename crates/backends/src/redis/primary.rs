@@ -1,18 +1,23 @@
-//! Which server is primary, and for how long.
+//! Which server is primary: what follows from what the sentinels say.
 
 use admission::ports::Cause;
-use tokio::sync::watch;
+
+use super::dialer::Host;
 
 /// A server that is primary from one failover to the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Primary {
     pub(super) host: String,
     pub(super) port: u16,
-    /// The sentinels' configuration epoch.
+    /// The configuration epoch of sentinels or cluster.
     pub(super) epoch: u64,
 }
 
 impl Primary {
+    pub(super) fn address(&self) -> Host {
+        (self.host.clone(), self.port)
+    }
+
     /// Whether it is the same server, in whichever epoch.
     pub(super) fn is_same_server(&self, other: &Self) -> bool {
         (&self.host, self.port) == (&other.host, other.port)
@@ -25,29 +30,6 @@ pub(super) struct Verdict {
     /// Each of them was asked at least once.
     pub(super) settled: bool,
     pub(super) primary: Option<Primary>,
-}
-
-/// The time during which one server is the named primary.
-#[derive(Clone, Debug)]
-pub(super) struct Term {
-    primary: Primary,
-    verdict: watch::Receiver<Verdict>,
-}
-
-impl Term {
-    pub(super) fn new(primary: Primary, verdict: watch::Receiver<Verdict>) -> Self {
-        Self { primary, verdict }
-    }
-
-    /// Completes when the sentinels name another server, or the same one after another failover.
-    pub(super) async fn over(&self) {
-        let mut verdict = self.verdict.clone();
-        let over = verdict.wait_for(|verdict| verdict.primary.as_ref() != Some(&self.primary));
-        if over.await.is_err() {
-            // Nobody follows the sentinels any more: the process ends.
-            std::future::pending::<()>().await;
-        }
-    }
 }
 
 /// What one sentinel says.

@@ -13,16 +13,14 @@ use admission::ports::Cause;
 use futures_util::TryFutureExt as _;
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
-use redis::{
-    Client, ConnectionAddr, IntoConnectionInfo as _, Pipeline, PushKind, RedisConnectionInfo, RedisError,
-    Value,
-};
+use redis::{Client, Pipeline, PushKind, RedisConnectionInfo, RedisError, Value};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
 use super::connection::Connection;
-use super::dialer::{Dialer, OnPush};
-use super::primary::{Primary, Term, Verdict, View, Views};
+use super::dialer::{Dialer, OnPush, is_tls};
+use super::primary::{Primary, Verdict, View, Views};
+use super::term::Term;
 use crate::local;
 use crate::pause::{Backoff, spread, within};
 
@@ -84,7 +82,7 @@ impl Sentinels {
             .map_err(|error| redis_cause(&error));
         match within("redis role", dialer.answer_timeout, role).await?.first() {
             Some(Value::BulkString(role)) if role == b"master" => {
-                let term = Term::new(primary.clone(), self.verdict.subscribe());
+                let term = Term::named(primary.clone(), self.verdict.subscribe());
                 Ok(Connection::during(term, connection))
             }
             _ => {
@@ -104,23 +102,11 @@ impl Sentinels {
         {
             return Ok(client.clone());
         }
-        let (host, port) = (primary.host.clone(), primary.port);
-        let with_tls =
-            |client: &Client| matches!(client.get_connection_info().addr(), ConnectionAddr::TcpTls { .. });
-        let address = if self.clients.iter().any(with_tls) {
-            ConnectionAddr::TcpTls {
-                host,
-                port,
-                insecure: false,
-                tls_params: None,
-            }
-        } else {
-            ConnectionAddr::Tcp(host, port)
-        };
-        let server = address
-            .into_connection_info()
-            .map_err(|error| redis_cause(&error))?;
-        let client = dialer.client(server.set_redis_settings(self.login.clone()))?;
+        let tls = self
+            .clients
+            .iter()
+            .any(|client| is_tls(client.get_connection_info()));
+        let client = dialer.server(&primary.address(), tls, &self.login)?;
         let before = dialled.replace((primary.clone(), client.clone()));
         if let Some((before, old)) = before
             && !before.is_same_server(primary)
@@ -156,10 +142,6 @@ impl Sentinels {
         let mut pauses = Backoff::new(PAUSE.0, PAUSE.1);
         loop {
             let Err(cause) = self.listen(index, dialer, &mut pauses).await;
-            let sentinel = self.clients[index].get_connection_info().addr();
-            if !matches!(self.views.lock().of(index), View::Silent(_)) {
-                tracing::warn!(%sentinel, %cause, "a sentinel does not answer");
-            }
             self.heard(index, View::Silent(cause));
             sleep(pauses.pause()).await;
         }
@@ -205,7 +187,15 @@ impl Sentinels {
     }
 
     fn heard(&self, index: usize, view: View) {
+        let sentinel = self.clients[index].get_connection_info().addr();
         let mut views = self.views.lock();
+        match (views.of(index), &view) {
+            (View::Unasked | View::Names(_), View::Silent(cause)) => {
+                tracing::warn!(%sentinel, %cause, "a sentinel does not answer");
+            }
+            (View::Silent(_), View::Names(_)) => tracing::info!(%sentinel, "a sentinel answers again"),
+            _ => {}
+        }
         let next = views.heard(index, view, self.verdict.borrow().primary.as_ref());
         self.adopt(next);
     }

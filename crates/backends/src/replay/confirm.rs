@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::{Pipeline, Value};
+use ::redis::{Pipeline, RedisResult, Value};
 use admission::ports::{Cause, Clock, Mark};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::key;
-use super::watch::PROBE_KEY;
+use super::keys::Keys;
 use crate::component::{Component, Stage};
 use crate::redis::{Fault, LONGEST_WAIT, Link, RedisConnector, WAIT_SLACK, confirmed, write_and_wait};
 
@@ -35,6 +35,8 @@ const MAX_WAITING: usize = 8192;
 /// Has marks confirmed by replicas.
 pub struct Confirmations {
     min_replicas: u32,
+    /// Whose confirmation is asked for while no mark needs one.
+    probe: String,
     queue: mpsc::Sender<Waiting>,
 }
 
@@ -53,14 +55,31 @@ impl Confirmations {
         min_replicas: u32,
         clock: &Arc<dyn Clock>,
     ) -> Component<Arc<Self>> {
+        Self::of_server(redis, &Keys::single(), min_replicas, clock)
+    }
+
+    /// The same of the server with these keys.
+    pub(super) fn of_server(
+        redis: &RedisConnector,
+        keys: &Keys,
+        min_replicas: u32,
+        clock: &Arc<dyn Clock>,
+    ) -> Component<Arc<Self>> {
         let (queue, waiting) = mpsc::channel(MAX_WAITING);
-        let mut component = Component::new(Arc::new(Self { min_replicas, queue }));
+        let mut component = Component::new(Arc::new(Self {
+            min_replicas,
+            probe: keys.probe.clone(),
+            queue,
+        }));
         let links = ROUNDS.map(|name| {
             let link = Link::for_waits(name, redis.clone(), Arc::clone(clock));
             component.add(link.component())
         });
         let rounds = Rounds {
-            min_replicas,
+            server: Server {
+                min_replicas,
+                confirm: keys.confirm.clone(),
+            },
             idle: links.into(),
             queue: waiting,
         };
@@ -87,7 +106,7 @@ impl Confirmations {
     /// # Errors
     /// As [`Confirmations::confirmed`].
     pub(super) async fn would_confirm(&self, deadline: Duration, left: Duration) -> Result<(), Fault> {
-        self.wait(PROBE_KEY.to_owned(), None, deadline, left).await
+        self.wait(self.probe.clone(), None, deadline, left).await
     }
 
     async fn wait(
@@ -119,8 +138,14 @@ impl Confirmations {
     }
 }
 
-struct Rounds {
+/// What is written, and who must have it.
+struct Server {
     min_replicas: u32,
+    confirm: String,
+}
+
+struct Rounds {
+    server: Server,
     /// Connections without a round; the one that rested longest is next.
     idle: VecDeque<Arc<Link>>,
     queue: mpsc::Receiver<Waiting>,
@@ -132,19 +157,20 @@ impl Rounds {
     }
 
     async fn serve(&mut self) {
+        let Self { server, idle, queue } = self;
         let mut rounds = FuturesUnordered::new();
         let mut waiting = Vec::new();
         loop {
             tokio::select! {
-                received = self.queue.recv_many(&mut waiting, BATCH), if !self.idle.is_empty() => {
+                received = queue.recv_many(&mut waiting, BATCH), if !idle.is_empty() => {
                     if received == 0 {
                         return;
                     }
                 }
                 Some((link, unconfirmed)) = rounds.next() => {
-                    self.idle.push_back(link);
+                    idle.push_back(link);
                     waiting.extend(unconfirmed);
-                    while waiting.len() < BATCH && let Ok(next) = self.queue.try_recv() {
+                    while waiting.len() < BATCH && let Ok(next) = queue.try_recv() {
                         waiting.push(next);
                     }
                 }
@@ -152,27 +178,31 @@ impl Rounds {
             // Who gave up needs no round.
             waiting.retain(|mark| !mark.outcome.is_closed());
             if !waiting.is_empty()
-                && let Some(link) = self.idle.pop_front()
+                && let Some(link) = idle.pop_front()
             {
-                rounds.push(round(link, self.min_replicas, std::mem::take(&mut waiting)));
+                rounds.push(round(link, server, std::mem::take(&mut waiting)));
             }
         }
     }
 }
 
 /// One round. Returns the connection, and the marks that too few replicas have so far.
-async fn round(link: Arc<Link>, min_replicas: u32, marks: Vec<Waiting>) -> (Arc<Link>, Vec<Waiting>) {
-    let asked = match ask(&link, min_replicas, &marks).await {
+async fn round(link: Arc<Link>, server: &Server, marks: Vec<Waiting>) -> (Arc<Link>, Vec<Waiting>) {
+    let asked = match ask(&link, server, &marks).await {
         // An idle connection may have been closed.
-        Err(Fault::Lost(_)) => ask(&link, min_replicas, &marks).await,
+        Err(Fault::Lost(_)) => ask(&link, server, &marks).await,
         other => other,
     };
     let unconfirmed = match asked {
         Ok((true, holders)) => {
             for (mark, holder) in marks.into_iter().zip(holders) {
-                let held = holder == mark.holder;
-                let gone = || Fault::Failed(Cause::new("the mark is gone from the primary"));
-                answer(mark, if held { Ok(()) } else { Err(gone()) });
+                let held = holder.and_then(|holder| match &mark.holder {
+                    Some(expected) if holder.as_ref() != Some(expected) => {
+                        Err(Fault::Failed(Cause::new("the mark is gone from the primary")))
+                    }
+                    Some(_) | None => Ok(()),
+                });
+                answer(mark, held);
             }
             Vec::new()
         }
@@ -187,26 +217,34 @@ async fn round(link: Arc<Link>, min_replicas: u32, marks: Vec<Waiting>) -> (Arc<
     (link, unconfirmed)
 }
 
-/// Whether enough replicas confirmed, and who holds each mark at the primary.
-async fn ask(
-    link: &Link,
-    min_replicas: u32,
-    marks: &[Waiting],
-) -> Result<(bool, Vec<Option<String>>), Fault> {
+/// Who holds a mark at the primary, or why that is not known: in a cluster its slot may be on its way elsewhere.
+type Holder = Result<Option<String>, Fault>;
+
+/// Whether enough replicas confirmed, and who holds each mark.
+async fn ask(link: &Link, server: &Server, marks: &[Waiting]) -> Result<(bool, Vec<Holder>), Fault> {
     let latest = marks.iter().map(|mark| mark.deadline).max().unwrap_or_default();
     let wait = link.left(latest).min(LONGEST_WAIT);
     let mut commands = Pipeline::with_capacity(marks.len() + 2);
+    commands.ignore_errors();
     for mark in marks {
         commands.cmd("GET").arg(&mark.key);
     }
     // Who still has time after it gets another round.
-    write_and_wait(&mut commands, min_replicas, wait);
+    write_and_wait(&mut commands, &server.confirm, server.min_replicas, wait);
     let deadline = link.deadline(wait + WAIT_SLACK);
-    let (mut answers, _) = link.ask::<Vec<Value>>(&commands, deadline).await?;
-    let confirmed = confirmed(answers.pop().as_ref(), min_replicas);
-    let holders = answers.into_iter().map(|holder| match holder {
-        Value::BulkString(holder) => String::from_utf8(holder).ok(),
-        _ => None,
+    let (answers, generation) = link.ask::<Vec<RedisResult<Value>>>(&commands, deadline).await?;
+    let mut answers: Vec<_> = answers
+        .into_iter()
+        .map(|answer| answer.map_err(|error| link.fault(generation, &error)))
+        .collect();
+    let replicas = answers.pop().transpose()?;
+    let _written = answers.pop().transpose()?;
+    let confirmed = confirmed(replicas.as_ref(), server.min_replicas);
+    let holders = answers.into_iter().map(|holder| {
+        holder.map(|holder| match holder {
+            Value::BulkString(holder) => String::from_utf8(holder).ok(),
+            _ => None,
+        })
     });
     Ok((confirmed, holders.collect()))
 }

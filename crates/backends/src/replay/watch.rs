@@ -1,6 +1,5 @@
 //! Whether marks can be made, found out while none is.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::{Pipeline, RedisResult, Value};
@@ -10,8 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::RedisReplay;
-use super::epoch::Epoch;
+use super::shard::Shard;
 use crate::log_limit::LogLimit;
 use crate::pause::spread;
 use crate::redis::Fault;
@@ -21,11 +19,10 @@ use crate::redis::Fault;
 const EVERY: Duration = Duration::from_secs(1);
 const EVERY_WHILE_DOWN: Duration = Duration::from_millis(250);
 
-/// Makes a mark and releases it. The key is that of a mandate without an id, which does not exist, and nobody sees it: a
-/// script is one step. Whatever keeps marks from being made or released keeps this from passing too.
-const PROBE: &str =
-    "redis.call('SET', KEYS[1], 'probe', 'NX', 'PX', 1000)\nreturn redis.call('DEL', KEYS[1])";
-pub(super) const PROBE_KEY: &str = "seen:jti:";
+/// Makes a mark and releases it, and nobody sees it: a script is one step. A mark that is there stays. Whatever keeps
+/// marks from being made or released keeps this from passing too.
+const PROBE: &str = "if redis.call('SET', KEYS[1], 'probe', 'NX', 'PX', 1000) then redis.call('DEL', KEYS[1]) end\n\
+    return 0";
 
 /// What was found out last. The replicas are asked apart: they may be slow, and the store's memory must be looked at in time.
 pub(super) struct Watch {
@@ -78,10 +75,10 @@ impl Watch {
     }
 }
 
-impl RedisReplay {
+impl Shard {
     /// Looks at the store on every new connection, every second, and when a mark fails, until shutdown. Agrees on the
     /// epoch before a mandate asks for it. Has the replicas confirm something as often, where they must confirm marks.
-    pub async fn watch(self: Arc<Self>, shutdown: CancellationToken) {
+    pub(super) async fn watch(&self, shutdown: CancellationToken) {
         let store = self.keep_asking(&self.watch.store, || self.look());
         let replicas = async {
             if let (Some(question), Some(confirmations)) = (&self.watch.replicas, &self.confirmations) {
@@ -121,17 +118,20 @@ impl RedisReplay {
         if self.link.status().down.is_none()
             && let Some(times) = self.watch.warnings.happened(self.link.deadline(Duration::ZERO))
         {
+            let cause = self.here(cause.clone());
             tracing::warn!(%cause, times, "replay marks cannot be made");
         }
     }
 
-    /// As a mark is made, and in the same time.
+    /// As a mark is made, and in the same time. What is known is written down before, also where the store does not
+    /// answer: of a shard that is which slots have left.
     async fn look(&self) -> Result<(), Fault> {
+        self.epoch.write_down_in_turn(self.timeout / 2).await;
         let deadline = self.link.deadline(self.timeout);
         let mut commands = Pipeline::with_capacity(3);
         commands.ignore_errors();
-        commands.cmd("EVAL").arg(PROBE).arg(1).arg(PROBE_KEY);
-        Epoch::ask(&mut commands);
+        commands.cmd("EVAL").arg(PROBE).arg(1).arg(&self.keys.probe);
+        self.epoch.ask(&mut commands);
         type Answers = (
             RedisResult<Value>,
             RedisResult<Option<String>>,
@@ -140,9 +140,7 @@ impl RedisReplay {
         let (answers, link) = self.link.ask::<Answers>(&commands, deadline).await?;
         let (probe, stored, info) = answers;
         probe.map_err(|error| self.link.fault(link, &error))?;
-        let seen = self.epoch.read((stored, info), link)?;
-        self.epoch.settle(&seen, deadline).await?;
-        self.epoch.write_down_in_turn(self.link.left(deadline)).await;
-        Ok(())
+        let seen = self.epoch.read((stored, info), link, None)?;
+        self.epoch.settle(&seen, deadline).await
     }
 }

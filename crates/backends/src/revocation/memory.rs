@@ -8,6 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::anchor::Kind;
+use super::message::Stream;
 use super::pass::Pass;
 use super::state::{CONTACT_MAX_AGE, RevocationConfig, RevocationState};
 use crate::component::{Component, Stage};
@@ -23,7 +24,7 @@ impl MemoryRevocations {
     #[must_use]
     pub fn new(_proof: DevOnly, config: RevocationConfig, clock: Arc<dyn Clock>) -> Self {
         let state = RevocationState::new(config, clock);
-        state.inner.complete_from_here();
+        state.inner.complete_from_here(Stream::ALL);
         Self { state }
     }
 
@@ -66,7 +67,7 @@ impl MemoryRevocations {
     pub async fn confirm(&self) {
         let inner = &self.state.inner;
         let ticket = inner.ticket();
-        inner.touch();
+        inner.touch(Stream::ALL);
         let anchors = Pass::begin(inner).finish().await;
         inner.answer(ticket, Ok(anchors));
     }

@@ -11,6 +11,8 @@ use tokio::sync::{Notify, watch};
 
 use super::anchor::{AnchorId, Kind};
 use super::counters::RevocationCounters;
+use super::followed::Followed;
+use super::message::Stream;
 use super::registry::Registry;
 use super::table::Mark;
 use super::zones::{Bounds, Full, Zone, Zones};
@@ -22,8 +24,6 @@ pub(super) const CONTACT_MAX_AGE: Duration = Duration::from_secs(70);
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// So many zones are told apart at least, however few anchors may be held. Those beyond share one, which stands for all.
 const MIN_ZONES: usize = 100_000;
-/// A ticket that no snapshot answers.
-const NEVER: u64 = u64::MAX;
 
 /// Bounds of the revocation state.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +67,7 @@ pub struct RevocationState {
 pub struct RevocationStatus {
     /// Why nothing passes; none while the state is fresh.
     pub stale: Option<Cause>,
-    /// Time since the streams last answered.
+    /// Time since all of the streams had answered.
     pub contact_age: Option<Duration>,
     /// Time since the last complete snapshot began.
     pub snapshot_age: Option<Duration>,
@@ -88,8 +88,7 @@ pub(super) struct Inner {
     pub(super) registry: Arc<Registry>,
     pub(super) zones: Zones,
     passes: AtomicU32,
-    /// The last answer of the streams.
-    contact: LastSeen,
+    followed: Followed,
     /// The beginning of the last complete snapshot.
     snapshot: LastSeen,
     /// Snapshots are numbered by what they answer: one that begins after ticket n was handed out and
@@ -97,8 +96,6 @@ pub(super) struct Inner {
     wanted: AtomicU64,
     wake: Notify,
     answered: AtomicU64,
-    /// The ticket from which on snapshots and streams together have seen everything.
-    required: AtomicU64,
     outcome: watch::Sender<Outcome>,
 }
 
@@ -128,12 +125,11 @@ impl RevocationState {
             registry: Arc::default(),
             zones: Zones::new(bounds),
             passes: AtomicU32::new(0),
-            contact: LastSeen::never(),
+            followed: Followed::not_yet(),
             snapshot: LastSeen::never(),
             wanted: AtomicU64::new(0),
             wake: Notify::new(),
             answered: AtomicU64::new(0),
-            required: AtomicU64::new(NEVER),
             outcome: watch::Sender::new(outcome),
         };
         Self {
@@ -165,7 +161,7 @@ impl RevocationState {
         let now = inner.clock.now();
         RevocationStatus {
             stale: inner.fresh(now).err(),
-            contact_age: inner.contact.age(now.monotonic),
+            contact_age: inner.followed.silence(now.monotonic),
             snapshot_age: inner.snapshot.age(now.monotonic),
             snapshot_error: inner.outcome.borrow().result.clone().err(),
             anchors: inner.zones.held(),
@@ -218,14 +214,14 @@ impl Revocations for RevocationState {
 impl Inner {
     /// Whether what is known is recent and complete enough to let anything pass.
     fn fresh(&self, now: Moment) -> Result<(), Cause> {
-        match self.contact.age(now.monotonic) {
+        match self.followed.silence(now.monotonic) {
             None => return Err(Cause::new("revocation streams: not read yet")),
             Some(age) if age > CONTACT_MAX_AGE => {
                 return Err(Cause::new(format!("revocation streams: silent for {age:?}")));
             }
             Some(_) => {}
         }
-        if self.answered.load(Ordering::Acquire) < self.required.load(Ordering::Acquire) {
+        if self.answered.load(Ordering::Acquire) < self.followed.required() {
             return Err(Cause::new(
                 "revocation snapshot: none since the streams are followed",
             ));
@@ -244,10 +240,10 @@ impl Inner {
         self.fresh(self.clock.now()).is_ok()
     }
 
-    /// The streams answered, and everything that they held is applied.
-    pub(super) fn touch(&self) {
+    /// These streams answered, and everything that they held is applied.
+    pub(super) fn touch(&self, streams: impl IntoIterator<Item = Stream>) {
         let now = self.clock.now().monotonic;
-        self.contact.set(now);
+        self.followed.touch(streams, now);
         // While the machine was suspended, the pause until the next snapshot stood still.
         let age = self.snapshot.age(now);
         if age.is_some_and(|age| age > self.config.max_snapshot_age) {
@@ -327,15 +323,14 @@ impl Inner {
         self.zones.held()
     }
 
-    /// Messages may have been lost: until [`Inner::complete_from_here`] nothing passes.
-    pub(super) fn incomplete(&self) {
-        self.required.store(NEVER, Ordering::Release);
+    /// Messages of these streams may have been lost: until [`Inner::complete_from_here`] nothing passes.
+    pub(super) fn incomplete(&self, streams: impl IntoIterator<Item = Stream>) {
+        self.followed.incomplete(streams);
     }
 
-    /// The streams are followed without a gap from now on: a snapshot that begins now completes them.
-    pub(super) fn complete_from_here(&self) {
-        let ticket = self.want_snapshot();
-        self.required.store(ticket, Ordering::Release);
+    /// These streams are followed without a gap from now on: a snapshot that begins now completes them.
+    pub(super) fn complete_from_here(&self, streams: impl IntoIterator<Item = Stream>) {
+        self.followed.complete_from(streams, self.want_snapshot());
     }
 
     /// Asks for a snapshot that begins after this call. Many calls may be answered by one.

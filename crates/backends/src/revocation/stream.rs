@@ -1,7 +1,7 @@
 //! The reader of the streams.
 //!
-//! A plain `XREAD` on a connection of its own: every replica sees every message, and nothing is left
-//! behind on the server.
+//! A plain `XREAD` on a connection of its own: every replica sees every message, and nothing is left behind on the
+//! server. In a cluster the streams may lie on different servers, so each has a connection of its own.
 
 mod cursor;
 
@@ -12,6 +12,7 @@ use std::time::Duration;
 use ::redis::{Cmd, FromRedisValue, Pipeline};
 use admission::ports::Cause;
 use futures_util::TryFutureExt as _;
+use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use super::message::{Order, Stream, read, zone};
@@ -81,15 +82,27 @@ impl StreamReader {
     }
 
     async fn follow_forever(&self) {
+        if !self.redis.is_cluster() {
+            return self.follow_over(&self.redis, &Stream::ALL).await;
+        }
+        let each = Stream::ALL.map(|stream| async move {
+            let redis = self.redis.for_key(stream.name().as_bytes());
+            self.follow_over(&redis, &[stream]).await;
+        });
+        join_all(each).await;
+    }
+
+    /// Follows these streams over one connection after the other.
+    async fn follow_over(&self, redis: &RedisConnector, streams: &[Stream]) {
         let state = &self.state;
-        let mut cursors = Stream::ALL.map(Cursor::new);
+        let mut cursors: Vec<Cursor> = streams.iter().copied().map(Cursor::new).collect();
         let mut retry = Retry::new(
             "reading the revocation streams",
             Duration::from_millis(100),
             Duration::from_secs(2),
         );
         loop {
-            let mut connection = match self.redis.connect().await {
+            let mut connection = match redis.connect().await {
                 Ok(connection) => connection,
                 Err(cause) => {
                     self.failed(&cause, &mut retry);
@@ -117,17 +130,17 @@ impl StreamReader {
 
     async fn follow(
         &self,
-        cursors: &mut [Cursor; 4],
+        cursors: &mut [Cursor],
         connection: &mut redis::Connection,
         retry: &mut Retry,
     ) -> Result<std::convert::Infallible, Cause> {
         let newest = self.locate(cursors, connection, Connection::New).await?;
         if cursors.iter().any(|cursor| cursor.incomplete) {
-            self.state.incomplete();
+            self.state.incomplete(streams(cursors));
         }
         while cursors
             .iter()
-            .zip(newest)
+            .zip(&newest)
             .any(|(cursor, newest)| newest.is_some_and(|newest| cursor.at() < newest))
         {
             if self.step(cursors, connection, None).await?.read == 0 {
@@ -139,7 +152,7 @@ impl StreamReader {
             self.state.want_snapshot();
         }
         // Everything up to where the streams stood is applied: that is contact, before any wait for more.
-        self.state.touch();
+        self.state.touch(streams(cursors));
         retry.succeeded();
         let mut block = Some(BLOCK);
         loop {
@@ -149,16 +162,16 @@ impl StreamReader {
             // Where an answer is full there may be more, which is not applied yet.
             block = (!step.full).then_some(BLOCK);
             if !step.full {
-                self.state.touch();
+                self.state.touch(streams(cursors));
             }
         }
     }
 
     /// Reading goes on without a gap from here: where there was one, a snapshot makes up for it. Returns whether there was.
-    fn complete(&self, cursors: &mut [Cursor; 4]) -> bool {
+    fn complete(&self, cursors: &mut [Cursor]) -> bool {
         let had_gap = cursors.iter().any(|cursor| cursor.incomplete);
         if had_gap {
-            self.state.complete_from_here();
+            self.state.complete_from_here(streams(cursors));
             for cursor in cursors {
                 cursor.incomplete = false;
             }
@@ -169,10 +182,10 @@ impl StreamReader {
     /// Finds out where the streams end, and whether messages are gone that were not read.
     async fn locate(
         &self,
-        cursors: &mut [Cursor; 4],
+        cursors: &mut [Cursor],
         connection: &mut redis::Connection,
         which: Connection,
-    ) -> Result<[Option<Id>; 4], Cause> {
+    ) -> Result<Vec<Option<Id>>, Cause> {
         let mut commands = Pipeline::with_capacity(cursors.len());
         for cursor in cursors.iter() {
             commands.cmd("XINFO").arg("STREAM").arg(cursor.stream.name());
@@ -183,10 +196,10 @@ impl StreamReader {
         type Answers = Vec<::redis::RedisResult<HashMap<String, ::redis::Value>>>;
         let answers: Answers = answer(commands.query_async(connection), limit).await?;
         let backlog = Id::at(self.state.clock.now().unix.saturating_sub(BACKLOG));
-        let mut newest = [None; 4];
-        for ((cursor, end), answer) in cursors.iter_mut().zip(&mut newest).zip(answers) {
+        let mut newest = Vec::with_capacity(cursors.len());
+        for (cursor, answer) in cursors.iter_mut().zip(answers) {
             let extent = Extent::read(answer)?;
-            *end = extent.newest;
+            newest.push(extent.newest);
             if cursor.locate(&extent, backlog, which) == Progress::MessagesMayBeLost {
                 self.state.counters.lock().gaps += 1;
                 tracing::warn!(
@@ -204,7 +217,7 @@ impl StreamReader {
     /// not what was trimmed before it could ask again: it must look where the streams begin now.
     async fn step(
         &self,
-        cursors: &mut [Cursor; 4],
+        cursors: &mut [Cursor],
         connection: &mut redis::Connection,
         block: Option<Duration>,
     ) -> Result<Step, Cause> {
@@ -285,6 +298,10 @@ impl StreamReader {
             Order::RefetchKeys(zone) => (self.keys_invalidated)(zone),
         }
     }
+}
+
+fn streams(cursors: &[Cursor]) -> impl Iterator<Item = Stream> {
+    cursors.iter().map(|cursor| cursor.stream)
 }
 
 async fn answer<T: FromRedisValue>(

@@ -4,7 +4,7 @@
 //! revocation costs one lookup and the watches of its own anchor, whatever else is in flight. No lock is held for
 //! longer than it takes to go through one shard.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -32,7 +32,8 @@ pub(super) struct Table {
 struct Shard {
     /// A tree, because its memory grows evenly, and not by doubling.
     revoked: BTreeMap<AnchorId, Revoked>,
-    watched: HashMap<AnchorId, BTreeMap<u64, CancellationToken>>,
+    /// By anchor and the number of the watch: most anchors are watched once, and no map of their own is as small.
+    watched: BTreeMap<(AnchorId, u64), CancellationToken>,
 }
 
 /// Why an anchor is revoked: it was announced, recorded, or both. There may be a million of these.
@@ -116,17 +117,11 @@ impl Table {
         if shard.revoked.contains_key(&id) {
             token.cancel();
         }
-        shard.watched.entry(id).or_default().insert(number, token.clone());
+        shard.watched.insert((id, number), token.clone());
     }
 
     pub(super) fn unwatch(&self, id: &AnchorId, number: u64) {
-        let mut shard = self.shard(id);
-        if let Some(watches) = shard.watched.get_mut(id) {
-            watches.remove(&number);
-            if watches.is_empty() {
-                shard.watched.remove(id);
-            }
-        }
+        self.shard(id).watched.remove(&(id.clone(), number));
     }
 
     /// A stream announced that this anchor is revoked. Its watches end, even where there is no room to hold it.
@@ -268,10 +263,12 @@ impl Table {
 }
 
 fn end_watches(shard: MutexGuard<'_, Shard>, id: &AnchorId) {
-    let watches: Vec<_> = match shard.watched.get(id) {
-        Some(watches) => watches.values().cloned().collect(),
-        None => return,
-    };
+    let of_anchor = (id.clone(), 0)..=(id.clone(), u64::MAX);
+    let watches: Vec<_> = shard
+        .watched
+        .range(of_anchor)
+        .map(|(_, token)| token.clone())
+        .collect();
     drop(shard);
     for watch in watches {
         watch.cancel();

@@ -17,19 +17,22 @@ use crate::http::{Leaving, SendFailure, Target, in_words};
 pub(super) struct Phase<'a> {
     departure: Option<&'a Departure>,
     connected: AtomicBool,
+    /// Over a connection that had answered before.
+    reused: AtomicBool,
 }
 
 impl<'a> Phase<'a> {
     pub(super) fn of(departure: &'a Departure) -> Self {
         Self {
             departure: Some(departure),
-            connected: AtomicBool::new(false),
+            ..Self::default()
         }
     }
 }
 
 impl Leaving for Phase<'_> {
-    fn mark(&self) {
+    fn mark(&self, reused: bool) {
+        self.reused.store(reused, Ordering::Relaxed);
         self.connected.store(true, Ordering::Relaxed);
         if let Some(departure) = self.departure {
             departure.mark();
@@ -50,6 +53,7 @@ impl Inner {
         request: Request<Full<Bytes>>,
         phase: &Phase<'_>,
     ) -> Result<StsAnswer, ExchangeFailure> {
+        let (began, answered) = (self.clock.now().monotonic, self.health.exchanges_answered());
         let outcome = timeout(self.timeout, self.call_unbounded(request, phase)).await;
         let outcome = outcome.unwrap_or_else(|_| {
             let within = self.timeout;
@@ -60,9 +64,17 @@ impl Inner {
                 ExchangeFailure::Connect(Cause::new(format!("sts: no connection within {within:?}")))
             })
         });
-        if let Err(ExchangeFailure::Connect(_)) = outcome {
+        match outcome {
+            Ok(_) if phase.departure.is_some() => self.health.exchange_answered(),
             // It may have moved.
-            self.resolver.forget(&self.endpoint.origin.host);
+            Err(ExchangeFailure::Connect(_)) => self.resolver.forget(&self.endpoint.origin.host),
+            // The server at the other end may be gone, which a new connection does not suffer from.
+            Err(ExchangeFailure::Timeout(_)) if phase.reused.load(Ordering::Relaxed) => {
+                self.http.distrust(&self.endpoint.origin, began);
+                self.health
+                    .suspect_connections(answered, self.clock.now().monotonic);
+            }
+            _ => {}
         }
         outcome
     }

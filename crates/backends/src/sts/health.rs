@@ -1,5 +1,6 @@
 //! Whether the STS is up, asked seldom.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use admission::ports::Cause;
@@ -18,6 +19,11 @@ type Asked = (Result<(), Cause>, Duration);
 pub(super) struct Health {
     known: Mutex<Option<Asked>>,
     asking: SingleFlight<(), Asked>,
+    /// Exchanges that were answered so far.
+    answered: AtomicU64,
+    /// When a call over a connection that had answered before stayed without an answer for the last time, and no exchange
+    /// was answered meanwhile.
+    suspected: Mutex<Option<Duration>>,
 }
 
 impl Health {
@@ -25,6 +31,8 @@ impl Health {
         Self {
             known: Mutex::default(),
             asking: SingleFlight::new(1),
+            answered: AtomicU64::new(0),
+            suspected: Mutex::default(),
         }
     }
 
@@ -34,6 +42,29 @@ impl Health {
             .lock()
             .as_ref()
             .is_some_and(|(result, _)| result.is_err())
+    }
+
+    /// An exchange was answered.
+    pub(super) fn exchange_answered(&self) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many exchanges were answered so far.
+    pub(super) fn exchanges_answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// A connection, and not the STS, may be why a call has no answer that began when so many exchanges had one: unless
+    /// others were answered since.
+    pub(super) fn suspect_connections(&self, answered: u64, now: Duration) {
+        if self.exchanges_answered() == answered {
+            *self.suspected.lock() = Some(now);
+        }
+    }
+
+    /// Whether that happened since then, and was not asked about before.
+    pub(super) fn connections_failed_since(&self, then: Duration) -> bool {
+        self.suspected.lock().take().is_some_and(|at| at >= then)
     }
 
     pub(super) async fn check(&self, sts: &StsClient) -> Asked {

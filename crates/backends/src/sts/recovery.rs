@@ -26,7 +26,9 @@ impl StsClient {
     /// Where breakers open again after that, the next time is later and later: its health alone does not say that it
     /// exchanges.
     ///
-    /// A zone that alone gets no answers waits for its breaker: the health of the STS says nothing of it.
+    /// A zone that alone gets no answers waits for its breaker: the health of the STS says nothing of it. But where no
+    /// exchange of any zone was answered while one waited on a connection that had answered before, that connection may be
+    /// to blame, and not the zone: the circuit probes once the STS answers as healthy.
     pub async fn watch_recovery(self, circuit: Arc<Circuit>, shutdown: CancellationToken) {
         let watch = async {
             let (mut unanswered, mut untold, mut pace) = (false, false, Pace::default());
@@ -40,7 +42,11 @@ impl StsClient {
                         untold = false;
                         continue;
                     }
-                    Doubt::OfZones => untold || unanswered || self.0.health.was_bad(),
+                    Doubt::OfZones => {
+                        let recently = now.monotonic.saturating_sub(MAX_PAUSE);
+                        let by_connections = self.0.health.connections_failed_since(recently);
+                        by_connections || untold || unanswered || self.0.health.was_bad()
+                    }
                     Doubt::OfSts => true,
                 };
                 let answer = timeout(ANSWER_TIMEOUT, ask(self.clone())).await;

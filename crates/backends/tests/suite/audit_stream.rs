@@ -116,9 +116,8 @@ async fn outage_is_an_error_and_the_next_batch_goes_through_after_it() {
     assert_eq!(entries(&server).await.last().unwrap()["id"], "id-2");
 }
 
-#[tokio::test]
-async fn demoted_server_is_left_at_its_first_refusal_and_the_next_batch_goes_to_the_new_one() {
-    // Two servers that take connections in turn, and a user who may not ask what part a server has in replication.
+/// Two servers that take connections in turn, and what is appended to them by a user who may not ask for `INFO`.
+async fn in_turn(max_len: u32) -> ([PrivateRedis; 2], Balancer, Bench) {
     let servers = [PrivateRedis::start().await, PrivateRedis::start().await];
     for server in &servers {
         let user = [
@@ -128,21 +127,46 @@ async fn demoted_server_is_left_at_its_first_refusal_and_the_next_batch_goes_to_
     }
     let addr = |server: &PrivateRedis| SocketAddr::from(([127, 0, 0, 1], server.port()));
     let balancer = Balancer::start(servers.iter().map(addr).collect()).await;
-    let bench = Bench::start(&format!("redis://shipper:secret@{}/0", balancer.addr()));
-    let [old, new] = &servers;
-    assert_eq!(bench.sink.append(&[shipment(1, None)]).await.unwrap(), 1);
-    let () = old
-        .ask(&["REPLICAOF", "127.0.0.1", &new.port().to_string()])
-        .await;
-    let refused = bench
-        .sink
-        .append(&[shipment(2, None)])
-        .await
-        .unwrap_err()
-        .to_string();
-    assert!(refused.contains("read only replica"), "{refused}");
-    assert_eq!(bench.sink.append(&[shipment(2, None)]).await.unwrap(), 1);
-    assert_eq!(entries(new).await.last().unwrap()["id"], "id-2");
+    let bench = Bench::bounded(&format!("redis://shipper:secret@{}/0", balancer.addr()), max_len);
+    (servers, balancer, bench)
+}
+
+#[tokio::test]
+async fn demoted_server_is_left_at_its_first_refusal_and_the_next_batch_goes_to_the_new_one() {
+    // A full stream is not written to, so that only the server's own word tells.
+    for max_len in [0, 1] {
+        let ([old, new], _balancer, bench) = in_turn(max_len).await;
+        assert_eq!(bench.sink.append(&[shipment(1, None)]).await.unwrap(), 1);
+        let () = old
+            .ask(&["REPLICAOF", "127.0.0.1", &new.port().to_string()])
+            .await;
+        let refused = bench
+            .sink
+            .append(&[shipment(2, None)])
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(refused.contains("replica"), "{refused}");
+        assert_eq!(bench.sink.append(&[shipment(2, None)]).await.unwrap(), 1);
+        assert_eq!(entries(&new).await.last().unwrap()["id"], "id-2");
+    }
+}
+
+#[tokio::test]
+async fn refusal_that_stands_does_not_cost_a_connection_each_time() {
+    let server = PrivateRedis::start().await;
+    let () = server.ask(&["SET", "caracal.audit.events", "no stream"]).await;
+    let bench = Bench::start(&server.url());
+    for _ in 0..20 {
+        assert!(bench.sink.append(&[shipment(1, None)]).await.is_err());
+    }
+    let stats: String = server.ask(&["INFO", "stats"]).await;
+    let received = stats.lines().find_map(|line| {
+        line.strip_prefix("total_connections_received:")?
+            .parse::<u32>()
+            .ok()
+    });
+    assert!(received.unwrap() < 15, "{received:?}");
 }
 
 /// Passes on what the client sends up to a number of bytes that may be raised, and everything that the server sends.

@@ -6,11 +6,11 @@ use std::time::Duration;
 use backends::audit_reader::AuditReader;
 use backends::audit_stream::RedisAuditStream;
 use backends::component::Component;
-use backends::redis::{Link, RedisConnector};
+use backends::redis::{Link, RedisConfig, RedisConnector, RedisServers};
 use evidence::{Shipment, StreamSink as _};
 use testkit::clock::FixedClock;
 use testkit::postgres::{Database, Layout};
-use testkit::redis::{PrivateRedis, Sentinels};
+use testkit::redis::{Cluster, PrivateRedis, Sentinels};
 use testkit::wait::until;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +25,21 @@ fn rule(user: &str) -> Vec<String> {
     let line = PAGE.lines().find(|line| line.starts_with(&start)).unwrap();
     let words = line.split_whitespace().skip(1);
     words.map(|word| word.replace("PASSWORD", "secret")).collect()
+}
+
+/// What the page adds for a cluster.
+fn cluster_rule() -> Vec<String> {
+    let start = "+cluster|";
+    let line = PAGE.lines().find(|line| line.starts_with(start)).unwrap();
+    line.split_whitespace().map(str::to_owned).collect()
+}
+
+fn event(id: &str) -> Shipment {
+    Shipment {
+        id: id.to_owned(),
+        data: "{}".into(),
+        sig: None,
+    }
 }
 
 #[tokio::test]
@@ -62,12 +77,7 @@ async fn documented_rights_are_enough_for_every_purpose_and_protocol() {
         let mut background = Background::default();
         background.run(Arc::clone(&link).run(CancellationToken::new()));
         let sink = RedisAuditStream::new(link, Duration::from_secs(15)).bounded_by(1000);
-        let event = Shipment {
-            id: name.to_owned(),
-            data: "{}".into(),
-            sig: None,
-        };
-        assert_eq!(sink.append(&[event]).await.unwrap(), 1, "{name}");
+        assert_eq!(sink.append(&[event(name)]).await.unwrap(), 1, "{name}");
         let mut reader = AuditReader::connect(&redis(&url), Duration::from_secs(15))
             .await
             .unwrap();
@@ -83,6 +93,48 @@ async fn documented_rights_are_enough_for_every_purpose_and_protocol() {
         let fields = [("zone_id", "zone-1"), ("session_id", session.as_str())];
         publish(&mut admin, "caracal.sessions.revoke", &fields).await;
         revocation.settle(name, "revoked").await;
+    }
+}
+
+#[tokio::test]
+async fn documented_rights_are_enough_in_a_cluster_over_every_protocol() {
+    let cluster = Cluster::start_sized(3, 0).await;
+    let rule = [rule("gateway"), cluster_rule()].concat();
+    let mut words = vec!["ACL"];
+    words.extend(rule.iter().map(String::as_str));
+    for index in 0..cluster.nodes.len() {
+        let () = cluster.ask(index, &words).await;
+    }
+    let database = Database::create(Layout::StandAlone).await;
+    let stream = "caracal.sessions.revoke";
+    for protocol in ["resp2", "resp3"] {
+        let port = cluster.nodes[0].port();
+        let url = format!("redis://gateway:secret@127.0.0.1:{port}?protocol={protocol}");
+        let config = RedisConfig {
+            servers: RedisServers::Cluster {
+                seeds: vec![url.parse().unwrap()],
+            },
+            ..redis_config(&url)
+        };
+        let connector = || RedisConnector::component(&config).unwrap();
+        let mut background = Background::default();
+        let redis = connector();
+        background.run_tasks(redis.tasks);
+        let (limit, clock) = (Duration::from_secs(15), Arc::new(FixedClock::default()));
+        let sink = RedisAuditStream::component(redis.port, limit, 0, 1000, clock);
+        background.run_tasks(sink.tasks);
+        assert_eq!(
+            sink.port.append(&[event(protocol)]).await.unwrap(),
+            1,
+            "{protocol}"
+        );
+
+        let revocation = Revocation::over(connector(), &database.owner_url());
+        revocation.settle(protocol, "clear").await;
+        let root = format!("root-{protocol}");
+        let fields = [("zone_id", "zone-1"), ("session_id", root.as_str())];
+        publish(&mut cluster.connection_for(stream).await, stream, &fields).await;
+        revocation.settle(protocol, "revoked").await;
     }
 }
 

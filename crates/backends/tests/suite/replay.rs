@@ -56,12 +56,15 @@ async fn marks_travel_over_tls_with_a_client_certificate() {
         tls,
         ..redis_config(&server.url())
     };
-    let good = Replay::over(
-        RedisConnector::new(&config).unwrap(),
-        None,
-        &FixedClock::default(),
-    );
-    assert_eq!(set(good.port(), &mark("over-tls", "a")).await, "set");
+    let resp3 = redis_config(&format!("{}?protocol=resp3", server.url()));
+    let resp3 = RedisConfig {
+        servers: resp3.servers,
+        ..config.clone()
+    };
+    for (name, config) in [("resp2", &config), ("resp3", &resp3)] {
+        let good = Replay::over(RedisConnector::new(config).unwrap(), None, &FixedClock::default());
+        assert_eq!(set(good.port(), &mark(name, "a")).await, "set");
+    }
 
     let foreign = RedisConfig {
         tls: PemTls {

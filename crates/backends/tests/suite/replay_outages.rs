@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
+use admission::ports::ReplayMarks as _;
+use backends::redis::RedisConnector;
 use testkit::clock::FixedClock;
 use testkit::proxy::{Fault, FaultProxy};
 use testkit::redis::PrivateRedis;
 use testkit::wait::{PATIENCE, until};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::contract::replay::{mark, set};
-use crate::support::Replay;
+use crate::support::{Replay, redis_config};
 
 struct Bench {
     server: PrivateRedis,
@@ -18,7 +21,7 @@ struct Bench {
 }
 
 impl Bench {
-    async fn start(replay: fn(&str) -> Replay) -> Self {
+    async fn start(replay: impl FnOnce(&str) -> Replay) -> Self {
         let server = PrivateRedis::start().await;
         let target = ([127, 0, 0, 1], server.port()).into();
         let proxy = FaultProxy::start(target).await;
@@ -74,6 +77,23 @@ async fn marks_are_unavailable_in_time_and_come_back_by_themselves() {
         })
         .await;
     }
+}
+
+/// However long the answers to other commands may take.
+#[tokio::test]
+async fn server_that_vanished_is_found_out_as_soon_as_marks_are_given_up() {
+    let bench = Bench::start(|url| {
+        let mut config = redis_config(url);
+        config.answer_timeout = PATIENCE * 10;
+        Replay::hasty_over(RedisConnector::new(&config).unwrap())
+    })
+    .await;
+    bench.proxy.set(Fault::Vanish).await;
+    until("readiness to tell", async || {
+        bench.replay.marks.fault().map(|_| ())
+    })
+    .await;
+    bench.recover().await;
 }
 
 #[tokio::test]
@@ -183,4 +203,26 @@ async fn connections_that_the_server_closes_cost_no_mark() {
         );
         clock.advance(Duration::from_secs(1));
     }
+}
+
+#[tokio::test]
+async fn release_that_is_under_way_at_shutdown_is_tried_once_more() {
+    let mut server = PrivateRedis::start().await;
+    let replay = Replay::start(&server.url());
+    until("a mark to be set", async || {
+        (set(replay.port(), &mark("used", "a")).await == "set").then_some(())
+    })
+    .await;
+    let (marks, releases) = replay.again();
+    let shutdown = CancellationToken::new();
+    server.pause();
+    marks.release(mark("used", "a"));
+    let stop = async {
+        // By now the mark is taken, and a server is asked that does not answer.
+        tokio::task::yield_now().await;
+        shutdown.cancel();
+        server.resume();
+    };
+    tokio::join!(releases.run(shutdown.clone()), stop);
+    assert_eq!(set(replay.port(), &mark("used", "b")).await, "set");
 }

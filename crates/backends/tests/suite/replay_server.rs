@@ -98,7 +98,7 @@ async fn server_that_becomes_a_replica_is_left_at_once() {
 
 #[tokio::test]
 async fn node_of_a_cluster_is_refused_by_name() {
-    let server = PrivateRedis::start_configured("cluster-enabled yes\n").await;
+    let server = PrivateRedis::start_cluster_node().await;
     let replay = Replay::start(&server.url());
     until("the link to say why", async || {
         let down = replay.link.status().down?;

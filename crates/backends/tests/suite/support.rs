@@ -6,33 +6,32 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::{ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo};
-use admission::ports::{Clock, Mandate, ReplayMarks, Revocations as _};
-use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
+use admission::ports::{Clock, ReplayMarks};
 use backends::bindings::{BindingsConfig, PostgresBindings};
-use backends::component::Component;
+use backends::component::{Component, Task};
 use backends::dns::{DnsResolver, SystemFiles};
-use backends::pem::PemTls;
-use backends::postgres::{self, PostgresConfig, SslMode};
-use backends::redis::{self, Link, RedisConfig, RedisServers};
-use backends::replay::{Confirmations, RedisReplay, ReplayConfig};
-use backends::revocation::{RevocationConfig, RevocationState, Snapshots, StreamReader, StreamsKey};
+use backends::redis::{self, Link};
+use backends::replay::{Confirmations, RedisReplay, Releases, ReplayConfig};
 use tempfile::TempDir;
 use testkit::clock::FixedClock;
-use testkit::redis::Sentinels;
 use testkit::wait::until;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::contract::replay::set;
-use crate::contract::revocations::{anchors, mandate, of, standing, word};
 
 /// `REPLAY_TIMEOUT` where an answer is expected, on a busy machine too.
 const UNHURRIED: Duration = Duration::from_secs(15);
 /// `REPLAY_TIMEOUT` where none is.
 const HASTY: Duration = Duration::from_millis(500);
 
+pub(crate) mod cluster;
+mod revocation;
+mod servers;
 pub(crate) mod store;
+
+pub(crate) use revocation::*;
+pub(crate) use servers::{cluster_config, database, redis, redis_config, sentinel_config};
 
 /// What runs in the background; all of it ends with this.
 #[derive(Default)]
@@ -44,52 +43,12 @@ impl Background {
     pub(crate) fn run(&mut self, future: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(future);
     }
-}
 
-pub(crate) fn redis_config(url: &str) -> RedisConfig {
-    RedisConfig {
-        servers: RedisServers::Single(Box::new(url.parse().unwrap())),
-        tls: PemTls::default(),
-        dial_timeout: Duration::from_secs(5),
-        answer_timeout: Duration::from_secs(5),
+    pub(crate) fn run_tasks(&mut self, tasks: Vec<Task>) {
+        for task in tasks {
+            self.run((task.run)(CancellationToken::new()));
+        }
     }
-}
-
-pub(crate) fn redis(url: &str) -> redis::RedisConnector {
-    redis::RedisConnector::new(&redis_config(url)).unwrap()
-}
-
-/// The service of these sentinels, with their login.
-pub(crate) fn sentinel_config(group: &Sentinels) -> RedisConfig {
-    let (user, password) = group.login();
-    let login = RedisConnectionInfo::default()
-        .set_username(user)
-        .set_password(password);
-    let sentinel = |port| {
-        let address = ConnectionAddr::Tcp("127.0.0.1".to_owned(), port);
-        let address = address.into_connection_info().unwrap();
-        address.set_redis_settings(login.clone())
-    };
-    RedisConfig {
-        servers: RedisServers::Sentinel {
-            sentinels: group.ports().into_iter().map(sentinel).collect(),
-            service: group.service().to_owned(),
-            primary: RedisConnectionInfo::default().set_password(group.servers[0].password()),
-        },
-        ..redis_config("redis://unused")
-    }
-}
-
-pub(crate) fn database(url: &str) -> postgres::PostgresConnector {
-    postgres::PostgresConnector::new(&PostgresConfig {
-        client: url.parse().unwrap(),
-        ssl_mode: SslMode::Prefer,
-        tls: PemTls::default(),
-        connect_timeout: Duration::from_secs(5),
-        read_timeout: Duration::from_secs(5),
-        max_lifetime: Duration::from_secs(1800),
-    })
-    .unwrap()
 }
 
 /// Replay marks with their link and their releases.
@@ -111,7 +70,11 @@ impl Replay {
 
     /// Waits no longer than a moment for each answer.
     pub(crate) fn hasty(url: &str) -> Self {
-        Self::waiting(HASTY, redis(url), None, &FixedClock::default())
+        Self::hasty_over(redis(url))
+    }
+
+    pub(crate) fn hasty_over(redis: redis::RedisConnector) -> Self {
+        Self::waiting(HASTY, redis, None, &FixedClock::default())
     }
 
     pub(crate) fn hasty_remembering(url: &str, memory: Option<PathBuf>, clock: &FixedClock) -> Self {
@@ -156,16 +119,15 @@ impl Replay {
         let redis = component.add(redis);
         let confirmations =
             min_replicas.map(|replicas| component.add(Confirmations::component(&redis, replicas, &ports)));
-        for task in component.tasks {
-            background.run((task.run)(CancellationToken::new()));
-        }
-        let link = Link::new("replay", redis, Arc::new(clock.clone()));
+        background.run_tasks(component.tasks);
+        let link = RedisReplay::link(redis, timeout, Arc::new(clock.clone()));
         let config = ReplayConfig {
             timeout,
             memory,
-            confirmations,
+            min_replicas: min_replicas.unwrap_or_default(),
         };
-        let (marks, releases) = RedisReplay::new(Arc::clone(&link), config, Arc::new(clock.clone()));
+        let (marks, releases) =
+            RedisReplay::new(Arc::clone(&link), confirmations, config, Arc::new(clock.clone()));
         background.run(Arc::clone(&link).run(CancellationToken::new()));
         background.run(releases.run(CancellationToken::new()));
         background.run(Arc::clone(&marks).watch(CancellationToken::new()));
@@ -179,6 +141,16 @@ impl Replay {
 
     pub(crate) fn port(&self) -> &dyn ReplayMarks {
         &*self.marks
+    }
+
+    /// Other marks over the same connection, whose releases are not given back by themselves.
+    pub(crate) fn again(&self) -> (Arc<RedisReplay>, Releases) {
+        let config = ReplayConfig {
+            timeout: UNHURRIED,
+            memory: None,
+            min_replicas: 0,
+        };
+        RedisReplay::new(Arc::clone(&self.link), None, config, Arc::new(self.clock.clone()))
     }
 
     /// Presents mandates that are issued now, seconds apart, until one passes: after a loss that is not at once. Its id.
@@ -210,116 +182,6 @@ impl Replay {
         })
         .await;
     }
-}
-
-/// `STREAMS_HMAC_KEY` in these tests.
-pub(crate) const STREAMS_KEY: &[u8] = &[42; 32];
-
-/// A revocation state with its streams and snapshots.
-pub(crate) struct Revocation {
-    pub(crate) state: RevocationState,
-    pub(crate) clock: FixedClock,
-    pub(crate) refetched: tokio::sync::mpsc::UnboundedReceiver<String>,
-    _background: Background,
-}
-
-impl Revocation {
-    /// How a request stands whose anchors have this name.
-    pub(crate) fn standing(&self, name: &str) -> &'static str {
-        standing(&self.state, &anchors(name), self.clock.now())
-    }
-
-    /// The same of a mandate of this zone, of this age in seconds.
-    pub(crate) fn standing_in(&self, zone: &str, name: &str, age: i64) -> &'static str {
-        let (ids, now) = (anchors(name), self.clock.now());
-        let young = mandate(of(&ids), now);
-        let aged = Mandate {
-            zone,
-            issued_at: young.issued_at.map(|issued| issued - age),
-            ..young
-        };
-        word(&self.state.standing(&aged, now))
-    }
-
-    /// Waits until a request with these anchors stands so.
-    pub(crate) async fn settle(&self, name: &str, expect: &str) {
-        until(&format!("{name} to be {expect}"), async || {
-            (self.standing(name) == expect).then_some(())
-        })
-        .await;
-    }
-
-    /// Snapshots come only on demand, unless `every` says otherwise.
-    pub(crate) fn start(redis_url: &str, database_url: &str, every: Duration) -> Self {
-        Self::bounded(redis_url, database_url, every, RevocationConfig::default())
-    }
-
-    /// With the bounds of this configuration.
-    pub(crate) fn bounded(
-        redis_url: &str,
-        database_url: &str,
-        every: Duration,
-        bounds: RevocationConfig,
-    ) -> Self {
-        let clock = FixedClock::default();
-        let config = RevocationConfig {
-            snapshot_every: every,
-            snapshot_pause: Duration::from_millis(10),
-            ..bounds
-        };
-        let state = RevocationState::new(config, Arc::new(clock.clone()));
-        let mut background = Background::default();
-        let (zones, refetched) = tokio::sync::mpsc::unbounded_channel();
-        let keys_invalidated = Box::new(move |zone: &str| zones.send(zone.to_owned()).unwrap());
-        let key = StreamsKey::new(STREAMS_KEY);
-        let streams = StreamReader::new(&state, redis(redis_url), key, keys_invalidated);
-        let snapshots = Snapshots::new(&state, database(database_url));
-        background.run(streams.run(CancellationToken::new()));
-        background.run(snapshots.run(CancellationToken::new()));
-        Self {
-            state,
-            clock,
-            refetched,
-            _background: background,
-        }
-    }
-}
-
-/// An interval that never comes in a test.
-pub(crate) const ON_DEMAND: Duration = Duration::from_secs(3600);
-
-/// Writes a signed message; returns its id.
-pub(crate) async fn publish(
-    redis: &mut ::redis::aio::MultiplexedConnection,
-    stream: &str,
-    fields: &[(&str, &str)],
-) -> String {
-    let signature = signature(stream, fields);
-    let mut signed = fields.to_vec();
-    signed.push(("_sig", &signature));
-    add(redis, stream, &signed).await
-}
-
-/// Writes a message as it is.
-pub(crate) async fn add(
-    redis: &mut ::redis::aio::MultiplexedConnection,
-    stream: &str,
-    fields: &[(&str, &str)],
-) -> String {
-    let mut command = ::redis::cmd("XADD");
-    command.arg(stream).arg("*").arg(fields);
-    command.query_async(redis).await.unwrap()
-}
-
-fn signature(stream: &str, fields: &[(&str, &str)]) -> String {
-    let mut sorted = fields.to_vec();
-    sorted.sort_unstable();
-    let mut text = format!("{stream}\n");
-    for (name, value) in sorted {
-        text.push_str(&format!("{name}={value}\n"));
-    }
-    let tag = sign(&Key::new(HMAC_SHA256, STREAMS_KEY), text.as_bytes());
-    tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Bindings with their reader.

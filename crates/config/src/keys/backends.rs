@@ -8,8 +8,9 @@ section! {
     REDIS_URL: SecretUrl, Required,
         "`redis://[user:password@]host[:6379][/database]`; `rediss://` with TLS; `unix:///path[?user=&pass=&db=]`; \
         `redis-sentinel://[user:password@]sentinel[:26379],…[/database]?service=NAME`, or `rediss-sentinel://` with TLS \
-        to sentinels and servers alike. `/`, `?`, `#`, `@` and `%` in a password are percent-encoded. Rights, Sentinel \
-        and the tested versions: [redis.md](redis.md).";
+        to sentinels and servers alike; `redis-cluster://[user:password@]node[:6379],…`, or `rediss-cluster://`. `/`, `?`, \
+        `#`, `@` and `%` in a password are percent-encoded. Rights, Sentinel, Cluster and the tested versions: \
+        [redis.md](redis.md).";
     REDIS_SENTINEL_USERNAME: Secret, Unset("the sentinels' default user"),
         "The user at the sentinels. The login in `REDIS_URL` is for the servers that they monitor.";
     REDIS_SENTINEL_PASSWORD: Secret, Unset("no login at the sentinels"),
@@ -17,12 +18,12 @@ section! {
     REPLAY_MIN_REPLICAS: CountOrZero, Value("0"),
         "How many replicas must confirm a replay mark before its request goes on; with fewer of them within \
         `REPLAY_TIMEOUT` the request is refused as if Redis were down. Audit events count as delivered when as many have them.",
-        advice "`1` with Sentinel: a failover forgets marks that no replica had. Every single-use request then waits for one \
+        advice "`1` with Sentinel and Cluster: a failover forgets marks that no replica had. Every single-use request then waits for one \
         more round trip, that of the nearest replica.";
     STREAMS_HMAC_KEY: HmacKey, Required,
         "Verifies and signs stream messages. Shared with every publisher and consumer of the streams.";
     REDIS_CA_FILE: File, Unset("the system's authorities"),
-        "PEM certificate authorities to trust for Redis and its sentinels, instead of the system's. Needs a `rediss://` or `rediss-sentinel://` URL.";
+        "PEM certificate authorities to trust for Redis, its nodes and its sentinels, instead of the system's. Needs a `rediss://`, `rediss-sentinel://` or `rediss-cluster://` URL.";
     REDIS_CLIENT_CERT_FILE: File, Unset("no client certificate"),
         "The PEM certificate chain that the gateway shows to Redis.";
     REDIS_CLIENT_KEY_FILE: File, Unset("no client certificate"),

@@ -54,5 +54,5 @@ section! {
         advice "As long as a load balancer needs to see the failing `/ready`.";
     SHUTDOWN_GRACE: Duration, Value("14s"),
         "How long open requests may take to finish.",
-        advice "Keep `DRAIN_DELAY` plus this a few seconds below the time after which the orchestrator kills the process.";
+        advice "Keep `DRAIN_DELAY` plus this 13 seconds below the time after which the orchestrator kills the process.";
 }

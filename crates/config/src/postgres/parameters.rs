@@ -143,11 +143,10 @@ impl Parameters {
                 }
                 client
             }
-            // Milliseconds, as libpq has it; the driver's own parser takes seconds.
-            "tcp_user_timeout" => match value.parse() {
-                Ok(0) => client,
-                Ok(milliseconds) => client.tcp_user_timeout(Duration::from_millis(milliseconds)),
-                Err(_) => return refuse(name, "must be a number of milliseconds"),
+            // Milliseconds, as libpq has it; the driver's own parser takes seconds. The kernel refuses more than 31 bits.
+            "tcp_user_timeout" => match value.parse::<i32>().map(u64::try_from) {
+                Ok(Ok(milliseconds)) => client.tcp_user_timeout(Duration::from_millis(milliseconds)),
+                _ => return refuse(name, "must be a number of milliseconds"),
             },
             "channel_binding" => client.channel_binding(match value {
                 "disable" => ChannelBinding::Disable,

@@ -227,6 +227,7 @@ fn parameters_of_other_clients_are_accepted_with_a_note_or_refused_by_name() {
         "sslkey=x",
         "port=x",
         "tcp_user_timeout=1s",
+        "tcp_user_timeout=2147483648",
     ] {
         let (name, _) = text.split_once('=').unwrap();
         for address in [format!("postgres://h/d?{text}"), format!("host=h {text}")] {

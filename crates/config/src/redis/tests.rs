@@ -30,6 +30,16 @@ fn redis_addresses_name_their_servers_or_a_socket() {
             true,
             &["fd00::1/128 26379", "s2 1"],
         ),
+        (
+            "redis-cluster://u:p%2Fw@c1,C2:7000,[fd00::1]",
+            false,
+            &["c1 6379", "c2 7000", "fd00::1/128 6379"],
+        ),
+        (
+            "rediss-cluster://10.0.0.9/0?protocol=resp3",
+            true,
+            &["10.0.0.9/32 6379"],
+        ),
     ] {
         let url = parse(address).unwrap_or_else(|why| panic!("{address}: {why}"));
         assert_eq!(
@@ -88,7 +98,14 @@ fn redis_addresses_that_cannot_be_used_say_why() {
         ("redis-sentinel:///0?service=m", "must look like"),
         ("redis-sentinel://:p/w@s1/0?service=m", "percent-encoded"),
         ("redis-sentinel://s1/x?service=m", "number from 0 up"),
-        ("redis-cluster://c1,c2", "redis-sentinel://"),
+        ("redis-cluster://", "must look like"),
+        ("redis-cluster://c1,,c2", "must look like"),
+        ("redis-cluster://:p/w@c1", "percent-encoded"),
+        ("redis-cluster://c1,c2/1", "only database 0"),
+        ("redis-cluster://c1/x", "number from 0 up"),
+        ("redis-cluster://c1?db=0", "in the path"),
+        ("redis-cluster://c1?service=m", "protocol is"),
+        ("rediss-cluster://c1#insecure", "remove #insecure"),
     ] {
         let why = parse(address).err().unwrap_or_default();
         assert!(
@@ -131,9 +148,27 @@ fn sentinel_login_is_not_the_login_at_the_primary() {
     }
 }
 
+#[test]
+fn login_of_a_cluster_is_that_of_every_node() {
+    let url = parse("rediss-cluster://app:secret@c1,c2:7000?protocol=resp3").unwrap();
+    let RedisServers::Cluster { seeds } = url.servers else {
+        panic!("a cluster")
+    };
+    let shown: Vec<_> = seeds.iter().map(|seed| seed.addr().to_string()).collect();
+    assert_eq!(shown, ["c1:6379", "c2:7000"]);
+    for seed in &seeds {
+        let login = seed.redis_settings();
+        assert_eq!(
+            (login.username(), login.password(), login.db()),
+            (Some("app"), Some("secret"), 0)
+        );
+        assert_eq!(login.protocol(), redis::ProtocolVersion::RESP3);
+    }
+}
+
 proptest::proptest! {
     #[test]
-    fn no_address_panics(text in "\\PC*", scheme in "(redis|rediss|unix|redis-sentinel)") {
+    fn no_address_panics(text in "\\PC*", scheme in "(redis|rediss|unix|redis-sentinel|redis-cluster)") {
         let _ = RedisUrl::parse(&format!("{scheme}://{text}"));
     }
 }

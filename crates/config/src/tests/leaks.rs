@@ -27,7 +27,7 @@ fn secrets() -> impl Strategy<Value = &'static Key> {
 }
 
 /// Ways to spell a planted secret, most of them wrong for most variables.
-const SHAPES: [&str; 18] = [
+const SHAPES: [&str; 19] = [
     "{}",
     "postgres://user:{}@db/caracal",
     "postgres://user:{}@db:port/caracal",
@@ -39,6 +39,7 @@ const SHAPES: [&str; 18] = [
     "rediss://{}",
     "redis://redis/?password={}",
     "redis-sentinel://:{}@s1,s2/0?service=main",
+    "redis-cluster://:{}@c1,c2",
     "unix://:{}@/run/redis.sock",
     "https://user:{}@example",
     "mysql://u:{}@db",

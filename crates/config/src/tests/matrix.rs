@@ -318,16 +318,29 @@ fn the_login_at_sentinels_needs_sentinels_and_a_password() {
             ),
             (&[("REDIS_SENTINEL_USERNAME", "u")], &[NEEDS_SENTINELS]),
             (&[("REDIS_SENTINEL_PASSWORD", "x")], &[NEEDS_SENTINELS]),
+            (
+                &[
+                    ("REDIS_URL", "redis-cluster://c1"),
+                    ("REDIS_SENTINEL_PASSWORD", "x"),
+                ],
+                &[NEEDS_SENTINELS],
+            ),
         ],
     );
-    for (replicas, expect) in [("", true), ("0", true), ("1", false)] {
-        let env = with(dev(), &[SENTINELS, ("REPLAY_MIN_REPLICAS", replicas)]);
-        let (_, warnings) = load(&env).unwrap();
-        assert_eq!(
-            warnings.contains(&Warning::UnconfirmedMarks),
-            expect,
-            "{replicas}"
-        );
+}
+
+#[test]
+fn failovers_without_confirmed_marks_are_warned_of() {
+    for url in [
+        "redis-sentinel://s1,s2,s3?service=caracal",
+        "redis-cluster://c1,c2",
+    ] {
+        for (replicas, expect) in [("", true), ("0", true), ("1", false)] {
+            let env = with(dev(), &[("REDIS_URL", url), ("REPLAY_MIN_REPLICAS", replicas)]);
+            let (_, warnings) = load(&env).unwrap();
+            let warned = warnings.contains(&Warning::UnconfirmedMarks);
+            assert_eq!(warned, expect, "{url} {replicas}");
+        }
     }
     let (_, warnings) = load(&dev()).unwrap();
     assert!(

@@ -14,7 +14,9 @@ use super::batch::Batch;
 use super::sink::{Shipment, SinkError, StreamSink};
 use crate::chain::Chain;
 use crate::signature::AuditKey;
-use crate::spool::{Inner, Orphan, Segment, Source, Spool, add, adopt, blocking, flush, is_of_the_file};
+use crate::spool::{
+    HEADER, Inner, Orphan, Segment, Source, Spool, add, adopt, blocking, flush, is_of_the_file, read,
+};
 
 /// The first and the longest pause after the stream did not take events. Short, because trying costs next to nothing, and
 /// the spool only fills until it works.
@@ -43,6 +45,30 @@ pub struct Shipper {
     orphans: VecDeque<Orphan>,
     /// Adopted directories whose files cannot be deleted; held, so that they are not shipped again and again.
     stuck: Vec<Orphan>,
+    said: Said,
+}
+
+/// What the log says of the stream by now.
+#[derive(Debug, Default)]
+struct Said {
+    /// That it does not take events, and whether because it is full.
+    full: Option<bool>,
+    /// This batch met with it.
+    in_this_batch: bool,
+}
+
+impl Said {
+    /// A try failed: whether that is news.
+    fn failed(&mut self, full: bool) -> bool {
+        self.in_this_batch = true;
+        self.full.replace(full) != Some(full)
+    }
+
+    /// A batch is through: whether that is news. A stream that hovers at its bound is full all the while.
+    fn is_through(&mut self) -> bool {
+        let hovers = std::mem::take(&mut self.in_this_batch) && self.full == Some(true);
+        !hovers && self.full.take().is_some()
+    }
 }
 
 impl Shipper {
@@ -54,6 +80,7 @@ impl Shipper {
             key,
             orphans: VecDeque::new(),
             stuck: Vec::new(),
+            said: Said::default(),
         }
     }
 
@@ -91,7 +118,7 @@ impl Shipper {
     }
 
     async fn finish(&mut self, sink: &dyn StreamSink) {
-        // First without the disk, which may hang.
+        // First what is durable already: where the disk hangs, the flush does not end.
         self.ship_own(sink).await;
         flush(&self.inner).await;
         self.ship_own(sink).await;
@@ -100,21 +127,25 @@ impl Shipper {
             flush(&self.inner).await;
             self.ship_own(sink).await;
         }
-        match self.inner.with_log(|log| log.close()) {
+        let inner = Arc::clone(&self.inner);
+        match blocking(move || inner.close()).await {
             Ok(true) => {}
             Ok(false) => tracing::warn!("requests are still under way; their evidence stays in the spool"),
             Err(error) => tracing::warn!(%error, "the empty spool cannot be removed"),
         }
     }
 
-    async fn ship_own(&self, sink: &dyn StreamSink) {
+    async fn ship_own(&mut self, sink: &dyn StreamSink) {
         while let Some((segment, from)) = self.inner.with_log(|log| log.unshipped()) {
             let base = segment.base;
             let (source, chain) = self
                 .inner
                 .with_log(|log| (log.source(base), log.chain().cloned()));
             self.goes_on();
-            let batch = self.read(source, segment, from, chain, Arc::default()).await;
+            let others = || self.inner.with_log(|log| log.others(base));
+            let batch = self
+                .read(source, segment, from, (chain, Arc::default()), others)
+                .await;
             self.send(sink, &batch.shipments).await;
             let (events, now) = (batch.shipments.len() as u64, self.inner.now());
             self.inner
@@ -153,10 +184,20 @@ impl Shipper {
     }
 
     async fn adopt(&mut self) {
-        let inner = Arc::clone(&self.inner);
-        match blocking(move || adopt(&inner)).await {
-            Ok(orphans) => self.orphans.extend(orphans),
-            Err(error) => tracing::error!(%error, "the spool directory cannot be searched"),
+        let mut pause = DISK_PAUSE.0;
+        for tries in 1..=MAX_READS {
+            let inner = Arc::clone(&self.inner);
+            let unread = match blocking(move || adopt(&inner, tries == MAX_READS)).await {
+                Ok((orphans, unread)) => {
+                    self.orphans.extend(orphans);
+                    unread
+                }
+                Err(error) => return tracing::error!(%error, "the spool directory cannot be searched"),
+            };
+            if !unread {
+                break;
+            }
+            pause = back_off(pause, DISK_PAUSE.1).await;
         }
     }
 
@@ -168,7 +209,9 @@ impl Shipper {
             };
             let (source, chain) = (orphan.source(segment.base), orphan.chain());
             self.goes_on();
-            let batch = self.read(source, segment, from, chain, orphan.rewritten()).await;
+            let others = || orphan.others(segment.base);
+            let joined = (chain, orphan.rewritten());
+            let batch = self.read(source, segment, from, joined, others).await;
             self.inner.counters.adopted_since(batch.first);
             self.send(sink, &batch.shipments).await;
             let Some(orphan) = self.orphans.front_mut() else {
@@ -205,15 +248,15 @@ impl Shipper {
         }
     }
 
-    /// Reads a batch. A file that cannot be read is tried for a while; where this process lacks something, or may not,
-    /// until it is mended.
+    /// Reads a batch. A file that cannot be read is tried for a while; where this process lacks something, or may not, or
+    /// the disk fails and none of the others can be read, until it is mended.
     async fn read(
         &self,
         source: Source,
         segment: Segment,
         from: u64,
-        chain: Option<Chain>,
-        rewritten: Arc<[Range<u64>]>,
+        (chain, rewritten): (Option<Chain>, Arc<[Range<u64>]>),
+        others: impl Fn() -> Vec<(Segment, Source)>,
     ) -> Batch {
         let mut pause = DISK_PAUSE.0;
         for reads in 1.. {
@@ -233,7 +276,7 @@ impl Shipper {
                 }
                 Err(error) => {
                     tracing::error!(%error, "the evidence spool cannot be read");
-                    if reads >= MAX_READS && is_of_the_file(&error) {
+                    if reads >= MAX_READS && is_of_the_file(&error) && self.is_volume_sound(others()).await {
                         break;
                     }
                 }
@@ -243,10 +286,20 @@ impl Shipper {
         Batch::unreadable(from, chain)
     }
 
+    /// Whether records can be written, and one of these segments read.
+    async fn is_volume_sound(&self, segments: Vec<(Segment, Source)>) -> bool {
+        let reads = move |(segment, source): &(Segment, Source)| {
+            read(source, segment, segment.first(), HEADER).is_ok()
+        };
+        self.inner.with_log(|log| log.fault().is_none())
+            && blocking(move || Ok(segments.iter().any(reads)))
+                .await
+                .unwrap_or(false)
+    }
+
     /// Sends until the stream has taken everything.
-    async fn send(&self, sink: &dyn StreamSink, mut rest: &[Shipment]) {
+    async fn send(&mut self, sink: &dyn StreamSink, mut rest: &[Shipment]) {
         let mut pause = STREAM_PAUSE.0;
-        let mut said = None;
         while !rest.is_empty() {
             let error = match timeout(APPEND_TIMEOUT, sink.append(rest)).await {
                 Ok(Ok(taken)) if taken > 0 => {
@@ -264,12 +317,12 @@ impl Shipper {
             let full = matches!(error, SinkError::Full { .. });
             self.inner.counters.stream_is_full(full);
             add(&self.inner.counters.sink_errors, u64::from(!full));
-            if said.replace(full) != Some(full) {
+            if self.said.failed(full) {
                 tracing::warn!(cause = %error, "the audit stream does not take events; they wait in the spool");
             }
             pause = back_off(pause, STREAM_PAUSE.1).await;
         }
-        if said.is_some() {
+        if self.said.is_through() {
             tracing::info!("the audit stream takes events again");
         }
     }
@@ -284,4 +337,21 @@ fn set_aside(base: u64) -> String {
 async fn back_off(pause: Duration, longest: Duration) -> Duration {
     sleep(pause).await;
     (pause * 2).min(longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Said;
+
+    #[test]
+    fn a_stream_that_hovers_at_its_bound_is_told_of_once() {
+        let mut said = Said::default();
+        assert!(!said.is_through());
+        for batch in 0..3 {
+            assert_eq!(said.failed(true), batch == 0);
+            assert!(!said.is_through());
+        }
+        assert!(said.is_through(), "one that had not to wait");
+        assert!(said.failed(false) && !said.failed(false) && said.is_through());
+    }
 }

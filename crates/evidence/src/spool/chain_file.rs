@@ -89,7 +89,7 @@ impl ChainFile {
     ///
     /// `lasting` is this process's key: it goes on where the chain has the same.
     pub(crate) fn open(dir: &dyn Directory, lasting: Option<&CheckpointKey>) -> io::Result<Option<Self>> {
-        let file = match dir.open_file(CHAIN) {
+        let file = match dir.open_to_write(CHAIN) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),

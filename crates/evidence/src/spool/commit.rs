@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::inner::Inner;
 use super::log::{Log, SyncPlan};
-use super::segment;
+use super::segment::{self, Segment};
 use super::stats::add;
 use super::unreadable::is_of_the_file;
 
@@ -18,6 +18,9 @@ impl Drop for Asking<'_> {
         self.0.asking_since.store(0, Ordering::Relaxed);
     }
 }
+
+/// How long a segment is tried whose intents move on, in microseconds.
+const UNREAD: i64 = 2 * crate::timestamp::SECOND;
 
 /// How often in a row a directory may be found missing.
 const HOMES: u32 = 2;
@@ -47,13 +50,25 @@ impl Inner {
         self.reclaim().map(drop)
     }
 
+    /// Ends the spool and removes it, if nothing in it is still needed; false where something is.
+    pub(crate) fn close(&self) -> io::Result<bool> {
+        let _one_at_a_time = self.syncing.lock();
+        match self.with_log(Log::close) {
+            Some(closed) => closed.remove().map(|()| true),
+            None => Ok(false),
+        }
+    }
+
     fn commit(&self) -> io::Result<()> {
         for _ in 0..HOMES {
             if self.with_log(|log| log.is_closed()) {
                 return Ok(());
             }
-            self.settle()?;
-            self.with_log(Log::write_out)?;
+            // What is written becomes durable also where nothing more can be: once it is shipped there may be space.
+            let settled = self.settle();
+            if settled.is_err() && !self.with_log(|log| log.is_syncable()) {
+                return settled;
+            }
             let plan = self.with_log(Log::plan_sync);
             if let Some(plan) = &plan
                 && let Err(error) = self.sync(plan)
@@ -66,7 +81,7 @@ impl Inner {
                     self.with_log(|log| log.synced(plan.until));
                 }
                 self.announce();
-                return Ok(());
+                return settled;
             }
         }
         Err(io::Error::other(
@@ -81,6 +96,7 @@ impl Inner {
             self.is_in_place()?;
         }
         if let Some(moving) = self.with_log(|log| log.moving()) {
+            self.ask();
             let moved = moving.run()?;
             let lost = moved.lost;
             let path = self.with_log(|log| {
@@ -89,6 +105,11 @@ impl Inner {
             });
             add(&self.counters.dropped, lost);
             tracing::warn!(path, lost, "the evidence spool has a new directory");
+        }
+        if let Some(rewrite) = self.with_log(|log| log.rewrite()) {
+            self.ask();
+            let rewritten = rewrite.run()?;
+            self.with_log(|log| log.rewritten(rewritten))?;
         }
         let now = self.now();
         self.with_log(|log| match log.fault() {
@@ -105,7 +126,14 @@ impl Inner {
             return Ok(true);
         };
         self.ask();
-        let in_place = look.is_in_place()?;
+        let seen = look
+            .is_in_place()
+            .and_then(|in_place| Ok((in_place, look.lost_spare()?)));
+        // What cannot be looked for counts as not there, but for the time being.
+        let (in_place, lost_spare) = seen.inspect_err(|_| self.with_log(Log::look_failed))?;
+        if let Some(lost) = lost_spare {
+            self.with_log(|log| log.lose_spare(lost));
+        }
         if !in_place {
             let path = self.with_log(|log| {
                 log.evict();
@@ -141,7 +169,15 @@ impl Inner {
 
     /// Deletes what can be deleted and prepares the next segment. True if something was deleted.
     fn reclaim(&self) -> io::Result<bool> {
+        let deleted = self.delete();
+        self.prepare();
+        deleted
+    }
+
+    fn delete(&self) -> io::Result<bool> {
         let mut deleted = false;
+        // Where it cannot be left, something else may be deleted.
+        let left = self.with_log(Log::leave_shipped);
         loop {
             self.acknowledge()?;
             while let Some((dir, segment)) = self.with_log(|log| log.finished()) {
@@ -151,20 +187,20 @@ impl Inner {
                 deleted = true;
             }
             let Some((pinned, source)) = self.with_log(|log| log.pinned()) else {
-                break;
+                return left.map(|()| deleted);
             };
             self.ask();
             let length = usize::try_from(pinned.len).map_err(io::Error::other)?;
-            let bytes = match segment::read(&source, &pinned, pinned.first(), length) {
-                // Its intents cannot be moved; their outcomes will come all the same.
-                Err(error) if is_of_the_file(&error) => Vec::new(),
-                read => read?,
+            let Some(bytes) = self.readable(&pinned, segment::read(&source, &pinned, pinned.first(), length))
+            else {
+                return left.map(|()| deleted);
             };
             self.with_log(|log| log.carry(pinned.base, &bytes))?;
-            self.commit()?;
+            if let Err(error) = self.commit() {
+                // The copies may be durable all the same.
+                tracing::error!(%error, "the evidence spool cannot be written");
+            }
         }
-        self.prepare();
-        Ok(deleted)
     }
 
     /// Makes durable up to where events are shipped, where something could be deleted then.
@@ -178,28 +214,48 @@ impl Inner {
         synced
     }
 
-    /// Prepares the next segment where none is.
-    fn prepare(&self) {
-        let Some(wanted) = self.with_log(|log| log.wanted_spare()) else {
-            return;
+    /// What was read of a segment whose intents move on. None while it may be read yet.
+    fn readable(&self, segment: &Segment, read: io::Result<Vec<u8>>) -> Option<Vec<u8>> {
+        let (base, intents, now) = (segment.base, segment.open, (self.monotonic)());
+        let since = match read {
+            Ok(_) => self.unread_since.swap(0, Ordering::Relaxed),
+            Err(_) => self.unread_since.load(Ordering::Relaxed),
         };
-        self.ask();
-        let mut spare = wanted.make();
-        if spare.as_ref().is_err_and(super::disk::is_full) && self.with_log(|log| log.shrink()) {
-            spare = wanted.make();
+        match read {
+            Ok(bytes) => Some(bytes),
+            Err(error) if since == 0 => {
+                self.unread_since.store(now.max(1), Ordering::Relaxed);
+                tracing::error!(segment = base, intents, %error, "intents of requests under way cannot be read, to be moved on");
+                None
+            }
+            Err(error) if is_of_the_file(&error) && now.saturating_sub(since) > UNREAD => {
+                self.unread_since.store(0, Ordering::Relaxed);
+                tracing::error!(segment = base, intents, %error, "the intents of a segment are given up; the outcomes will come all the same, unless this process is killed");
+                Some(Vec::new())
+            }
+            Err(_) => None,
         }
-        self.with_log(|log| log.equip(spare));
+    }
+
+    /// Prepares the spare segment where none is, and looks how much space there is besides.
+    fn prepare(&self) {
+        if let Some(wanted) = self.with_log(|log| log.wanted_spare()) {
+            self.ask();
+            let spare = wanted.make();
+            self.with_log(|log| log.equip(spare));
+        }
+        self.measure();
     }
 
     /// The disk is asked for something more.
     fn ask(&self) {
-        self.asking_since.store(self.now(), Ordering::Relaxed);
+        self.asking_since.store((self.monotonic)(), Ordering::Relaxed);
     }
 
     /// Whether the disk has not answered for longer than it may.
     pub(super) fn is_stuck(&self) -> bool {
         let since = self.asking_since.load(Ordering::Relaxed);
-        let waited = self.now().saturating_sub(since);
+        let waited = (self.monotonic)().saturating_sub(since);
         since != 0
             && u64::try_from(waited).is_ok_and(|waited| u128::from(waited) > self.fsync_timeout.as_micros())
     }

@@ -36,4 +36,6 @@ pub struct SpoolConfig {
     pub checkpoint_key: Option<CheckpointKey>,
     /// The time, for ages and for the quota of refusals.
     pub clock: Clock,
+    /// Microseconds by a clock that nobody sets, never 0: for how long the disk takes.
+    pub monotonic: Clock,
 }

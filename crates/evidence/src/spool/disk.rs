@@ -48,7 +48,10 @@ pub(crate) trait Directory: Debug + Send + Sync {
     fn remove_directory(&self, name: &str) -> io::Result<()>;
     /// Makes a file that does not exist yet.
     fn create(&self, name: &str) -> io::Result<Arc<dyn DataFile>>;
+    /// Opens a file to be read.
     fn open_file(&self, name: &str) -> io::Result<Arc<dyn DataFile>>;
+    /// Opens a file to be read and written.
+    fn open_to_write(&self, name: &str) -> io::Result<Arc<dyn DataFile>>;
     fn remove(&self, name: &str) -> io::Result<()>;
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Locks the directory for as long as it is held; false when another process has locked it.

@@ -58,6 +58,24 @@ pub enum NoRoom {
 }
 
 impl NoRoom {
+    const ALL: [Self; 6] = [
+        Self::Full,
+        Self::NoSpace,
+        Self::Unwritable,
+        Self::Removed,
+        Self::Stuck,
+        Self::Closed,
+    ];
+
+    /// A number for it, or for there being room.
+    pub(super) fn code(room: Option<Self>) -> u8 {
+        room.map_or(0, |why| why as u8 + 1)
+    }
+
+    pub(super) fn of_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code).checked_sub(1)?).copied()
+    }
+
     /// Its name, for `/ready`.
     #[must_use]
     pub const fn label(self) -> &'static str {

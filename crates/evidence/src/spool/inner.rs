@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -23,6 +23,7 @@ use crate::event::{Summary, write_summary};
 pub(crate) struct Inner {
     pub(crate) fsync: Fsync,
     pub(crate) clock: Clock,
+    pub(super) monotonic: Clock,
     pub(crate) root: PathBuf,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) fsync_timeout: Duration,
@@ -34,11 +35,16 @@ pub(crate) struct Inner {
     reserved: AtomicU64,
     /// Bytes of the log, as of the last time it was locked.
     written: AtomicU64,
-    open_to_new: AtomicBool,
+    /// How many bytes of it the volume has place for, as of the last look.
+    space: AtomicU64,
+    /// Why nothing may be promised, as of the last time the log was locked.
+    shut: AtomicU8,
     log: Mutex<Log>,
     pub(super) syncing: Mutex<()>,
-    /// Since when the flusher has waited for the disk, in Unix microseconds; 0 while it does not.
+    /// Since when the flusher has waited for the disk, by the monotonic clock; 0 while it does not.
     pub(super) asking_since: AtomicI64,
+    /// Since when a segment cannot be read whose intents move on, by the monotonic clock; 0 while there is none.
+    pub(super) unread_since: AtomicI64,
     pub(super) durable: watch::Sender<u64>,
     quota: Mutex<Quota>,
     pub(super) checkpoints: Mutex<LastCheckpoint>,
@@ -61,13 +67,15 @@ impl Inner {
             fsync_timeout,
             denials_per_second,
             clock,
+            monotonic,
             ..
         } = config;
         let disk = Arc::clone(&log.site().disk);
         let checkpoints = Mutex::new(LastCheckpoint::at(clock()));
-        Self {
+        let inner = Self {
             fsync,
             clock,
+            monotonic,
             root,
             disk,
             fsync_timeout,
@@ -76,15 +84,19 @@ impl Inner {
             limit,
             reserved: AtomicU64::new(0),
             written: AtomicU64::new(log.bytes()),
-            open_to_new: AtomicBool::new(log.shut().is_none()),
+            space: AtomicU64::new(u64::MAX),
+            shut: AtomicU8::new(NoRoom::code(log.shut())),
             log: Mutex::new(log),
             syncing: Mutex::new(()),
             asking_since: AtomicI64::new(0),
+            unread_since: AtomicI64::new(0),
             durable: watch::Sender::new(0),
             quota: Mutex::default(),
             checkpoints,
             denials_per_second,
-        }
+        };
+        inner.measure();
+        inner
     }
 
     pub(crate) fn now(&self) -> i64 {
@@ -96,13 +108,28 @@ impl Inner {
         let mut log = self.log.lock();
         let result = work(&mut log);
         self.written.store(log.bytes(), Ordering::Release);
-        self.open_to_new.store(log.shut().is_none(), Ordering::Release);
+        self.shut.store(NoRoom::code(log.shut()), Ordering::Release);
         let news = log.announce();
         drop(log);
         if news {
             self.dirty.notify_one();
         }
         result
+    }
+
+    /// Whether nobody holds the log.
+    #[cfg(test)]
+    pub(crate) fn is_at_hand(&self) -> bool {
+        self.log.try_lock().is_some()
+    }
+
+    /// Looks how much space the volume has besides the spare segment. Where that cannot be told, a write will.
+    pub(super) fn measure(&self) {
+        let taken = self.taken();
+        let dir = self.with_log(|log| log.home().map(|home| Arc::clone(home.dir())));
+        let free = dir.and_then(|dir| dir.available().ok()).unwrap_or(u64::MAX);
+        self.space.store(taken.saturating_add(free), Ordering::Release);
+        self.with_log(|log| log.measured(free));
     }
 
     fn taken(&self) -> u64 {
@@ -122,20 +149,29 @@ impl Inner {
     }
 
     pub(crate) fn reserve(&self, bytes: u64) -> Result<(), NoRoom> {
-        if !self.open_to_new.load(Ordering::Acquire) {
-            let why = self.log.lock().shut();
-            return Err(why.unwrap_or(NoRoom::Unwritable));
+        if let Some(why) = self.shut() {
+            return Err(why);
         }
-        if self.is_stuck() {
-            return Err(NoRoom::Stuck);
-        }
+        self.promise(bytes)
+    }
+
+    /// Why nothing may be promised, if so.
+    fn shut(&self) -> Option<NoRoom> {
+        let stuck = || self.is_stuck().then_some(NoRoom::Stuck);
+        NoRoom::of_code(self.shut.load(Ordering::Acquire)).or_else(stuck)
+    }
+
+    fn promise(&self, bytes: u64) -> Result<(), NoRoom> {
         // The promise is made before the sum is read, so that no two can both take the last place.
         let reserved = self.reserved.fetch_add(bytes, Ordering::AcqRel) + bytes;
-        if reserved + self.taken() > self.limit {
-            self.release(bytes);
-            return Err(NoRoom::Full);
-        }
-        Ok(())
+        let wanted = reserved + self.taken();
+        let refused = match () {
+            () if wanted > self.limit => NoRoom::Full,
+            () if wanted > self.space.load(Ordering::Acquire) => NoRoom::NoSpace,
+            () => return Ok(()),
+        };
+        self.release(bytes);
+        Err(refused)
     }
 
     pub(crate) fn release(&self, bytes: u64) {
@@ -189,14 +225,18 @@ impl Inner {
     /// Appends an event that has no intent. False when there is no room.
     pub(super) fn standalone(&self, id: Uuid, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         let promised = MAX_RECORD as u64;
-        if self.reserve(promised).is_err() {
+        // Where the disk fails it is kept for a while: its request may have been refused for just that.
+        let promise = self.promise(promised);
+        if promise == Err(NoRoom::Full) {
             return false;
         }
         let mut bytes = record::begin();
         write(&mut bytes);
         let event = record::seal(&mut bytes, Kind::Event, self.now(), id);
-        let written = self.with_log(|log| log.append(&event).is_ok());
-        self.release(promised);
+        let written = self.with_log(|log| log.note(&event, promise.is_ok()));
+        if promise.is_ok() {
+            self.release(promised);
+        }
         add(&self.counters.persisted, u64::from(written));
         written
     }
@@ -225,7 +265,7 @@ impl Inner {
             removed: get(&self.counters.removed),
             queue_depth: depth,
             queue_capacity: self.limit / MAX_RECORD as u64,
-            available: self.open_to_new.load(Ordering::Acquire) && !self.is_stuck(),
+            available: self.shut().is_none(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The append-only log of one process: a chain of segments, and what is known about the records in them.
 //!
 //! Segments are deleted from the front alone. As the record that settles an intent always stands behind every
-//! copy of it, a log that still shows an intent also shows how it was settled.
+//! copy of it, a log that still shows an intent also shows how it was settled, unless a segment behind it cannot be read.
 
 mod home;
 mod moving;
@@ -23,6 +23,9 @@ use crate::chain::Chain;
 
 pub(crate) use home::{Home, Site};
 
+/// The most bytes of refusals that are kept in memory while the disk fails.
+const MAX_PARKED_REFUSALS: u64 = 256 * 1024;
+
 #[derive(Debug)]
 pub(crate) struct Log {
     site: Site,
@@ -40,9 +43,6 @@ pub(crate) struct Log {
     open: HashMap<Uuid, Open>,
     /// Bytes of their records.
     open_bytes: u64,
-    /// Records of intents that are written together with what comes next, and whose they are.
-    late: Vec<u8>,
-    late_intents: Vec<(Uuid, u64)>,
     /// Files that were written to and left since the last sync.
     left: Vec<Arc<dyn DataFile>>,
     directory_changed: bool,
@@ -51,8 +51,12 @@ pub(crate) struct Log {
     /// The flusher has been told that there is more to sync.
     announced: bool,
     fault: Option<Fault>,
-    /// There was no space for a spare segment.
+    /// There was no space for a whole spare segment.
     cramped: bool,
+    /// There is no space for another segment besides.
+    short: bool,
+    /// How many bytes of the active segment have their space, where it was the spare one and there is no other.
+    last: Option<u64>,
     /// Records that could not be written yet.
     parked: VecDeque<Vec<u8>>,
     parked_bytes: u64,
@@ -136,14 +140,14 @@ impl Log {
             shipped: 0,
             open: HashMap::new(),
             open_bytes: 0,
-            late: Vec::new(),
-            late_intents: Vec::new(),
             left: Vec::new(),
             directory_changed: true,
             planned: head,
             announced: false,
             fault: Some(Fault::Homeless(NoRoom::NoSpace)),
             cramped: false,
+            short: false,
+            last: None,
             parked: VecDeque::new(),
             parked_bytes: 0,
             waiting: 0,
@@ -165,7 +169,7 @@ impl Log {
 
     /// Bytes on disk and bytes that could not be put there yet.
     pub(crate) const fn bytes(&self) -> u64 {
-        self.disk + self.parked_bytes + self.late.len() as u64
+        self.disk + self.parked_bytes
     }
 
     pub(crate) fn files(&self) -> usize {
@@ -213,6 +217,13 @@ impl Log {
         }
     }
 
+    /// Where the bytes of the other segments are.
+    pub(crate) fn others(&self, base: u64) -> Vec<(Segment, Source)> {
+        let segments = self.segments.iter();
+        let others = segments.filter(|other| other.base != base && !other.damaged);
+        others.map(|other| (*other, self.source(other.base))).collect()
+    }
+
     /// Appends a record, or says why it cannot.
     pub(crate) fn append(&mut self, record: &Record<'_>) -> io::Result<()> {
         if self.fault.is_some() || self.closed {
@@ -222,20 +233,53 @@ impl Log {
             .inspect_err(|error| self.fault = Some(Fault::of(error)))
     }
 
-    /// Appends a record whose place was promised. What cannot be written now is kept and written later.
-    pub(crate) fn append_or_park(&mut self, record: &Record<'_>) {
+    /// Appends the outcome of a request, after which no byte of it may leave. Its place was promised: what cannot be
+    /// written now is kept and written later.
+    pub(crate) fn conclude(&mut self, record: &Record<'_>) {
+        self.bar(record.id);
         if self.append(record).is_err() {
-            self.parked_bytes += record.bytes.len() as u64;
-            self.parked.push_back(record.bytes.to_vec());
+            self.park(record);
         }
+    }
+
+    /// Appends the event of a refusal. One that cannot be written now is kept and written later, as far as there is
+    /// memory for it; false where there is none. Where it has no place on disk, it may only be kept while the disk fails.
+    pub(crate) fn note(&mut self, event: &Record<'_>, has_place: bool) -> bool {
+        if has_place && self.append(event).is_ok() {
+            return true;
+        }
+        let fits = self.fault.is_some() && !self.closed && self.parked_bytes < MAX_PARKED_REFUSALS;
+        if fits {
+            self.park(event);
+        }
+        fits
+    }
+
+    fn park(&mut self, record: &Record<'_>) {
+        self.parked_bytes += record.bytes.len() as u64;
+        self.parked.push_back(record.bytes.to_vec());
     }
 
     /// Records that bytes of a request are about to leave.
     pub(crate) fn depart(&mut self, mark: &Record<'_>) -> io::Result<()> {
-        match self.open.get(&mark.id).map(|open| open.departure) {
-            Some(Departure::Marked) => Ok(()),
-            Some(Departure::Pending) => self.append(mark),
-            Some(Departure::Barred) | None => Err(io::Error::other("the request has ended")),
+        let Some(open) = self.open.get(&mark.id).copied() else {
+            return Err(io::Error::other("the request has ended"));
+        };
+        match open.departure {
+            Departure::Marked => Ok(()),
+            Departure::Barred => Err(io::Error::other("the request has ended")),
+            Departure::Pending if self.segment(open.base).is_none() => {
+                Err(io::Error::other("the intent of the request was lost"))
+            }
+            Departure::Pending => {
+                let is_quiet = self.planned == self.head;
+                self.append(mark)?;
+                if is_quiet {
+                    // Nobody waits for a mark to be durable.
+                    self.planned = self.head;
+                }
+                Ok(())
+            }
         }
     }
 
@@ -257,12 +301,29 @@ impl Log {
 
     /// Leaves the active segment for a new one.
     fn roll(&mut self) -> io::Result<()> {
+        let home = self.home.as_mut().ok_or_else(no_segment)?;
+        let file = home.create(self.head)?;
+        self.leave_for(file, None)
+    }
+
+    /// Leaves the active segment for the spare one.
+    fn roll_to_spare(&mut self) -> io::Result<()> {
+        let home = self.home.as_mut().ok_or_else(no_segment)?;
+        let spare = home.take_spare(self.head)?;
+        self.leave_for(spare.file, Some(spare.bytes))
+    }
+
+    /// Leaves the active segment for the spare one.
+    #[cfg(test)]
+    pub(crate) fn use_spare(&mut self) -> io::Result<()> {
+        self.roll_to_spare()
+    }
+
+    fn leave_for(&mut self, file: Arc<dyn DataFile>, last: Option<u64>) -> io::Result<()> {
         let next = Segment::fresh(self.head);
-        let Some(home) = &mut self.home else {
-            return Err(no_segment());
-        };
-        let file = home.next(next.base)?;
+        let home = self.home.as_mut().ok_or_else(no_segment)?;
         self.left.push(home.take_up(next.base, file)?);
+        self.last = last;
         self.enter(next);
         Ok(())
     }
@@ -276,7 +337,7 @@ impl Log {
 
     /// Whether the flusher must be told that there is something to sync. True once per sync.
     pub(crate) fn announce(&mut self) -> bool {
-        let news = (self.head > self.planned || !self.late.is_empty()) && !self.announced;
+        let news = self.head > self.planned && !self.announced;
         self.announced |= news;
         news
     }
@@ -303,6 +364,16 @@ impl Log {
 
     pub(crate) fn sync_failed(&mut self) {
         self.fault = Some(Fault::Sync);
+    }
+
+    /// Notes that it could not be seen whether the files are in their place.
+    pub(crate) fn look_failed(&mut self) {
+        self.fault.get_or_insert(Fault::Write(NoRoom::Unwritable));
+    }
+
+    /// Whether what is written can become durable, also where nothing more can be written.
+    pub(crate) const fn is_syncable(&self) -> bool {
+        !matches!(self.fault, Some(Fault::Sync | Fault::Homeless(_)))
     }
 }
 

@@ -159,7 +159,7 @@ impl Part {
                 Some((from, base)) => rewritten.push(from..base),
                 None => copied_from = Some((record::position(record).unwrap_or(at), at)),
             },
-            Kind::Intent | Kind::Dispatched | Kind::Undispatched | Kind::Boot => {}
+            Kind::Intent | Kind::Dispatched | Kind::Undispatched | Kind::Untold | Kind::Boot => {}
         })?;
         // A copy that is not whole does not count; it is the last there is.
         rewritten.extend(copied_from.map(|(_, base)| base..u64::MAX));
@@ -205,8 +205,10 @@ impl Part {
             return Err(io::Error::other(missing));
         }
         self.each(|_, record| {
-            let is_intent = matches!(record.kind, Kind::Intent | Kind::Dispatched | Kind::Undispatched)
-                && !record.payload.is_empty();
+            let is_intent = matches!(
+                record.kind,
+                Kind::Intent | Kind::Dispatched | Kind::Undispatched | Kind::Untold
+            ) && !record.payload.is_empty();
             if is_intent && settled.insert(record.id) {
                 give(record, record.payload.to_vec(), false);
             }

@@ -22,6 +22,8 @@ pub(crate) struct Orphan {
     pub(crate) shipped: u64,
     /// How many intents recovery has finished.
     pub(crate) finished: u64,
+    /// How many intents have an outcome that may stand in a segment that cannot be read.
+    pub(super) lost: u64,
     /// The last segment, where it is one of finished intents, in memory alone. Until it is shipped the intents stay, and
     /// from them it can be made again.
     pub(super) made: Option<Arc<[u8]>>,
@@ -49,6 +51,14 @@ impl Orphan {
             Some(made) if self.is_made(base) => Source::Memory(Arc::clone(made)),
             _ => Source::Named(Arc::clone(self.claim.dir())),
         }
+    }
+
+    /// Where the bytes of the other segments are.
+    pub(crate) fn others(&self, base: u64) -> Vec<(Segment, Source)> {
+        let segments = self.segments.iter();
+        let others =
+            segments.filter(|other| other.base != base && !other.damaged && !self.is_made(other.base));
+        others.map(|other| (*other, self.source(other.base))).collect()
     }
 
     /// The positions of events that stand once more behind them, and are shipped from there.

@@ -39,9 +39,11 @@ pub(crate) enum Kind {
     /// An intent whose request did not leave before its process ended. Recovery writes it over the kind of the intent,
     /// which is a single byte and takes no space, so the checksum is the intent's.
     Undispatched = 7,
+    /// An intent of which nobody can tell whether its request left. Written like [`Undispatched`](Self::Undispatched).
+    Untold = 8,
     /// What stands from the position in the payload on in earlier segments stands once more in this one, between two of
     /// these: there it counts. Without the second one the copy is not whole, and does not.
-    Rewritten = 8,
+    Rewritten = 9,
 }
 
 /// Where in a record its kind stands.
@@ -113,7 +115,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Record<'_>, Broken> {
         5 => Kind::Dispatched,
         6 => Kind::Boot,
         7 => Kind::Undispatched,
-        8 => Kind::Rewritten,
+        8 => Kind::Untold,
+        9 => Kind::Rewritten,
         _ => return Err(Broken::Bad),
     };
     if length > MAX_EVENT_BYTES {
@@ -156,7 +159,7 @@ pub(crate) fn boot(out: &mut Vec<u8>, boot: Uuid) -> Record<'_> {
 
 fn checksum(header: &[u8; HEADER], payload: &[u8]) -> u32 {
     let mut header = *header;
-    if header[8] == Kind::Undispatched as u8 {
+    if header[8] == Kind::Undispatched as u8 || header[8] == Kind::Untold as u8 {
         header[8] = Kind::Intent as u8;
     }
     let mut sum = crc32fast::Hasher::new();

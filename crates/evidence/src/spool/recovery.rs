@@ -25,16 +25,17 @@ const MAX_ORPHANS: usize = 64;
 
 /// Adopts the spools that no living process owns, but not too many at once. One that cannot be read is left for
 /// a later try; neither it nor one in which only files that were kept aside are left counts as one of them, or
-/// such would in the end be all that is adopted.
-pub(crate) fn adopt(inner: &Inner) -> io::Result<Vec<Orphan>> {
+/// such would in the end be all that is adopted. The last `try` sets a segment aside that cannot be read; says also
+/// whether an earlier one met such.
+pub(crate) fn adopt(inner: &Inner, last_try: bool) -> io::Result<(Vec<Orphan>, bool)> {
     let counters = &inner.counters;
-    let mut found = Vec::new();
+    let (mut found, mut unread) = (Vec::new(), false);
     let lasting = inner.with_log(|log| log.site().checkpoint_key.clone());
     let user = inner.with_log(|log| log.home().map(|home| home.claim().user()));
     let user = user.unwrap_or_else(|| Ok(inner.disk.user()))?;
     for claim in Claim::orphans(&*inner.disk, &inner.root, user)? {
         let path = claim.path().display().to_string();
-        match recover(&inner.disk, claim, lasting.as_ref()) {
+        match recover(&inner.disk, claim, last_try, lasting.as_ref()) {
             Ok(mut orphan) => {
                 let (finished, torn) = (orphan.finished, orphan.torn);
                 let damaged = orphan.segments.iter().filter(|segment| segment.damaged).count();
@@ -48,7 +49,7 @@ pub(crate) fn adopt(inner: &Inner) -> io::Result<Vec<Orphan>> {
                     );
                 }
                 add(&counters.recovered, finished);
-                add(&counters.dropped, damaged as u64);
+                add(&counters.dropped, orphan.lost + damaged as u64);
                 add(&counters.adopted_files, orphan.segments.len() as u64);
                 add(
                     &counters.adopted_bytes,
@@ -60,40 +61,55 @@ pub(crate) fn adopt(inner: &Inner) -> io::Result<Vec<Orphan>> {
                 }
                 found.push(orphan);
             }
-            Err(error) => tracing::error!(path, %error, "an abandoned evidence spool cannot be adopted"),
+            Err(error) => {
+                unread |= is_of_the_file(&error);
+                tracing::error!(path, %error, "an abandoned evidence spool cannot be adopted");
+            }
         }
         if found.len() == MAX_ORPHANS {
             break;
         }
     }
     found.sort_by_key(|orphan| orphan.claim.path());
-    Ok(found)
+    Ok((found, unread))
 }
 
 /// Finishes the intents without an outcome, and makes durable what is there. No space is needed for it.
+///
+/// A segment that cannot be read is an error, or set aside where others can be read: then the intents before it whose
+/// outcome may stand in it are not finished, because that would be told beside the true one. They are named and counted.
 ///
 /// Repeated after a crash in the middle, it has the same result: what it adds is made of the intents, and what is said of
 /// their dispatch is durable before it is shipped.
 pub(crate) fn recover(
     disk: &Arc<dyn Disk>,
     claim: Claim,
+    sets_aside: bool,
     lasting: Option<&CheckpointKey>,
 ) -> io::Result<Orphan> {
     let chain = ChainFile::open(&**claim.dir(), lasting)?;
     let bases = segment::list(&**claim.dir())?;
-    let mut scan = Scan::default();
+    let mut scan = Scan {
+        sets_aside,
+        ..Scan::default()
+    };
     let mut segments = VecDeque::new();
     for (n, base) in bases.iter().enumerate() {
         segments.push_back(scan.segment(&claim, *base, n + 1 == bases.len())?);
     }
+    if scan.unread.len() == segments.len()
+        && let Some(error) = scan.unread.pop()
+    {
+        // Not this file: the volume.
+        return Err(error);
+    }
     // A mark that was not synced is lost with the system's run, and one may be in what is missing or does not read back.
     let is_whole = !scan.gap && segments.iter().all(|segment| !segment.damaged);
     let is_marked = is_whole && scan.boot == Some(disk.boot());
-    if is_marked {
-        tell_undispatched(&**claim.dir(), &mut scan.open)?;
-    }
+    tell(&**claim.dir(), &mut scan.open, is_marked)?;
     gone_is_fine(claim.dir().remove(SPARE))?;
     claim.dir().sync()?;
+    let lost = scan.forget_doubtful(&claim);
     let first = scan.open.values().map(|intent| intent.position).min();
     let finished = scan.open.len() as u64;
     let shipped = chain.as_ref().map_or(scan.shipped, ChainFile::position);
@@ -110,6 +126,7 @@ pub(crate) fn recover(
         segments,
         shipped,
         finished,
+        lost,
         made,
         held: first.unwrap_or(u64::MAX),
         disk: Arc::clone(disk),
@@ -131,6 +148,10 @@ struct Scan {
     beyond: u64,
     /// A segment is missing.
     gap: bool,
+    /// Whether to go on behind a segment that cannot be read.
+    sets_aside: bool,
+    /// Why segments cannot be read.
+    unread: Vec<io::Error>,
     /// What does not count, because it stands elsewhere too.
     rewritten: Vec<Range<u64>>,
     /// The last event: where it stands, when it was recorded, and whether it is the last of its chain.
@@ -146,6 +167,10 @@ struct Intent {
     dispatch: Dispatch,
     /// The segments in which copies stand, and where in them.
     copies: Vec<(u64, u64)>,
+    /// Its outcome may stand in a segment that cannot be read.
+    is_doubtful: bool,
+    /// It was told before that nobody can tell.
+    is_untold: bool,
 }
 
 /// What is known of a request's dispatch.
@@ -178,9 +203,13 @@ impl Scan {
     /// One that cannot be read is set aside with all that it holds; the others are read all the same.
     fn segment(&mut self, claim: &Claim, base: u64, last: bool) -> io::Result<Segment> {
         let (file, bytes) = match read_whole(&**claim.dir(), base) {
-            Err(error) if is_of_the_file(&error) => {
-                let path = claim.path().join(segment::name(base));
-                tracing::error!(path = %path.display(), %error, "a segment of an abandoned spool cannot be read");
+            Err(error) if self.sets_aside && is_of_the_file(&error) => {
+                let path = claim.path().join(segment::name(base)).display().to_string();
+                tracing::error!(path, %error, "a segment of an abandoned spool cannot be read");
+                for intent in self.open.values_mut() {
+                    intent.is_doubtful = true;
+                }
+                self.unread.push(error);
                 return Ok(Segment {
                     damaged: true,
                     ..Segment::empty(base)
@@ -231,19 +260,27 @@ impl Scan {
             Kind::Dispatched if record.payload.is_empty() => {
                 if let Some(intent) = self.open.get_mut(&record.id) {
                     intent.dispatch = Dispatch::Marked;
+                    intent.is_doubtful = false;
                 }
             }
-            Kind::Intent | Kind::Dispatched | Kind::Undispatched => {
+            Kind::Intent | Kind::Dispatched | Kind::Undispatched | Kind::Untold => {
                 let intent = self.open.entry(record.id).or_insert_with(|| Intent {
                     position,
                     at: record.at,
                     payload: record.payload.to_vec(),
                     dispatch: Dispatch::Unmarked,
                     copies: Vec::new(),
+                    is_doubtful: false,
+                    is_untold: false,
                 });
-                intent.copies.push((segment.base, position - segment.base));
+                // When this was written there was no outcome.
+                intent.is_doubtful = false;
+                if record.kind != Kind::Dispatched {
+                    intent.copies.push((segment.base, position - segment.base));
+                }
+                intent.is_untold |= record.kind == Kind::Untold;
                 match record.kind {
-                    Kind::Dispatched => intent.dispatch = Dispatch::Marked,
+                    Kind::Dispatched | Kind::Untold => intent.dispatch = Dispatch::Marked,
                     Kind::Undispatched => intent.dispatch = Dispatch::Never,
                     _ => {}
                 }
@@ -266,6 +303,18 @@ impl Scan {
     }
 }
 
+impl Scan {
+    /// Takes out the intents whose outcome may stand in a segment that cannot be read. How many.
+    fn forget_doubtful(&mut self, claim: &Claim) -> u64 {
+        let path = claim.path().display().to_string();
+        let doubtful = self.open.extract_if(|_, intent| intent.is_doubtful);
+        let named = doubtful.map(|(id, _)| {
+            tracing::error!(path, %id, "how a request ended stands in a segment that cannot be read; no event is made of its intent");
+        });
+        named.count() as u64
+    }
+}
+
 fn read_whole(dir: &dyn Directory, base: u64) -> io::Result<(Arc<dyn DataFile>, Vec<u8>)> {
     let file = dir.open_file(&segment::name(base))?;
     let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
@@ -273,21 +322,32 @@ fn read_whole(dir: &dyn Directory, base: u64) -> io::Result<(Arc<dyn DataFile>, 
     Ok((file, bytes))
 }
 
-/// Writes down of the intents without a mark that their requests were not dispatched: when the system has been started
-/// again, nobody could tell.
-fn tell_undispatched(dir: &dyn Directory, open: &mut HashMap<Uuid, Intent>) -> io::Result<()> {
+/// Writes down of the intents without a mark that their requests were not dispatched, or that nobody can tell: who comes
+/// after us may know less, when the system has been started again, or not see any more what was missing.
+fn tell(dir: &dyn Directory, open: &mut HashMap<Uuid, Intent>, is_marked: bool) -> io::Result<()> {
+    let (dispatch, kind) = if is_marked {
+        (Dispatch::Never, Kind::Undispatched)
+    } else {
+        (Dispatch::Marked, Kind::Untold)
+    };
     let mut files = BTreeMap::new();
-    for intent in open
-        .values_mut()
-        .filter(|intent| intent.dispatch == Dispatch::Unmarked)
-    {
-        intent.dispatch = Dispatch::Never;
+    for intent in open.values_mut() {
+        // What was told before may not have reached every copy.
+        let kind = match intent.dispatch {
+            Dispatch::Unmarked => kind,
+            Dispatch::Never => Kind::Undispatched,
+            Dispatch::Marked if intent.is_untold => Kind::Untold,
+            Dispatch::Marked => continue,
+        };
+        if intent.dispatch == Dispatch::Unmarked {
+            intent.dispatch = dispatch;
+        }
         for (base, at) in &intent.copies {
             let file = match files.entry(*base) {
                 Entry::Occupied(file) => file.into_mut(),
-                Entry::Vacant(place) => place.insert(dir.open_file(&segment::name(*base))?),
+                Entry::Vacant(place) => place.insert(dir.open_to_write(&segment::name(*base))?),
             };
-            file.write_at(&[Kind::Undispatched as u8], at + KIND_AT)?;
+            file.write_at(&[kind as u8], at + KIND_AT)?;
         }
     }
     files.values().try_for_each(|file| file.sync())

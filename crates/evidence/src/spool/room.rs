@@ -55,9 +55,6 @@ impl Room {
 
     /// Records that the request may be dispatched. Before [`Departure::mark`] no byte of it may go upstream.
     ///
-    /// Under [`Fsync::Interval`] the intent is written with the mark, so that both take one write; where the request has
-    /// to wait for a connection, [`Crossing::persist`] writes it.
-    ///
     /// Waits only under [`Fsync::Always`]. If it fails or is dropped, the request counts as not dispatched and
     /// leaves no event.
     ///
@@ -89,14 +86,12 @@ impl Room {
             if log.is_open(request.id) {
                 return Err(SpoolError::DuplicateId);
             }
-            let written = match promise.inner.fsync {
-                Fsync::Interval(_) => log.append_late(&intent),
-                Fsync::Always => log.append(&intent),
-            };
-            written.map_err(SpoolError::Write)?;
+            log.append(&intent).map_err(SpoolError::Write)?;
             Ok(log.head())
         })?;
         promise.shrink(REST);
+        // Kept for as long as the crossing lasts.
+        bytes.shrink_to_fit();
         let (id, unfinished) = (request.id, Unfinished::Cancelled);
         Ok((
             Crossing {
@@ -136,13 +131,6 @@ pub struct Crossing {
 }
 
 impl Crossing {
-    /// Writes the intent, where it is not written yet: from now on what happens to the request is on record even if this
-    /// process is killed before it departs.
-    pub fn persist(&self) {
-        // Where it fails the departure cannot be marked either.
-        let _ = self.promise.inner.with_log(|log| log.write_out());
-    }
-
     /// What marks the departure of the request.
     #[must_use]
     pub fn departure(&self) -> Departure {
@@ -161,9 +149,9 @@ impl Crossing {
 
     fn end(&mut self, outcome: &Outcome) {
         self.unfinished = Unfinished::Nothing;
-        let departed = self.promise.inner.with_log(|log| log.bar(self.id));
+        let departed = || self.promise.inner.with_log(|log| log.bar(self.id));
         let outcome = &match outcome.status {
-            Status::Interrupted if !departed => Outcome {
+            Status::Interrupted if !departed() => Outcome {
                 status: Status::NotDispatched,
                 ..*outcome
             },
@@ -184,7 +172,7 @@ impl Crossing {
     fn settle(&self, bytes: &mut [u8], kind: Kind) {
         let inner = &self.promise.inner;
         let record = record::seal(bytes, kind, inner.now(), self.id);
-        inner.with_log(|log| log.append_or_park(&record));
+        inner.with_log(|log| log.conclude(&record));
         add(&inner.counters.persisted, u64::from(kind == Kind::Event));
     }
 

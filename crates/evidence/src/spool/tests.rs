@@ -11,9 +11,11 @@ use crate::timestamp::SECOND;
 
 mod faults;
 mod model;
+mod pressure;
 mod recovery;
 pub(crate) mod sim;
 mod space;
+mod unreadable;
 
 const INTERVAL: Fsync = Fsync::Interval(Duration::from_millis(1));
 
@@ -192,6 +194,7 @@ fn a_spool_needs_a_megabyte_and_a_directory() {
         denials_per_second: 100,
         checkpoint_key: None,
         clock: std::sync::Arc::new(|| 0),
+        monotonic: std::sync::Arc::new(|| 1),
     };
     assert!(matches!(
         Spool::open(config(dir.path(), MIB - 1)),

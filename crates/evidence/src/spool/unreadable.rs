@@ -1,21 +1,27 @@
 //! What an error says when a file of the spool cannot be read.
 
-use std::io;
+use std::io::{
+    self,
+    ErrorKind::{NotFound, UnexpectedEof},
+};
 
 use rustix::io::Errno;
 
-/// What this process, or its machine, lacks, and what somebody can grant: a later try may succeed.
-const LACKING: [Errno; 5] = [
-    Errno::MFILE,
-    Errno::NFILE,
-    Errno::NOMEM,
-    Errno::ACCESS,
-    Errno::PERM,
+/// What a file says that cannot be read: a bad sector, one that the server of the volume does not know any more, something
+/// that is no file, a file system that finds itself damaged. Whatever else the system says is about this process, or
+/// about the volume as a whole.
+const BAD: [Errno; 5] = [
+    Errno::IO,
+    Errno::STALE,
+    Errno::ISDIR,
+    Errno::UCLEAN,
+    Errno::BADMSG,
 ];
 
-/// Whether this error of the system is about the one file, such as EIO for a bad sector, and not about this process.
+/// Whether this error is about the one file, which may be gone or shorter than it was.
 pub(crate) fn is_of_the_file(error: &io::Error) -> bool {
-    Errno::from_io_error(error).is_some_and(|errno| !LACKING.contains(&errno))
+    matches!(error.kind(), NotFound | UnexpectedEof)
+        || Errno::from_io_error(error).is_some_and(|errno| BAD.contains(&errno))
 }
 
 #[cfg(test)]
@@ -24,7 +30,7 @@ mod tests {
 
     use rustix::io::Errno;
 
-    use super::is_of_the_file;
+    use super::{UnexpectedEof, is_of_the_file};
 
     #[test]
     fn a_want_of_this_process_is_not_an_error_of_the_file() {
@@ -35,9 +41,11 @@ mod tests {
             (Errno::MFILE, false),
             (Errno::NOMEM, false),
             (Errno::ACCESS, false),
+            (Errno::ROFS, false),
         ] {
             assert_eq!(is_of_the_file(&errno.into()), expected, "{errno}");
         }
+        assert!(is_of_the_file(&UnexpectedEof.into()), "it was cut");
         assert!(!is_of_the_file(&io::Error::other("the runtime ends")));
     }
 }

@@ -10,6 +10,7 @@ mod timer;
 use std::convert::Infallible;
 use std::error::Error;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,9 +19,9 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -149,43 +150,71 @@ where
         tasks,
         opened: Arc::clone(&opened),
     };
-    let builder = match is_http2 {
-        Ok(true) => builder(executor).http2_only(),
-        Ok(false) => builder(executor).http1_only(),
-        Err(error) => return tracing::debug!(peer = %peer.address, error = %error, "connection ended"),
-    };
     let service = service_fn(|request: Request<Incoming>| {
         let (handler, in_flight) = (Arc::clone(&handler), InFlight::begin(&timer, &request));
         if in_flight.is_multiplexed() {
             *opened.lock() = Some(in_flight.clone());
         }
-        async move { Ok::<_, Infallible>(handler.answer(request, peer, in_flight).await) }
+        // Large, and done with once the answer begins, while the library keeps its place for the whole connection.
+        Box::pin(async move { Ok::<_, Infallible>(handler.answer(request, peer, in_flight).await) })
     });
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let io = TokioIo::new(stream);
+    let ended = match is_http2 {
+        Ok(true) => {
+            let connection = Box::pin(http2_builder(executor).serve_connection(io, service));
+            run(
+                connection,
+                http2::Connection::graceful_shutdown,
+                &shutdown,
+                &timer,
+            )
+            .await
+        }
+        Ok(false) => {
+            let connection = Box::pin(http1_builder().serve_connection(io, service));
+            run(
+                connection,
+                http1::Connection::graceful_shutdown,
+                &shutdown,
+                &timer,
+            )
+            .await
+        }
+        Err(error) => Err(error.into()),
+    };
+    if let Err(error) = ended {
+        tracing::debug!(peer = %peer.address, error = %error, "connection ended");
+    }
+}
+
+/// Runs a connection to its end, or to the process's.
+async fn run<C: Future<Output = hyper::Result<()>>>(
+    mut connection: Pin<Box<C>>,
+    drain: fn(Pin<&mut C>),
+    shutdown: &Shutdown,
+    timer: &ConnectionTimer,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut draining = false;
     loop {
         // In this order: a response that is written once the drain began says `Connection: close`.
         tokio::select! {
             biased;
-            () = shutdown.cut.cancelled() => return timer.end(Ending::Stopped),
+            () = shutdown.cut.cancelled() => {
+                timer.end(Ending::Stopped);
+                return Ok(());
+            }
             () = shutdown.drain.cancelled(), if !draining => {
                 draining = true;
-                connection.as_mut().graceful_shutdown();
+                drain(connection.as_mut());
             }
-            result = connection.as_mut() => {
-                if let Err(error) = result {
-                    tracing::debug!(peer = %peer.address, error = %error, "connection ended");
-                }
-                return;
-            }
+            result = connection.as_mut() => return Ok(result?),
         }
     }
 }
 
-fn builder(streams: StreamExecutor) -> auto::Builder<StreamExecutor> {
-    let mut builder = auto::Builder::new(streams);
+fn http1_builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
     builder
-        .http1()
         .timer(TokioTimer::new())
         // The connection has its own head timer; this one would also run between requests.
         .header_read_timeout(None)
@@ -194,7 +223,11 @@ fn builder(streams: StreamExecutor) -> auto::Builder<StreamExecutor> {
         // The library's own bound of 100 headers holds; setting it would cost an allocation per head.
         .max_buf_size(MAX_HEAD_BYTES);
     builder
-        .http2()
+}
+
+fn http2_builder(streams: StreamExecutor) -> http2::Builder<StreamExecutor> {
+    let mut builder = http2::Builder::new(streams);
+    builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_H2_STREAMS)
         .initial_stream_window_size(H2_STREAM_WINDOW)

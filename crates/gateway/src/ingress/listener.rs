@@ -160,9 +160,10 @@ impl<H: Handler> Acceptor<H> {
                     connection::serve(stream, Peer { address, scheme }, Protocol::Either, context).await;
                 }
                 Speaks::Tls(acceptor) => {
-                    let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await
-                    {
-                        Ok(Ok(stream)) => stream,
+                    // Boxed, handshake and stream: their place is not kept for the whole life of every connection.
+                    let handshake = Box::pin(acceptor.accept(stream));
+                    let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
+                        Ok(Ok(stream)) => Box::new(stream),
                         Ok(Err(error)) => {
                             return tracing::debug!(peer = %address, error = %error, "TLS handshake failed");
                         }

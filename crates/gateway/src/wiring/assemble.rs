@@ -233,6 +233,7 @@ fn spool(runtime: &Runtime, sink: Arc<dyn StreamSink>) -> Result<Component<Spool
         denials_per_second: config.denials_per_second.get(),
         checkpoint_key: checkpoint_key(config)?,
         clock: Arc::new(clock::unix_micros),
+        monotonic: Arc::new(clock::monotonic_micros),
     })?;
     let key = AuditKey::new(runtime.config.signing.audit.as_bytes())?;
     let shipper = Shipper::new(&spool, Some(key));

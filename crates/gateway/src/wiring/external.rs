@@ -10,7 +10,7 @@ use backends::component::Component;
 use backends::pem::{PemIdentity, PemTls};
 use backends::postgres::{self, PostgresConfig, SslMode};
 use backends::redis::{RedisConfig, RedisConnector, RedisServers};
-use backends::replay::{Confirmations, RedisReplay, ReplayConfig};
+use backends::replay::{RedisReplay, ReplayConfig};
 use backends::revocation::{RevocationConfig, RevocationSources, RevocationState, StreamsKey};
 use config::{ClientTls, Config, External, Warning};
 use evidence::Spool;
@@ -52,11 +52,10 @@ fn stores(runtime: &mut Runtime, external: &External) -> Result<Stores, StartErr
         Arc::clone(&clock),
     ));
     let min_replicas = external.redis.min_replicas;
-    let confirmations = (min_replicas > 0).then(|| Confirmations::component(&redis, min_replicas, &clock));
     let replay = ReplayConfig {
         timeout: runtime.config.timeouts.replay,
         memory: Some(runtime.config.evidence.directory.join("replay-epoch")),
-        confirmations: confirmations.map(|component| runtime.add(component)),
+        min_replicas,
     };
     let replay = runtime.add(RedisReplay::component(redis.clone(), replay, Arc::clone(&clock)));
     let sources = RevocationSources {
@@ -154,6 +153,7 @@ pub fn redis(redis: &config::Redis) -> Result<Component<RedisConnector>, StartEr
                 service,
                 primary,
             },
+            config::RedisServers::Cluster { seeds } => RedisServers::Cluster { seeds },
         },
         tls: pem(&redis.tls),
         dial_timeout: redis.dial_timeout,

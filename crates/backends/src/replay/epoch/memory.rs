@@ -2,12 +2,20 @@
 //!
 //! Without a socket and without a clock, so that the model in the tests can drive it through every interleaving.
 
+mod shard;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use admission::limits::Limits;
 use admission::ports::Moment;
+use parking_lot::Mutex;
 
+use super::issue_times::IssueTimes;
+use super::slots::Slots;
 use super::value::{History, MAX_LEAD, Name, Value};
+use shard::Away;
+pub(super) use shard::Beginning;
 
 /// Seconds that a birth lies ahead of the moment at which the loss was noticed, beside the lead: as far as the clocks of
 /// two gateways may differ.
@@ -17,7 +25,7 @@ pub(super) const MARGIN: u64 = 2;
 const MAX_CLOCK_LEAD: u64 = 60;
 /// How long nothing passes after a loss that was not known: meanwhile every gateway has looked at the store, and has
 /// moved the birth behind what it let pass.
-const SETTLING: Duration = Duration::from_secs(MARGIN);
+pub(super) const SETTLING: Duration = Duration::from_secs(MARGIN);
 
 /// A loss of the store's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +64,8 @@ pub(in crate::replay) struct Seen {
     pub(super) history: History,
     /// The connection over which it came.
     pub(super) link: u64,
+    /// In a cluster, the slot of a mark for which the same server answered.
+    pub(super) slot: Option<u16>,
 }
 
 /// What follows for one mandate.
@@ -87,25 +97,33 @@ struct Known {
     link: u64,
     /// Monotonic time until which nothing passes.
     unsettled: Duration,
+    /// Monotonic time at which it was seen first.
+    since: Duration,
 }
 
-/// What one gateway knows.
+/// What one gateway knows of a store, or of one shard of it.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     known: Option<Known>,
     /// What an earlier process saw last.
     recalled: Option<Name>,
-    /// The greatest `iat` of a mandate that was, or may be, let pass.
-    newest: u64,
-    /// The greatest lead that was seen or learnt.
-    lead: u64,
+    issued: Arc<Mutex<IssueTimes>>,
+    beginning: Beginning,
+    /// The slots that the server serves; none where there is no cluster.
+    slots: Option<Slots>,
     /// What was written last, and over which connection the answer came that it follows from.
     proposed: Option<(String, u64)>,
+    /// Of a shard, the slots that were elsewhere.
+    away: Away,
     /// Monotonic time at which mandates can pass for the first time, once a value was judged.
     started: Duration,
 }
 
 impl Memory {
+    fn lead(&self) -> u64 {
+        self.issued.lock().both().1
+    }
+
     /// The loss from which the known memory began.
     pub(super) fn loss(&self) -> Option<Loss> {
         self.known.as_ref().and_then(|known| known.value.loss())
@@ -116,6 +134,11 @@ impl Memory {
         self.known.is_none()
     }
 
+    /// Whether nothing is known but what an earlier process may have written down.
+    pub(super) fn has_to_recall(&self) -> bool {
+        self.is_blank() && self.beginning != Beginning::Joined
+    }
+
     /// Whether the first judgement is so new that nothing passes yet.
     pub(super) fn is_starting(&self, now: Moment) -> bool {
         now.monotonic < self.started
@@ -123,22 +146,31 @@ impl Memory {
 
     /// What an earlier process wrote down.
     pub(super) fn recall(&mut self, name: Option<Name>) {
-        self.lead = self.lead.max(name.as_ref().map_or(0, |name| name.lead));
+        self.issued
+            .lock()
+            .learn(name.as_ref().map_or(0, |name| name.lead));
+        if let Some(name) = &name {
+            self.away.recall(&name.away);
+        }
         self.recalled = name;
     }
 
     /// What to write down for a later process.
     pub(super) fn note(&self) -> Option<String> {
-        Some(self.known.as_ref()?.value.note())
+        let known = self.known.as_ref().map(|known| known.value.note());
+        match &self.slots {
+            None => known,
+            // What left before anything was judged must not be forgotten either.
+            Some(_) => {
+                let note = known.or_else(|| Some(self.recalled.as_ref()?.bare()))?;
+                Some(self.away.noted(&note))
+            }
+        }
     }
 
     /// A mandate may be let pass: before its mark is sent, so that no later judgement overlooks it.
-    pub(super) fn expect(&mut self, issued_at: Option<i64>, now: Duration) {
-        if let Some(issued) = issued_at.and_then(|issued| u64::try_from(issued).ok()) {
-            let now = now.as_secs();
-            self.newest = self.newest.max(issued.min(now.saturating_add(MAX_LEAD)));
-            self.lead = self.lead.max(issued.saturating_sub(now).min(MAX_LEAD));
-        }
+    pub(super) fn expect(&self, issued_at: Option<i64>, now: Duration) {
+        self.issued.lock().expect(issued_at, now);
     }
 
     /// Whether the mark that came with this answer counts. A mark counts only under a memory that was judged, in the
@@ -149,13 +181,14 @@ impl Memory {
                 && seen.link == known.link
                 && seen.history.replication == known.replication
                 // Others learn of the lead before the first mandate that has it can pass.
-                && self.lead <= known.value.lead
+                && self.lead() <= known.value.lead
+                && self.covers(known, seen.slot, now)
         });
         let Some(known) = judged else {
             return Standing::Unjudged;
         };
         match known.value.loss() {
-            Some(loss) if now.monotonic < known.unsettled => Standing::Forgotten(loss),
+            Some(loss) if known.is_unsettled(now) => Standing::Forgotten(loss),
             Some(loss) if loss.matters(now.unix) && loss.forgets(issued_at) => Standing::Forgotten(loss),
             Some(_) | None => Standing::Vouched,
         }
@@ -165,15 +198,19 @@ impl Memory {
     pub(super) fn judge(&mut self, seen: &Seen, fresh: &str, now: Moment) -> Verdict {
         let stored = seen.text.as_deref().and_then(Value::parse);
         let next = match &stored {
-            None if seen.text.is_none() && self.last_id().is_none() => Some(Value {
+            None if seen.text.is_none() && self.is_first_use() => Some(Value {
                 id: fresh.to_owned(),
                 birth: 0,
-                lead: self.lead,
+                lead: self.lead(),
                 history: seen.history.clone(),
+                slots: self.slots.clone(),
             }),
-            Some(value) if !self.lost(value, seen, now.unix) => self.amended(value, seen),
+            Some(value) if !self.lost(value, seen, now) => self.amended(value, seen, now),
             Some(_) | None => Some(self.reborn(stored.as_ref(), seen, fresh, now.unix)),
         };
+        if next.as_ref().is_some_and(|next| next.id == fresh) {
+            self.away.bear(fresh);
+        }
         match (next, stored, &seen.text) {
             (None, Some(value), Some(text)) => Verdict::Keep(self.adopt(text, value, seen, now)),
             (next, ..) => {
@@ -182,6 +219,10 @@ impl Memory {
                 Verdict::Write(text)
             }
         }
+    }
+
+    fn is_first_use(&self) -> bool {
+        self.last_id().is_none() && self.beginning == Beginning::FirstUse
     }
 
     /// The id that was last seen, by this process or an earlier one.
@@ -204,7 +245,8 @@ impl Memory {
     }
 
     /// Whether marks may be gone that no value of the key accounts for.
-    fn lost(&self, value: &Value, seen: &Seen, now: Duration) -> bool {
+    fn lost(&self, value: &Value, seen: &Seen, moment: Moment) -> bool {
+        let now = moment.unix;
         let elsewhere = match seen.history.is_told() {
             true => !value.history.may_be(&seen.history),
             false => {
@@ -215,7 +257,7 @@ impl Memory {
                         .is_some_and(|(text, link)| Some(text) == seen.text.as_ref() && *link == seen.link);
                 // Nothing tells the server of a new connection from another one, or from its former self.
                 // Where another gateway has just said so, once is enough.
-                !over_this_link && value.birth < birth(now, self.lead.max(value.lead))
+                !over_this_link && value.birth < birth(now, self.lead().max(value.lead))
             }
         };
         let older = match self.is_news(value) {
@@ -228,20 +270,24 @@ impl Memory {
             .known
             .as_ref()
             .is_some_and(|Known { value: known, .. }| known.id == value.id && value.lead < known.lead);
-        elsewhere || older || forgot_lead
+        elsewhere || older || forgot_lead || self.took_over(value, seen, moment)
     }
 
     /// What must be added to a value that is right otherwise.
-    fn amended(&self, value: &Value, seen: &Seen) -> Option<Value> {
+    fn amended(&self, value: &Value, seen: &Seen, now: Moment) -> Option<Value> {
         let mut better = value.clone();
-        better.lead = value.lead.max(self.lead);
+        let (newest, lead) = self.issued.lock().both();
+        if self.slots.is_some() {
+            better.slots = self.covered(value, now);
+        }
+        better.lead = value.lead.max(lead);
         if value.birth > 0 {
             // Whoever noticed the loss did not know this lead.
             better.birth = value.birth.saturating_add(better.lead - value.lead);
         }
         if self.is_news(value) {
             // Or has a clock that is behind.
-            better.birth = better.birth.max(self.newest);
+            better.birth = better.birth.max(newest);
         }
         if seen.history.is_told() {
             better.history = seen.history.clone();
@@ -253,15 +299,17 @@ impl Memory {
     fn reborn(&self, stored: Option<&Value>, seen: &Seen, fresh: &str, now: Duration) -> Value {
         let known = self.known.as_ref().map(|known| &known.value);
         let before = [stored, known].into_iter().flatten();
-        let lead = before.map(|value| value.lead).fold(self.lead, u64::max);
+        let (newest, lead) = self.issued.lock().both();
+        let lead = before.map(|value| value.lead).fold(lead, u64::max);
         let birth = birth(now, lead);
         let stored = stored.map_or(0, |value| credible(value.birth, now));
         let last = stored.max(self.last_birth(now));
         Value {
             id: fresh.to_owned(),
-            birth: birth.max(self.newest).max(last.saturating_add(1)),
+            birth: birth.max(newest).max(last.saturating_add(1)),
             lead,
             history: seen.history.clone(),
+            slots: self.slots.clone(),
         }
     }
 
@@ -275,19 +323,29 @@ impl Memory {
             _ if loss.is_some_and(|loss| loss.matters(now.unix)) => now.monotonic + SETTLING,
             _ => Duration::ZERO,
         };
-        if known.is_none() {
+        if known.is_none() && self.beginning != Beginning::Joined {
             self.started = unsettled;
         }
-        self.lead = self.lead.max(value.lead);
+        self.issued.lock().learn(value.lead);
+        let since = known.filter(|_| same).map(|known| known.since);
         let known = Known {
             text: text.to_owned(),
+            since: since.unwrap_or(now.monotonic),
             value,
             replication: seen.history.replication.clone(),
             link: seen.link,
             unsettled,
         };
         self.known = Some(known);
+        self.looked(now);
         loss.filter(|_| !same)
+    }
+}
+
+impl Known {
+    /// Whether nothing passes yet after the loss from which it began.
+    fn is_unsettled(&self, now: Moment) -> bool {
+        now.monotonic < self.unsettled
     }
 }
 

@@ -1,11 +1,12 @@
-//! A model of three gateways, two servers and what can happen to them, which drives the real judgement.
+//! A model of three gateways, two servers, or two shards of two each, and what can happen to them, which drives the real
+//! judgement.
 //!
 //! Each round trip to a server is one step, and a use of a mandate can be held up between any two of them, or lose its
 //! answer. No interleaving that is drawn may let a mandate pass twice; they are drawn at random, so that not each is.
 //!
 //! Left out, beside what `docs/replay.md` names as not promised: marks that are given back or expire, mandates without
-//! `iat`, clocks that are set while a gateway runs, a confirmation that is a step of its own, and a gateway that starts with
-//! an empty directory.
+//! `iat`, clocks that are set while a gateway runs, a confirmation that is a step of its own, a gateway that starts with
+//! an empty directory, and a slot that is moved back before every gateway has heard that it left.
 
 mod world;
 
@@ -43,19 +44,30 @@ enum Event {
         milliseconds: u64,
         first: usize,
     },
-    Replicate,
-    Save(usize),
-    Crash(usize),
-    Flush,
+    Replicate(usize),
+    Save(usize, usize),
+    Crash(usize, usize),
+    Flush(usize),
     Failover {
+        shard: usize,
         stays: bool,
     },
     /// The way leads back to a primary that was never demoted.
-    Return,
-    Resign,
-    Rename,
+    Return(usize),
+    Resign(usize),
+    Rename(usize),
     Break(usize),
     Restart(usize),
+    /// A gateway, or each of them, cannot reach a shard any more, or can again.
+    Cut {
+        gateway: usize,
+        shard: usize,
+    },
+    /// A slot goes to the other shard, with its keys or without.
+    Move {
+        slot: usize,
+        keys: bool,
+    },
 }
 
 fn gateway() -> impl Strategy<Value = usize> {
@@ -64,17 +76,20 @@ fn gateway() -> impl Strategy<Value = usize> {
 
 /// What happens to servers and connections.
 fn fault() -> impl Strategy<Value = Event> {
+    let shard = || 0..2_usize;
     prop_oneof![
-        3 => Just(Event::Replicate),
-        2 => (0..2_usize).prop_map(Event::Save),
-        3 => (0..2_usize).prop_map(Event::Crash),
-        3 => Just(Event::Flush),
-        5 => any::<bool>().prop_map(|stays| Event::Failover { stays }),
-        4 => Just(Event::Return),
-        2 => Just(Event::Resign),
-        1 => Just(Event::Rename),
+        3 => shard().prop_map(Event::Replicate),
+        2 => (shard(), 0..2_usize).prop_map(|(shard, node)| Event::Save(shard, node)),
+        3 => (shard(), 0..2_usize).prop_map(|(shard, node)| Event::Crash(shard, node)),
+        3 => shard().prop_map(Event::Flush),
+        5 => (shard(), any::<bool>()).prop_map(|(shard, stays)| Event::Failover { shard, stays }),
+        4 => shard().prop_map(Event::Return),
+        2 => shard().prop_map(Event::Resign),
+        1 => shard().prop_map(Event::Rename),
         2 => gateway().prop_map(Event::Break),
         3 => gateway().prop_map(Event::Restart),
+        4 => (0..6_usize, shard()).prop_map(|(gateway, shard)| Event::Cut { gateway, shard }),
+        6 => (0..4_usize, any::<bool>()).prop_map(|(slot, keys)| Event::Move { slot, keys }),
     ]
 }
 
@@ -83,7 +98,7 @@ fn new_use(whole: bool) -> impl Strategy<Value = Event> {
 }
 
 fn second_use(whole: bool) -> impl Strategy<Value = Event> {
-    (gateway(), 0..2_usize).prop_map(move |(gateway, back)| Event::UseAgain { gateway, back, whole })
+    (gateway(), 0..4_usize).prop_map(move |(gateway, back)| Event::UseAgain { gateway, back, whole })
 }
 
 fn tick() -> impl Strategy<Value = Event> {
@@ -140,42 +155,108 @@ const USUAL: Setting = Setting {
     failover: true,
     split: false,
     told: [true; 3],
+    cluster: false,
+    cuts: false,
 };
+
+/// The same in a cluster.
+const CLUSTER: Setting = Setting {
+    cluster: true,
+    ..USUAL
+};
+
+/// The same where gateways cannot reach every shard. A lead that was read by nobody else is not promised then.
+const CUT: Setting = Setting {
+    cuts: true,
+    max_lead: 0,
+    ..CLUSTER
+};
+
+fn ticks(milliseconds: u64, count: usize) -> Vec<Event> {
+    let first = 0;
+    vec![Event::Tick { milliseconds, first }; count]
+}
+
+/// The presentation of a new mandate, from its beginning to its end.
+fn whole_use(gateway: usize) -> Event {
+    let (lead, whole) = (0, true);
+    Event::Use { gateway, lead, whole }
+}
+
+/// The same of the last one.
+fn whole_second_use(gateway: usize) -> Event {
+    let (back, whole) = (0, true);
+    Event::UseAgain { gateway, back, whole }
+}
 
 #[test]
 fn model_primary_that_was_never_demoted_is_an_older_memory_than_the_promoted_one() {
-    let seconds = |count: usize| {
-        vec![
-            Event::Tick {
-                milliseconds: 1000,
-                first: 0
-            };
-            count
-        ]
-    };
-    let (lead, whole) = (0, true);
+    let (shard, stays) = (0, true);
     let events = [
-        vec![Event::Flush],
-        seconds(5),
-        vec![Event::Failover { stays: true }],
-        seconds(5),
-        vec![
-            Event::Use {
-                gateway: 1,
-                lead,
-                whole,
-            },
-            Event::Restart(1),
-            Event::Return,
-        ],
-        seconds(5),
-        vec![Event::UseAgain {
-            gateway: 0,
-            back: 0,
-            whole,
-        }],
+        vec![Event::Flush(shard)],
+        ticks(1000, 5),
+        vec![Event::Failover { shard, stays }],
+        ticks(1000, 5),
+        vec![whole_use(1), Event::Restart(1), Event::Return(shard)],
+        ticks(1000, 5),
+        vec![whole_second_use(0)],
     ];
     no_mandate_passes_twice(USUAL, &events.concat()).unwrap();
+}
+
+#[test]
+fn model_slot_that_was_elsewhere_is_not_vouched_for_however_young_the_value_is() {
+    let slot = 3;
+    let events = [
+        ticks(1000, 5),
+        vec![Event::Flush(1)],
+        ticks(500, 1),
+        vec![Event::Move { slot, keys: true }],
+        ticks(500, 1),
+        // The fourth is one of this slot.
+        vec![whole_use(0); 4],
+        ticks(1000, 3),
+        vec![whole_use(0); 4],
+        vec![
+            Event::Move { slot, keys: false },
+            Event::Look(1),
+            whole_second_use(1),
+        ],
+    ];
+    let mut world = World::new(CLUSTER);
+    for event in events.concat() {
+        world.happen(event);
+    }
+    let passed = world.mandates.last().map(|(_, passed)| *passed);
+    assert_eq!(passed, Some(1), "where the slot was meanwhile");
+}
+
+#[test]
+fn model_slot_that_left_while_its_shard_was_out_of_reach_is_not_vouched_for_after_a_restart() {
+    let (slot, gateway) = (3, 0);
+    let moves = |keys| vec![Event::Move { slot, keys }];
+    let cut = |gateway| vec![Event::Cut { gateway, shard: 1 }];
+    let events = [
+        ticks(1000, 5),
+        [0, 1, 2].map(cut).concat(),
+        moves(true),
+        ticks(1000, 3),
+        // The fourth is one of this slot.
+        vec![whole_use(gateway); 4],
+        ticks(1000, 3),
+        vec![whole_use(gateway); 4],
+        moves(false),
+        [0, 1, 2].map(Event::Restart).to_vec(),
+        [0, 1, 2].map(cut).concat(),
+        ticks(1000, 1),
+        vec![whole_second_use(gateway)],
+    ];
+    let mut world = World::new(CUT);
+    for event in events.concat() {
+        world.happen(event);
+    }
+    let passed = world.mandates.last().map(|(_, passed)| *passed);
+    assert_eq!(passed, Some(1), "where the slot was meanwhile");
 }
 
 proptest! {
@@ -207,5 +288,33 @@ proptest! {
         told in any::<bool>(), skew in -2..=2_i64, events in events(),
     ) {
         no_mandate_passes_twice(Setting { skew, failover: false, told: [false, told, false], ..USUAL }, &events)?;
+    }
+
+    #[test]
+    fn model_cluster_lets_no_mandate_pass_twice(
+        skew in -2..=2_i64, events in events(),
+    ) {
+        no_mandate_passes_twice(Setting { skew, ..CLUSTER }, &events)?;
+    }
+
+    #[test]
+    fn model_cluster_that_is_partly_out_of_reach_lets_no_mandate_pass_twice(
+        skew in -2..=2_i64, events in events(),
+    ) {
+        no_mandate_passes_twice(Setting { skew, ..CUT }, &events)?;
+    }
+
+    #[test]
+    fn model_cluster_and_clocks_that_differ_let_no_mandate_pass_twice_while_the_gateways_live(
+        skew in prop_oneof![3 => -20..=20_i64, 1 => 80..=300_i64], events in events(),
+    ) {
+        no_mandate_passes_twice(Setting { skew, max_lead: 8, restarts: false, ..CLUSTER }, &events)?;
+    }
+
+    #[test]
+    fn model_cluster_of_two_primaries_lets_no_mandate_pass_twice_where_replicas_confirm(
+        skew in -2..=2_i64, events in events(),
+    ) {
+        no_mandate_passes_twice(Setting { skew, split: true, max_lead: 0, ..CLUSTER }, &events)?;
     }
 }

@@ -6,9 +6,15 @@
 //!
 //! Earlier builds wrote `<id>:<birth>:<run id>`. They take everything before the first colon for the id and compare what
 //! follows the second one with the run id, so that both kinds read what the other one writes.
+//!
+//! In a cluster each shard has such a key, with `/<slots>` behind the run id: those whose marks it vouches for.
+
+use super::slots::Slots;
 
 /// Most seconds that `iat` may be ahead of this clock and still count.
 pub(super) const MAX_LEAD: u64 = 30;
+/// How many ranges of slots a note names.
+const MAX_RANGES: usize = 32;
 
 /// One value of the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +26,8 @@ pub(super) struct Value {
     /// How many seconds `iat` was ahead of a gateway's clock at most.
     pub(super) lead: u64,
     pub(super) history: History,
+    /// None where there is no cluster.
+    pub(super) slots: Option<Slots>,
 }
 
 /// Whose memory it is: another process, or another replication history, may hold other marks. A part that is not known
@@ -40,7 +48,12 @@ impl Value {
             id,
             replication,
             lead,
-        } = Name::parse(named)?;
+            ..
+        } = Name::parse(named).filter(|_| !named.contains('/'))?;
+        let (run, slots) = match run.split_once('/') {
+            Some((run, slots)) => (run, Some(Slots::parse(slots)?)),
+            None => (run, None),
+        };
         Some(Self {
             id,
             birth: birth.parse().ok()?,
@@ -49,11 +62,14 @@ impl Value {
                 run: run.to_owned(),
                 replication,
             },
+            slots,
         })
     }
 
     pub(super) fn text(&self) -> String {
-        format!("{}:{}:{}", self.name(), self.birth, self.history.run)
+        let slots = self.slots.as_ref().map(|slots| format!("/{slots}"));
+        let slots = slots.unwrap_or_default();
+        format!("{}:{}:{}{slots}", self.name(), self.birth, self.history.run)
     }
 
     fn name(&self) -> String {
@@ -70,12 +86,23 @@ impl Value {
     }
 }
 
-/// The part before the first colon, or a note on disk.
+/// The part before the first colon, or a note on disk: that of a shard has `/<slots>` behind it where slots were elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Name {
     pub(super) id: String,
     replication: String,
     pub(super) lead: u64,
+    /// Slots that a value may name that was born before they left.
+    pub(super) away: Slots,
+}
+
+/// A note of a shard from which these slots were away. More ranges than a file has room for count as all slots.
+pub(super) fn with_away(note: &str, away: &Slots) -> String {
+    match away.ranges().take(MAX_RANGES + 1).count() {
+        0 => note.to_owned(),
+        1..=MAX_RANGES => format!("{note}/{away}"),
+        _ => format!("{note}/{}", Slots::all()),
+    }
 }
 
 impl Name {
@@ -84,7 +111,24 @@ impl Name {
         self.replication.parse().unwrap_or_default()
     }
 
+    pub(super) fn with_lead(self, lead: u64) -> Self {
+        Self { lead, ..self }
+    }
+
+    pub(super) fn note(&self) -> String {
+        with_away(&self.bare(), &self.away)
+    }
+
+    /// The note without what was away.
+    pub(super) fn bare(&self) -> String {
+        format!("{}.{}.{}", self.id, self.replication, self.lead)
+    }
+
     pub(super) fn parse(text: &str) -> Option<Self> {
+        let (text, away) = match text.split_once('/') {
+            Some((text, away)) => (text, Slots::parse(away)?),
+            None => (text, Slots::default()),
+        };
         let mut parts = text.split('.');
         let id = parts.next().filter(|id| !id.is_empty())?;
         let (replication, lead) = match (parts.next(), parts.next(), parts.next()) {
@@ -97,17 +141,23 @@ impl Name {
             id: id.to_owned(),
             replication: replication.to_owned(),
             lead: MAX_LEAD.min(lead),
+            away,
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Name, Value};
+    use super::{Name, Slots, Value, with_away};
 
     #[test]
     fn value_survives_its_text_and_refuses_other_texts() {
-        for text in ["id.repl.7:1790000000:run:with:colons", "id..0:0:"] {
+        for text in [
+            "id.repl.7:1790000000:run:with:colons",
+            "id..0:0:",
+            "id.repl.7:1790000000:run/0-5460,5462",
+            "id..0:0:/",
+        ] {
             assert_eq!(Value::parse(text).unwrap().text(), text);
         }
         for text in [
@@ -119,6 +169,8 @@ mod tests {
             "a.b:1:r",
             "a.b.c:1:r",
             "a.b.1.2:1:r",
+            "a.b.1:1:r/x",
+            "a.b.1:1:r/16384",
         ] {
             assert_eq!(Value::parse(text), None, "{text}");
         }
@@ -141,6 +193,18 @@ mod tests {
             ours.splitn(3, ':').collect::<Vec<_>>(),
             ["0a1b..3", "1790000000", "run"]
         );
+    }
+
+    #[test]
+    fn note_names_slots_that_were_away_as_far_as_there_is_room() {
+        let away = |text| Name::parse(text).unwrap().away;
+        assert_eq!(away("id.900.3"), Slots::default());
+        let slots = Slots::parse("5,7-9").unwrap();
+        let note = with_away("id.900.3", &slots);
+        assert_eq!((note.as_str(), away(&note)), ("id.900.3/5,7-9", slots));
+        let scattered = Slots::of((0..33).map(|slot| slot * 2..=slot * 2));
+        assert_eq!(with_away("id.900.3", &scattered), "id.900.3/0-16383");
+        assert_eq!(Name::parse("id.900.3/x"), None);
     }
 
     #[test]

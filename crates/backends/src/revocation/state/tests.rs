@@ -5,7 +5,7 @@ use admission::ports::{Clock, Mandate, Revocations, Standing, WatchState};
 use admission::token::Anchors;
 use testkit::clock::FixedClock;
 
-use super::{RevocationConfig, RevocationState};
+use super::{RevocationConfig, RevocationState, Stream};
 use crate::revocation::anchor::Kind;
 use crate::revocation::pass::Pass;
 
@@ -31,8 +31,8 @@ impl Bench {
     /// The streams are followed and a snapshot is loaded.
     async fn fresh(config: RevocationConfig) -> Self {
         let bench = Self::new(config);
-        bench.state.inner.touch();
-        bench.state.inner.complete_from_here();
+        bench.state.inner.touch(Stream::ALL);
+        bench.state.inner.complete_from_here(Stream::ALL);
         bench.snapshot().await;
         bench
     }
@@ -106,9 +106,9 @@ async fn state_is_stale_until_streams_and_a_later_snapshot_are_there() {
     assert_eq!(bench.standing(), "stale");
     bench.snapshot().await;
     assert_eq!(bench.standing(), "stale", "no stream was read");
-    bench.state.inner.touch();
+    bench.state.inner.touch(Stream::ALL);
     assert_eq!(bench.standing(), "stale", "the streams were not caught up with");
-    bench.state.inner.complete_from_here();
+    bench.state.inner.complete_from_here(Stream::ALL);
     assert_eq!(
         bench.standing(),
         "stale",
@@ -126,10 +126,10 @@ async fn state_turns_stale_with_silent_streams_and_with_an_old_snapshot() {
     assert_eq!(bench.standing(), "clear");
     bench.clock.advance(Duration::from_millis(1));
     assert_eq!(bench.standing(), "stale");
-    bench.state.inner.touch();
+    bench.state.inner.touch(Stream::ALL);
     assert_eq!(bench.standing(), "clear");
     bench.clock.advance(Duration::from_secs(230));
-    bench.state.inner.touch();
+    bench.state.inner.touch(Stream::ALL);
     assert_eq!(bench.standing(), "stale", "the snapshot is 300.001 s old");
     assert_eq!(
         bench.state.status().snapshot_age,
@@ -140,11 +140,11 @@ async fn state_turns_stale_with_silent_streams_and_with_an_old_snapshot() {
 #[tokio::test]
 async fn state_after_a_gap_needs_a_new_snapshot() {
     let bench = Bench::fresh(RevocationConfig::default()).await;
-    bench.state.inner.incomplete();
+    bench.state.inner.incomplete(Stream::ALL);
     assert_eq!(bench.standing(), "stale");
     bench.snapshot().await;
     assert_eq!(bench.standing(), "stale", "the gap is still open");
-    bench.state.inner.complete_from_here();
+    bench.state.inner.complete_from_here(Stream::ALL);
     bench.snapshot().await;
     assert_eq!(bench.standing(), "clear");
 }
@@ -203,11 +203,11 @@ async fn announced_record_and_edge_outlast_snapshots_until_mandates_have_expired
         bench.snapshot_of(&[], &[(kind, id)]).await;
         assert_eq!(bench.standing(), "revoked", "{kind:?}");
         bench.clock.advance(Duration::from_secs(24 * 3600 + 300));
-        bench.state.inner.touch();
+        bench.state.inner.touch(Stream::ALL);
         bench.snapshot().await;
         assert_eq!(bench.standing(), "revoked", "{kind:?}");
         bench.clock.advance(Duration::from_secs(60));
-        bench.state.inner.touch();
+        bench.state.inner.touch(Stream::ALL);
         bench.snapshot().await;
         assert_eq!(bench.standing(), "clear", "{kind:?}");
     }

@@ -74,6 +74,10 @@ impl Directory for Held {
 
     fn available(&self) -> io::Result<u64> {
         let volume = fstatvfs(&self.0)?;
+        // Some file systems cannot tell, and say nothing but zeros.
+        if volume.f_blocks == 0 {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         Ok(volume.f_bavail.saturating_mul(volume.f_frsize))
     }
 
@@ -114,6 +118,10 @@ impl Directory for Held {
     }
 
     fn open_file(&self, name: &str) -> io::Result<Arc<dyn DataFile>> {
+        Ok(Arc::new(self.open_at(name, OFlags::RDONLY)?))
+    }
+
+    fn open_to_write(&self, name: &str) -> io::Result<Arc<dyn DataFile>> {
         Ok(Arc::new(self.open_at(name, OFlags::RDWR)?))
     }
 

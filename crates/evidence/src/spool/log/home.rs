@@ -46,7 +46,8 @@ impl Site {
         most: u64,
         checkpoint_key: Option<CheckpointKey>,
     ) -> Self {
-        let free = disk.open(&root, false).and_then(|dir| dir.available());
+        // Where it cannot be made, it is said when it is needed.
+        let free = disk.open(&root, true).and_then(|dir| dir.available());
         let fitting = free.map_or(most, |free| (free / SEGMENTS_PER_VOLUME).max(MIN_SEGMENT_BYTES));
         Self {
             boot: disk.boot(),
@@ -69,8 +70,8 @@ impl Site {
 
 /// The directory of a log.
 ///
-/// It holds a spare segment whose space is allocated: even on a full volume the log can leave its active segment, and
-/// move the intents of live requests on, so that what is shipped can be deleted.
+/// It holds a spare segment whose space is allocated and which nothing new is written to: even on a full volume the log
+/// can move the intents of live requests on, so that what is shipped can be deleted, and take outcomes.
 #[derive(Debug)]
 pub(crate) struct Home {
     claim: Claim,
@@ -78,8 +79,16 @@ pub(crate) struct Home {
     active: Arc<dyn DataFile>,
     /// The newest segments, oldest first, the active one included.
     held: VecDeque<HeldSegment>,
-    spare: Option<Arc<dyn DataFile>>,
+    spare: Option<Spare>,
     pub(super) chain: ChainFile,
+}
+
+/// A file that becomes a segment where no other can.
+#[derive(Debug, Clone)]
+pub(crate) struct Spare {
+    pub(crate) file: Arc<dyn DataFile>,
+    /// How many bytes it has the space for.
+    pub(crate) bytes: u64,
 }
 
 /// A segment that is held open.
@@ -96,11 +105,14 @@ pub(crate) struct Look {
     disk: Arc<dyn Disk>,
     claim: Claim,
     held: Vec<HeldSegment>,
+    spare: Option<Spare>,
 }
 
 /// What is needed to make a spare segment.
 #[derive(Debug)]
 pub(crate) struct WantedSpare {
+    /// The one that is there and too small.
+    small: Option<Spare>,
     dir: Arc<dyn Directory>,
     boot: Uuid,
     bytes: u64,
@@ -158,8 +170,13 @@ impl Home {
         &self.active
     }
 
-    pub(crate) const fn has_spare(&self) -> bool {
-        self.spare.is_some()
+    /// How many bytes the spare segment has the space for.
+    pub(crate) fn spare_bytes(&self) -> Option<u64> {
+        self.spare.as_ref().map(|spare| spare.bytes)
+    }
+
+    pub(super) fn spare(&self) -> Option<Arc<dyn DataFile>> {
+        self.spare.as_ref().map(|spare| Arc::clone(&spare.file))
     }
 
     pub(crate) fn source(&self, base: u64) -> Source {
@@ -169,18 +186,19 @@ impl Home {
         }
     }
 
-    /// The file of a new segment: the spare, or else a new one.
-    pub(super) fn next(&mut self, base: u64) -> io::Result<Arc<dyn DataFile>> {
-        let (dir, name) = (self.claim.dir(), segment::name(base));
-        let Some(spare) = &self.spare else {
-            // A try that failed may have left one.
-            gone_is_fine(dir.remove(&name))?;
-            return segment::create(&**dir, &name, self.boot);
-        };
-        dir.rename(SPARE, &name)?;
-        let next = Arc::clone(spare);
-        self.spare = None;
-        Ok(next)
+    /// Makes the file of a new segment.
+    pub(super) fn create(&self, base: u64) -> io::Result<Arc<dyn DataFile>> {
+        let name = segment::name(base);
+        // A try that failed may have left one.
+        gone_is_fine(self.dir().remove(&name))?;
+        segment::create(&**self.dir(), &name, self.boot)
+    }
+
+    /// Makes the spare a segment.
+    pub(super) fn take_spare(&mut self, base: u64) -> io::Result<Spare> {
+        let spare = self.spare.take().ok_or(io::ErrorKind::NotFound)?;
+        self.dir().rename(SPARE, &segment::name(base))?;
+        Ok(spare)
     }
 
     /// Writes to this file from now on, and returns the one that was written to.
@@ -222,17 +240,36 @@ impl Look {
         }
         Ok(true)
     }
+
+    /// The spare segment, where it does not stand under its name.
+    pub(crate) fn lost_spare(&self) -> io::Result<Option<&Arc<dyn DataFile>>> {
+        let Some(Spare { file, .. }) = &self.spare else {
+            return Ok(None);
+        };
+        match self.claim.dir().identity_of(SPARE) {
+            Ok(there) => Ok((there != file.identity()?).then_some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(file)),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 impl WantedSpare {
     /// Makes a spare with as much space as there is, up to what is wanted.
-    pub(crate) fn make(&self) -> io::Result<Arc<dyn DataFile>> {
+    pub(crate) fn make(self) -> io::Result<Spare> {
+        if let Some(small) = self.small {
+            let bytes = small
+                .file
+                .allocate(self.bytes)
+                .map_or(small.bytes, |()| self.bytes);
+            return Ok(Spare { bytes, ..small });
+        }
         gone_is_fine(self.dir.remove(SPARE))?;
-        let spare = segment::create(&*self.dir, SPARE, self.boot)?;
+        let file = segment::create(&*self.dir, SPARE, self.boot)?;
         let mut bytes = self.bytes;
         loop {
-            match spare.allocate(bytes) {
-                Ok(()) => return Ok(spare),
+            match file.allocate(bytes) {
+                Ok(()) => return Ok(Spare { file, bytes }),
                 Err(error) if is_full(&error) && bytes > MIN_SPARE_BYTES => bytes /= 2,
                 Err(error) => {
                     let _ = self.dir.remove(SPARE);
@@ -251,43 +288,54 @@ impl Log {
             disk: Arc::clone(&self.site.disk),
             claim: home.claim.clone(),
             held: home.held.iter().cloned().collect(),
+            spare: home.spare.clone(),
         })
     }
 
-    /// The spare segment to make, where one is missing.
+    /// Does without the spare segment, if it is this one.
+    pub(crate) fn lose_spare(&mut self, lost: &Arc<dyn DataFile>) {
+        if let Some(home) = &mut self.home {
+            home.spare.take_if(|spare| Arc::ptr_eq(&spare.file, lost));
+        }
+    }
+
+    /// The spare segment to make, where one is missing or too small.
     pub(crate) fn wanted_spare(&self) -> Option<WantedSpare> {
-        let home = self.home.as_ref().filter(|home| !home.has_spare())?;
-        (!self.is_homeless()).then(|| WantedSpare {
+        let home = self.home.as_ref().filter(|_| !self.is_homeless())?;
+        let small = home.spare.clone();
+        let is_whole = |spare: &Spare| spare.bytes >= self.site.segment_bytes;
+        (!small.as_ref().is_some_and(is_whole)).then(|| WantedSpare {
+            small,
             dir: Arc::clone(home.dir()),
             boot: home.boot,
             bytes: self.site.segment_bytes,
         })
     }
 
-    /// Takes a spare segment, or notes why there is none.
-    pub(crate) fn equip(&mut self, spare: io::Result<Arc<dyn DataFile>>) {
-        let cramped = spare.as_ref().is_err_and(is_full);
+    /// Takes a spare segment, or notes why there is none. While there is no whole one, nothing new is accepted.
+    pub(crate) fn equip(&mut self, spare: io::Result<Spare>) {
+        let cramped = match &spare {
+            Ok(spare) => spare.bytes < self.site.segment_bytes,
+            Err(error) => is_full(error),
+        };
         match (spare, &mut self.home) {
-            (Ok(spare), Some(home)) => home.spare = Some(spare),
+            (Ok(spare), Some(home)) => {
+                home.spare = Some(spare);
+                self.last = self.last.filter(|_| cramped);
+            }
             (Err(error), _) if !cramped => {
                 tracing::warn!(%error, "the next evidence segment cannot be prepared");
             }
-            (Err(error), _) if !self.cramped => {
-                tracing::error!(%error, "the volume of the evidence spool is full; requests are refused until there is space");
-            }
             _ => {}
+        }
+        if cramped && !self.cramped {
+            tracing::error!(
+                "the volume of the evidence spool is full; requests are refused until there is space"
+            );
         }
         if self.cramped && !cramped {
             tracing::info!("the volume of the evidence spool has space again");
         }
         self.cramped = cramped;
-    }
-
-    /// Gives back the space behind the last record, for a spare segment to take. False where there is none.
-    pub(crate) fn shrink(&self) -> bool {
-        let (Some(home), Some(active)) = (&self.home, self.segments.back()) else {
-            return false;
-        };
-        home.active.cut(active.len).is_ok()
     }
 }

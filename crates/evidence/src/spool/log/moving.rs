@@ -13,6 +13,7 @@ use crate::spool::error::NoRoom;
 use crate::spool::record::{self, Kind};
 use crate::spool::segment::{self, Records, Segment, Source};
 
+use super::write::Need;
 use super::{Departure, Fault, Log, Open, Site};
 
 /// What has to be carried to a new home. Nothing is appended to the log meanwhile.
@@ -66,11 +67,10 @@ impl Log {
         let old = std::mem::replace(self, moved.log);
         self.shipped = self.shipped.max(old.shipped);
         for (id, was) in old.open {
-            // Those that could not be read have no copy in any segment; their outcome will come all the same.
+            // Those that could not be read have no copy in any segment: they cannot depart any more, and the outcome of
+            // one that did will come all the same.
             self.open.entry(id).or_insert(was).departure = was.departure;
         }
-        self.late = old.late;
-        self.late_intents = old.late_intents;
         self.parked = old.parked;
         self.parked_bytes = old.parked_bytes;
         self.fault = Some(Fault::Write(NoRoom::Removed));
@@ -123,11 +123,12 @@ impl Moving {
                 Vec::new()
             });
             let mut position = segment.first();
-            for record in Records::new(&bytes) {
+            let mut records = Records::new(&bytes);
+            for record in &mut records {
                 match record.kind {
                     Kind::Event if position >= self.shipped => {
                         events += 1;
-                        log.write(&record)?;
+                        log.write_for(Need::Own, &record)?;
                     }
                     Kind::Intent | Kind::Dispatched if !record.payload.is_empty() => {
                         if let Some(open) = self.open.get(&record.id)
@@ -135,12 +136,18 @@ impl Moving {
                         {
                             let kind = open.departure.kind();
                             let (at, id, payload) = (record.at, record.id, record.payload);
-                            log.write(&record::encode(&mut buffer, kind, at, id, payload))?;
+                            log.write_for(Need::Own, &record::encode(&mut buffer, kind, at, id, payload))?;
                         }
                     }
                     _ => {}
                 }
                 position += record.bytes.len() as u64;
+            }
+            if records.taken() < length {
+                tracing::error!(
+                    segment = segment.base,
+                    "a segment of the removed directory is not whole; requests whose intent it lost do not depart"
+                );
             }
             *lost += segment.events.saturating_sub(events);
         }

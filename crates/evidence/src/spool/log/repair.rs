@@ -1,19 +1,44 @@
 //! Coming back after the disk failed.
 
+use std::collections::HashMap;
 use std::io;
+use std::sync::Arc;
 
+use uuid::Uuid;
+
+use crate::spool::disk::{DataFile, Directory, gone_is_fine, is_full};
+use crate::spool::error::NoRoom;
 use crate::spool::record::{self, Kind};
-use crate::spool::segment::{self, Records, Segment};
+use crate::spool::segment::{self, Records, SPARE, Segment, Source};
 
-use super::{Fault, Log, no_segment};
+use super::{Fault, Log, Open, no_segment};
+
+/// What a failed sync has put in doubt, to be appended once more, to a new file.
+///
+/// After a failed `fsync` the kernel may drop the pages it could not write and report success the next time, so asking
+/// again proves nothing. The records are read back now, while the kernel still has them.
+#[derive(Debug)]
+pub(crate) struct Rewrite {
+    dir: Arc<dyn Directory>,
+    boot: Uuid,
+    base: u64,
+    spare: Option<Arc<dyn DataFile>>,
+    durable: u64,
+    segments: Vec<(Segment, Source)>,
+    open: HashMap<Uuid, Open>,
+}
+
+/// A segment of what was in doubt, durable.
+#[derive(Debug)]
+pub(crate) struct Rewritten {
+    file: Arc<dyn DataFile>,
+    doubtful: Doubtful,
+}
 
 impl Log {
-    /// Tries to write again: first what a failed sync has put in doubt, then what could not be written.
-    /// Where there is neither, an acknowledgement is written to see whether the disk is back.
+    /// Tries to write what could not be written. Where there is nothing, an acknowledgement is written to see whether the
+    /// disk is back.
     pub(crate) fn repair(&mut self, now: i64) -> io::Result<()> {
-        if self.fault == Some(Fault::Sync) {
-            self.rewrite()?;
-        }
         self.write_parked(now)
             .inspect_err(|error| self.fault = Some(Fault::of(error)))?;
         self.fault = None;
@@ -37,34 +62,39 @@ impl Log {
         Ok(())
     }
 
-    /// Appends everything that is not known to be durable once more, to a new file.
-    ///
-    /// After a failed `fsync` the kernel may drop the pages it could not write and report success the next
-    /// time, so asking again proves nothing. The records are read back now, while the kernel still has them.
-    fn rewrite(&mut self) -> io::Result<()> {
-        let doubtful = self.read_doubtful()?;
-        let Some(home) = &mut self.home else {
-            return Err(no_segment());
-        };
+    /// What to append once more, where a sync has failed. Nothing is appended to the log meanwhile.
+    pub(crate) fn rewrite(&self) -> Option<Rewrite> {
+        let home = self.home.as_ref().filter(|_| self.fault == Some(Fault::Sync))?;
+        let segments = self.segments.iter();
+        Some(Rewrite {
+            dir: Arc::clone(home.dir()),
+            boot: self.site.boot,
+            base: self.head,
+            spare: home.spare(),
+            durable: self.durable,
+            segments: segments
+                .map(|segment| (*segment, self.source(segment.base)))
+                .collect(),
+            open: self.open.clone(),
+        })
+    }
+
+    /// Takes the new segment.
+    pub(crate) fn rewritten(&mut self, rewritten: Rewritten) -> io::Result<()> {
+        // It may be what was the spare.
+        self.lose_spare(&rewritten.file);
+        self.last = None;
+        let home = self.home.as_mut().ok_or_else(no_segment)?;
         let mut next = Segment::fresh(self.head);
-        let file = home.next(next.base)?;
-        let written = file
-            .write_at(&doubtful.bytes, next.len)
-            .and_then(|()| file.sync())
-            .and_then(|()| home.dir().sync());
-        if let Err(error) = written {
-            let _ = home.dir().remove(&segment::name(next.base));
-            return Err(error);
-        }
-        home.take_up(next.base, file)?;
-        next.len += doubtful.bytes.len() as u64;
+        home.take_up(next.base, rewritten.file)?;
+        next.len += rewritten.doubtful.bytes.len() as u64;
 
         for segment in &mut self.segments {
             let kept = self.durable.max(segment.first()).min(segment.end());
             self.disk = self.disk.saturating_sub(segment.end() - kept);
             segment.len = kept - segment.base;
         }
-        for (base, copied) in doubtful.events {
+        for (base, copied) in rewritten.doubtful.events {
             next.events += copied;
             if let Some(segment) = self.segment(base) {
                 segment.events = segment.events.saturating_sub(copied);
@@ -72,7 +102,7 @@ impl Log {
         }
         self.left.clear();
         self.enter(next);
-        for record in Records::new(&doubtful.bytes) {
+        for record in Records::new(&rewritten.doubtful.bytes) {
             if let Some(open) = self.open.get(&record.id).copied()
                 && !record.payload.is_empty()
             {
@@ -82,23 +112,48 @@ impl Log {
         self.durable = self.head;
         self.planned = self.head;
         self.directory_changed = false;
+        // What could not be written meanwhile is still to be.
+        self.fault = Some(Fault::Write(NoRoom::Unwritable));
         Ok(())
+    }
+}
+
+impl Rewrite {
+    /// Writes and syncs the new segment.
+    pub(crate) fn run(self) -> io::Result<Rewritten> {
+        let doubtful = self.read()?;
+        let name = segment::name(self.base);
+        // A try that failed may have left one.
+        gone_is_fine(self.dir.remove(&name))?;
+        let written = segment::create(&*self.dir, &name, self.boot).and_then(|file| doubtful.write(file));
+        let written = match (written, self.spare.clone()) {
+            (Err(error), Some(spare)) if is_full(&error) => {
+                let renamed = self.dir.rename(SPARE, &name);
+                renamed.and_then(|()| doubtful.write(spare))
+            }
+            (written, _) => written,
+        };
+        let written = written.and_then(|file| self.dir.sync().map(|()| file));
+        let file = written.inspect_err(|_| {
+            let _ = self.dir.remove(&name);
+        })?;
+        Ok(Rewritten { file, doubtful })
     }
 
     /// The records that are not known to be durable and still wanted.
-    fn read_doubtful(&self) -> io::Result<Doubtful> {
+    fn read(&self) -> io::Result<Doubtful> {
         let mut doubtful = Doubtful::default();
         let mut buffer = Vec::new();
         // A successor finds what is copied twice: here it counts, if the copy is whole, which the second mark says.
         let mut mark = Vec::new();
         record::rewritten(&mut mark, self.durable);
         doubtful.bytes.extend_from_slice(&mark);
-        for segment in &self.segments {
+        for (segment, source) in &self.segments {
             let Some(from) = segment.beyond(self.durable) else {
                 continue;
             };
             let length = usize::try_from(segment.end() - from).map_err(io::Error::other)?;
-            let read = segment::read(&self.source(segment.base), segment, from, length)?;
+            let read = segment::read(source, segment, from, length)?;
             let mut copied = 0;
             let mut records = Records::new(&read);
             for record in &mut records {
@@ -113,7 +168,15 @@ impl Log {
                         }
                         continue;
                     }
-                    (Kind::Intent | Kind::Ack | Kind::Boot | Kind::Undispatched | Kind::Rewritten, _)
+                    (
+                        Kind::Intent
+                        | Kind::Ack
+                        | Kind::Boot
+                        | Kind::Undispatched
+                        | Kind::Untold
+                        | Kind::Rewritten,
+                        _,
+                    )
                     | (Kind::Dispatched, None) => continue,
                     (Kind::Event, _) => copied += 1,
                     (Kind::Cancel, _) | (Kind::Dispatched, Some(_)) => {}
@@ -130,6 +193,15 @@ impl Log {
         }
         doubtful.bytes.extend_from_slice(&mark);
         Ok(doubtful)
+    }
+}
+
+impl Doubtful {
+    /// Writes the records to an empty segment.
+    fn write(&self, file: Arc<dyn DataFile>) -> io::Result<Arc<dyn DataFile>> {
+        file.write_at(&self.bytes, Segment::fresh(0).len)?;
+        file.sync()?;
+        Ok(file)
     }
 }
 

@@ -1,14 +1,19 @@
 //! What is shipped goes: finished segments are deleted, long-lived intents move on.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
 use crate::chain::Chain;
-use crate::spool::disk::{DataFile, Directory};
-use crate::spool::record::{self, Kind};
+use crate::spool::disk::{DataFile, Directory, Disk};
+use crate::spool::record::{self, Kind, MAX_RECORD};
 use crate::spool::segment::{self, Records, Segment, Source};
 
-use super::Log;
+use super::write::Need;
+use super::{Fault, Home, Log};
+
+/// The least bytes for whose space a segment is left early.
+const MIN_LEFT_BYTES: u64 = MAX_RECORD as u64;
 
 impl Log {
     /// The segment with the next bytes that are not shipped, as far as it is durable, and where they begin.
@@ -50,8 +55,8 @@ impl Log {
 
     /// Gives up on the rest of a segment that does not read back. Returns how many events are lost by it.
     pub(crate) fn abandon(&mut self, base: u64) -> io::Result<u64> {
-        if self.is_homeless() {
-            return Err(io::Error::other("its directory was removed"));
+        if matches!(self.fault, Some(Fault::Sync | Fault::Homeless(_))) {
+            return Err(io::Error::other("nothing can be appended behind it now"));
         }
         if self.segments.back().is_some_and(|active| active.base == base) {
             self.roll()?;
@@ -125,6 +130,25 @@ impl Log {
         }
     }
 
+    /// Takes note of the space on the volume.
+    pub(crate) const fn measured(&mut self, free: u64) {
+        self.short = free < self.site.segment_bytes;
+    }
+
+    const fn is_pressed(&self) -> bool {
+        self.cramped || self.short || self.fault.is_some()
+    }
+
+    /// Leaves the active segment where space is short and no event waits in it, so that it can be deleted.
+    pub(crate) fn leave_shipped(&mut self) -> io::Result<()> {
+        let len = self.segments.back().map_or(0, |active| active.len);
+        let is_worth_it = len > MIN_LEFT_BYTES + 2 * self.open_bytes;
+        if self.waiting > 0 || self.closed || !self.is_syncable() || !self.is_pressed() || !is_worth_it {
+            return Ok(());
+        }
+        self.roll().or_else(|_| self.roll_to_spare())
+    }
+
     /// The oldest segment, when it is kept for the sake of intents alone and enough is shipped behind it to make
     /// moving them worth its while.
     ///
@@ -135,8 +159,11 @@ impl Log {
         if front.open == 0 || self.segments.len() < 2 || front.end() > self.shipped {
             return None;
         }
-        let pressed = self.cramped || self.fault.is_some();
-        let slack = if pressed { 0 } else { self.site.segment_bytes };
+        let slack = if self.is_pressed() {
+            0
+        } else {
+            self.site.segment_bytes
+        };
         let shipped = self
             .segments
             .iter()
@@ -156,7 +183,7 @@ impl Log {
             {
                 let kind = open.departure.kind();
                 let (at, id, payload) = (record.at, record.id, record.payload);
-                self.write(&record::encode(&mut buffer, kind, at, id, payload))?;
+                self.write_for(Need::Own, &record::encode(&mut buffer, kind, at, id, payload))?;
             }
         }
         // An intent that does not read back cannot be moved. Its outcome will come all the same.
@@ -177,20 +204,38 @@ impl Log {
         self.waiting == 0 && self.open.is_empty() && self.parked.is_empty() && self.fault.is_none()
     }
 
-    /// Removes the whole log, if nothing in it is still needed.
-    pub(crate) fn close(&mut self) -> io::Result<bool> {
+    /// Ends the log, if nothing in it is still needed. What is left of it is to be deleted.
+    pub(crate) fn close(&mut self) -> Option<Closed> {
         if !self.is_idle() {
-            return Ok(false);
+            return None;
         }
         self.closed = true;
-        let Some(mut home) = self.home.take() else {
-            return Ok(true);
+        self.disk = 0;
+        Some(Closed {
+            disk: Arc::clone(&self.site.disk),
+            home: self.home.take(),
+            segments: std::mem::take(&mut self.segments),
+        })
+    }
+}
+
+/// The files of a log that has ended.
+#[derive(Debug)]
+pub(crate) struct Closed {
+    disk: Arc<dyn Disk>,
+    home: Option<Home>,
+    segments: VecDeque<Segment>,
+}
+
+impl Closed {
+    /// Deletes them, oldest first.
+    pub(crate) fn remove(self) -> io::Result<()> {
+        let Some(mut home) = self.home else {
+            return Ok(());
         };
-        while let Some(front) = self.segments.pop_front() {
-            self.disk = self.disk.saturating_sub(front.len);
-            segment::discard(&**home.dir(), &front)?;
+        for segment in &self.segments {
+            segment::discard(&**home.dir(), segment)?;
         }
-        home.remove(&*self.site.disk)?;
-        Ok(true)
+        home.remove(&*self.disk)
     }
 }

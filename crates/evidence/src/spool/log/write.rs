@@ -5,92 +5,50 @@ use std::io;
 use uuid::Uuid;
 
 use crate::spool::record::{Kind, Record};
+use crate::spool::segment::Segment;
 
-use super::{Departure, Fault, Home, Log, Open, no_segment};
+use super::{Departure, Home, Log, Open, no_segment};
 
-/// The most bytes of intents that are written late.
-const MAX_LATE_BYTES: usize = 32 * 1024;
-
-/// No segment begins here.
-const NOWHERE: u64 = u64::MAX;
+/// What a record may take the space that is kept back for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Something new: nothing of it.
+    New,
+    /// What was promised: as much as leaves the intents that wait a place to be copied to.
+    Due,
+    /// What other space is set free by: all of it.
+    Own,
+}
 
 impl Log {
-    /// Appends the record of an intent with the next record, or with the next [`write_out`](Self::write_out).
-    pub(crate) fn append_late(&mut self, intent: &Record<'_>) -> io::Result<()> {
-        let length = intent.bytes.len();
-        if self.fault.is_some() || self.closed || self.late.len() + length > MAX_LATE_BYTES {
-            return self.append(intent);
-        }
-        self.late.extend_from_slice(intent.bytes);
-        self.late_intents.push((intent.id, length as u64));
-        let open = Open {
-            base: NOWHERE,
-            bytes: 0,
-            departure: Departure::Pending,
-        };
-        self.open.insert(intent.id, open);
-        Ok(())
-    }
-
-    /// Writes the intents that wait for it.
-    pub(crate) fn write_out(&mut self) -> io::Result<()> {
-        if self.late.is_empty() || self.fault.is_some() || self.closed {
-            return Ok(());
-        }
-        self.write_late()
-            .inspect_err(|error| self.fault = Some(Fault::of(error)))
-    }
-
-    /// Whether no intent waits to be written.
-    #[cfg(test)]
-    pub(crate) const fn is_written_out(&self) -> bool {
-        self.late.is_empty()
-    }
-
-    /// Writes a record behind the intents that wait for it.
     pub(super) fn write(&mut self, record: &Record<'_>) -> io::Result<()> {
-        if self.late.is_empty() {
-            self.put_somewhere(record.bytes)?;
-        } else {
-            let intents = self.late.len();
-            self.late.extend_from_slice(record.bytes);
-            if let Err(error) = self.write_late() {
-                self.late.truncate(intents);
-                return Err(error);
-            }
-        }
-        self.account(record);
-        Ok(())
+        let need = match record.kind {
+            Kind::Ack => Need::Own,
+            Kind::Intent => Need::New,
+            Kind::Event if !self.open.contains_key(&record.id) => Need::New,
+            _ => Need::Due,
+        };
+        self.write_for(need, record)
     }
 
-    /// Writes all that waits, and takes the intents for written.
-    fn write_late(&mut self) -> io::Result<()> {
-        let mut bytes = std::mem::take(&mut self.late);
-        let written = self.put_somewhere(&bytes);
-        if written.is_ok() {
-            bytes.clear();
-            for (id, length) in std::mem::take(&mut self.late_intents) {
-                self.stands(id, length, Departure::Pending);
+    /// Writes to the active segment, to the next one where that is full, or to the spare one where neither takes it.
+    pub(super) fn write_for(&mut self, need: Need, record: &Record<'_>) -> io::Result<()> {
+        let length = record.bytes.len() as u64;
+        let written = match (self.segments.back().map(|active| active.len), self.last) {
+            (Some(len), Some(last)) if !self.leaves_room(need, len + length, last) => {
+                Err(io::ErrorKind::StorageFull.into())
             }
-        }
-        self.late = bytes;
-        written
-    }
-
-    /// Writes to the active segment, or to the next one where that is full or fails.
-    fn put_somewhere(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let length = bytes.len() as u64;
-        let active = self.segments.back();
-        if active.is_none_or(|active| active.len + length > self.site.segment_bytes) {
-            self.roll()?;
-        }
-        if let Err(error) = self.put(bytes) {
-            // Another file may take it, above all one whose space is there.
-            if !self.home.as_ref().is_some_and(Home::has_spare) {
+            (Some(len), _) if len + length <= self.site.segment_bytes => self.put(record.bytes),
+            _ => self.roll().and_then(|()| self.put(record.bytes)),
+        };
+        if let Err(error) = written {
+            let spare = self.home.as_ref().and_then(Home::spare_bytes);
+            let end = Segment::fresh(0).len + length;
+            if !spare.is_some_and(|spare| self.leaves_room(need, end, spare)) {
                 return Err(error);
             }
-            self.roll()?;
-            self.put(bytes)?;
+            self.roll_to_spare()?;
+            self.put(record.bytes)?;
         }
         let Some(active) = self.segments.back_mut() else {
             return Err(no_segment());
@@ -98,7 +56,17 @@ impl Log {
         active.len += length;
         self.disk += length;
         self.head = active.end();
+        self.account(record);
         Ok(())
+    }
+
+    /// Whether a record that ends here may be in a segment that has space up to there, and no other.
+    const fn leaves_room(&self, need: Need, end: u64, space: u64) -> bool {
+        match need {
+            Need::New => false,
+            Need::Due => end + self.open_bytes <= space,
+            Need::Own => true,
+        }
     }
 
     /// Takes note of a record that was written.
@@ -125,7 +93,7 @@ impl Log {
             Kind::Cancel => {
                 let _ = self.settled(record.id);
             }
-            Kind::Ack | Kind::Boot | Kind::Undispatched | Kind::Rewritten => {}
+            Kind::Ack | Kind::Boot | Kind::Undispatched | Kind::Untold | Kind::Rewritten => {}
         }
     }
 

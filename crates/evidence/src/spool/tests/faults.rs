@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::INTERVAL;
-use super::sim::Sim;
+use super::sim::{Crash, Sim};
 use crate::spool::{NoRoom, Spool, SpoolError, flush, segment};
 use crate::testing::{
     DONE, MIB, cross, event, execute, home, interrupted, open, open_on, open_with, request, ship,
@@ -46,13 +46,30 @@ async fn outcomes_survive_a_disk_that_cannot_be_written() {
 }
 
 #[tokio::test]
-async fn a_refusal_that_cannot_be_written_is_counted() {
-    let (disk, spool) = simulated();
+async fn a_refusal_that_cannot_be_written_is_kept_for_a_while_and_then_counted() {
+    let disk = Sim::new();
+    let (spool, _, time) = open_on(Arc::new(disk.clone()), Path::new("/"), MIB, INTERVAL);
     disk.refuse_writes(true);
-    for n in 0..2 {
+    let room = spool.reserve().unwrap();
+    assert!(room.intent(&request(0)).await.is_err());
+    // That request's mandate is spent.
+    spool.denied(&request(0), &super::refusal("session_revoked"));
+    assert_eq!((spool.stats().dropped, spool.stats().persisted), (0, 1));
+    let mut n = 1;
+    while spool.stats().dropped == 0 {
+        time.set(i64::try_from(n).unwrap() * crate::timestamp::SECOND);
         spool.denied(&request(n), &super::refusal("session_revoked"));
+        n += 1;
+        assert!(n < 10_000, "kept without end");
     }
-    assert_eq!((spool.stats().dropped, spool.stats().persisted), (2, 0));
+    disk.refuse_writes(false);
+    flush(&spool.inner).await;
+    let sent = ship(&spool).await.data();
+    assert_eq!(
+        sent[0],
+        event(0, &crate::Outcome::from(super::refusal("session_revoked")))
+    );
+    assert_eq!(sent.len() as u128, n - 1);
 }
 
 #[tokio::test]
@@ -182,29 +199,17 @@ async fn long_lived_crossings_do_not_fill_the_spool() {
     );
 }
 
-/// Puts a directory in the place of a file: the system lets nobody read it, whoever asks and however often.
-fn make_unreadable(path: &std::path::Path) {
-    std::fs::remove_file(path).unwrap();
-    std::fs::create_dir(path).unwrap();
-}
-
 #[tokio::test]
 async fn a_segment_that_cannot_be_read_is_set_aside_and_the_rest_is_shipped() {
     for adopted in [false, true] {
-        let dir = tempfile::tempdir().unwrap();
-        let (spool, _, _) = open_with(dir.path(), MIB, INTERVAL);
+        let (disk, spool) = simulated();
         execute(&spool, 0..200).await;
         flush(&spool.inner).await;
-        let own = crate::testing::home(&spool);
-        let home = crate::spool::Disk::open(&crate::spool::System, &own, false).unwrap();
-        let bases = crate::spool::segment::list(&*home).unwrap();
-        assert!(bases.len() > 2, "{bases:?}");
-        let path = own.join(crate::spool::segment::name(bases[1]));
-        make_unreadable(&path);
-
+        let name = disk.make_unreadable(1);
         let spool = if adopted {
             drop(spool);
-            open(dir.path())
+            disk.crash(Crash::Kill);
+            open_on(Arc::new(disk.clone()), Path::new("/"), MIB, INTERVAL).0
         } else {
             spool
         };
@@ -215,9 +220,27 @@ async fn a_segment_that_cannot_be_read_is_set_aside_and_the_rest_is_shipped() {
         shipped.await.unwrap();
         let data = sink.data();
         let lost = (0..200).filter(|n| !data.contains(&event(*n, &DONE))).count();
-        // Its own process holds it open, and reads it whatever stands in its place.
-        assert!(data.len() > 100 && (lost > 0) == adopted, "{lost} lost");
-        assert_eq!(spool.stats().dropped, u64::from(adopted), "the file");
-        assert_eq!(path.with_extension("damaged").exists(), adopted, "it is kept");
+        assert!(data.len() > 100 && lost > 0, "{lost} lost");
+        let counted = if adopted { 2 } else { lost as u64 };
+        assert_eq!(
+            spool.stats().dropped,
+            counted,
+            "the events that were known, or the file and a request that ended in it"
+        );
+        let aside = name.replace(".seg", ".damaged");
+        let kept = disk.tree().into_values().any(|names| names.contains(&aside));
+        assert!(kept, "{aside} in {:?}", disk.tree());
     }
+}
+
+#[tokio::test]
+async fn a_disk_that_hangs_at_the_end_keeps_nothing_back_that_is_durable() {
+    let (disk, spool) = simulated();
+    execute(&spool, 0..3).await;
+    flush(&spool.inner).await;
+    execute(&spool, 3..4).await;
+    disk.hang_syncs(true);
+    let data = ship(&spool).await.data();
+    disk.hang_syncs(false);
+    assert_eq!(data, (0..3).map(|n| event(n, &DONE)).collect::<Vec<_>>());
 }

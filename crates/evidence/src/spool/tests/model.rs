@@ -24,10 +24,11 @@ use uuid::Uuid;
 use self::fact::Fact;
 use super::sim::{Crash, Sim};
 use crate::shipper::Batch;
-use crate::spool::log::Site;
+use crate::spool::log::{Log, Site};
 use crate::spool::recovery::adopt;
+use crate::spool::segment::SPARE;
 use crate::spool::{Disk, Fsync, Inner, Orphan, Spool, SpoolConfig};
-use crate::testing::{DONE, FSYNC_TIMEOUT, home, plain, request};
+use crate::testing::{DONE, FSYNC_TIMEOUT, plain, request};
 use crate::{Crossing, Fault, Status, Verifier};
 
 /// So few that six requests fill more than two segments.
@@ -52,6 +53,8 @@ enum Step {
     Remove,
     /// The disk does not sync any more, or does again.
     FailSyncs(bool),
+    /// Somebody removes the spare segment.
+    RemoveSpare,
     /// The volume has so many bytes left.
     Fill(u16),
     /// It has all the space there is.
@@ -108,12 +111,13 @@ impl World {
             denials_per_second: 100,
             checkpoint_key: None,
             clock: Arc::new(|| 1),
+            monotonic: Arc::new(|| 1),
         };
         let opened = Spool::open_at(Site::new(disk, root, SEGMENT_BYTES, None), LIMIT, config);
         let Ok((spool, _)) = opened else {
             return assert!(self.sim.is_dead(), "no start");
         };
-        for orphan in adopt(&spool.inner).unwrap_or_default() {
+        for orphan in adopt(&spool.inner, true).unwrap_or_default().0 {
             if self.ship_orphan(orphan, &spool).is_err() {
                 assert!(self.sim.is_dead(), "an orphan is stuck");
             }
@@ -129,22 +133,6 @@ impl World {
 
     /// False where the step would change nothing.
     fn step(&mut self, step: Step) -> bool {
-        let changed = self.take(step);
-        self.note_written();
-        changed
-    }
-
-    /// Notes which intents are on record.
-    fn note_written(&mut self) {
-        let written = |inner: Arc<Inner>| inner.with_log(|log| log.is_written_out());
-        if self.inner().is_some_and(written) {
-            for fact in &mut self.facts[self.first..] {
-                fact.kept = fact.intended;
-            }
-        }
-    }
-
-    fn take(&mut self, step: Step) -> bool {
         match step {
             Step::Whole => {
                 if self.intend() {
@@ -172,6 +160,7 @@ impl World {
                     .for_each(|fact| fact.at_risk = true);
                 self.removed = true;
             }
+            Step::RemoveSpare => self.sim.remove_files(SPARE),
             Step::FailSyncs(fail) => self.sim.fail_syncs(fail),
             Step::Fill(leaving) => self.sim.fill(u64::from(leaving)),
             Step::Free => self.sim.set_capacity(u64::MAX / 2),
@@ -230,10 +219,9 @@ impl World {
         let Some(inner) = self.inner() else { return false };
         let idle = inner.with_log(|log| log.fault().is_none() && log.head() == log.durable());
         if inner.flush().is_ok() {
-            self.note_written();
             for fact in &mut self.facts[self.first..] {
                 fact.settled |= fact.end.is_some();
-                fact.durable = (fact.kept, fact.end.is_some());
+                fact.durable = (fact.intended, fact.end.is_some());
                 fact.at_risk = false;
             }
             self.removed = false;
@@ -303,6 +291,19 @@ impl World {
         }
     }
 
+    /// A byte of a segment that is not the last one of its process changes before the next one reads it. What nothing was
+    /// shipped of may then be missing or unfinished, but is not told twice in different words.
+    fn damage(&mut self, seed: u64) {
+        let told = |n: usize| self.delivered.contains_key(&Uuid::from_u128(n as u128));
+        if (self.first..self.facts.len()).any(told) || !self.sim.damage(seed) {
+            return;
+        }
+        for fact in &mut self.facts[self.first..] {
+            fact.at_risk = true;
+            fact.cut = true;
+        }
+    }
+
     /// Whether everything holds when the next process has taken over. It may die of it once as well, after so many
     /// operations.
     fn check(&self, crash: Crash, again: Option<(u64, Crash)>) {
@@ -321,7 +322,6 @@ impl World {
             next.die_taking_over(changes, crash);
         }
         next.sim.fail_syncs(false);
-        next.sim.set_capacity(u64::MAX / 2);
         next.start();
         next.check_events();
     }
@@ -345,7 +345,11 @@ impl World {
         for (n, fact) in self.facts.iter().enumerate() {
             fact.check(n as u128, self.delivered.get(&Uuid::from_u128(n as u128)));
         }
-        let own = self.spool.as_ref().map(home);
+        // On a full volume it has none.
+        let own = self.spool.as_ref().and_then(|spool| {
+            let home = |log: &mut Log| log.home().map(|home| home.claim().path());
+            spool.inner.with_log(home)
+        });
         for (dir, files) in self.sim.tree() {
             let ours = own.as_ref().is_some_and(|own| own.ends_with(&dir));
             let kept = files.iter().all(|file| file.ends_with(".damaged")) && !files.is_empty();

@@ -27,7 +27,7 @@ fn recovered(root: &Path) -> Vec<(Uuid, Vec<u8>)> {
     let mut events = Vec::new();
     let disk: Arc<dyn Disk> = Arc::new(System);
     for claim in Claim::orphans(&*disk, root, root.metadata().unwrap().uid()).unwrap() {
-        let orphan = recover(&disk, claim, None).unwrap();
+        let orphan = recover(&disk, claim, true, None).unwrap();
         for segment in &orphan.segments {
             let (source, length) = (orphan.source(segment.base), usize::try_from(segment.len).unwrap());
             let bytes = segment::read(&source, segment, segment.first(), length - PREFACE.len()).unwrap();
@@ -237,8 +237,8 @@ fn adoption_is_bounded_and_what_holds_no_evidence_takes_no_place_in_it() {
         fs::write(left("aside").join("0000000000000000.damaged"), "").unwrap();
         fs::create_dir(left("unreadable").join(segment::name(0))).unwrap();
     }
-    let first = adopt(&spool.inner).unwrap();
-    let second = adopt(&spool.inner).unwrap();
+    let (first, _) = adopt(&spool.inner, true).unwrap();
+    let (second, _) = adopt(&spool.inner, true).unwrap();
     assert_eq!((first.len(), second.len()), (64, 36));
     let found = first.iter().chain(&second);
     assert!(

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
+use crate::spool::segment::PREFACE;
+
 const ROOT: u64 = 1;
 
 /// What becomes of the operations that were not synced.
@@ -44,10 +46,16 @@ struct State {
     changes: u64,
     /// After so many the process is dead.
     dies_at: Option<u64>,
+    /// The file that cannot be read.
+    unreadable: Option<u64>,
+    failed_reads: u64,
+    read_only: bool,
     /// It did something since that failed.
     is_dead: bool,
     refuses_writes: bool,
     fails_syncs: bool,
+    refuses_looks: bool,
+    refuses_reads: bool,
     hangs_syncs: bool,
     hanging: bool,
 }
@@ -92,6 +100,9 @@ impl State {
         if self.dies_at.is_some_and(|at| self.changes >= at) {
             self.is_dead = true;
             return Err(io::Error::other("the process is dead"));
+        }
+        if self.read_only {
+            return Err(rustix::io::Errno::ROFS.into());
         }
         self.changes += 1;
         Ok(())
@@ -164,6 +175,11 @@ impl Sim {
         self.state().refuses_writes = refuse;
     }
 
+    /// What stands under a name cannot be told.
+    pub(crate) fn refuse_looks(&self, refuse: bool) {
+        self.state().refuses_looks = refuse;
+    }
+
     pub(crate) fn fail_syncs(&self, fail: bool) {
         self.state().fails_syncs = fail;
     }
@@ -234,6 +250,45 @@ impl Sim {
         }
     }
 
+    /// Removes the files of this name, as anybody might, for good.
+    pub(crate) fn remove_files(&self, name: &str) {
+        let mut state = self.state();
+        let State { live, durable, .. } = &mut *state;
+        for node in live.values_mut().chain(durable.values_mut()) {
+            node.entries.remove(name);
+        }
+    }
+
+    /// Changes a byte of a segment behind which there is another one, for good. False where there is none.
+    pub(crate) fn damage(&self, seed: u64) -> bool {
+        let mut state = self.state();
+        let mut inodes: Vec<u64> = Vec::new();
+        for dir in state.live[&ROOT].entries.values() {
+            let entries = state.live.get(dir).into_iter().flat_map(|node| &node.entries);
+            let segments: Vec<_> = entries.filter(|(name, _)| name.ends_with(".seg")).collect();
+            let front = segments.split_last().map_or(&[][..], |(_, front)| front);
+            inodes.extend(front.iter().map(|(_, inode)| **inode));
+        }
+        let mut random = seed;
+        let Some(chosen) = (next(&mut random) as usize).checked_rem(inodes.len()) else {
+            return false;
+        };
+        let inode = inodes[chosen];
+        let at = next(&mut random) as usize;
+        let State { live, durable, .. } = &mut *state;
+        for nodes in [live, durable] {
+            let Some(node) = nodes.get_mut(&inode) else {
+                continue;
+            };
+            // A segment of another format is left alone.
+            let records = node.bytes.get_mut(PREFACE.len()..).unwrap_or_default();
+            if let Some(at) = at.checked_rem(records.len()) {
+                records[at] ^= 1;
+            }
+        }
+        true
+    }
+
     /// The names in the root, and in the directories there.
     pub(crate) fn tree(&self) -> BTreeMap<String, Vec<String>> {
         let state = self.state();
@@ -241,6 +296,36 @@ impl Sim {
         entries
             .map(|(name, inode)| (name.clone(), state.live[inode].entries.keys().cloned().collect()))
             .collect()
+    }
+
+    /// Lets nobody read the segment with this number, whoever asks and however often. Its name.
+    pub(crate) fn make_unreadable(&self, number: usize) -> String {
+        let mut state = self.state();
+        let dir = *state.live[&ROOT].entries.values().next().unwrap();
+        let (name, file) = state.live[&dir].entries.iter().nth(number).unwrap();
+        let (name, file) = (name.clone(), *file);
+        state.unreadable = Some(file);
+        name
+    }
+
+    /// Every segment can be read again.
+    pub(crate) fn make_readable(&self) {
+        self.state().unreadable = None;
+    }
+
+    /// How many reads have failed.
+    pub(crate) fn failed_reads(&self) -> u64 {
+        self.state().failed_reads
+    }
+
+    /// No file can be read any more, or again.
+    pub(crate) fn refuse_reads(&self, refuse: bool) {
+        self.state().refuses_reads = refuse;
+    }
+
+    /// The volume is mounted read-only, or for writing again.
+    pub(crate) fn make_read_only(&self, read_only: bool) {
+        self.state().read_only = read_only;
     }
 
     /// Changes the bytes of the first segment.

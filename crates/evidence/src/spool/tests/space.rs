@@ -264,44 +264,6 @@ async fn a_request_that_never_left_is_not_interrupted_and_cannot_leave_later() {
 }
 
 #[tokio::test]
-async fn intents_and_marks_share_one_write() {
-    let sim = Sim::new();
-    let (spool, _, _) = open_on(Arc::new(sim.clone()), Path::new("/"), MIB, INTERVAL);
-    let before = sim.changes();
-    let mut crossings = Vec::new();
-    for n in 0..3 {
-        crossings.push(spool.reserve().unwrap().intent(&request(n)).await.unwrap());
-    }
-    assert_eq!(sim.changes(), before);
-    crossings[0].departure().mark().unwrap();
-    assert_eq!(sim.changes(), before + 1);
-    crossings[1].persist();
-    assert_eq!(sim.changes(), before + 1, "it was written with the mark");
-    crossings.push(spool.reserve().unwrap().intent(&request(3)).await.unwrap());
-    crossings[3].persist();
-    let bytes = spool.stats().bytes;
-    crossings[3].departure().mark().unwrap();
-    let mark = spool.stats().bytes - bytes;
-    assert_eq!(
-        (sim.changes(), mark),
-        (before + 3, crate::spool::record::HEADER as u64)
-    );
-    crossings.into_iter().for_each(crate::Crossing::abandon);
-    drop(spool);
-    sim.crash(Crash::Kill);
-    let (next, _, _) = open_on(Arc::new(sim.clone()), Path::new("/"), MIB, INTERVAL);
-    assert_eq!(
-        ship_until(&next, 4).await.data(),
-        [
-            interrupted(0),
-            not_dispatched(1),
-            not_dispatched(2),
-            interrupted(3)
-        ]
-    );
-}
-
-#[tokio::test]
 async fn a_mark_that_the_power_may_have_cost_counts_as_made() {
     let sim = Sim::new();
     let open = || open_on(Arc::new(sim.clone()), Path::new("/"), MIB, INTERVAL).0;

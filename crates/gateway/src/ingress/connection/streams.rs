@@ -1,7 +1,7 @@
 //! The streams of HTTP/2 connections, each a task of the tracker, and the end of one alone.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -36,6 +36,8 @@ pub(super) struct StreamExecutor {
 
 impl<F: Future<Output: Send + 'static> + Send + 'static> hyper::rt::Executor<F> for StreamExecutor {
     fn execute(&self, stream: F) {
+        // Boxed, because what `run` makes of it would hold its place several times over.
+        let stream = Box::pin(stream);
         // The library calls the service right before, in the same poll of the connection.
         match self.opened.lock().take() {
             Some(in_flight) => self.tasks.spawn(run(stream, in_flight)),
@@ -46,7 +48,7 @@ impl<F: Future<Output: Send + 'static> + Send + 'static> hyper::rt::Executor<F> 
     }
 }
 
-async fn run<F: Future>(stream: F, in_flight: InFlight) {
+async fn run<F: Future>(stream: Pin<Box<F>>, in_flight: InFlight) {
     drive(stream, &in_flight).await;
     let rest = in_flight.take_rest();
     // The request is over, and its place free.
@@ -58,8 +60,7 @@ async fn run<F: Future>(stream: F, in_flight: InFlight) {
 
 /// Runs a stream to its end, or until the caller has taken too long or the authority is revoked;
 /// dropped then, the stream is reset with what waits for its window.
-async fn drive<F: Future>(stream: F, in_flight: &InFlight) {
-    let mut stream = pin!(stream);
+async fn drive<F: Future>(mut stream: Pin<Box<F>>, in_flight: &InFlight) {
     let mut alarm = Alarm::default();
     let (mut authority, mut revoked) = (None, None);
     poll_fn(|cx| {

@@ -180,3 +180,39 @@ async fn timed_stream_is_ended_alone() {
         "the first reason stands"
     );
 }
+
+/// Answers everything with nothing.
+struct Nobody;
+
+impl Handler for Nobody {
+    type Body = Full<Bytes>;
+
+    async fn answer(&self, _: Request<Incoming>, _: Peer, _: InFlight) -> Response<Full<Bytes>> {
+        Response::default()
+    }
+}
+
+/// Ten thousand live streams are as many connections: the task of each holds what it needs for its whole life, and the
+/// rest lies in boxes that end sooner.
+#[tokio::test]
+async fn connection_is_a_small_task() {
+    let token = CancellationToken::new;
+    let context = ConnectionContext {
+        handler: Arc::new(Nobody),
+        limits: LIMITS,
+        shutdown: Shutdown {
+            drain: token(),
+            streams: token(),
+            cut: token(),
+        },
+        connections: TaskTracker::new(),
+    };
+    let peer = Peer {
+        address: ([127, 0, 0, 1], 1).into(),
+        scheme: Scheme::Http,
+    };
+    let (stream, _client) = tokio::io::duplex(64);
+    let connection = serve(stream, peer, Protocol::Either, context);
+    let size = size_of_val(&connection);
+    assert!(size <= 1536, "{size} bytes");
+}

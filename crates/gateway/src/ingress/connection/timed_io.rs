@@ -41,7 +41,7 @@ impl Transport for TcpStream {
     }
 }
 
-impl Transport for TlsStream<TcpStream> {
+impl Transport for Box<TlsStream<TcpStream>> {
     fn reset(&self) {
         self.get_ref().0.reset();
     }
@@ -269,7 +269,9 @@ impl<S: Transport> AsyncRead for TimedIo<S> {
             let mut held = std::mem::take(&mut this.held);
             let share = this.share(&held[..held.len().min(buf.remaining())]);
             buf.put_slice(&held.split_to(share));
-            this.held = held;
+            if !held.is_empty() {
+                this.held = held;
+            }
         }
         let bytes = &buf.filled()[before..];
         if !bytes.is_empty() {

@@ -1,3 +1,4 @@
+mod shard;
 mod table;
 
 use std::time::Duration;
@@ -26,6 +27,7 @@ fn seen(text: Option<&str>, told: &str, link: u64) -> Seen {
             replication: replication.to_owned(),
         },
         link,
+        slot: None,
     }
 }
 
@@ -189,7 +191,7 @@ fn lead_is_told_to_the_others_before_a_mandate_that_has_it_passes() {
 
 #[test]
 fn birth_by_a_clock_that_is_behind_is_moved_behind_what_was_let_pass() {
-    let mut memory = knowing("a.h.0:0:r", "r/h");
+    let memory = knowing("a.h.0:0:r", "r/h");
     memory.expect(Some(NOW as i64), at(NOW).unix);
     assert_eq!(
         kept(memory, Some("b.h.0:900:r"), "r/h", 1).as_deref(),

@@ -1,13 +1,15 @@
 //! The world of the model: servers, gateways, and every step that either can take.
 
 mod events;
+mod shards;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use admission::ports::Moment;
+use shards::{SHARDS, SLOTS, Server, Unit, slot_of};
 
-use super::super::memory::{Memory, Seen, Standing, Verdict};
+use super::super::memory::{Seen, Standing, Verdict};
 use super::super::value::History;
 
 /// What kind of world it is.
@@ -25,11 +27,16 @@ pub(super) struct Setting {
     pub(super) split: bool,
     /// Which gateways may ask for `INFO`.
     pub(super) told: [bool; 3],
+    /// The store is a cluster of two shards, and slots move between them.
+    pub(super) cluster: bool,
+    /// Gateways may be cut off from shards.
+    pub(super) cuts: bool,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Data {
-    epoch: Option<String>,
+    /// By unit.
+    epochs: BTreeMap<usize, String>,
     marks: BTreeMap<usize, u64>,
 }
 
@@ -58,6 +65,7 @@ enum Stage {
 
 #[derive(Clone, Debug)]
 struct Walk {
+    unit: usize,
     /// None for a look that no mandate asked for.
     mandate: Option<usize>,
     holder: u64,
@@ -73,13 +81,23 @@ impl Walk {
 }
 
 struct Gateway {
-    memory: Memory,
-    disk: Option<String>,
+    /// What it knows of each shard, by the slot of its key; only one where there is no cluster.
+    units: [Option<Unit>; SHARDS],
+    /// Which shard serves each slot, as it was last heard.
+    view: [usize; SLOTS],
+    /// Which shards it cannot reach.
+    cut: [bool; SHARDS],
+    disk: BTreeMap<usize, String>,
     skew: i64,
     told: bool,
-    link: u64,
-    node: Option<usize>,
     walks: Vec<Walk>,
+}
+
+impl Gateway {
+    /// Whether another walk has the turn to judge the same key.
+    fn is_judging(&self, unit: usize) -> bool {
+        self.walks.iter().any(|walk| walk.unit == unit && walk.judges())
+    }
 }
 
 pub(super) struct World {
@@ -87,9 +105,11 @@ pub(super) struct World {
     milliseconds: u64,
     /// For run ids, replication ids, holders and connections.
     numbers: u64,
-    nodes: [Node; 2],
+    nodes: [[Node; 2]; SHARDS],
     /// Where new connections lead.
-    primary: usize,
+    primary: [usize; SHARDS],
+    /// Which shard serves each slot.
+    home: [usize; SLOTS],
     gateways: [Gateway; 3],
     /// Their `iat`, and how often each passed.
     pub(super) mandates: Vec<(i64, u32)>,
@@ -100,31 +120,34 @@ const START: u64 = 100_000_000;
 
 impl World {
     pub(super) fn new(setting: Setting) -> Self {
-        let gateway = |told, skew| Gateway {
-            memory: Memory::default(),
-            disk: None,
-            skew,
-            told,
-            link: 0,
-            node: None,
-            walks: Vec::new(),
-        };
+        let skews = [0, setting.skew, 0];
         let mut world = Self {
             setting,
             milliseconds: START,
             numbers: 100,
             nodes: Default::default(),
-            primary: 0,
-            gateways: [
-                gateway(setting.told[0], 0),
-                gateway(setting.told[1], setting.skew),
-                gateway(setting.told[2], 0),
-            ],
+            primary: [0; SHARDS],
+            home: if setting.cluster { [0, 0, 1, 1] } else { [0; SLOTS] },
+            gateways: [0, 1, 2].map(|gateway| Gateway {
+                units: [None, None],
+                view: [0; SLOTS],
+                cut: [false; SHARDS],
+                disk: BTreeMap::new(),
+                skew: skews[gateway],
+                told: setting.told[gateway],
+                walks: Vec::new(),
+            }),
             mandates: Vec::new(),
         };
-        world.nodes[1].replica = true;
-        world.nodes[1].run = 1;
-        world.tick(1, 0);
+        for [primary, replica] in &mut world.nodes {
+            (primary.run, primary.replication) = (world.numbers + 1, world.numbers + 2);
+            (replica.run, replica.replica) = (world.numbers + 3, true);
+            world.numbers += 3;
+        }
+        for gateway in 0..3 {
+            world.start(gateway, gateway == 0);
+            world.look_up(gateway);
+        }
         world
     }
 
@@ -151,18 +174,25 @@ impl World {
     }
 
     fn look_up(&mut self, gateway: usize) {
-        // Whoever has the turn goes first.
-        self.finish_judging(gateway);
-        self.begin(gateway, None);
-        let last = self.gateways[gateway].walks.len() - 1;
-        while self.gateways[gateway].walks.get(last).is_some() {
-            self.step(gateway, last);
+        self.follow(gateway);
+        for unit in 0..SHARDS {
+            if self.gateways[gateway].units[unit].is_none() {
+                continue;
+            }
+            // Whoever has the turn goes first.
+            self.finish_judging(gateway, unit);
+            self.begin(gateway, unit, None);
+            let last = self.gateways[gateway].walks.len() - 1;
+            while self.gateways[gateway].walks.get(last).is_some() {
+                self.step(gateway, last);
+            }
         }
     }
 
-    fn begin(&mut self, gateway: usize, mandate: Option<usize>) {
+    fn begin(&mut self, gateway: usize, unit: usize, mandate: Option<usize>) {
         let holder = self.number();
         self.gateways[gateway].walks.push(Walk {
+            unit,
             mandate,
             holder,
             sent_before: false,
@@ -170,19 +200,25 @@ impl World {
         });
     }
 
-    fn finish_judging(&mut self, gateway: usize) {
-        while let Some(at) = self.gateways[gateway].walks.iter().position(Walk::judges) {
+    fn finish_judging(&mut self, gateway: usize, unit: usize) {
+        let judges = |walk: &Walk| walk.unit == unit && walk.judges();
+        while let Some(at) = self.gateways[gateway].walks.iter().position(judges) {
             self.step(gateway, at);
         }
     }
 
     fn present(&mut self, gateway: usize, mandate: usize, whole: bool) {
+        let Some(unit) = self.unit_of(gateway, slot_of(mandate)) else {
+            return;
+        };
         let (iat, now) = (self.mandates[mandate].0, self.now(gateway));
-        self.gateways[gateway].memory.expect(Some(iat), now.unix);
-        self.begin(gateway, Some(mandate));
+        self.unit(gateway, unit).memory.expect(Some(iat), now.unix);
+        self.begin(gateway, unit, Some(mandate));
         let last = self.gateways[gateway].walks.len() - 1;
-        while whole && self.gateways[gateway].walks.get(last).is_some() {
-            if self.gateways[gateway].walks[..last].iter().any(Walk::judges) {
+        while whole && let Some(walk) = self.gateways[gateway].walks.get(last) {
+            let turn = matches!(walk.stage, Stage::Sent { .. });
+            let others = &self.gateways[gateway].walks[..last];
+            if turn && others.iter().any(|other| other.unit == unit && other.judges()) {
                 return;
             }
             self.step(gateway, last);
@@ -195,28 +231,35 @@ impl World {
         let Some(walk) = self.gateways[gateway].walks.get(at).cloned() else {
             return;
         };
+        let unit = walk.unit;
         let iat = walk.mandate.map(|mandate| self.mandates[mandate].0);
-        let next = match walk.stage {
+        let next = match walk.stage.clone() {
             Stage::Send => {
                 let sent = self.send(gateway, &walk);
                 sent.map(|(created, seen)| Stage::Sent { created, seen })
             }
-            Stage::Sent { created, seen } => match self.gateways[gateway].memory.standing(iat, &seen, now) {
-                Standing::Unjudged if self.gateways[gateway].walks.iter().any(Walk::judges) => return,
-                Standing::Unjudged => Some(Stage::Look(None)),
-                Standing::Vouched if created => {
-                    self.pass(walk.mandate);
-                    None
+            Stage::Sent { created, seen } => {
+                let known = &mut self.unit(gateway, unit).memory;
+                if walk.mandate.is_none() && known.is_judged(&seen, now) {
+                    self.write_down(gateway, unit);
                 }
-                Standing::Vouched | Standing::Forgotten(_) => None,
-            },
-            Stage::Look(change) => self.look(gateway, change).map(Stage::Looked),
+                match self.unit(gateway, unit).memory.standing(iat, &seen, now) {
+                    Standing::Unjudged if self.gateways[gateway].is_judging(unit) => return,
+                    Standing::Unjudged => Some(Stage::Look(None)),
+                    Standing::Vouched if created => {
+                        self.pass(walk.mandate);
+                        None
+                    }
+                    Standing::Vouched | Standing::Forgotten(_) => None,
+                }
+            }
+            Stage::Look(change) => self.look(gateway, &walk, change).map(Stage::Looked),
             Stage::Looked(seen) => {
                 let fresh = self.number().to_string();
-                let known = &mut self.gateways[gateway];
-                match known.memory.judge(&seen, &fresh, now) {
+                let known = &mut self.unit(gateway, unit).memory;
+                match known.judge(&seen, &fresh, now) {
                     Verdict::Keep(_) => {
-                        known.disk = known.memory.note();
+                        self.write_down(gateway, unit);
                         Some(Stage::Send)
                     }
                     Verdict::Write(next) => Some(Stage::Look(Some((seen, next)))),
@@ -233,28 +276,22 @@ impl World {
         }
     }
 
+    fn write_down(&mut self, gateway: usize, unit: usize) {
+        let note = self.unit(gateway, unit).memory.note();
+        self.gateways[gateway].disk.extend(note.map(|note| (unit, note)));
+    }
+
     fn pass(&mut self, mandate: Option<usize>) {
         if let Some(mandate) = mandate {
             self.mandates[mandate].1 += 1;
         }
     }
 
-    /// The server at the end of the connection, made anew where there is none. None where it takes no writes.
-    fn server(&mut self, gateway: usize) -> Option<usize> {
-        let node = match self.gateways[gateway].node {
-            Some(node) => node,
-            None => {
-                self.gateways[gateway].link = self.number();
-                self.primary
-            }
-        };
-        let takes_writes = !self.nodes[node].replica;
-        self.gateways[gateway].node = takes_writes.then_some(node);
-        self.gateways[gateway].node
-    }
-
-    fn seen(&self, gateway: usize, node: usize, whole: bool) -> Seen {
-        let (told, node) = (self.gateways[gateway].told, &self.nodes[node]);
+    fn seen(&self, gateway: usize, walk: &Walk, server: Server, whole: bool) -> Option<Seen> {
+        let (told, node) = (
+            self.gateways[gateway].told,
+            &self.nodes[server.shard][server.node],
+        );
         let say = |number: u64, said| {
             if told && said {
                 format!("s{number}")
@@ -262,51 +299,57 @@ impl World {
                 String::new()
             }
         };
-        Seen {
-            text: node.data.epoch.clone(),
+        let slot = walk.mandate.map(slot_of);
+        self.serves_key(server, walk.unit).then(|| Seen {
+            text: node.data.epochs.get(&walk.unit).cloned(),
             history: History {
                 run: say(node.run, whole),
                 replication: say(node.replication, true),
             },
-            link: self.gateways[gateway].link,
-        }
+            link: self.gateways[gateway].units[walk.unit]
+                .as_ref()
+                .map_or(0, |unit| unit.link),
+            slot: slot
+                .filter(|_| self.setting.cluster)
+                .and_then(|slot| u16::try_from(slot).ok()),
+        })
     }
 
     fn send(&mut self, gateway: usize, walk: &Walk) -> Option<(bool, Seen)> {
-        let node = self.server(gateway)?;
+        let server = self.server(gateway, walk.unit)?;
+        let Server { shard, node } = server;
         let mut created = false;
         if let Some(mandate) = walk.mandate {
-            let marks = &mut self.nodes[node].data.marks;
+            if !self.serves(server, slot_of(mandate)) {
+                return None;
+            }
+            let marks = &mut self.nodes[shard][node].data.marks;
             created = !marks.contains_key(&mandate);
             let holder = *marks.entry(mandate).or_insert(walk.holder);
             created |= walk.sent_before && holder == walk.holder;
             if self.setting.split {
-                if !self.nodes[1 - node].replica {
+                if !self.nodes[shard][1 - node].replica {
                     // Not confirmed: refused, and released again.
-                    self.nodes[node].data.marks.retain(|_, kept| *kept != walk.holder);
+                    let marks = &mut self.nodes[shard][node].data.marks;
+                    marks.retain(|_, kept| *kept != walk.holder);
                     return None;
                 }
-                self.nodes[1 - node].data = self.nodes[node].data.clone();
+                self.nodes[shard][1 - node].data = self.nodes[shard][node].data.clone();
             }
         }
-        Some((created, self.seen(gateway, node, false)))
+        Some((created, self.seen(gateway, walk, server, false)?))
     }
 
-    fn look(&mut self, gateway: usize, change: Option<(Seen, String)>) -> Option<Seen> {
-        let node = self.server(gateway)?;
+    fn look(&mut self, gateway: usize, walk: &Walk, change: Option<(Seen, String)>) -> Option<Seen> {
+        let server = self.server(gateway, walk.unit)?;
         if let Some((judged, next)) = change
-            && self.nodes[node].data.epoch == judged.text
+            && self.serves_key(server, walk.unit)
         {
-            self.nodes[node].data.epoch = Some(next);
-        }
-        Some(self.seen(gateway, node, true))
-    }
-
-    fn disconnect(&mut self, node: usize) {
-        for gateway in &mut self.gateways {
-            if gateway.node == Some(node) {
-                gateway.node = None;
+            let epochs = &mut self.nodes[server.shard][server.node].data.epochs;
+            if epochs.get(&walk.unit) == judged.text.as_ref() {
+                epochs.insert(walk.unit, next);
             }
         }
+        self.seen(gateway, walk, server, true)
     }
 }

@@ -1,6 +1,6 @@
 //! More anchors than fit, and mandates older than what is known.
 
-use super::{Anchors, Bench, Duration, Kind, RevocationConfig, Revocations as _, SESSION};
+use super::{Anchors, Bench, Duration, Kind, RevocationConfig, Revocations as _, SESSION, Stream};
 
 const NONE: Anchors<'static> = Anchors {
     sid: None,
@@ -119,7 +119,7 @@ async fn zone_whose_rows_are_what_was_announced_is_admitted_again_when_they_fit(
     );
     for (advance, expect) in [(300, "stale"), (1, "clear")] {
         bench.clock.advance(Duration::from_secs(advance));
-        bench.state.inner.touch();
+        bench.state.inner.touch(Stream::ALL);
         bench.snapshot_of(&rows[..4], &[]).await;
         assert_eq!(bench.standing(), expect, "{advance}");
     }
@@ -143,7 +143,7 @@ async fn zones_full_of_announcements_shut_nobody_else_out() {
         assert_eq!(bench.zones(), [expect; 2], "{one:?}");
         assert_eq!(bench.standing(), "revoked", "{one:?}");
         bench.clock.advance(Duration::from_secs(301));
-        bench.state.inner.touch();
+        bench.state.inner.touch(Stream::ALL);
         bench.snapshot_of(&row, &[]).await;
         assert_eq!(bench.zones(), ["clear"; 2], "{one:?}");
         assert_eq!(bench.state.status().zones_over, 1, "{one:?}");
@@ -173,7 +173,7 @@ async fn announcement_without_room_refuses_the_mandates_of_before_until_they_hav
         }
         assert_eq!(bench.zones(), expect, "{zone:?}");
         bench.clock.advance(Duration::from_secs(301));
-        bench.state.inner.touch();
+        bench.state.inner.touch(Stream::ALL);
         bench.snapshot().await;
         assert_eq!(bench.zones(), ["clear", "clear"], "{zone:?}");
         assert_eq!(bench.standing_of("zone-1", NONE, 302), "stale", "{zone:?}");
@@ -210,7 +210,7 @@ async fn announced_anchor_that_was_recorded_goes_with_the_window_of_its_zone() {
     let hour = Duration::from_secs(3600);
     for (advance, expect) in [(hour, ("revoked", 2)), (hour, ("clear", 1))] {
         bench.clock.advance(advance);
-        bench.state.inner.touch();
+        bench.state.inner.touch(Stream::ALL);
         // The row is older than the window, or says otherwise.
         bench.snapshot().await;
         assert_eq!((bench.standing(), bench.state.status().anchors), expect);

@@ -7,7 +7,6 @@ use crate::{Outcome, Status};
 pub(super) struct Fact {
     /// It was admitted, and its intent is on record.
     pub(super) intended: bool,
-    pub(super) kept: bool,
     /// It may have left.
     pub(super) left: bool,
     /// The event with which it ended.
@@ -37,7 +36,7 @@ impl Fact {
         let (kept, settled) = if self.cut {
             self.durable
         } else {
-            (self.kept, self.settled)
+            (self.intended, self.settled)
         };
         let mut allowed: Vec<_> = self.end.into_iter().collect();
         if !settled || self.at_risk {

@@ -148,6 +148,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::Flush),
         3 => Just(Step::Ship),
         1 => Just(Step::Remove),
+        1 => Just(Step::RemoveSpare),
         1 => any::<bool>().prop_map(Step::FailSyncs),
         1 => (0_u16..8192).prop_map(Step::Fill),
         1 => Just(Step::Free),
@@ -166,11 +167,12 @@ fn crash() -> impl Strategy<Value = Crash> {
 /// When and how a process dies.
 type Death = (u64, Crash);
 
-/// One process: what it does, how it dies, and whether the next one dies early as well.
-fn life() -> impl Strategy<Value = (Vec<Step>, Death, Option<Death>)> {
+/// One process: what it does, how it dies, what becomes of its files, and whether the next one dies early as well.
+fn life() -> impl Strategy<Value = (Vec<Step>, Death, Option<u64>, Option<Death>)> {
     let steps = proptest::collection::vec(step(), 1..40);
     let early = proptest::option::of((0_u64..40, crash()));
-    (steps, (0_u64..200, crash()), early)
+    let damage = proptest::option::weighted(0.3, any::<u64>());
+    (steps, (0_u64..200, crash()), damage, early)
 }
 
 proptest! {
@@ -184,17 +186,19 @@ proptest! {
         let runtime = runtime();
         let _entered = runtime.enter();
         let mut world = World::new(if always { Fsync::Always } else { INTERVAL });
-        for (steps, (changes, crash), early) in lives {
+        for (steps, (changes, crash), damage, early) in lives {
             world.sim.die_at(world.sim.changes() + changes);
             for step in steps {
                 world.step(step);
             }
             world.crash(crash);
+            if let Some(seed) = damage {
+                world.damage(seed);
+            }
             if let Some((changes, crash)) = early {
                 world.die_taking_over(changes, crash);
             }
             world.sim.fail_syncs(false);
-            world.sim.set_capacity(u64::MAX / 2);
             world.start();
             world.check_events();
         }

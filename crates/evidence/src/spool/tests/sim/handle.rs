@@ -94,7 +94,11 @@ impl Directory for Handle {
     }
 
     fn identity_of(&self, name: &str) -> io::Result<Identity> {
-        let inode = self.sim.state().entry(self.inode, name)?;
+        let state = self.sim.state();
+        if state.refuses_looks {
+            return Err(io::Error::other("injected"));
+        }
+        let inode = state.entry(self.inode, name)?;
         Ok(Identity { device: 1, inode })
     }
 
@@ -131,6 +135,13 @@ impl Directory for Handle {
     fn open_file(&self, name: &str) -> io::Result<Arc<dyn DataFile>> {
         let inode = self.sim.state().entry(self.inode, name)?;
         Ok(Arc::new(self.sim.handle(inode)))
+    }
+
+    fn open_to_write(&self, name: &str) -> io::Result<Arc<dyn DataFile>> {
+        if self.sim.state().read_only {
+            return Err(rustix::io::Errno::ROFS.into());
+        }
+        self.open_file(name)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -173,6 +184,10 @@ impl DataFile for Handle {
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         let mut state = self.sim.state();
+        if state.refuses_reads || state.unreadable == Some(self.inode) {
+            state.failed_reads += 1;
+            return Err(rustix::io::Errno::IO.into());
+        }
         let start = usize::try_from(offset).unwrap();
         let all = &state.node(self.inode).bytes;
         let part = all.get(start..).and_then(|rest| rest.get(..bytes.len()));

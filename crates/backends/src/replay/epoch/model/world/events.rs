@@ -1,13 +1,15 @@
 //! What can happen in the world of the model.
 
-use super::super::super::memory::Memory;
-use super::super::super::value::Name;
 use super::super::Event;
+use super::shards::{SHARDS, SLOTS, Server};
 use super::{Data, Setting, Stage, World};
 
 impl World {
     pub(in super::super) fn happen(&mut self, event: Event) {
-        let Setting { failover, split, .. } = self.setting;
+        let Setting {
+            failover, cluster, ..
+        } = self.setting;
+        let of = |shard: usize| if cluster { shard % SHARDS } else { 0 };
         match event {
             Event::Use { gateway, lead, whole } => {
                 let lead = i64::from(lead) % (self.setting.max_lead + 1);
@@ -26,7 +28,7 @@ impl World {
             }
             Event::Finish(gateway) => {
                 for _ in 0..100 {
-                    self.finish_judging(gateway);
+                    (0..SHARDS).for_each(|unit| self.finish_judging(gateway, unit));
                     self.step(gateway, 0);
                 }
             }
@@ -36,52 +38,82 @@ impl World {
             }
             Event::Look(gateway) => self.look_up(gateway),
             Event::Tick { milliseconds, first } => self.tick(milliseconds, first),
-            Event::Replicate => {
-                let replica = 1 - self.primary;
-                if self.nodes[replica].replica {
-                    self.nodes[replica].data = self.nodes[self.primary].data.clone();
+            Event::Replicate(shard) => {
+                let (shard, primary) = (of(shard), self.primary[of(shard)]);
+                if self.nodes[shard][1 - primary].replica {
+                    self.nodes[shard][1 - primary].data = self.nodes[shard][primary].data.clone();
                 }
             }
-            Event::Save(node) => self.nodes[node].saved = self.nodes[node].data.clone(),
-            Event::Crash(node) => {
-                let (run, replication) = (self.number(), self.number());
-                let server = &mut self.nodes[node];
-                (server.run, server.replication) = (run, replication);
-                server.data = server.saved.clone();
-                self.disconnect(node);
+            Event::Save(shard, node) => {
+                let server = &mut self.nodes[of(shard)][node];
+                server.saved = server.data.clone();
             }
-            Event::Flush => self.nodes[self.primary].data = Data::default(),
-            Event::Failover { stays } if failover => {
-                let old = self.primary;
-                // The old primary resigns later, and loses what it took meanwhile. Without confirmations no gateway
-                // reaches it until then.
-                self.nodes[old].replica = !stays;
-                if !split {
-                    self.disconnect(old);
+            Event::Crash(shard, node) => self.crash(Server {
+                shard: of(shard),
+                node,
+            }),
+            Event::Flush(shard) => self.nodes[of(shard)][self.primary[of(shard)]].data = Data::default(),
+            Event::Failover { shard, stays } if failover => self.fail_over(of(shard), stays),
+            Event::Return(shard) if failover => self.come_back(of(shard)),
+            Event::Resign(shard) => self.nodes[of(shard)][1 - self.primary[of(shard)]].replica = true,
+            Event::Rename(shard) if failover => {
+                let primary = self.primary[of(shard)];
+                self.nodes[of(shard)][primary].replication = self.number();
+            }
+            Event::Move { slot, keys } if cluster => self.move_slot(slot % SLOTS, keys),
+            Event::Break(gateway) => {
+                let units = self.gateways[gateway].units.iter_mut().flatten();
+                units.for_each(|unit| unit.server = None);
+            }
+            Event::Cut { gateway, shard } if self.setting.cuts => {
+                let each = gateway >= self.gateways.len();
+                for (index, other) in self.gateways.iter_mut().enumerate() {
+                    other.cut[shard] ^= each || index == gateway;
                 }
-                self.primary = 1 - old;
-                self.nodes[self.primary].replica = false;
-                self.nodes[self.primary].replication = self.number();
             }
-            Event::Return if failover && !self.nodes[1 - self.primary].replica => {
-                let promoted = self.primary;
-                self.primary = 1 - promoted;
-                if !split {
-                    self.disconnect(promoted);
-                }
-            }
-            Event::Resign => self.nodes[1 - self.primary].replica = true,
-            Event::Rename if failover => self.nodes[self.primary].replication = self.number(),
-            Event::Break(gateway) => self.gateways[gateway].node = None,
-            Event::Restart(gateway) if self.setting.restarts => {
-                let restarted = &mut self.gateways[gateway];
-                restarted.memory = Memory::default();
-                restarted
-                    .memory
-                    .recall(restarted.disk.as_deref().and_then(Name::parse));
-                (restarted.node, restarted.walks) = (None, Vec::new());
-            }
-            Event::Failover { .. } | Event::Return | Event::Rename | Event::Restart(_) => {}
+            Event::Restart(gateway) if self.setting.restarts => self.start(gateway, false),
+            Event::Failover { .. }
+            | Event::Return(_)
+            | Event::Rename(_)
+            | Event::Restart(_)
+            | Event::Cut { .. }
+            | Event::Move { .. } => {}
+        }
+    }
+
+    fn crash(&mut self, server: Server) {
+        let (run, replication) = (self.number(), self.number());
+        let crashed = &mut self.nodes[server.shard][server.node];
+        (crashed.run, crashed.replication) = (run, replication);
+        crashed.data = crashed.saved.clone();
+        self.disconnect(server);
+    }
+
+    fn fail_over(&mut self, shard: usize, stays: bool) {
+        let old = self.primary[shard];
+        // The old primary resigns later, and loses what it took meanwhile. Without confirmations no gateway reaches it
+        // until then.
+        self.nodes[shard][old].replica = !stays;
+        if !self.setting.split {
+            self.disconnect(Server { shard, node: old });
+        }
+        let replication = self.number();
+        let promoted = &mut self.nodes[shard][1 - old];
+        (promoted.replica, promoted.replication) = (false, replication);
+        self.primary[shard] = 1 - old;
+    }
+
+    fn come_back(&mut self, shard: usize) {
+        let promoted = self.primary[shard];
+        if self.nodes[shard][1 - promoted].replica {
+            return;
+        }
+        self.primary[shard] = 1 - promoted;
+        if !self.setting.split {
+            self.disconnect(Server {
+                shard,
+                node: promoted,
+            });
         }
     }
 
@@ -91,12 +123,12 @@ impl World {
             return;
         };
         let again = matches!(walk.stage, Stage::Send) && !walk.sent_before;
-        match walk.stage {
+        match walk.stage.clone() {
             Stage::Sent { .. } | Stage::Looked(_) => return,
             Stage::Send => drop(self.send(gateway, &walk)),
-            Stage::Look(change) => drop(self.look(gateway, change)),
+            Stage::Look(change) => drop(self.look(gateway, &walk, change)),
         }
-        self.gateways[gateway].node = None;
+        self.unit(gateway, walk.unit).server = None;
         // A mark is sent again over the next connection.
         if again {
             self.gateways[gateway].walks[at].sent_before = true;
