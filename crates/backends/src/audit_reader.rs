@@ -50,8 +50,9 @@ impl AuditReader {
     /// # Errors
     /// Redis cannot be reached within `limit`.
     pub async fn connect(redis: &RedisConnector, limit: Duration) -> Result<Self, Cause> {
+        let server = redis.for_key(STREAM.as_bytes());
         Ok(Self {
-            connection: within("redis", limit, redis.connect()).await?,
+            connection: within("redis", limit, server.connect()).await?,
             answer_timeout: redis.answer_timeout(),
         })
     }
