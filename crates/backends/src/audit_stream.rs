@@ -146,7 +146,7 @@ impl RedisAuditStream {
     }
 
     /// Ends the connection where the server says that it is a replica: a full stream is not written to, so that nothing
-    /// else would tell. A user who may not ask sees it when the stream is shorter.
+    /// else would tell in time. A user who may not ask sees it when the stream is shorter.
     async fn leave_replica(&self, deadline: Duration) -> Result<(), SinkError> {
         let question = Info::question();
         let asked = self.link.ask::<(RedisResult<String>,)>(&question, deadline);

@@ -116,13 +116,13 @@ async fn outage_is_an_error_and_the_next_batch_goes_through_after_it() {
     assert_eq!(entries(&server).await.last().unwrap()["id"], "id-2");
 }
 
-/// Two servers that take connections in turn, and what is appended to them by a user who may not ask for `INFO`.
+/// Two servers that take connections in turn, and what is appended to them. Without a bound by a user who may not ask for
+/// `INFO`.
 async fn in_turn(max_len: u32) -> ([PrivateRedis; 2], Balancer, Bench) {
     let servers = [PrivateRedis::start().await, PrivateRedis::start().await];
     for server in &servers {
-        let user = [
-            "ACL", "SETUSER", "shipper", "on", ">secret", "~*", "+@all", "-info",
-        ];
+        let info = if max_len == 0 { "-info" } else { "+info" };
+        let user = ["ACL", "SETUSER", "shipper", "on", ">secret", "~*", "+@all", info];
         let () = server.ask(&user).await;
     }
     let addr = |server: &PrivateRedis| SocketAddr::from(([127, 0, 0, 1], server.port()));

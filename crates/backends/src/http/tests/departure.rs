@@ -73,6 +73,8 @@ async fn farewell_of_a_dead_connection_is_not_taken_for_a_request() {
     let (hang_up, told) = channel();
     let told = Mutex::new(told);
     let server = Server::start(move |number, tcp, seen| {
+        // Or the farewell would wait for the acknowledgement of what was sent before.
+        tcp.set_nodelay(true).unwrap();
         let session = ServerConnection::new(Arc::clone(&config)).unwrap();
         let mut stream = StreamOwned::new(session, tcp);
         let (mut head, mut byte) = (Vec::new(), [0]);
