@@ -12,7 +12,7 @@ use crate::limits::{Capacity, Timeouts};
 use crate::listener::Listener;
 use crate::operator::{Evidence, LifeCycle, Operator};
 use crate::reader::{Read, Reader};
-use crate::secret::{CheckpointSecret, HmacKey};
+use crate::secret::HmacKey;
 use crate::signing::SigningKeys;
 use crate::stores::{Database, External, Redis, Stores};
 use crate::sts::Sts;
@@ -99,8 +99,6 @@ impl StandAlone {
 pub struct EvidenceAccess {
     /// `AUDIT_HMAC_KEY`, to judge signatures; none where it is not set.
     pub audit_key: Option<HmacKey>,
-    /// `AUDIT_CHECKPOINT_KEY`, where it is set.
-    pub checkpoint_key: Option<CheckpointSecret>,
     /// How the audit stream is reached; none where it is not read.
     pub redis: Option<Redis>,
 }
@@ -120,11 +118,9 @@ impl EvidenceAccess {
     fn read(reader: &mut Reader<'_>, from_stream: bool) -> Read<Self> {
         let mode = read_mode(reader);
         let audit_key = SigningKeys::read_audit(reader);
-        let checkpoint_key = Evidence::read_checkpoint_key(reader);
         let redis = from_stream.then(|| Redis::read(reader, mode)).transpose();
         Ok(Self {
             audit_key: audit_key?,
-            checkpoint_key: checkpoint_key?,
             redis: redis?,
         })
     }

@@ -33,7 +33,7 @@ use log::{Log, Site};
 pub use config::{Clock, Fsync, SpoolConfig};
 pub use error::{NoRoom, SpoolError};
 pub use flusher::Flusher;
-pub use offline::{Found, Stored, read_spool};
+pub use offline::{SpoolPart, Stored, read_spool};
 pub use room::{Crossing, Departure, Room};
 pub use stats::Stats;
 

@@ -6,9 +6,10 @@ mod report;
 
 use std::collections::BTreeMap;
 
-use crate::chain::{EventHash, Head, PublicKey};
+use crate::chain::{EventHash, PublicKey};
 use crate::signature::AuditKey;
-use event::{Joined, Place};
+use crate::timestamp;
+use event::{Place, Time};
 use links::Links;
 pub use report::{ChainReport, Fault, KeyTrust, Report};
 
@@ -21,9 +22,28 @@ const MAX_FAULTS: usize = 1000;
 #[derive(Debug, Default)]
 pub struct Verifier {
     audit_key: Option<AuditKey>,
-    trusted: Vec<PublicKey>,
+    terms: Terms,
     chains: BTreeMap<String, Links>,
     report: Report,
+}
+
+/// What counts as proof, and how long it may be missing.
+#[derive(Debug)]
+struct Terms {
+    trusted: Vec<PublicKey>,
+    /// An event that is not proved must have been recorded between these.
+    oldest: Time,
+    newest: Time,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            trusted: Vec::new(),
+            oldest: [0; timestamp::LENGTH],
+            newest: [u8::MAX; timestamp::LENGTH],
+        }
+    }
 }
 
 impl Verifier {
@@ -33,28 +53,42 @@ impl Verifier {
     pub fn new(audit_key: Option<AuditKey>, trusted: Vec<PublicKey>) -> Self {
         let mut verifier = Self {
             audit_key,
-            trusted,
+            terms: Terms {
+                trusted,
+                ..Terms::default()
+            },
             ..Self::default()
         };
         verifier.report.signatures_judged = verifier.audit_key.is_some();
         verifier
     }
 
-    /// What is verified of this chain begins behind this place: what came before is elsewhere, as the events are that
-    /// have left a spool.
-    pub fn begins_behind(&mut self, chain_id: &str, head: Head, key: PublicKey) {
-        let chain = self.chains.entry(chain_id.to_owned()).or_default();
-        chain.before = Some(head);
-        chain.announced = Some(key);
+    /// Events that no checkpoint proves must have been recorded between these times, in Unix microseconds: a checkpoint is
+    /// due every minute, and nothing else bounds what somebody may have added to the end of a chain.
+    #[must_use]
+    pub fn unproved_between(mut self, oldest: i64, newest: i64) -> Self {
+        let text = |micros| {
+            let mut text = Vec::with_capacity(timestamp::LENGTH);
+            timestamp::write_rfc3339(&mut text, micros);
+            text.first_chunk().copied().unwrap_or([0; timestamp::LENGTH])
+        };
+        (self.terms.oldest, self.terms.newest) = (text(oldest), text(newest));
+        self
     }
 
-    /// Takes an event: its exact bytes, and its signature where it has one.
-    pub fn add(&mut self, data: &[u8], signature: Option<&str>) {
+    /// Takes an event: the id that its entry gives it, its exact bytes, and its signature where it has one.
+    pub fn add(&mut self, id: &str, data: &[u8], signature: Option<&str>) {
         self.report.events += 1;
         let event = match event::read(data) {
             Ok(event) => event,
             Err(why) => return self.fault(Fault::Unreadable { why }),
         };
+        if *id != *event.id {
+            self.fault(Fault::Id {
+                event: event.id.into(),
+            });
+            return;
+        }
         if let Some(key) = &self.audit_key
             && !signature.is_some_and(|signature| key.verifies(data, signature))
         {
@@ -67,16 +101,12 @@ impl Verifier {
             self.report.unchained += 1;
             return;
         };
-        self.join(joined, EventHash::of(data));
-    }
-
-    fn join(&mut self, joined: Joined, hash: EventHash) {
-        let (chain_id, seq) = (joined.chain_id, joined.seq);
-        let chain = self.chains.entry(chain_id.clone()).or_default();
-        match chain.add(seq, hash, joined.prev, joined.checkpoint, joined.announced) {
+        let (chain, seq) = (joined.chain_id.clone(), joined.seq);
+        let links = self.chains.entry(chain.clone()).or_default();
+        match links.add(joined, EventHash::of(data)) {
             links::Added::New => {}
             links::Added::Again => self.report.duplicates += 1,
-            links::Added::Conflicting => self.fault(Fault::Conflict { chain: chain_id, seq }),
+            links::Added::Conflicting => self.fault(Fault::Conflict { chain, seq }),
         }
     }
 
@@ -88,7 +118,7 @@ impl Verifier {
     #[must_use]
     pub fn finish(mut self) -> Report {
         for (id, links) in std::mem::take(&mut self.chains) {
-            links.judge(&id, &self.trusted, &mut self.report);
+            links.judge(&id, &self.terms, &mut self.report);
         }
         self.report
     }

@@ -17,6 +17,8 @@ pub struct Report {
     pub unchained: u64,
     /// Events that are in an unbroken chain up to a checkpoint whose signature holds.
     pub proved: u64,
+    /// Events in a chain that no such checkpoint covers, as yet.
+    pub unproved: u64,
     /// Whether the signatures of events were judged.
     pub signatures_judged: bool,
     /// Every chain of which there is an event.
@@ -28,7 +30,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether nothing is missing, changed or forged, as far as these events can tell. Those in no chain tell nothing.
+    /// Whether there is no hole in what is there, and nothing that is wrong. Those in no chain tell nothing, and those that
+    /// are not proved little.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         self.fault_count == 0
@@ -137,7 +140,30 @@ pub enum Fault {
         /// Why.
         why: &'static str,
     },
-    /// The chain's key is none of those that count.
+    /// Events stand behind the checkpoint that says that nothing follows.
+    BehindEnd {
+        /// The chain.
+        chain: String,
+        /// The first number behind it.
+        from: u64,
+        /// The last one.
+        to: u64,
+    },
+    /// Among these are events that no checkpoint proves, and that are older than such may be, or younger than now.
+    Unproved {
+        /// The chain.
+        chain: String,
+        /// The first such number.
+        from: u64,
+        /// The last one.
+        to: u64,
+    },
+    /// The entry has another id than the event in it.
+    Id {
+        /// The event's id.
+        event: String,
+    },
+    /// The chain's key is none of those that count, or not known.
     Key {
         /// The chain.
         chain: String,
@@ -167,6 +193,17 @@ impl fmt::Display for Fault {
             Self::Checkpoint { chain, seq, why } => {
                 write!(f, "chain {chain}: checkpoint {seq} does not hold: {why}")
             }
+            Self::BehindEnd { chain, from, to } => write!(
+                f,
+                "chain {chain}: {} behind the checkpoint that ends it",
+                Numbers(*from, *to)
+            ),
+            Self::Unproved { chain, from, to } => write!(
+                f,
+                "chain {chain}: {} not proved by any checkpoint, for longer than is allowed",
+                Numbers(*from, *to)
+            ),
+            Self::Id { event } => write!(f, "event {event}: its entry has another id"),
             Self::Key { chain } => write!(f, "chain {chain}: its key is none of the given ones"),
         }
     }

@@ -17,7 +17,8 @@ pub enum EvidenceCommand {
     Tail(TailArgs),
     /// Write events as JSON Lines: `id`, `data` (the exact bytes, as a string) and `sig`
     Export(ExportArgs),
-    /// Judge signatures (AUDIT_HMAC_KEY), chains and checkpoints, and name everything that is missing or wrong
+    /// Judge signatures (AUDIT_HMAC_KEY), chains and checkpoints, and name everything that is missing or wrong; of a spool its
+    /// records, which nobody has signed yet
     Verify(VerifyArgs),
     /// Say what a request asked for, which gate decided, what made it so, and what to change
     Explain(ExplainArgs),
@@ -102,10 +103,13 @@ pub struct VerifyArgs {
     pub source: SourceArgs,
     /// A public key of checkpoints that counts, as the gateway's log shows it; repeatable. Without one a chain's own word
     /// for its key is taken
-    #[arg(long = "checkpoint-key", value_name = "HEX")]
+    #[arg(long = "checkpoint-key", value_name = "HEX", conflicts_with = "spool")]
     pub keys: Vec<PublicKey>,
+    /// Fail where an event that no checkpoint proves is older than this, or younger than now; a checkpoint is due each minute
+    #[arg(long, value_name = "SECONDS", conflicts_with = "spool")]
+    pub max_unproved: Option<u32>,
     /// Pass events that are in no chain, such as those of builds that made none
-    #[arg(long)]
+    #[arg(long, conflicts_with = "spool")]
     pub allow_unchained: bool,
     /// Write one JSON object
     #[arg(long)]

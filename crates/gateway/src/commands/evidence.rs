@@ -12,7 +12,7 @@ use crate::process::{CONFIG, OK, UNAVAILABLE};
 
 use super::shared::{UNEXPECTED, complain, print};
 use event::Filter;
-use source::{Item, Source, SourceError};
+use source::{Source, SourceError};
 
 pub(super) async fn run(command: EvidenceCommand) -> i32 {
     let (name, done) = match command {
@@ -35,11 +35,9 @@ async fn export(arguments: ExportArgs) -> Result<i32, SourceError> {
     let filter = Filter::new(arguments.filter);
     let mut source = Source::open(arguments.source)?;
     source
-        .each(|item| match item {
-            Item::Event(entry) if entry.is_finished && filter.admits(&entry.data) => {
-                print(&entry.line()).map_err(SourceError::Reader)
-            }
-            Item::Event(_) | Item::Chain { .. } => Ok(()),
+        .each(|entry| match entry.is_finished && filter.admits(&entry.data) {
+            true => print(&entry.line()).map_err(SourceError::Reader),
+            false => Ok(()),
         })
         .await?;
     Ok(OK)

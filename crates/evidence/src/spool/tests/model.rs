@@ -337,7 +337,9 @@ impl World {
     /// After everything was shipped.
     fn check_events(&self) {
         let mut verifier = Verifier::default();
-        self.delivered.values().for_each(|data| verifier.add(data, None));
+        self.delivered
+            .iter()
+            .for_each(|(id, data)| verifier.add(&id.to_string(), data, None));
         let report = verifier.finish();
         let taken = self.facts.iter().any(|fact| fact.at_risk);
         let told = |fault: &Fault| taken || matches!(fault, Fault::Lost { .. });

@@ -329,7 +329,7 @@ async fn run(steps: &[Step]) {
     let mut verifier = Verifier::default();
     shipped
         .iter()
-        .for_each(|shipment| verifier.add(&shipment.data, None));
+        .for_each(|shipment| verifier.add(&shipment.id, &shipment.data, None));
     let report = verifier.finish();
     assert!(report.is_sound(), "{report:?}");
     assert!(report.chains.iter().all(|chain| chain.is_complete), "{report:?}");
