@@ -20,6 +20,7 @@ pub mod embedded;
 
 pub mod keepalive;
 
+mod endpoint;
 mod last_seen;
 mod local;
 mod log_limit;
