@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::chain::{CHECKPOINT, EventHash, Head, PublicKey, Signature};
+use crate::chain::{CHECKPOINT, EventHash, Head, PublicKey, Signature, Statement};
 
 #[derive(Debug)]
 pub(super) struct Event {
@@ -28,6 +28,15 @@ pub(super) struct Joined {
     pub(super) checkpoint: Option<Box<Checkpoint>>,
 }
 
+/// Where a checkpoint stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointPlace {
+    /// Its chain.
+    pub chain_id: String,
+    /// Its number there.
+    pub seq: u64,
+}
+
 /// What a checkpoint says.
 #[derive(Debug)]
 pub(super) struct Checkpoint {
@@ -36,6 +45,19 @@ pub(super) struct Checkpoint {
     pub(super) signature: Signature,
     pub(super) occurred_at: Box<str>,
     pub(super) is_final: bool,
+}
+
+impl Checkpoint {
+    /// Whether the key that it names signed it, as one of this chain.
+    pub(super) fn is_signed(&self, chain_id: &str) -> bool {
+        let statement = Statement {
+            chain_id,
+            head: self.head,
+            occurred_at: &self.occurred_at,
+            is_final: self.is_final,
+        };
+        self.key.verifies(&statement, &self.signature)
+    }
 }
 
 #[derive(Deserialize)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::event::Checkpoint;
 use super::report::{ChainReport, Fault, KeyTrust, Report};
-use crate::chain::{EventHash, Head, PublicKey, Statement};
+use crate::chain::{EventHash, Head, PublicKey};
 
 /// What is there of a chain.
 #[derive(Debug, Default)]
@@ -15,6 +15,8 @@ pub(super) struct Links {
     pub(super) announced: Option<PublicKey>,
     /// What came before is elsewhere.
     pub(super) before: Option<Head>,
+    /// The checkpoints that were sent to an anchor.
+    pub(super) anchored: BTreeMap<u64, EventHash>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +67,9 @@ impl Links {
             // What is there of it all the same, as after a crash, is judged where it belongs.
             self.links.retain(|seq, _| *seq > before.seq);
             self.checkpoints.retain(|seq, _| *seq > before.seq);
+            self.anchored.retain(|seq, _| *seq > before.seq);
         }
+        let anchored = self.judge_anchored(id, report);
         let (Some((first, _)), Some((last, _))) = (self.links.first_key_value(), self.links.last_key_value())
         else {
             return;
@@ -83,6 +87,7 @@ impl Links {
             checkpoints: 0,
             last_checkpoint: None,
             is_complete: false,
+            anchored,
         };
         if trust == KeyTrust::Foreign {
             report.fault(Fault::Key { chain: id.to_owned() });
@@ -109,6 +114,39 @@ impl Links {
         report.chains.push(chain);
     }
 
+    /// Compares what is there with what was sent to an anchor; the number of the last event that is there as it was sent.
+    fn judge_anchored(&self, id: &str, report: &mut Report) -> Option<u64> {
+        let before = self.before.map_or(0, |before| before.seq);
+        let last = self.links.last_key_value().map_or(before, |(last, _)| *last);
+        let (mut newest, mut cut) = (None, None);
+        for (seq, hash) in &self.anchored {
+            let why = match self.links.get(seq) {
+                Some(link) if link.hash == *hash => {
+                    report.anchored += 1;
+                    newest = Some(*seq);
+                    continue;
+                }
+                Some(_) => "the one that is there is another one",
+                None if *seq > last => {
+                    cut = Some(*seq);
+                    continue;
+                }
+                None => "it is not there",
+            };
+            let chain = id.to_owned();
+            report.fault(Fault::Anchored {
+                chain,
+                seq: *seq,
+                why,
+            });
+        }
+        if let Some(to) = cut {
+            let (chain, from) = (id.to_owned(), last + 1);
+            report.fault(Fault::Missing { chain, from, to });
+        }
+        newest
+    }
+
     /// The key that this chain's checkpoints must have.
     fn key(&self, trusted: &[PublicKey]) -> (Option<PublicKey>, KeyTrust) {
         let own = self.announced.or_else(|| {
@@ -133,15 +171,9 @@ impl Links {
     ) -> BTreeMap<u64, (Box<str>, bool)> {
         let mut sound = BTreeMap::new();
         for (seq, checkpoint) in &self.checkpoints {
-            let statement = Statement {
-                chain_id: id,
-                head: checkpoint.head,
-                occurred_at: &checkpoint.occurred_at,
-                is_final: checkpoint.is_final,
-            };
             let why = if Some(checkpoint.key) != key {
                 "it is signed with another key than the chain's"
-            } else if !checkpoint.key.verifies(&statement, &checkpoint.signature) {
+            } else if !checkpoint.is_signed(id) {
                 "its signature does not hold"
             } else if checkpoint.head.seq + 1 != *seq
                 || self.links.get(seq).map(|link| link.prev) != Some(checkpoint.head.hash)

@@ -17,6 +17,8 @@ pub struct Report {
     pub unchained: u64,
     /// Events that are in an unbroken chain up to a checkpoint whose signature holds.
     pub proved: u64,
+    /// Checkpoints that are there as they were sent to the anchor.
+    pub anchored: u64,
     /// Whether the signatures of events were judged.
     pub signatures_judged: bool,
     /// Every chain of which there is an event.
@@ -66,6 +68,8 @@ pub struct ChainReport {
     /// Whether the chain ends with a checkpoint that says that nothing follows. A process that runs, or was killed and has
     /// no successor yet, has none.
     pub is_complete: bool,
+    /// The number of the last checkpoint that is there as it was sent to the anchor.
+    pub anchored: Option<u64>,
 }
 
 /// Who says which key a chain's checkpoints are signed with.
@@ -142,6 +146,20 @@ pub enum Fault {
         /// The chain.
         chain: String,
     },
+    /// A checkpoint that was sent to the anchor is not the one that is there, or is none of a gateway.
+    Anchored {
+        /// The chain.
+        chain: String,
+        /// Its number.
+        seq: u64,
+        /// Why.
+        why: &'static str,
+    },
+    /// What is said to have been sent to the anchor is no checkpoint.
+    AnchoredLine {
+        /// What is wrong with it.
+        why: String,
+    },
 }
 
 impl fmt::Display for Fault {
@@ -168,6 +186,10 @@ impl fmt::Display for Fault {
                 write!(f, "chain {chain}: checkpoint {seq} does not hold: {why}")
             }
             Self::Key { chain } => write!(f, "chain {chain}: its key is none of the given ones"),
+            Self::Anchored { chain, seq, why } => {
+                write!(f, "chain {chain}: checkpoint {seq} of the anchor: {why}")
+            }
+            Self::AnchoredLine { why } => write!(f, "a line of the anchor cannot be read: {why}"),
         }
     }
 }

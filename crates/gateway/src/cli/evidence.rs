@@ -104,6 +104,9 @@ pub struct VerifyArgs {
     /// for its key is taken
     #[arg(long = "checkpoint-key", value_name = "HEX")]
     pub keys: Vec<PublicKey>,
+    /// The checkpoints that the anchor (AUDIT_ANCHOR_URL) got, one a line as they were posted: each must be there
+    #[arg(long, value_name = "FILE", conflicts_with = "spool")]
+    pub anchors: Option<PathBuf>,
     /// Pass events that are in no chain, such as those of builds that made none
     #[arg(long)]
     pub allow_unchained: bool,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use evidence::{ChainReport, KeyTrust, Report, Verifier};
 use serde::Serialize;
 
-use super::source::{Item, Source, SourceError};
+use super::source::{Item, Source, SourceError, anchored};
 use crate::cli::VerifyArgs;
 use crate::commands::shared::{UNEXPECTED, print};
 use crate::process::OK;
@@ -22,6 +22,9 @@ struct Verdict {
 pub(super) async fn run(arguments: VerifyArgs) -> Result<i32, SourceError> {
     let mut source = Source::open(arguments.source)?;
     let mut verifier = Verifier::new(source.audit_key()?, arguments.keys);
+    if let Some(file) = &arguments.anchors {
+        anchored(file, |checkpoint| verifier.add_anchored(checkpoint))?;
+    }
     source
         .each(|item| {
             match item {
@@ -66,6 +69,7 @@ fn text(proved: bool, report: &Report) -> String {
         duplicates,
         unchained,
         proved: sound,
+        anchored,
         ..
     } = report;
     let signatures = match report.signatures_judged {
@@ -74,7 +78,7 @@ fn text(proved: bool, report: &Report) -> String {
     };
     let _ = writeln!(
         text,
-        "{}: {events} events, {duplicates} of them copies; {sound} proved by checkpoints, {unchained} in no chain; {signatures}",
+        "{}: {events} events, {duplicates} of them copies; {sound} proved by checkpoints, {unchained} in no chain; {anchored} checkpoints as the anchor has them; {signatures}",
         if proved {
             "nothing is missing"
         } else {
@@ -91,6 +95,7 @@ fn line(chain: &ChainReport) -> String {
         last,
         events,
         proved,
+        anchored,
         ..
     } = chain;
     let end = match (&chain.last_checkpoint, chain.is_complete) {
@@ -106,7 +111,8 @@ fn line(chain: &ChainReport) -> String {
         KeyTrust::Foreign => "none of the given ones",
     };
     let id = super::event::plain(id);
+    let anchored = anchored.map_or_else(String::new, |seq| format!("; as the anchor has it up to {seq}"));
     format!(
-        "chain {id}: {events} events, numbers {first} to {last}, {proved} proved; {end}; key {key} ({trust})"
+        "chain {id}: {events} events, numbers {first} to {last}, {proved} proved; {end}{anchored}; key {key} ({trust})"
     )
 }
