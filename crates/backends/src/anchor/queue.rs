@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use admission::ports::Clock;
+use admission::ports::{Cause, Clock};
 use bytes::Bytes;
 use evidence::CheckpointPlace;
 use parking_lot::Mutex;
@@ -31,14 +31,12 @@ struct Waiting(VecDeque<Checkpoint>);
 impl Waiting {
     /// True if another one had to go for it: the last in the order.
     fn add(&mut self, new: Checkpoint) -> bool {
-        let is_older =
-            |known: &CheckpointPlace| known.chain_id == new.place.chain_id && known.seq < new.place.seq;
-        let is_known =
-            |known: &CheckpointPlace| known.chain_id == new.place.chain_id && known.seq >= new.place.seq;
-        if self.0.iter().any(|waiting| is_known(&waiting.place)) {
+        let of_chain = |waiting: &Checkpoint| waiting.place.chain_id == new.place.chain_id;
+        let known = self.0.iter().find(|waiting| of_chain(waiting));
+        if known.is_some_and(|known| known.place.seq >= new.place.seq) {
             return false;
         }
-        self.0.retain(|waiting| !is_older(&waiting.place));
+        self.0.retain(|waiting| !of_chain(waiting));
         self.0.push_front(new);
         let is_full = self.0.len() > MAX_WAITING;
         self.0.truncate(MAX_WAITING);
@@ -120,8 +118,10 @@ impl Queue {
         self.waiting.lock().sent(&checkpoint.place);
     }
 
-    pub(super) fn failed(&self, checkpoint: &Checkpoint) {
-        self.failed.fetch_add(1, Ordering::Relaxed);
+    /// A fault of this process is not counted.
+    pub(super) fn failed(&self, checkpoint: &Checkpoint, cause: &Cause) {
+        let counts = u64::from(!cause.is_local());
+        self.failed.fetch_add(counts, Ordering::Relaxed);
         self.waiting.lock().failed(&checkpoint.place);
     }
 
@@ -201,10 +201,11 @@ mod tests {
         };
         (0..MAX_WAITING).for_each(|n| queue.add(of_chain(n)));
         assert_eq!(queue.stats().dropped, 0);
-        queue.failed(&of_chain(5));
+        queue.failed(&of_chain(5), &Cause::new("away"));
+        queue.failed(&of_chain(5), &Cause::local("no descriptors"));
         queue.add(of_chain(MAX_WAITING));
         let stats = queue.stats();
-        assert_eq!((stats.dropped, stats.waiting), (1, MAX_WAITING));
+        assert_eq!((stats.dropped, stats.waiting, stats.failed), (1, MAX_WAITING, 1));
         assert_eq!(queue.next().await, of_chain(MAX_WAITING));
         assert!(!queue.all().contains(&of_chain(5)));
     }

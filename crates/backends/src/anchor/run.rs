@@ -102,10 +102,10 @@ impl Sender {
             }
             return true;
         };
-        self.queue.failed(checkpoint);
+        self.queue.failed(checkpoint, &cause);
         self.post.forget_addresses();
         if !self.is_away.swap(true, Ordering::Relaxed) {
-            tracing::warn!(host, %cause, "the anchor takes no checkpoints: see AUDIT_ANCHOR_URL; nothing else waits for it");
+            tracing::warn!(host, %cause, "checkpoints do not reach the anchor: see AUDIT_ANCHOR_URL; nothing else waits for it");
         }
         false
     }
