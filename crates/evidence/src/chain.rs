@@ -192,13 +192,17 @@ pub(crate) fn last_id(chain: Uuid) -> Uuid {
     uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
-/// Whether this is the front of a checkpoint that has not joined.
-fn is_front(front: &[u8]) -> bool {
+/// Whether this event calls itself a checkpoint, in a chain or not yet.
+pub(crate) fn names_checkpoint(event: &[u8]) -> bool {
     let mut named = Vec::with_capacity(128);
     text(&mut named, "zone_id", CHECKPOINT_ZONE);
     text(&mut named, "event_type", CHECKPOINT);
-    let names = front.get(ZONE..).is_some_and(|front| front.starts_with(&named));
-    names && (front.ends_with(MORE) || front.ends_with(FINAL))
+    event.get(ZONE..).is_some_and(|event| event.starts_with(&named))
+}
+
+/// Whether this is the front of a checkpoint that has not joined.
+fn is_front(front: &[u8]) -> bool {
+    names_checkpoint(front) && (front.ends_with(MORE) || front.ends_with(FINAL))
 }
 
 /// What a checkpoint with this signature is signed over; none where it does not have the form of one.

@@ -33,4 +33,4 @@ pub use spool::{
     Stats, Stored, read_spool,
 };
 pub use uuid::Uuid;
-pub use verify::{ChainReport, Fault, KeyTrust, Report, Verifier};
+pub use verify::{ChainReport, CheckpointPlace, Fault, KeyTrust, Report, Verifier, checkpoint_place};

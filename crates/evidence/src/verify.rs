@@ -6,12 +6,15 @@ mod report;
 
 use std::collections::BTreeMap;
 
-use crate::chain::{EventHash, PublicKey};
+use crate::chain::{EventHash, PublicKey, names_checkpoint};
 use crate::signature::AuditKey;
 use crate::timestamp;
-use event::{Place, Time};
+pub use event::CheckpointPlace;
+use event::{Event, Joined, Place, Time};
 use links::Links;
 pub use report::{ChainReport, Fault, KeyTrust, Report};
+
+const NO_CHECKPOINT: &str = "it is no checkpoint of a chain";
 
 /// The most faults that are described; the rest is only counted.
 const MAX_FAULTS: usize = 1000;
@@ -43,6 +46,13 @@ impl Default for Terms {
             oldest: [0; timestamp::LENGTH],
             newest: [u8::MAX; timestamp::LENGTH],
         }
+    }
+}
+
+impl Terms {
+    /// Whether checkpoints with this key count.
+    fn accepts(&self, key: &PublicKey) -> bool {
+        self.trusted.is_empty() || self.trusted.contains(key)
     }
 }
 
@@ -110,6 +120,39 @@ impl Verifier {
         }
     }
 
+    /// Takes a checkpoint that was sent to an anchor: its exact bytes. The events must have the same one in the same place.
+    pub fn add_anchored(&mut self, data: &[u8]) {
+        let joined = match event::read(data) {
+            Ok(Event {
+                place: Place::In(joined),
+                ..
+            }) => joined,
+            Ok(_) => {
+                return self.fault(Fault::AnchoredLine {
+                    why: NO_CHECKPOINT.to_owned(),
+                });
+            }
+            Err(why) => return self.fault(Fault::AnchoredLine { why }),
+        };
+        let (chain, seq) = (joined.chain_id, joined.seq);
+        let why = match &joined.checkpoint {
+            None => Some(NO_CHECKPOINT),
+            Some(checkpoint) if !checkpoint.is_signed => Some("its signature does not hold"),
+            Some(checkpoint) if !self.terms.accepts(&checkpoint.key) => {
+                Some("its key is none of the given ones")
+            }
+            Some(_) => {
+                let links = self.chains.entry(chain.clone()).or_default();
+                let hash = EventHash::of(data);
+                let known = *links.anchored.entry(seq).or_insert(hash);
+                (known != hash).then_some("two different ones were sent to the anchor")
+            }
+        };
+        if let Some(why) = why {
+            self.fault(Fault::Anchored { chain, seq, why });
+        }
+    }
+
     fn fault(&mut self, fault: Fault) {
         self.report.fault(fault);
     }
@@ -121,6 +164,18 @@ impl Verifier {
             links.judge(&id, &self.terms, &mut self.report);
         }
         self.report
+    }
+}
+
+/// Where an event stands in its chain, if it is a checkpoint that was signed. Nothing is judged.
+#[must_use]
+pub fn checkpoint_place(data: &[u8]) -> Option<CheckpointPlace> {
+    if !names_checkpoint(data) {
+        return None;
+    }
+    match event::read(data).ok()?.place {
+        Place::In(Joined { chain_id, seq, .. }) => Some(CheckpointPlace { chain_id, seq }),
+        Place::Outside => None,
     }
 }
 

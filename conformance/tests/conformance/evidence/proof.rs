@@ -12,9 +12,9 @@ use testkit::gateway::{Finished, Gateway};
 use testkit::http::Connection;
 use testkit::wait::until;
 
-const FAULTY: Option<i32> = Some(1);
+pub(super) const FAULTY: Option<i32> = Some(1);
 
-async fn cross(world: &World, gateway: &Gateway, ids: &[&str]) {
+pub(super) async fn cross(world: &World, gateway: &Gateway, ids: &[&str]) {
     let token = reusable(world);
     for id in ids {
         let request = head_with(&token, "GET", NONE, "/", &named(id));
@@ -23,7 +23,7 @@ async fn cross(world: &World, gateway: &Gateway, ids: &[&str]) {
 }
 
 /// Ends a gateway, and waits for its last checkpoint.
-async fn end(gateway: &mut Gateway) {
+pub(super) async fn end(gateway: &mut Gateway) {
     gateway.terminate();
     assert_eq!(gateway.wait().await.code(), Some(0));
 }
@@ -45,7 +45,7 @@ fn at(event: &Event) -> (String, u64) {
 }
 
 /// Removes the stream's entries of these events.
-async fn remove(world: &World, events: &[&Event]) {
+pub(super) async fn remove(world: &World, events: &[&Event]) {
     for event in events {
         let removed: usize = redis::cmd("XDEL")
             .arg("caracal.audit.events")
@@ -112,8 +112,11 @@ async fn evidence_of_processes_that_end_and_are_killed_is_proved_whole() {
     report.equal(format!("{:?}", proved.stdout), proved.code, Some(0));
     let verdict = verdict(&proved);
     report.equal("everything is proved", &verdict["is_sound"], true);
-    report.equal("each event", &verdict["events"], world.all_events().await.len());
-    report.equal("by checkpoints", &verdict["events"], &verdict["proved"]);
+    // A batch that Redis took without being heard, because the gateway was killed then, comes again.
+    let count = |name: &str| verdict[name].as_u64().expect("a number");
+    let once = count("events") - count("duplicates");
+    report.equal("each event", once, world.all_events().await.len() as u64);
+    report.equal("by checkpoints", once, count("proved"));
     let chains = verdict["chains"].as_array().expect("chains");
     report.equal("chains", chains.len(), 3);
     for chain in chains {

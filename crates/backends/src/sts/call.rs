@@ -84,13 +84,7 @@ impl Inner {
         request: Request<Full<Bytes>>,
         phase: &Phase<'_>,
     ) -> Result<StsAnswer, ExchangeFailure> {
-        let addresses = match self.endpoint.literal {
-            Some(address) => self.endpoint.judge(&[address]),
-            None => match self.resolver.resolve(&self.endpoint.origin.host).await {
-                Ok(addresses) => self.endpoint.judge(&addresses),
-                Err(cause) => Err(cause),
-            },
-        };
+        let addresses = self.endpoint.addresses(&*self.resolver).await;
         let sent = match &addresses {
             Ok(addresses) => {
                 let target = Target {

@@ -33,6 +33,15 @@ pub(super) struct Joined {
     pub(super) checkpoint: Option<Box<Checkpoint>>,
 }
 
+/// Where a checkpoint stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointPlace {
+    /// Its chain.
+    pub chain_id: String,
+    /// Its number there.
+    pub seq: u64,
+}
+
 /// What a checkpoint says.
 #[derive(Debug)]
 pub(super) struct Checkpoint {

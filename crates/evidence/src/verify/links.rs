@@ -14,6 +14,8 @@ pub(super) struct Links {
     checkpoints: BTreeMap<u64, Box<Checkpoint>>,
     /// The key that the first event announces.
     announced: Option<PublicKey>,
+    /// The checkpoints that were sent to an anchor.
+    pub(super) anchored: BTreeMap<u64, EventHash>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +64,7 @@ impl Links {
 
     /// Reports what this chain proves.
     pub(super) fn judge(self, id: &str, terms: &Terms, report: &mut Report) {
+        let anchored = self.judge_anchored(id, report);
         let (Some((first, _)), Some((last, _))) = (self.links.first_key_value(), self.links.last_key_value())
         else {
             return;
@@ -78,6 +81,7 @@ impl Links {
             checkpoints: 0,
             last_checkpoint: None,
             is_complete: false,
+            anchored,
         };
         let name = || id.to_owned();
         if trust == KeyTrust::Foreign {
@@ -122,6 +126,38 @@ impl Links {
         report.proved += chain.proved;
         report.unproved += chain.events - chain.proved;
         report.chains.push(chain);
+    }
+
+    /// Compares what is there with what was sent to an anchor; the number of the last event that is there as it was sent.
+    fn judge_anchored(&self, id: &str, report: &mut Report) -> Option<u64> {
+        let last = self.links.last_key_value().map_or(0, |(last, _)| *last);
+        let (mut newest, mut cut) = (None, None);
+        for (seq, hash) in &self.anchored {
+            let why = match self.links.get(seq) {
+                Some(link) if link.hash == *hash => {
+                    report.anchored += 1;
+                    newest = Some(*seq);
+                    continue;
+                }
+                Some(_) => "the one that is there is another one",
+                None if *seq > last => {
+                    cut = Some(*seq);
+                    continue;
+                }
+                None => "it is not there",
+            };
+            let chain = id.to_owned();
+            report.fault(Fault::Anchored {
+                chain,
+                seq: *seq,
+                why,
+            });
+        }
+        if let Some(to) = cut {
+            let (chain, from) = (id.to_owned(), last + 1);
+            report.fault(Fault::Missing { chain, from, to });
+        }
+        newest
     }
 
     /// The key that this chain's checkpoints must have.

@@ -19,6 +19,8 @@ pub struct Report {
     pub proved: u64,
     /// Events in a chain that no such checkpoint covers, as yet.
     pub unproved: u64,
+    /// Checkpoints that are there as they were sent to the anchor.
+    pub anchored: u64,
     /// Whether the signatures of events were judged.
     pub signatures_judged: bool,
     /// Every chain of which there is an event.
@@ -69,6 +71,8 @@ pub struct ChainReport {
     /// Whether the chain ends with a checkpoint that says that nothing follows. A process that runs, or was killed and has
     /// no successor yet, has none.
     pub is_complete: bool,
+    /// The number of the last checkpoint that is there as it was sent to the anchor.
+    pub anchored: Option<u64>,
 }
 
 /// Who says which key a chain's checkpoints are signed with.
@@ -168,6 +172,20 @@ pub enum Fault {
         /// The chain.
         chain: String,
     },
+    /// A checkpoint that was sent to the anchor is not the one that is there, or is none of a gateway.
+    Anchored {
+        /// The chain.
+        chain: String,
+        /// Its number.
+        seq: u64,
+        /// Why.
+        why: &'static str,
+    },
+    /// What is said to have been sent to the anchor is no checkpoint.
+    AnchoredLine {
+        /// What is wrong with it.
+        why: String,
+    },
 }
 
 impl fmt::Display for Fault {
@@ -205,6 +223,10 @@ impl fmt::Display for Fault {
             ),
             Self::Id { event } => write!(f, "event {event}: its entry has another id"),
             Self::Key { chain } => write!(f, "chain {chain}: its key is none of the given ones"),
+            Self::Anchored { chain, seq, why } => {
+                write!(f, "chain {chain}: checkpoint {seq} of the anchor: {why}")
+            }
+            Self::AnchoredLine { why } => write!(f, "a line of the anchor cannot be read: {why}"),
         }
     }
 }

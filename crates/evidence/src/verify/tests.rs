@@ -1,3 +1,5 @@
+mod anchored;
+
 use uuid::Uuid;
 
 use super::{Fault, KeyTrust, Report, Verifier};

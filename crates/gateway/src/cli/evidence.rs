@@ -108,6 +108,9 @@ pub struct VerifyArgs {
     /// Fail where an event that no checkpoint proves is older than this, or younger than now; a checkpoint is due each minute
     #[arg(long, value_name = "SECONDS", conflicts_with = "spool")]
     pub max_unproved: Option<u32>,
+    /// The checkpoints that the anchor (AUDIT_ANCHOR_URL) got, one a line as they were posted: each must be there
+    #[arg(long, value_name = "FILE", conflicts_with = "spool")]
+    pub anchors: Option<PathBuf>,
     /// Pass events that are in no chain, such as those of builds that made none
     #[arg(long, conflicts_with = "spool")]
     pub allow_unchained: bool,

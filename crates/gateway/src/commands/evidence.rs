@@ -25,7 +25,10 @@ pub(super) async fn run(command: EvidenceCommand) -> i32 {
         complain(format_args!("evidence {name}: {error}"));
         match error {
             SourceError::Settings(_) => CONFIG,
-            SourceError::Unavailable(_) | SourceError::Spool { .. } | SourceError::File { .. } => UNAVAILABLE,
+            SourceError::Unavailable(_)
+            | SourceError::Spool { .. }
+            | SourceError::File { .. }
+            | SourceError::Anchors { .. } => UNAVAILABLE,
             SourceError::Line(_) | SourceError::Reader(_) => UNEXPECTED,
         }
     })

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 
 use admission::exchange::circuit::CircuitFigures;
+use backends::anchor::AnchorStats;
 use backends::bindings::BindingsStatus;
 use backends::component::Samples;
 use backends::http::{Stats, StatsNames};
@@ -125,6 +126,7 @@ pub fn zero(out: &mut dyn Samples) {
     sts::samples(&no_connections, out);
     upstream_connections(&no_connections, out);
     evidence(&evidence::Stats::default(), out);
+    AnchorStats::default().samples(out);
     revocation::samples(&RevocationStatus::default(), &RevocationCounters::default(), out);
     BindingsStatus::default().samples(out);
     ReplayStats::default().samples(out);

@@ -30,6 +30,8 @@ pub(super) enum SourceError {
     Spool { dir: PathBuf, error: io::Error },
     #[error("--file {}: {error}", file.display())]
     File { file: PathBuf, error: io::Error },
+    #[error("--anchors {}: {error}", file.display())]
+    Anchors { file: PathBuf, error: io::Error },
     #[error("line {0} is no line of an export")]
     Line(u64),
     #[error("the output cannot be written: {0}")]
@@ -215,6 +217,30 @@ pub(super) fn spool(
     taken.map(|()| parts)
 }
 
+/// Gives every checkpoint that the anchor got to `take`: the lines as they are.
+pub(super) fn anchored(file: &Path, mut take: impl FnMut(&[u8])) -> Result<(), SourceError> {
+    let failed = |error| SourceError::Anchors {
+        file: file.to_owned(),
+        error,
+    };
+    let mut lines = BufReader::new(File::open(file).map_err(failed)?);
+    let mut text = Vec::new();
+    while next_line(&mut lines, &mut text).map_err(failed)? {
+        let line = text.trim_ascii_end();
+        if !line.is_empty() {
+            take(line);
+        }
+    }
+    Ok(())
+}
+
+/// Reads a line, or says that there is none.
+fn next_line(lines: &mut impl BufRead, text: &mut Vec<u8>) -> io::Result<bool> {
+    text.clear();
+    let read = lines.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', text)?;
+    Ok(read > 0)
+}
+
 fn lines(
     file: &Path,
     mut lines: impl BufRead,
@@ -222,15 +248,12 @@ fn lines(
 ) -> Result<(), SourceError> {
     let mut text = Vec::new();
     for number in 1.. {
-        text.clear();
-        let read = lines.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut text);
-        match read {
-            Ok(0) => break,
-            Ok(_) => {}
-            Err(error) => {
-                let file = file.to_owned();
-                return Err(SourceError::File { file, error });
-            }
+        let is_line = next_line(&mut lines, &mut text).map_err(|error| SourceError::File {
+            file: file.to_owned(),
+            error,
+        })?;
+        if !is_line {
+            break;
         }
         let line: Line = serde_json::from_slice(&text).map_err(|_| SourceError::Line(number))?;
         let Line { id, data, sig } = line;

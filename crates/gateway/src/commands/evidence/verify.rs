@@ -8,7 +8,7 @@ use evidence::{ChainReport, KeyTrust, Report, SpoolPart, Verifier};
 use serde::Serialize;
 
 use super::event::plain;
-use super::source::{self, Source, SourceError};
+use super::source::{self, Source, SourceError, anchored};
 use crate::cli::VerifyArgs;
 use crate::clock;
 use crate::commands::shared::{UNEXPECTED, print};
@@ -40,6 +40,9 @@ pub(super) async fn run(arguments: VerifyArgs) -> Result<i32, SourceError> {
     if let Some(seconds) = arguments.max_unproved {
         let (now, age) = (clock::unix(), Duration::from_secs(seconds.into()));
         verifier = verifier.unproved_between(micros(now.saturating_sub(age)), micros(now + SKEW));
+    }
+    if let Some(file) = &arguments.anchors {
+        anchored(file, |checkpoint| verifier.add_anchored(checkpoint))?;
     }
     source
         .each(|entry| {
@@ -121,6 +124,7 @@ fn text(is_sound: bool, report: &Report) -> String {
         unchained,
         proved,
         unproved,
+        anchored,
         ..
     } = report;
     let signatures = match report.signatures_judged {
@@ -130,7 +134,7 @@ fn text(is_sound: bool, report: &Report) -> String {
     let _ = writeln!(
         text,
         "{}: {events} events, {duplicates} of them copies; {proved} proved by checkpoints, {unproved} not yet, {unchained} in no \
-         chain; {signatures}",
+         chain; {anchored} checkpoints as the anchor has them; {signatures}",
         match is_sound {
             true => "no hole in what is there",
             false => "NOT PROVED",
@@ -146,6 +150,7 @@ fn line(chain: &ChainReport) -> String {
         last,
         events,
         proved,
+        anchored,
         ..
     } = chain;
     let end = match (&chain.last_checkpoint, chain.is_complete) {
@@ -161,7 +166,8 @@ fn line(chain: &ChainReport) -> String {
         KeyTrust::Foreign => "none of the given ones",
     };
     let id = plain(id);
+    let anchored = anchored.map_or_else(String::new, |seq| format!("; as the anchor has it up to {seq}"));
     format!(
-        "chain {id}: {events} events, numbers {first} to {last}, {proved} proved; {end}; key {key} ({trust})"
+        "chain {id}: {events} events, numbers {first} to {last}, {proved} proved; {end}{anchored}; key {key} ({trust})"
     )
 }
