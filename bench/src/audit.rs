@@ -10,7 +10,8 @@ use serde_json::Value;
 use crate::clock;
 use crate::failure::Result;
 
-const STREAM: &str = "caracal.audit.events";
+/// The stream of audit events.
+pub(crate) const STREAM: &str = "caracal.audit.events";
 /// How long delivery may lag behind the last answer.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause between two looks.
