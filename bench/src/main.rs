@@ -5,13 +5,15 @@
 //! same load in turns, and prints the ratio of their CPU per request. `soak` sends many requests and checks that none
 //! failed, that the evidence of each arrived and that memory stayed flat. `state` holds a million revoked anchors in a
 //! revocation state of its own, `state-bindings` loads many bindings and changes them under load, `state-streams` keeps
-//! many streams open and revokes some. `crash` kills gateways and compares their evidence with what the upstream saw. `bench/run` builds what is needed and finds the servers' programs.
+//! many streams open and revokes some. `backlog` takes the audit stream away and lets what has gathered drain, `crash` kills
+//! gateways and compares their evidence with what the upstream saw. `bench/run` builds what is needed and finds the servers' programs.
 //!
 //! The proxy has one core to itself; generator, upstream, STS and stores share another. CPU time is the kernel's own
 //! account of the whole process. Every request carries a mandate of its own, minted before the measurement.
 
 mod announcer;
 mod audit;
+mod backlog;
 mod child;
 mod clock;
 mod compare;
@@ -74,6 +76,8 @@ enum Command {
     StateStreams(state_streams::Plan),
     /// Send many requests; check answers, evidence and memory.
     Soak(soak::Plan),
+    /// Take the audit stream away for minutes under load; measure latency and memory meanwhile and while the events drain.
+    Backlog(backlog::Plan),
     /// Kill gateways at random moments under load; compare the evidence with what the upstream saw.
     Crash(crash::Plan),
 }
@@ -114,6 +118,7 @@ fn run(cli: Cli) -> Result<(String, bool)> {
             Command::StateBindings(plan) => state_bindings::run(&gateway, &servers, &plan).await,
             Command::StateStreams(plan) => state_streams::run(&gateway, &servers, &plan).await,
             Command::Soak(plan) => soak::run(&gateway, &servers, &plan).await,
+            Command::Backlog(plan) => backlog::run(&gateway, &servers, &plan).await,
             Command::Crash(_) => Err("it has servers of its own".into()),
         }
     })

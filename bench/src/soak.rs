@@ -88,7 +88,8 @@ pub(crate) async fn run(command: &[OsString], servers: &Servers, plan: &Plan) ->
     Ok((text, served && complete && flat && status.success()))
 }
 
-fn is_flat(memory: &[Resident]) -> bool {
+/// Whether memory did not grow from the first reading to the last.
+pub(crate) fn is_flat(memory: &[Resident]) -> bool {
     let (Some(first), Some(last)) = (memory.first(), memory.last()) else {
         return false;
     };
