@@ -15,7 +15,7 @@ fn crash_of_twenty_gateways_under_load_loses_no_event_and_invents_none() {
     // All settings at once, because most of the time goes by while gateways wait for their Redis to have come back.
     let output = Command::new(program)
         .args(["crash", "--kills", "20", "--seed", "1", "--at-once", "6"])
-        .args(["--longest-ms", "500", "--callers", "6"])
+        .args(["--longest-ms", "700", "--callers", "8"])
         .output()
         .expect("the program beside this test");
     let [report, errors] =
