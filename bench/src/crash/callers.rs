@@ -54,6 +54,8 @@ enum Wish {
     Upload,
     /// A stream of events, to its end.
     Stream,
+    /// A stream of events that lasts while hundreds of requests come and go.
+    LongStream,
     /// A stream of events, whose caller leaves after the first of them.
     LeftStream,
 }
@@ -164,6 +166,7 @@ impl<'a> Callers<'a> {
                 0..=5 => Wish::Short,
                 6..=7 => Wish::Upload,
                 8 => Wish::Stream,
+                _ if random.below(4) == 0 => Wish::LongStream,
                 _ => Wish::LeftStream,
             };
             let number = self.sent.borrow().len();
@@ -224,7 +227,8 @@ impl<'a> Callers<'a> {
             sent.status = Some(answer.status().as_u16());
         }
         while let Some(frame) = answer.body_mut().frame().await {
-            if frame.is_err() || wish == Wish::LeftStream {
+            let leaves = wish == Wish::LeftStream || self.stopped.get();
+            if frame.is_err() || leaves {
                 return false;
             }
         }
@@ -237,6 +241,7 @@ fn request(wish: Wish, id: &str, mandate: &str, random: &mut Random) -> Result<R
         Wish::Short => ("GET", "/bytes?n=64&id="),
         Wish::Upload => ("POST", "/upload?id="),
         Wish::Stream | Wish::LeftStream => ("GET", "/sse?n=6&ms=4&id="),
+        Wish::LongStream => ("GET", "/sse?n=400&ms=5&id="),
     };
     let body = match wish {
         Wish::Upload => upload(random.below(6), Duration::from_millis(random.below(6))),

@@ -20,10 +20,14 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const IN_TROUBLE: Duration = Duration::from_millis(300);
 /// Pause between two looks.
 const POLL_INTERVAL: Duration = Duration::from_millis(3);
+/// The least useful bound of a spool, in bytes.
+const SMALL_SPOOL: &str = "1048576";
 /// The longest time for which two gateways serve together.
 const TOGETHER: Duration = Duration::from_millis(150);
 /// One of so many deaths is that of a gateway that has just been started.
 const ONE_STARTING_OF: u64 = 4;
+/// One of so many gateways is asked to end instead, while the next one runs already.
+const ONE_ASKED_OF: u64 = 6;
 
 /// How the gateways of a setting are started.
 pub(super) struct Processes<'a> {
@@ -59,19 +63,25 @@ impl<'a> Processes<'a> {
         })
     }
 
+    /// Every second one has a small spool, whose segments are soon full and deleted, or moved on.
     fn spawn(&self) -> Gateway {
         let variables = self
             .environment
             .iter()
             .map(|(name, value)| (*name, value.as_str()));
-        Launch::of(self.command.clone()).envs(variables).spawn()
+        let launch = Launch::of(self.command.clone()).envs(variables);
+        if self.started % 2 == 1 {
+            launch.env("AUDIT_SPOOL_MAX_BYTES", SMALL_SPOOL).spawn()
+        } else {
+            launch.spawn()
+        }
     }
 
     /// Starts one, and tells the callers of it once it listens. One that waits for what is away does not yet.
     async fn start(&mut self, troubles: &mut Troubles<'_>) -> Result<Process> {
+        let mut gateway = self.spawn();
         let number = self.started;
         self.started += 1;
-        let mut gateway = self.spawn();
         let began = clock::now();
         while began.elapsed() < PATIENCE {
             if began.elapsed() > IN_TROUBLE {
@@ -129,10 +139,17 @@ impl<'a> Processes<'a> {
                 self.killed += 1;
                 continue;
             }
-            if is_second {
+            let is_asked = random.below(ONE_ASKED_OF) == 0;
+            if is_second || is_asked {
                 let next = self.start(troubles).await?;
                 sleep(random.within(TOGETHER)).await;
-                self.kill(std::mem::replace(&mut current, next)).await;
+                let mut last = std::mem::replace(&mut current, next);
+                if is_asked {
+                    last.end().await?;
+                    self.callers.remove(last.number);
+                    continue;
+                }
+                self.kill(last).await;
             } else {
                 self.kill(current).await;
                 troubles.stir(random).await?;
