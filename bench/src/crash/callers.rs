@@ -241,7 +241,7 @@ fn request(wish: Wish, id: &str, mandate: &str, random: &mut Random) -> Result<R
         Wish::Short => ("GET", "/bytes?n=64&id="),
         Wish::Upload => ("POST", "/upload?id="),
         Wish::Stream | Wish::LeftStream => ("GET", "/sse?n=6&ms=4&id="),
-        Wish::LongStream => ("GET", "/sse?n=400&ms=5&id="),
+        Wish::LongStream => ("GET", "/sse?n=200&ms=5&id="),
     };
     let body = match wish {
         Wish::Upload => upload(random.below(6), Duration::from_millis(random.below(6))),

@@ -27,6 +27,8 @@ pub(super) struct Event {
     pub(super) status: String,
     /// The signed text.
     pub(super) data: String,
+    /// Whether it stands for several refusals, and comes after the last of them.
+    pub(super) is_sum: bool,
     /// Whether the signature holds, and the entry is what the contract says.
     pub(super) signed: bool,
 }
@@ -84,6 +86,7 @@ impl Events {
         let holds = verify(&self.key, data.as_bytes(), &signature).is_ok();
         Some(Event {
             signed: holds && entry.map.len() == 3 && field("id") == text("id"),
+            is_sum: json.pointer("/metadata_json/suppressed").is_some(),
             id: text("id"),
             request_id: text("request_id"),
             decision: text("decision"),

@@ -150,7 +150,8 @@ fn foreign(observed: &Observed, events: &ByRequest<'_>, verdict: &mut Verdict) {
 fn disordered(observed: &Observed, events: &ByRequest<'_>, verdict: &mut Verdict) {
     let mut last: HashMap<usize, usize> = HashMap::new();
     for sent in &observed.sent {
-        let Some((position, _)) = events.get(sent.id.as_str()).and_then(|own| own.first()) else {
+        let first = events.get(sent.id.as_str()).and_then(|own| own.first());
+        let Some((position, _)) = first.filter(|(_, event)| !event.is_sum) else {
             continue;
         };
         let last = last.entry(sent.connection).or_default();
@@ -182,6 +183,7 @@ mod tests {
             decision: if allowed { "allow" } else { "deny" }.to_owned(),
             status: status.to_owned(),
             data: format!("{request_id} {status}"),
+            is_sum: false,
             signed: true,
         }
     }
@@ -207,8 +209,10 @@ mod tests {
                 sent("refused", 3, Some(503)),
                 sent("replayed", 3, Some(401)),
                 sent("marked", 4, None),
+                sent("summed", 5, Some(503)),
+                sent("later", 5, Some(200)),
             ],
-            seen: [("served".to_owned(), 1), ("cut".to_owned(), 1)].into(),
+            seen: ["served", "cut", "later"].map(|id| (id.to_owned(), 1)).into(),
             events: vec![
                 event("served", "executed"),
                 event("served", "executed"),
@@ -216,12 +220,17 @@ mod tests {
                 event("stayed", "not_dispatched"),
                 event("replayed", "anomaly"),
                 event("marked", "interrupted"),
+                event("later", "executed"),
+                Event {
+                    is_sum: true,
+                    ..event("summed", "denied")
+                },
             ],
             threads: 1,
         };
         let verdict = judge(&observed);
         assert_eq!(verdict.faults, []);
-        assert_eq!((verdict.answered, verdict.marked, verdict.copies), (1, 1, 1));
+        assert_eq!((verdict.answered, verdict.marked, verdict.copies), (2, 1, 1));
         assert_eq!(verdict.statuses["interrupted"], 2);
     }
 
