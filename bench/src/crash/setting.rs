@@ -100,7 +100,11 @@ impl Place {
         };
         let entries = fs::read_dir(root)?.map(|entry| Ok(entry?.path()));
         let paths: std::io::Result<Vec<_>> = entries.collect();
-        Ok(paths?.into_iter().filter(|path| path.is_dir()).collect())
+        let is_part = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default();
+            name.as_encoded_bytes().starts_with(b"spool-")
+        };
+        Ok(paths?.into_iter().filter(is_part).collect())
     }
 }
 
