@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::Args;
 use redis::aio::MultiplexedConnection;
 
-use crate::audit::{AuditStream, Evidence};
+use crate::audit::Evidence;
 use crate::clock;
 use crate::failure::Result;
 use crate::gateway;
@@ -126,8 +126,10 @@ pub(crate) async fn run(command: &[OsString], servers: &Servers, plan: &Plan) ->
     };
     let phases = [quiet, without, draining];
     let wanted: u64 = phases.iter().map(|phase| phase.latencies.count()).sum();
-    let evidence = delivered(&mut audit, wanted).await?;
+    audit.delivered(wanted).await?;
     let status = load.subject.child.stop().await?;
+    // At its end it ships what it has left.
+    let evidence = audit.evidence().await?;
     let (text, good) = report(&phases, &drained, wanted, &evidence)?;
     Ok((format!("{text}- ended with {status}\n"), good && status.success()))
 }
@@ -137,11 +139,6 @@ async fn max_memory(redis: &mut MultiplexedConnection, bytes: &str) -> Result<()
     let mut command = redis::cmd("CONFIG");
     command.arg(&["SET", "maxmemory", bytes]);
     Ok(command.query_async(redis).await?)
-}
-
-async fn delivered(audit: &mut AuditStream, wanted: u64) -> Result<Evidence> {
-    audit.delivered(wanted).await?;
-    audit.evidence().await
 }
 
 struct Load<'a> {

@@ -56,11 +56,12 @@ pub(crate) async fn run(command: &[OsString], servers: &Servers, plan: &Plan) ->
         )?;
         failures.extend(measured.outcome.first_failure);
     }
+    let status = subject.child.stop().await?;
+    // At its end it ships what it has left.
     let evidence = match &mut subject.audit {
         Some(audit) => audit.evidence().await?,
         None => return Err("no evidence to read".into()),
     };
-    let status = subject.child.stop().await?;
 
     let wanted = plan.requests as u64;
     let served = answered == wanted && failures.is_empty();

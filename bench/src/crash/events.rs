@@ -6,13 +6,11 @@ use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamId, StreamRangeReply};
 use serde_json::Value;
 
-use crate::audit::STREAM;
+use crate::audit::{CHECKPOINT, STREAM};
 use crate::failure::Result;
 
 /// Entries per page.
 const PAGE: usize = 1000;
-/// An event about the evidence itself, and about no request.
-const CHECKPOINT: &str = "gateway_evidence_checkpoint";
 
 /// One entry of the stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -234,94 +234,85 @@ mod tests {
         assert_eq!(verdict.statuses["interrupted"], 2);
     }
 
+    fn one() -> Vec<Sent> {
+        vec![sent("one", 0, None)]
+    }
+
+    fn two() -> Vec<Sent> {
+        vec![sent("one", 0, None), sent("two", 0, None)]
+    }
+
+    fn assert_first(case: &str, found: &[(Fault, String)], fault: Fault, id: &str) {
+        assert_eq!(found.first(), Some(&(fault, id.to_owned())), "{case}: {found:?}");
+    }
+
     #[test]
-    fn each_fault_is_found_and_named() {
-        let one = || vec![sent("one", 0, None)];
-        let two = || vec![sent("one", 0, None), sent("two", 0, None)];
-        let other = |mut event: Event, id: &str| {
-            event.id = id.to_owned();
-            event
+    fn crossing_without_evidence_and_evidence_without_crossing_are_named() {
+        let answered = vec![sent("one", 0, Some(200))];
+        let denied = vec![event("one", "not_dispatched")];
+        let executed = vec![event("one", "executed")];
+        let both = vec![event("one", "interrupted"), event("two", "interrupted")];
+        for (case, found, fault, id) in [
+            ("no event", judged(one(), &["one"], vec![]), Fault::Missing, "one"),
+            ("denied", judged(one(), &["one"], denied), Fault::Missing, "one"),
+            ("answered", judged(answered, &[], vec![]), Fault::Missing, "one"),
+            ("never left", judged(one(), &[], executed), Fault::Invented, "one"),
+            // More than can have been between mark and byte.
+            ("marked", judged(two(), &[], both), Fault::Invented, "two"),
+        ] {
+            assert_first(case, &found, fault, id);
+        }
+    }
+
+    #[test]
+    fn evidence_that_is_doubled_strange_unsigned_or_out_of_order_is_named() {
+        let executed = || event("one", "executed");
+        let another = Event {
+            id: "another".to_owned(),
+            ..executed()
+        };
+        let changed = Event {
+            data: "changed".to_owned(),
+            ..executed()
         };
         let unsigned = Event {
             signed: false,
-            ..event("one", "executed")
+            ..executed()
         };
-        for (case, found, expect) in [
-            (
-                "no event",
-                judged(one(), &["one"], vec![]),
-                (Fault::Missing, "one"),
-            ),
-            (
-                "an event that denies it",
-                judged(one(), &["one"], vec![event("one", "not_dispatched")]),
-                (Fault::Missing, "one"),
-            ),
-            (
-                "an answer without an event",
-                judged(vec![sent("one", 0, Some(200))], &[], vec![]),
-                (Fault::Missing, "one"),
-            ),
-            (
-                "an event of what never left",
-                judged(one(), &[], vec![event("one", "executed")]),
-                (Fault::Invented, "one"),
-            ),
-            (
-                "more than can have been between mark and byte",
-                judged(
-                    two(),
-                    &[],
-                    vec![event("one", "interrupted"), event("two", "interrupted")],
-                ),
-                (Fault::Invented, "two"),
-            ),
+        let turned = vec![event("two", "executed"), executed()];
+        for (case, found, fault, id) in [
             (
                 "two events",
-                judged(
-                    one(),
-                    &["one"],
-                    vec![event("one", "executed"), other(event("one", "executed"), "b")],
-                ),
-                (Fault::Doubled, "one"),
+                judged(one(), &["one"], vec![executed(), another]),
+                Fault::Doubled,
+                "one",
             ),
             (
-                "two texts of one event",
-                judged(
-                    vec![sent("one", 0, None)],
-                    &["one"],
-                    vec![
-                        event("one", "executed"),
-                        Event {
-                            data: "another".to_owned(),
-                            ..event("one", "executed")
-                        },
-                    ],
-                ),
-                (Fault::Doubled, "one"),
+                "two texts",
+                judged(one(), &["one"], vec![executed(), changed]),
+                Fault::Doubled,
+                "one",
             ),
             (
-                "an event of nobody",
+                "of nobody",
                 judged(vec![], &[], vec![event("one", "denied")]),
-                (Fault::Foreign, "one"),
+                Fault::Foreign,
+                "one",
             ),
             (
-                "out of order",
-                judged(
-                    two(),
-                    &["one", "two"],
-                    vec![event("two", "executed"), event("one", "executed")],
-                ),
-                (Fault::Disordered, "two"),
+                "turned",
+                judged(two(), &["one", "two"], turned),
+                Fault::Disordered,
+                "two",
             ),
             (
                 "unsigned",
                 judged(one(), &["one"], vec![unsigned]),
-                (Fault::Unsigned, "one"),
+                Fault::Unsigned,
+                "one",
             ),
         ] {
-            let (fault, id) = expect;
-            assert_eq!(found.first(), Some(&(fault, id.to_owned())), "{case}: {found:?}");
+            assert_first(case, &found, fault, id);
         }
     }
 }
