@@ -21,9 +21,6 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// Entries per page.
 const PAGE: usize = 1000;
 
-/// Events of this type are about no request.
-const CHECKPOINT: &str = "gateway_evidence_checkpoint";
-
 /// The stream of audit events.
 pub(crate) struct AuditStream(MultiplexedConnection);
 

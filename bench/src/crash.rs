@@ -165,6 +165,7 @@ impl Run<'_> {
         let killed = processes.killed;
         let seen = self.seen.of(&prefix);
         let events = delivered(&redis, &key, last, &seen).await?;
+        let unproved = processes.unproved().await;
         let left = place.left()?.into_iter();
         let observed = Observed {
             sent: callers.into_sent(),
@@ -177,6 +178,7 @@ impl Run<'_> {
             requests: observed.sent.len(),
             seen: observed.seen.len(),
             left: left.map(|path| path.display().to_string()).collect(),
+            unproved,
             verdict: judge(&observed),
         }))
     }
@@ -217,6 +219,8 @@ struct Found {
     seen: usize,
     /// What is left of the spool although all has ended well.
     left: Vec<String>,
+    /// What is wrong with the chains of events.
+    unproved: Vec<String>,
     verdict: Verdict,
 }
 
@@ -224,7 +228,10 @@ impl Found {
     fn is_good(&self) -> bool {
         // A run in which nothing was served, or nothing cut, proves nothing.
         let status = |name| self.verdict.statuses.get(name).copied().unwrap_or_default();
-        self.verdict.faults.is_empty() && self.left.is_empty() && status("executed") > 0
+        self.verdict.faults.is_empty()
+            && self.left.is_empty()
+            && self.unproved.is_empty()
+            && status("executed") > 0
     }
 
     fn row(&self, setting: Setting, text: &mut String) -> Result<()> {
@@ -262,6 +269,9 @@ impl Found {
         }
         for path in &self.left {
             writeln!(text, "- {setting}: left of the spool: {path}")?;
+        }
+        for line in &self.unproved {
+            writeln!(text, "- {setting}: not proved: {line}")?;
         }
         if !self.verdict.statuses.contains_key("executed") {
             writeln!(text, "- {setting}: nothing was served")?;

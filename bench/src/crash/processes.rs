@@ -32,6 +32,7 @@ const ONE_ASKED_OF: u64 = 6;
 /// How the gateways of a setting are started.
 pub(super) struct Processes<'a> {
     command: Vec<OsString>,
+    program: Vec<OsString>,
     environment: Vec<(&'static str, String)>,
     callers: &'a Callers<'a>,
     started: usize,
@@ -56,6 +57,7 @@ impl<'a> Processes<'a> {
         environment.extend_from_slice(variables);
         Ok(Self {
             command: outer.chain(arguments).collect(),
+            program: command.to_vec(),
             environment,
             callers,
             started: 0,
@@ -158,6 +160,24 @@ impl<'a> Processes<'a> {
             is_second = !is_second;
         }
         Ok(current)
+    }
+
+    /// What the gateway's own verifier finds wrong with the stream, when every process has ended: all of it is proved, or
+    /// the crashes have cost a chain something.
+    pub(super) async fn unproved(&self) -> Vec<String> {
+        let verify = ["evidence", "verify", "--max-unproved", "0"].map(OsString::from);
+        let variables = self
+            .environment
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()));
+        let launch = Launch::of(self.program.iter().cloned().chain(verify).collect()).envs(variables);
+        let finished = launch.finish().await;
+        if finished.code == Some(0) {
+            return Vec::new();
+        }
+        let mut said = [finished.stdout, finished.stderr].concat();
+        said.retain(|line| !line.starts_with("chain "));
+        said
     }
 
     /// Ends the last one as an operator does, and starts one that ships what all of them have left.
