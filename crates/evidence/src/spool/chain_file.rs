@@ -18,6 +18,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::disk::{DataFile, Directory, gone_is_fine};
+use super::segment::Source;
 use crate::chain::{Chain, CheckpointKey, EventHash, Head, PublicKey};
 
 /// The name of the file.
@@ -127,6 +128,11 @@ impl ChainFile {
 
     pub(crate) const fn chain(&self) -> &Chain {
         &self.chain
+    }
+
+    /// Where its bytes are.
+    pub(crate) fn source(&self) -> Source {
+        Source::Open(Arc::clone(&self.file))
     }
 
     /// What is shipped up to.

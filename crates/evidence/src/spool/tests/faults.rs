@@ -202,19 +202,25 @@ async fn long_lived_crossings_do_not_fill_the_spool() {
 #[tokio::test]
 async fn a_segment_that_cannot_be_read_is_set_aside_and_the_rest_is_shipped() {
     for adopted in [false, true] {
-        let (disk, spool) = simulated();
+        let disk = Sim::new();
+        let open = || open_on(Arc::new(disk.clone()), Path::new("/"), MIB, INTERVAL);
+        let (mut spool, _, mut time) = open();
         execute(&spool, 0..200).await;
         flush(&spool.inner).await;
         let name = disk.make_unreadable(1);
-        let spool = if adopted {
+        if adopted {
             drop(spool);
             disk.crash(Crash::Kill);
-            open_on(Arc::new(disk.clone()), Path::new("/"), MIB, INTERVAL).0
-        } else {
-            spool
-        };
+            (spool, _, time) = open();
+        }
         let sink = crate::testing::Memory::new();
-        let last = sink.with_data(event(199, &DONE));
+        let shipped = sink.with_data(event(199, &DONE));
+        let last = async {
+            tokio::select! {
+                () = shipped => {}
+                () = disk.passes_time_at_failed_reads(&time) => {}
+            }
+        };
         let shipper = crate::Shipper::new(&spool, None).run(sink.clone(), last);
         let shipped = tokio::time::timeout(std::time::Duration::from_secs(60), shipper);
         shipped.await.unwrap();
