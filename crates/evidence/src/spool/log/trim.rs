@@ -234,6 +234,8 @@ impl Closed {
         let Some(mut home) = self.home else {
             return Ok(());
         };
+        // A successor must find where the chain stands for as long as it finds the chain.
+        home.chain.sync()?;
         for segment in &self.segments {
             segment::discard(&**home.dir(), segment)?;
         }
