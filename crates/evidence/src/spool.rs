@@ -40,11 +40,11 @@ pub use stats::Stats;
 pub(crate) use flusher::{blocking, flush};
 pub(crate) use inner::Inner;
 pub(crate) use orphan::Orphan;
-pub(crate) use record::{Broken, HEADER, Kind, MAX_RECORD};
+pub(crate) use record::{Broken, Kind, MAX_RECORD};
 pub(crate) use recovery::adopt;
 pub(crate) use segment::{Records, Segment, Source, read};
-pub(crate) use stats::add;
-pub(crate) use unreadable::is_of_the_file;
+pub(crate) use stats::{Whose, add};
+pub(crate) use unreadable::Unread;
 
 /// How long a batch may take to be shipped.
 const STALL: Duration = Duration::from_secs(1);

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::disk::{DataFile, Directory, gone_is_fine};
+use super::segment::Source;
 use crate::chain::{Chain, CheckpointKey, EventHash, Head, PublicKey};
 
 /// The name of the file.
@@ -129,6 +130,11 @@ impl ChainFile {
         &self.chain
     }
 
+    /// Where its bytes are.
+    pub(crate) fn source(&self) -> Source {
+        Source::Open(Arc::clone(&self.file))
+    }
+
     /// What is shipped up to.
     pub(crate) const fn position(&self) -> u64 {
         self.position
@@ -175,11 +181,14 @@ impl ChainFile {
     /// Notes how the sync ended that made everything durable up to `position`.
     pub(crate) fn end_sync(&mut self, position: Option<u64>) {
         self.syncing = false;
-        if let Some(position) = position
-            && position > self.durable
-        {
-            self.durable = position;
-            self.synced = 1 - self.synced;
+        match position {
+            Some(position) if position > self.durable => {
+                self.durable = position;
+                self.synced = 1 - self.synced;
+            }
+            Some(_) => {}
+            // The kernel may have dropped what it could not write, and would say next time that all of it is there.
+            None => self.dirty = true,
         }
         let _ = self.write();
     }

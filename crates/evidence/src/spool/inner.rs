@@ -18,6 +18,7 @@ use super::log::Log;
 use super::quota::{Quota, Verdict};
 use super::record::{self, Kind, MAX_RECORD};
 use super::stats::{Counters, Stats, add, get};
+use super::unreadable::Unread;
 use crate::event::{Summary, write_summary};
 
 pub(crate) struct Inner {
@@ -40,11 +41,10 @@ pub(crate) struct Inner {
     /// Why nothing may be promised, as of the last time the log was locked.
     shut: AtomicU8,
     log: Mutex<Log>,
-    pub(super) syncing: Mutex<()>,
+    /// Held by whoever syncs and deletes, one at a time; the segments that cannot be read whose intents move on.
+    pub(super) syncing: Mutex<Unread>,
     /// Since when the flusher has waited for the disk, by the monotonic clock; 0 while it does not.
     pub(super) asking_since: AtomicI64,
-    /// Since when a segment cannot be read whose intents move on, by the monotonic clock; 0 while there is none.
-    pub(super) unread_since: AtomicI64,
     pub(super) durable: watch::Sender<u64>,
     quota: Mutex<Quota>,
     pub(super) checkpoints: Mutex<LastCheckpoint>,
@@ -87,9 +87,8 @@ impl Inner {
             space: AtomicU64::new(u64::MAX),
             shut: AtomicU8::new(NoRoom::code(log.shut())),
             log: Mutex::new(log),
-            syncing: Mutex::new(()),
+            syncing: Mutex::default(),
             asking_since: AtomicI64::new(0),
-            unread_since: AtomicI64::new(0),
             durable: watch::Sender::new(0),
             quota: Mutex::default(),
             checkpoints,
@@ -143,7 +142,7 @@ impl Inner {
 
     /// How long the shipper has got no further, with events that wait for it.
     pub(crate) fn stalled_for(&self) -> Duration {
-        let since = get(&self.counters.shipping_since);
+        let since = self.counters.waiting_since();
         let now = u64::try_from(self.now()).unwrap_or(0);
         Duration::from_micros(if since == 0 { 0 } else { now.saturating_sub(since) })
     }

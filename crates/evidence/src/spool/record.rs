@@ -137,6 +137,15 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Record<'_>, Broken> {
     })
 }
 
+/// Whether these bytes are the beginning of a record, and no more: none is whole behind it, nor is it but for its length.
+pub(crate) fn is_begun(bytes: &[u8]) -> bool {
+    let length = u32::try_from(bytes.len().saturating_sub(HEADER)).unwrap_or(u32::MAX);
+    let counted = bytes.get(4..).map(|rest| [&length.to_le_bytes(), rest].concat());
+    let is_whole = counted.is_some_and(|bytes| decode(&bytes).is_ok());
+    let behind = |at: usize| bytes.get(at..).is_some_and(|rest| decode(rest).is_ok());
+    matches!(decode(bytes), Err(Broken::Short)) && !is_whole && !(1..bytes.len()).any(behind)
+}
+
 /// Makes the mark of a segment that holds what was written from `position` on.
 pub(crate) fn rewritten(out: &mut Vec<u8>, position: u64) -> Record<'_> {
     encode(out, Kind::Rewritten, 0, Uuid::nil(), &position.to_le_bytes())

@@ -59,7 +59,7 @@ impl Log {
             return Err(io::Error::other("nothing can be appended behind it now"));
         }
         if self.segments.back().is_some_and(|active| active.base == base) {
-            self.roll()?;
+            self.roll().or_else(|_| self.roll_to_spare())?;
         }
         let Some(segment) = self.segment(base) else {
             return Ok(0);
@@ -172,8 +172,9 @@ impl Log {
         (piled > slack + 2 * self.open_bytes).then(|| (*front, self.source(front.base)))
     }
 
-    /// Copies the intents among these records of a segment that still wait for their outcome to the head.
-    pub(crate) fn carry(&mut self, base: u64, bytes: &[u8]) -> io::Result<()> {
+    /// Copies the intents among these records of a segment that still wait for their outcome to the head. How many of them
+    /// are not among these.
+    pub(crate) fn carry(&mut self, base: u64, bytes: &[u8]) -> io::Result<u32> {
         let mut buffer = Vec::new();
         for record in Records::new(bytes) {
             let open = self.open.get(&record.id).filter(|open| open.base == base);
@@ -187,11 +188,11 @@ impl Log {
             }
         }
         // An intent that does not read back cannot be moved. Its outcome will come all the same.
-        if let Some(segment) = self.segment(base).filter(|segment| segment.open > 0) {
-            segment.open = 0;
-            segment.damaged = true;
-        }
-        Ok(())
+        let Some(segment) = self.segment(base).filter(|segment| segment.open > 0) else {
+            return Ok(0);
+        };
+        segment.damaged = true;
+        Ok(std::mem::take(&mut segment.open))
     }
 
     /// Whether the log has been removed.
@@ -233,6 +234,8 @@ impl Closed {
         let Some(mut home) = self.home else {
             return Ok(());
         };
+        // A successor must find where the chain stands for as long as it finds the chain.
+        home.chain.sync()?;
         for segment in &self.segments {
             segment::discard(&**home.dir(), segment)?;
         }

@@ -12,7 +12,7 @@
 mod fact;
 mod histories;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -71,6 +71,8 @@ struct World {
     /// Its directory was removed, and it did not say that it noticed.
     removed: bool,
     delivered: BTreeMap<Uuid, Vec<u8>>,
+    /// How many events were said to be lost.
+    dropped: u64,
     live: Vec<(usize, Crossing)>,
     spool: Option<Spool>,
 }
@@ -92,6 +94,7 @@ impl World {
             first: 0,
             removed: false,
             delivered: BTreeMap::new(),
+            dropped: 0,
             live: Vec::new(),
             spool: None,
         };
@@ -117,11 +120,12 @@ impl World {
         let Ok((spool, _)) = opened else {
             return assert!(self.sim.is_dead(), "no start");
         };
-        for orphan in adopt(&spool.inner, true).unwrap_or_default().0 {
-            if self.ship_orphan(orphan, &spool).is_err() {
-                assert!(self.sim.is_dead(), "an orphan is stuck");
+        for orphan in adopt(&spool.inner, &mut HashMap::new()).unwrap_or_default() {
+            if let Err(error) = self.ship_orphan(orphan, &spool) {
+                assert!(self.sim.is_dead(), "an orphan is stuck: {error}");
             }
         }
+        self.dropped += spool.stats().dropped;
         self.spool = Some(spool);
         self.first = self.facts.len();
         self.removed = false;
@@ -291,14 +295,14 @@ impl World {
         }
     }
 
-    /// A byte of a segment that is not the last one of its process changes before the next one reads it. What nothing was
-    /// shipped of may then be missing or unfinished, but is not told twice in different words.
+    /// A byte of a segment changes before the next process reads it. What stood there may then be missing, which is counted, or
+    /// unfinished if it is known that it had not ended; but what was shipped is not told in different words.
     fn damage(&mut self, seed: u64) {
-        let told = |n: usize| self.delivered.contains_key(&Uuid::from_u128(n as u128));
-        if (self.first..self.facts.len()).any(told) || !self.sim.damage(seed) {
+        if !self.sim.damage(seed) {
             return;
         }
         for fact in &mut self.facts[self.first..] {
+            fact.harmed |= !fact.at_risk;
             fact.at_risk = true;
             fact.cut = true;
         }
@@ -314,6 +318,7 @@ impl World {
             first: self.first,
             removed: self.removed,
             delivered: self.delivered.clone(),
+            dropped: self.dropped,
             live: Vec::new(),
             spool: None,
         };
@@ -345,7 +350,13 @@ impl World {
         let told = |fault: &Fault| taken || matches!(fault, Fault::Lost { .. });
         assert!(report.faults.iter().all(told), "{report:?}");
         for (n, fact) in self.facts.iter().enumerate() {
-            fact.check(n as u128, self.delivered.get(&Uuid::from_u128(n as u128)));
+            let found = self.delivered.get(&Uuid::from_u128(n as u128));
+            fact.check(n as u128, found);
+            let is_lost = found.is_none() && fact.harmed && fact.intended && fact.durable.0;
+            assert!(
+                !is_lost || self.dropped > 0,
+                "{n} is lost, and nothing is counted"
+            );
         }
         // On a full volume it has none.
         let own = self.spool.as_ref().and_then(|spool| {

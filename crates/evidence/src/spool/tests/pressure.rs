@@ -1,5 +1,6 @@
 //! What is asked while the disk is slow, short of space, or not what it was.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::pin::pin;
@@ -246,7 +247,7 @@ async fn what_damage_made_of_a_request_stays_so() {
     let mut told = Vec::new();
     for _ in 0..2 {
         let next = on(&sim, MIB, INTERVAL);
-        let (mut orphans, _) = adopt(&next.inner, true).unwrap();
+        let mut orphans = adopt(&next.inner, &mut HashMap::new()).unwrap();
         let orphan = orphans
             .iter_mut()
             .find(|orphan| orphan.unshipped().is_some())

@@ -2,12 +2,11 @@
 //! which a process dies at any operation.
 
 mod handle;
+mod harm;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-
-use crate::spool::segment::PREFACE;
 
 const ROOT: u64 = 1;
 
@@ -259,36 +258,6 @@ impl Sim {
         }
     }
 
-    /// Changes a byte of a segment behind which there is another one, for good. False where there is none.
-    pub(crate) fn damage(&self, seed: u64) -> bool {
-        let mut state = self.state();
-        let mut inodes: Vec<u64> = Vec::new();
-        for dir in state.live[&ROOT].entries.values() {
-            let entries = state.live.get(dir).into_iter().flat_map(|node| &node.entries);
-            let segments: Vec<_> = entries.filter(|(name, _)| name.ends_with(".seg")).collect();
-            let front = segments.split_last().map_or(&[][..], |(_, front)| front);
-            inodes.extend(front.iter().map(|(_, inode)| **inode));
-        }
-        let mut random = seed;
-        let Some(chosen) = (next(&mut random) as usize).checked_rem(inodes.len()) else {
-            return false;
-        };
-        let inode = inodes[chosen];
-        let at = next(&mut random) as usize;
-        let State { live, durable, .. } = &mut *state;
-        for nodes in [live, durable] {
-            let Some(node) = nodes.get_mut(&inode) else {
-                continue;
-            };
-            // A segment of another format is left alone.
-            let records = node.bytes.get_mut(PREFACE.len()..).unwrap_or_default();
-            if let Some(at) = at.checked_rem(records.len()) {
-                records[at] ^= 1;
-            }
-        }
-        true
-    }
-
     /// The names in the root, and in the directories there.
     pub(crate) fn tree(&self) -> BTreeMap<String, Vec<String>> {
         let state = self.state();
@@ -296,44 +265,6 @@ impl Sim {
         entries
             .map(|(name, inode)| (name.clone(), state.live[inode].entries.keys().cloned().collect()))
             .collect()
-    }
-
-    /// Lets nobody read the segment with this number, whoever asks and however often. Its name.
-    pub(crate) fn make_unreadable(&self, number: usize) -> String {
-        let mut state = self.state();
-        let dir = *state.live[&ROOT].entries.values().next().unwrap();
-        let (name, file) = state.live[&dir].entries.iter().nth(number).unwrap();
-        let (name, file) = (name.clone(), *file);
-        state.unreadable = Some(file);
-        name
-    }
-
-    /// Every segment can be read again.
-    pub(crate) fn make_readable(&self) {
-        self.state().unreadable = None;
-    }
-
-    /// How many reads have failed.
-    pub(crate) fn failed_reads(&self) -> u64 {
-        self.state().failed_reads
-    }
-
-    /// No file can be read any more, or again.
-    pub(crate) fn refuse_reads(&self, refuse: bool) {
-        self.state().refuses_reads = refuse;
-    }
-
-    /// The volume is mounted read-only, or for writing again.
-    pub(crate) fn make_read_only(&self, read_only: bool) {
-        self.state().read_only = read_only;
-    }
-
-    /// Changes the bytes of the first segment.
-    pub(crate) fn edit(&self, edit: impl FnOnce(&mut Vec<u8>)) {
-        let mut state = self.state();
-        let dir = *state.live[&ROOT].entries.values().next().unwrap();
-        let file = *state.live[&dir].entries.values().next().unwrap();
-        edit(&mut state.node(file).bytes);
     }
 }
 

@@ -15,8 +15,10 @@ pub(super) struct Fact {
     pub(super) settled: bool,
     /// The intent, and the end, were said to be durable.
     pub(super) durable: (bool, bool),
-    /// The directory was removed since.
+    /// The directory was removed since, or damaged.
     pub(super) at_risk: bool,
+    /// It was damaged.
+    pub(super) harmed: bool,
     /// The power was cut before its event was shipped.
     pub(super) cut: bool,
 }
