@@ -164,11 +164,11 @@ impl Inner {
             .send_if_modified(|known| std::mem::replace(known, durable) != durable);
     }
 
-    /// Deletes what can be deleted and prepares the next segment. True if something was deleted.
+    /// Deletes what can be deleted and prepares the next segment. True if there is space now that there was not.
     fn reclaim(&self, unread: &mut Unread) -> io::Result<bool> {
         let deleted = self.delete(unread);
-        self.prepare();
-        deleted
+        let prepared = self.prepare();
+        deleted.map(|deleted| deleted || prepared)
     }
 
     fn delete(&self, unread: &mut Unread) -> io::Result<bool> {
@@ -241,14 +241,17 @@ impl Inner {
         is_lost.then(Vec::new)
     }
 
-    /// Prepares the spare segment where none is, and looks how much space there is besides.
-    fn prepare(&self) {
-        if let Some(wanted) = self.with_log(|log| log.wanted_spare()) {
-            self.ask();
-            let spare = wanted.make();
-            self.with_log(|log| log.equip(spare));
-        }
+    /// Prepares the spare segment where none is, and looks how much space there is besides. True where the spare one was
+    /// missed.
+    fn prepare(&self) -> bool {
+        let (taken, free) = self.measure();
+        let wanted = self.with_log(|log| log.wanted_spare(taken, free));
+        let Some(wanted) = wanted else { return false };
+        self.ask();
+        let spare = wanted.make();
+        let was_missed = self.with_log(|log| log.equip(spare));
         self.measure();
+        was_missed
     }
 
     /// The disk is asked for something more.

@@ -17,6 +17,7 @@ use super::error::NoRoom;
 use super::log::Log;
 use super::quota::{Quota, Verdict};
 use super::record::{self, Kind, MAX_RECORD};
+use super::room::ROOM;
 use super::stats::{Counters, Stats, add, get};
 use super::unreadable::Unread;
 use crate::event::{Summary, write_summary};
@@ -122,13 +123,15 @@ impl Inner {
         self.log.try_lock().is_some()
     }
 
-    /// Looks how much space the volume has besides the spare segment. Where that cannot be told, a write will.
-    pub(super) fn measure(&self) {
+    /// Looks how much space of the volume is taken, and how much is free besides the spare segment. Where that cannot be
+    /// told, a write will.
+    pub(super) fn measure(&self) -> (u64, u64) {
         let taken = self.taken();
         let dir = self.with_log(|log| log.home().map(|home| Arc::clone(home.dir())));
         let free = dir.and_then(|dir| dir.available().ok()).unwrap_or(u64::MAX);
         self.space.store(taken.saturating_add(free), Ordering::Release);
         self.with_log(|log| log.measured(free));
+        (taken, free)
     }
 
     fn taken(&self) -> u64 {
@@ -163,14 +166,20 @@ impl Inner {
     fn promise(&self, bytes: u64) -> Result<(), NoRoom> {
         // The promise is made before the sum is read, so that no two can both take the last place.
         let reserved = self.reserved.fetch_add(bytes, Ordering::AcqRel) + bytes;
-        let wanted = reserved + self.taken();
-        let refused = match () {
-            () if wanted > self.limit => NoRoom::Full,
-            () if wanted > self.space.load(Ordering::Acquire) => NoRoom::NoSpace,
-            () => return Ok(()),
+        let Some(refused) = self.exceeded(reserved) else {
+            return Ok(());
         };
         self.release(bytes);
         Err(refused)
+    }
+
+    /// What does not hold this much beside what is taken.
+    fn exceeded(&self, reserved: u64) -> Option<NoRoom> {
+        match reserved + self.taken() {
+            wanted if wanted > self.limit => Some(NoRoom::Full),
+            wanted if wanted > self.space.load(Ordering::Acquire) => Some(NoRoom::NoSpace),
+            _ => None,
+        }
     }
 
     pub(crate) fn release(&self, bytes: u64) {
@@ -224,7 +233,8 @@ impl Inner {
     /// Appends an event that has no intent. False when there is no room.
     pub(super) fn standalone(&self, id: Uuid, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         let promised = MAX_RECORD as u64;
-        // Where the disk fails it is kept for a while: its request may have been refused for just that.
+        // Where the volume has no place for all that is promised, it may have one for this, or it is kept for a while: its
+        // request may have been refused for just that.
         let promise = self.promise(promised);
         if promise == Err(NoRoom::Full) {
             return false;
@@ -232,7 +242,7 @@ impl Inner {
         let mut bytes = record::begin();
         write(&mut bytes);
         let event = record::seal(&mut bytes, Kind::Event, self.now(), id);
-        let written = self.with_log(|log| log.note(&event, promise.is_ok()));
+        let written = self.with_log(|log| log.note(&event));
         if promise.is_ok() {
             self.release(promised);
         }
@@ -247,8 +257,8 @@ impl Inner {
             .ok()
             .filter(|since| *since > 0);
         let oldest = [since, adopted].into_iter().flatten().min().unwrap_or(now);
-        let bytes = self.taken();
-        let depth = (bytes + self.reserved.load(Ordering::Acquire)).div_ceil(MAX_RECORD as u64);
+        let (bytes, reserved) = (self.taken(), self.reserved.load(Ordering::Acquire));
+        let depth = (bytes + reserved).div_ceil(MAX_RECORD as u64);
         Stats {
             files: files + get(&self.counters.adopted_files),
             bytes,
@@ -264,7 +274,7 @@ impl Inner {
             removed: get(&self.counters.removed),
             queue_depth: depth,
             queue_capacity: self.limit / MAX_RECORD as u64,
-            available: self.shut().is_none(),
+            available: self.shut().or_else(|| self.exceeded(reserved + ROOM)).is_none(),
         }
     }
 }

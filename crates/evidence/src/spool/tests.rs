@@ -10,6 +10,7 @@ use crate::testing::{
 use crate::timestamp::SECOND;
 
 mod faults;
+mod full;
 mod model;
 mod pressure;
 mod recovery;

@@ -71,8 +71,8 @@ impl Log {
             // one that did will come all the same.
             self.open.entry(id).or_insert(was).departure = was.departure;
         }
-        self.parked = old.parked;
-        self.parked_bytes = old.parked_bytes;
+        self.owed = old.owed;
+        self.refusals = old.refusals;
         self.fault = Some(Fault::Write(NoRoom::Removed));
     }
 }

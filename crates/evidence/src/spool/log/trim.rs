@@ -49,8 +49,10 @@ impl Log {
         self.waiting = self.waiting.saturating_sub(events);
         self.waiting_since = last.filter(|_| self.waiting > 0);
         // Spares the successor of a killed process from shipping all of it again; nothing rests on it.
-        let mut buffer = Vec::new();
-        let _ = self.append(&record::ack(&mut buffer, self.shipped, now));
+        if self.fault.is_none() {
+            let mut buffer = Vec::new();
+            let _ = self.quietly(|log| log.write(&record::ack(&mut buffer, log.shipped, now)));
+        }
     }
 
     /// Gives up on the rest of a segment that does not read back. Returns how many events are lost by it.
@@ -136,7 +138,7 @@ impl Log {
     }
 
     const fn is_pressed(&self) -> bool {
-        self.cramped || self.short || self.fault.is_some()
+        self.cramped.is_some() || self.short || self.fault.is_some()
     }
 
     /// Leaves the active segment where space is short and no event waits in it, so that it can be deleted.
@@ -202,7 +204,8 @@ impl Log {
 
     /// Whether everything is shipped and no request is under way.
     pub(crate) fn is_idle(&self) -> bool {
-        self.waiting == 0 && self.open.is_empty() && self.parked.is_empty() && self.fault.is_none()
+        let is_written = self.owed.is_empty() && self.refusals.is_empty() && self.fault.is_none();
+        self.waiting == 0 && self.open.is_empty() && is_written
     }
 
     /// Ends the log, if nothing in it is still needed. What is left of it is to be deleted.

@@ -284,7 +284,7 @@ async fn a_clean_end_that_is_cut_off_leaves_a_chain_that_holds() {
                 let (source, chain) = (orphan.source(segment.base), orphan.chain());
                 let batch = Batch::read(&source, &segment, from, None, chain, &orphan.rewritten()).unwrap();
                 let shipments = batch.shipments.iter();
-                shipments.for_each(|shipment| verifier.add(&shipment.data, None));
+                shipments.for_each(|shipment| verifier.add(&shipment.id, &shipment.data, None));
                 let (chain, counters) = (batch.chain, &next.inner.counters);
                 orphan
                     .ship(batch.until, batch.damaged, chain, batch.last, counters)
@@ -306,7 +306,7 @@ fn deliver(spool: &Spool, verifier: &mut crate::Verifier) {
         let (source, chain) = inner.with_log(|log| (log.source(segment.base), log.chain().cloned()));
         let batch = Batch::read(&source, &segment, from, None, chain, &[]).unwrap();
         let shipments = batch.shipments.iter();
-        shipments.for_each(|shipment| verifier.add(&shipment.data, None));
+        shipments.for_each(|shipment| verifier.add(&shipment.id, &shipment.data, None));
         let events = batch.shipments.len() as u64;
         inner.with_log(|log| log.ship(segment.base, batch.until, events, batch.last, batch.chain, 1));
     }

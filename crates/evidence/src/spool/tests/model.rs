@@ -6,11 +6,14 @@
 //! * each request whose intent was said to be kept has an event, and one that left is never called `not_dispatched`;
 //! * what was said to be on record after a kill, or durable after a power cut, is what is shipped;
 //! * a request that nobody began has no event, and one that never left is not `interrupted` after a kill;
+//! * an outcome for which there is a place in what is kept back becomes durable, and trying again eats nothing of that;
+//! * once there is space again, everything is accepted, written and shipped;
 //! * whatever is shipped under one id is the same each time, and has one place in its chain, which has no hole;
 //! * nothing is left behind.
 
 mod fact;
 mod histories;
+mod volume;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -59,6 +62,12 @@ enum Step {
     Fill(u16),
     /// It has all the space there is.
     Free,
+    /// A request is refused.
+    Refuse,
+    /// Nothing happens for a while.
+    Wait,
+    /// Whatever is wrong with the disk ends.
+    Recover,
 }
 
 #[derive(Debug)]
@@ -75,6 +84,11 @@ struct World {
     dropped: u64,
     live: Vec<(usize, Crossing)>,
     spool: Option<Spool>,
+}
+
+/// Whether what is known of a request is not in memory alone.
+fn is_on_record(spool: &Spool, n: usize) -> bool {
+    spool.inner.with_log(|log| !log.owes(Uuid::from_u128(n as u128)))
 }
 
 /// What a future has to say at once.
@@ -168,6 +182,9 @@ impl World {
             Step::FailSyncs(fail) => self.sim.fail_syncs(fail),
             Step::Fill(leaving) => self.sim.fill(u64::from(leaving)),
             Step::Free => self.sim.set_capacity(u64::MAX / 2),
+            Step::Refuse => self.refuse(),
+            Step::Wait => self.wait(),
+            Step::Recover => self.recover(),
         }
         true
     }
@@ -215,21 +232,26 @@ impl World {
             drop(crossing);
         }
         // What is kept in memory for now is not on record.
-        let spool = self.spool.as_ref();
-        fact.settled = spool.is_some_and(|spool| spool.inner.with_log(|log| log.fault().is_none()));
+        fact.settled = self.spool.as_ref().is_some_and(|spool| is_on_record(spool, n));
     }
 
     fn flush(&mut self) -> bool {
         let Some(inner) = self.inner() else { return false };
         let idle = inner.with_log(|log| log.fault().is_none() && log.head() == log.durable());
-        if inner.flush().is_ok() {
-            for fact in &mut self.facts[self.first..] {
-                fact.settled |= fact.end.is_some();
-                fact.durable = (fact.intended, fact.end.is_some());
-                fact.at_risk = false;
+        let is_done = inner.flush().is_ok();
+        let is_durable = inner.with_log(|log| log.is_syncable() && log.head() == log.durable());
+        for n in self.first..self.facts.len() {
+            let spool = self.spool.as_ref();
+            let fact = &mut self.facts[n];
+            let ended = fact.end.is_some() && spool.is_some_and(|spool| is_on_record(spool, n));
+            if is_done || (is_durable && !self.removed) {
+                fact.settled |= ended;
+                fact.intended |= ended;
+                fact.durable = (fact.intended, ended);
+                fact.at_risk &= !is_done;
             }
-            self.removed = false;
         }
+        self.removed &= !is_done;
         !idle
     }
 

@@ -315,7 +315,9 @@ async fn run(steps: &[Step]) {
                 }
             }
             Step::End(..) => {}
-            Step::Flush => flush(&spool.inner).await,
+            Step::Flush => {
+                flush(&spool.inner).await;
+            }
             Step::Ship => {
                 // Something is under way, lest the spool be removed.
                 let n = expected.len() as u128;

@@ -1,6 +1,10 @@
 //! What is known of a request, and what may be said of it in the end.
 
+use super::super::refusal;
 use crate::{Outcome, Status};
+
+/// Why requests are refused.
+pub(super) const REFUSED: &str = "exchange_refused";
 
 /// What is known of a request.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +30,9 @@ pub(super) struct Fact {
 impl Fact {
     /// What it may be called if nothing more is known.
     const fn unfinished(&self) -> &[Status] {
+        if matches!(self.end, Some(Status::Denied)) {
+            return &[];
+        }
         match (self.left, self.cut) {
             (true, _) => &[Status::Interrupted],
             (false, false) => &[Status::NotDispatched],
@@ -57,17 +64,15 @@ impl Fact {
 
 /// How a request ended according to its event.
 fn status(n: u128, event: &[u8]) -> Status {
-    let known = [Status::Executed, Status::Interrupted, Status::NotDispatched];
-    let is_it = |status: &Status| {
-        let gateway_status = (*status == Status::Executed).then_some(200);
-        crate::testing::plain(event)
-            == crate::testing::event(
-                n,
-                &Outcome {
-                    gateway_status,
-                    ..Outcome::new(*status)
-                },
-            )
-    };
-    known.into_iter().find(is_it).expect("an event of this request")
+    let known = [
+        crate::testing::DONE,
+        Outcome::new(Status::Interrupted),
+        Outcome::new(Status::NotDispatched),
+        Outcome::from(refusal(REFUSED)),
+    ];
+    let event = crate::testing::plain(event);
+    let told = known
+        .iter()
+        .find(|outcome| crate::testing::event(n, outcome) == event);
+    told.expect("an event of this request").status
 }

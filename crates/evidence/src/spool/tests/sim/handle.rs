@@ -128,7 +128,12 @@ impl Directory for Handle {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DataFile>> {
-        let inode = self.sim.state().add(self.inode, name)?;
+        let mut state = self.sim.state();
+        if state.refuses_new_files {
+            return Err(rustix::io::Errno::MFILE.into());
+        }
+        let inode = state.add(self.inode, name)?;
+        drop(state);
         Ok(Arc::new(self.sim.handle(inode)))
     }
 
