@@ -1,5 +1,6 @@
 //! The spool: evidence on the local disk until the audit stream has it.
 
+mod budget;
 mod chain_file;
 mod checkpoints;
 mod claim;
@@ -21,7 +22,7 @@ mod stats;
 mod unreadable;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, atomic};
 use std::time::Duration;
 
 use crate::event::{Outcome, REPLAY, Refusal, Replay, Request, Template, write_replay};

@@ -3,13 +3,14 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
+use super::budget::Budget;
 use super::checkpoints::LastCheckpoint;
 use super::config::{Clock, Fsync, SpoolConfig};
 use super::disk::Disk;
@@ -32,13 +33,7 @@ pub(crate) struct Inner {
     pub(crate) counters: Counters,
     /// Tells the flusher that something was written.
     pub(crate) dirty: Notify,
-    limit: u64,
-    /// Bytes promised and not written.
-    reserved: AtomicU64,
-    /// Bytes of the log, as of the last time it was locked.
-    written: AtomicU64,
-    /// How many bytes of it the volume has place for, as of the last look.
-    space: AtomicU64,
+    budget: Budget,
     /// Why nothing may be promised, as of the last time the log was locked.
     shut: AtomicU8,
     log: Mutex<Log>,
@@ -82,10 +77,7 @@ impl Inner {
             fsync_timeout,
             counters: Counters::default(),
             dirty: Notify::new(),
-            limit,
-            reserved: AtomicU64::new(0),
-            written: AtomicU64::new(log.bytes()),
-            space: AtomicU64::new(u64::MAX),
+            budget: Budget::new(limit, log.bytes()),
             shut: AtomicU8::new(NoRoom::code(log.shut())),
             log: Mutex::new(log),
             syncing: Mutex::default(),
@@ -107,7 +99,7 @@ impl Inner {
     pub(crate) fn with_log<R>(&self, work: impl FnOnce(&mut Log) -> R) -> R {
         let mut log = self.log.lock();
         let result = work(&mut log);
-        self.written.store(log.bytes(), Ordering::Release);
+        self.budget.wrote(log.bytes());
         self.shut.store(NoRoom::code(log.shut()), Ordering::Release);
         let news = log.announce();
         drop(log);
@@ -129,18 +121,18 @@ impl Inner {
         let taken = self.taken();
         let dir = self.with_log(|log| log.home().map(|home| Arc::clone(home.dir())));
         let free = dir.and_then(|dir| dir.available().ok()).unwrap_or(u64::MAX);
-        self.space.store(taken.saturating_add(free), Ordering::Release);
+        self.budget.has_space(taken.saturating_add(free));
         self.with_log(|log| log.measured(free));
         (taken, free)
     }
 
     fn taken(&self) -> u64 {
-        get(&self.counters.adopted_bytes) + self.written.load(Ordering::Acquire)
+        get(&self.counters.adopted_bytes) + self.budget.written()
     }
 
     /// Whether less than a quarter of the bound is left beside what is on disk. What is promised is mostly given back.
     pub(crate) fn is_nearly_full(&self) -> bool {
-        self.taken() > self.limit / 4 * 3
+        self.taken() > self.budget.limit() / 4 * 3
     }
 
     /// How long the shipper has got no further, with events that wait for it.
@@ -164,26 +156,12 @@ impl Inner {
     }
 
     fn promise(&self, bytes: u64) -> Result<(), NoRoom> {
-        // The promise is made before the sum is read, so that no two can both take the last place.
-        let reserved = self.reserved.fetch_add(bytes, Ordering::AcqRel) + bytes;
-        let Some(refused) = self.exceeded(reserved) else {
-            return Ok(());
-        };
-        self.release(bytes);
-        Err(refused)
-    }
-
-    /// What does not hold this much beside what is taken.
-    fn exceeded(&self, reserved: u64) -> Option<NoRoom> {
-        match reserved + self.taken() {
-            wanted if wanted > self.limit => Some(NoRoom::Full),
-            wanted if wanted > self.space.load(Ordering::Acquire) => Some(NoRoom::NoSpace),
-            _ => None,
-        }
+        let others = get(&self.counters.adopted_bytes);
+        self.budget.promise(bytes, others).map_err(NoRoom::from)
     }
 
     pub(crate) fn release(&self, bytes: u64) {
-        self.reserved.fetch_sub(bytes, Ordering::AcqRel);
+        self.budget.release(bytes);
     }
 
     pub(crate) fn durable(&self) -> watch::Receiver<u64> {
@@ -199,7 +177,7 @@ impl Inner {
         write: impl FnOnce(&mut Vec<u8>),
     ) {
         // The last quarter of the spool belongs to requests that cross.
-        let scarce = self.reserved.load(Ordering::Acquire) + self.taken() > self.limit / 4 * 3;
+        let scarce = self.budget.promised() + self.taken() > self.budget.limit() / 4 * 3;
         let allowed = if scarce { 0 } else { self.denials_per_second };
         // By the moment of writing, read under the lock: when a request began says nothing of how many are written now, and
         // a time that lies before another one's would begin a new window.
@@ -257,8 +235,9 @@ impl Inner {
             .ok()
             .filter(|since| *since > 0);
         let oldest = [since, adopted].into_iter().flatten().min().unwrap_or(now);
-        let (bytes, reserved) = (self.taken(), self.reserved.load(Ordering::Acquire));
-        let depth = (bytes + reserved).div_ceil(MAX_RECORD as u64);
+        let bytes = self.taken();
+        let wanted = bytes + self.budget.promised();
+        let depth = wanted.div_ceil(MAX_RECORD as u64);
         Stats {
             files: files + get(&self.counters.adopted_files),
             bytes,
@@ -273,8 +252,8 @@ impl Inner {
             recovered: get(&self.counters.recovered),
             removed: get(&self.counters.removed),
             queue_depth: depth,
-            queue_capacity: self.limit / MAX_RECORD as u64,
-            available: self.shut().or_else(|| self.exceeded(reserved + ROOM)).is_none(),
+            queue_capacity: self.budget.limit() / MAX_RECORD as u64,
+            available: self.shut().is_none() && self.budget.exceeded(wanted + ROOM).is_none(),
         }
     }
 }
