@@ -159,7 +159,8 @@ impl Part {
                 Some((from, base)) => rewritten.push(from..base),
                 None => copied_from = Some((record::position(record).unwrap_or(at), at)),
             },
-            Kind::Intent | Kind::Dispatched | Kind::Undispatched | Kind::Untold | Kind::Boot => {}
+            Kind::Intent | Kind::Dispatched | Kind::Undispatched | Kind::Untold | Kind::Boot | Kind::Lost => {
+            }
         })?;
         // A copy that is not whole does not count; it is the last there is.
         rewritten.extend(copied_from.map(|(_, base)| base..u64::MAX));
@@ -186,6 +187,10 @@ impl Part {
         };
         self.each(|position, record| {
             let counts = position >= shipped && !rewritten.iter().any(|range| range.contains(&position));
+            if record.kind == Kind::Lost && counts {
+                let lost = record::position(record).unwrap_or(0);
+                chain.iter_mut().for_each(|chain| chain.skip(lost));
+            }
             if record.kind == Kind::Event && counts {
                 let data = match &mut chain {
                     Some(chain) => {

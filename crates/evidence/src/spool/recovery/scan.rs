@@ -217,6 +217,7 @@ impl Scan {
             }
             Kind::Ack => self.shipped = self.shipped.max(record::position(record).unwrap_or(0)),
             Kind::Boot => self.boot = Some(record.id),
+            Kind::Lost => {}
             Kind::Rewritten => {
                 let from = record::position(record).unwrap_or(segment.base);
                 self.rewritten.push(from..segment.base);

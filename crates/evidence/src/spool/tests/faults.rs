@@ -330,3 +330,28 @@ async fn a_spool_with_a_checkpoint_that_cannot_be_signed_waits_for_the_key() {
         assert_eq!(orphans.len(), adopted);
     }
 }
+
+#[tokio::test]
+async fn events_that_a_move_cannot_read_leave_their_numbers_unused() {
+    let (disk, spool) = simulated();
+    execute(&spool, 0..150).await;
+    flush(&spool.inner).await;
+    disk.make_unreadable(1);
+    let name = disk.tree().into_keys().next().unwrap();
+    disk.remove_tree(&name);
+    flush(&spool.inner).await;
+    assert_eq!(spool.stats().removed, 1);
+    let lost = spool.stats().dropped;
+    let sink = ship(&spool).await;
+    assert!(lost > 0 && sink.data().len() as u64 + lost == 150);
+    let mut verifier = crate::Verifier::default();
+    let shipments = sink.shipments();
+    shipments
+        .iter()
+        .for_each(|shipment| verifier.add(&shipment.data, None));
+    let report = verifier.finish();
+    let [crate::Fault::Lost { from, to, .. }] = report.faults.as_slice() else {
+        panic!("{report:?}")
+    };
+    assert_eq!(to - from + 1, lost);
+}
