@@ -173,7 +173,6 @@ pub fn write_checkpoint(out: &mut Vec<u8>, id: Uuid, occurred_at: i64, is_final:
 }
 
 /// Whether this event, which has not joined, is a checkpoint.
-#[cfg(test)]
 pub(crate) fn is_checkpoint(event: &[u8]) -> bool {
     let front = event.split_at_checked(event.len().saturating_sub(END));
     front.is_some_and(|(front, _)| is_front(front))

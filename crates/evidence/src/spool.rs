@@ -41,7 +41,7 @@ pub use stats::Stats;
 pub(crate) use flusher::{blocking, flush};
 pub(crate) use inner::Inner;
 pub(crate) use orphan::Orphan;
-pub(crate) use record::{Broken, Kind, MAX_RECORD};
+pub(crate) use record::{Broken, Kind, MAX_RECORD, position};
 pub(crate) use recovery::adopt;
 pub(crate) use segment::{Records, Segment, Source, read};
 pub(crate) use stats::{Whose, add};

@@ -12,7 +12,10 @@
 //! A spool without this file is one of a build that made no chains. Its events are shipped as they are: some may have been
 //! shipped before, and the audit service takes other bytes under an id that it has for tampering.
 
-use std::io;
+use std::io::{
+    self,
+    ErrorKind::{NotFound, UnexpectedEof},
+};
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -92,13 +95,13 @@ impl ChainFile {
     pub(crate) fn open(dir: &dyn Directory, lasting: Option<&CheckpointKey>) -> io::Result<Option<Self>> {
         let file = match dir.open_to_write(CHAIN) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
         let mut bytes = [0; LENGTH];
         let read = match file.read_at(&mut bytes, 0) {
             Ok(()) => Reading::of(&bytes),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
+            Err(error) if error.kind() == UnexpectedEof => None,
             Err(error) => return Err(error),
         };
         let Some(read) = read else {
@@ -108,8 +111,10 @@ impl ChainFile {
         // Whatever stands there stays until something newer is synced.
         file.sync()?;
         let public = read.public;
-        let own = || own_key(dir).filter(|key| key.public() == public);
-        let key = lasting.filter(|key| key.public() == public).cloned().or_else(own);
+        let key = match lasting.filter(|key| key.public() == public) {
+            Some(key) => Some(key.clone()),
+            None => own_key(dir)?.filter(|key| key.public() == public),
+        };
         if key.is_none() {
             tracing::warn!(chain = %read.id, "the key of an abandoned chain is not there: its end stays without a checkpoint");
         }
@@ -267,11 +272,14 @@ impl Reading {
     }
 }
 
-fn own_key(dir: &dyn Directory) -> Option<CheckpointKey> {
+/// The process's own key; none where there is none, or what is there is none.
+fn own_key(dir: &dyn Directory) -> io::Result<Option<CheckpointKey>> {
     let mut seed = [0; CheckpointKey::BYTES];
-    let file = dir.open_file(KEY).ok()?;
-    file.read_at(&mut seed, 0).ok()?;
-    CheckpointKey::from_seed(seed)
+    match dir.open_file(KEY).and_then(|file| file.read_at(&mut seed, 0)) {
+        Ok(()) => Ok(CheckpointKey::from_seed(seed)),
+        Err(error) if matches!(error.kind(), NotFound | UnexpectedEof) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn header(chain: &Chain) -> [u8; BLOCK] {

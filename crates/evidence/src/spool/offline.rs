@@ -214,6 +214,12 @@ impl Part {
                 Some((from, base)) => survey.rewritten.push(from..base),
                 None => copied_from = Some((record::position(record).unwrap_or(at), at)),
             },
+            Kind::Lost => {
+                let lost = record::position(record).unwrap_or(0);
+                let why =
+                    format!("{lost} events were lost before they were shipped, as the process itself says");
+                survey.holes.push((at..at + 1, why));
+            }
             Kind::Intent | Kind::Dispatched | Kind::Undispatched | Kind::Untold | Kind::Boot => {}
         })?;
         // A copy that is not whole does not count; it is the last there is.
@@ -223,7 +229,7 @@ impl Part {
         if let Some(state) = &self.state {
             survey.shipped = state.position;
         }
-        survey.holes = self.holes(survey.shipped)?;
+        survey.holes.extend(self.holes(survey.shipped)?);
         Ok(survey)
     }
 

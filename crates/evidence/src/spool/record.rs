@@ -44,6 +44,8 @@ pub(crate) enum Kind {
     /// What stands from the position in the payload on in earlier segments stands once more in this one, between two of
     /// these: there it counts. Without the second one the copy is not whole, and does not.
     Rewritten = 9,
+    /// So many events as the payload says stood here, and could not be read when the others moved to this directory.
+    Lost = 10,
 }
 
 /// Where in a record its kind stands.
@@ -117,6 +119,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Record<'_>, Broken> {
         7 => Kind::Undispatched,
         8 => Kind::Untold,
         9 => Kind::Rewritten,
+        10 => Kind::Lost,
         _ => return Err(Broken::Bad),
     };
     if length > MAX_EVENT_BYTES {
@@ -151,7 +154,12 @@ pub(crate) fn rewritten(out: &mut Vec<u8>, position: u64) -> Record<'_> {
     encode(out, Kind::Rewritten, 0, Uuid::nil(), &position.to_le_bytes())
 }
 
-/// The position in an acknowledgement, or in the mark of a rewritten segment.
+/// Makes the record of so many lost events.
+pub(crate) fn lost(out: &mut Vec<u8>, events: u64) -> Record<'_> {
+    encode(out, Kind::Lost, 0, Uuid::nil(), &events.to_le_bytes())
+}
+
+/// The position in an acknowledgement, or in the mark of a rewritten segment; how many events are lost.
 pub(crate) fn position(record: &Record<'_>) -> Option<u64> {
     record.payload.try_into().ok().map(u64::from_le_bytes)
 }

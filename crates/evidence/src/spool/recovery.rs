@@ -23,6 +23,13 @@ use crate::chain::{CheckpointKey, write_checkpoint};
 use crate::event::not_dispatched;
 use scan::{Dispatch, Intent, Scan};
 
+/// What stands for the files of the chain among the segments that cannot be read.
+const CHAIN: u64 = u64::MAX;
+
+/// Without the key a checkpoint would be shipped that proves nothing, and with other bytes where it was shipped before.
+const NO_KEY: &str = "a checkpoint in it waits for the key of its chain: set AUDIT_CHECKPOINT_KEY as its process had it; where \
+                      that key is lost, remove the file `chain`, and its events are shipped without a chain";
+
 /// How many spools are adopted in one go: each costs a file descriptor until it is shipped.
 const MAX_ORPHANS: usize = 64;
 
@@ -93,8 +100,16 @@ pub(crate) fn recover(
     lasting: Option<&CheckpointKey>,
 ) -> io::Result<Orphan> {
     let disk = &inner.disk;
-    let chain = ChainFile::open(&**claim.dir(), lasting)?;
     let bases = segment::list(&**claim.dir())?;
+    let chain = match ChainFile::open(&**claim.dir(), lasting) {
+        Err(error) if inner.gives_up(unread, CHAIN, &error, &others(inner, &claim, &bases, CHAIN)) => {
+            let path = claim.path().display().to_string();
+            tracing::error!(path, %error, "the state of a chain cannot be read: its events are shipped without one");
+            None
+        }
+        read => read?,
+    };
+    unread.reads(CHAIN);
     let shipped = chain.as_ref().map(ChainFile::position);
     let mut scan = Scan::default();
     let (mut segments, mut failed) = (VecDeque::new(), None);
@@ -119,6 +134,12 @@ pub(crate) fn recover(
     }
     if let Some(error) = failed {
         return Err(error);
+    }
+    if let Some(file) = &chain
+        && file.chain().key.is_none()
+        && scan.checkpoint >= Some(file.position())
+    {
+        return Err(io::Error::other(NO_KEY));
     }
     // A mark that was not synced is lost with the system's run, and one may be in what is missing or does not read back.
     let is_marked = scan.holes.is_empty() && scan.boot == Some(disk.boot());

@@ -130,6 +130,7 @@ impl Moving {
                         events += 1;
                         log.write_for(Need::Own, &record)?;
                     }
+                    Kind::Lost if position >= self.shipped => log.write_for(Need::Own, &record)?,
                     Kind::Intent | Kind::Dispatched if !record.payload.is_empty() => {
                         if let Some(open) = self.open.get(&record.id)
                             && !log.is_open(record.id)
@@ -149,7 +150,11 @@ impl Moving {
                     "a segment of the removed directory is not whole; requests whose intent it lost do not depart"
                 );
             }
-            *lost += segment.events.saturating_sub(events);
+            let missing = segment.events.saturating_sub(events);
+            if missing > 0 {
+                log.write_for(Need::Own, &record::lost(&mut buffer, missing))?;
+            }
+            *lost += missing;
         }
         Ok(())
     }

@@ -153,7 +153,7 @@ impl Rewrite {
                     )
                     | (Kind::Dispatched, None) => continue,
                     (Kind::Event, _) => copied += 1,
-                    (Kind::Cancel, _) | (Kind::Dispatched, Some(_)) => {}
+                    (Kind::Cancel | Kind::Lost, _) | (Kind::Dispatched, Some(_)) => {}
                 }
                 doubtful.bytes.extend_from_slice(record.bytes);
             }

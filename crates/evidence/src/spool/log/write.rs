@@ -109,7 +109,7 @@ impl Log {
             Kind::Cancel => {
                 let _ = self.settled(record.id);
             }
-            Kind::Ack | Kind::Boot | Kind::Undispatched | Kind::Untold | Kind::Rewritten => {}
+            Kind::Ack | Kind::Boot | Kind::Undispatched | Kind::Untold | Kind::Rewritten | Kind::Lost => {}
         }
     }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use uuid::Uuid;
 
-use crate::chain::{is_last, last_id};
+use crate::chain::{is_checkpoint, is_last, last_id};
 use crate::spool::MAX_SEGMENT_BYTES;
 use crate::spool::chain_file::ChainFile;
 use crate::spool::claim::Claim;
@@ -32,6 +32,8 @@ pub(super) struct Scan {
     pub(super) rewritten: Vec<Range<u64>>,
     /// The last event: where it stands, when it was recorded, and whether it is the last of its chain.
     pub(super) event: Option<(u64, i64, bool)>,
+    /// Where the last checkpoint stands.
+    pub(super) checkpoint: Option<u64>,
 }
 
 /// A part of the log that does not read back.
@@ -205,6 +207,9 @@ impl Scan {
             Kind::Event => {
                 segment.events += 1;
                 self.event = Some((position, record.at, is_last(record.payload)));
+                self.checkpoint = is_checkpoint(record.payload)
+                    .then_some(position)
+                    .or(self.checkpoint);
                 self.open.remove(&record.id);
             }
             Kind::Cancel => {
@@ -212,6 +217,7 @@ impl Scan {
             }
             Kind::Ack => self.shipped = self.shipped.max(record::position(record).unwrap_or(0)),
             Kind::Boot => self.boot = Some(record.id),
+            Kind::Lost => {}
             Kind::Rewritten => {
                 let from = record::position(record).unwrap_or(segment.base);
                 self.rewritten.push(from..segment.base);

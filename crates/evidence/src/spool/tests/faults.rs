@@ -311,3 +311,47 @@ fn deliver(spool: &Spool, verifier: &mut crate::Verifier) {
         inner.with_log(|log| log.ship(segment.base, batch.until, events, batch.last, batch.chain, 1));
     }
 }
+
+/// A checkpoint is not shipped without its signature: with it, it may be in the stream already.
+#[tokio::test]
+async fn a_spool_with_a_checkpoint_that_cannot_be_signed_waits_for_the_key() {
+    let (disk, spool) = simulated();
+    execute(&spool, 0..3).await;
+    let id = uuid::Uuid::new_v4();
+    let write = |out: &mut Vec<u8>| crate::chain::write_checkpoint(out, id, 1, false);
+    assert!(spool.inner.standalone(id, write));
+    drop(spool);
+    disk.crash(Crash::Kill);
+    let whole = disk.copy();
+    disk.remove_files("key");
+    for (disk, adopted) in [(disk, 0), (whole, 1)] {
+        let (next, _, _) = open_on(Arc::new(disk), Path::new("/"), MIB, INTERVAL);
+        let orphans = adopt(&next.inner, &mut HashMap::new()).unwrap();
+        assert_eq!(orphans.len(), adopted);
+    }
+}
+
+#[tokio::test]
+async fn events_that_a_move_cannot_read_leave_their_numbers_unused() {
+    let (disk, spool) = simulated();
+    execute(&spool, 0..150).await;
+    flush(&spool.inner).await;
+    disk.make_unreadable(1);
+    let name = disk.tree().into_keys().next().unwrap();
+    disk.remove_tree(&name);
+    flush(&spool.inner).await;
+    assert_eq!(spool.stats().removed, 1);
+    let lost = spool.stats().dropped;
+    let sink = ship(&spool).await;
+    assert!(lost > 0 && sink.data().len() as u64 + lost == 150);
+    let mut verifier = crate::Verifier::default();
+    let shipments = sink.shipments();
+    shipments
+        .iter()
+        .for_each(|shipment| verifier.add(&shipment.id, &shipment.data, None));
+    let report = verifier.finish();
+    let [crate::Fault::Lost { from, to, .. }] = report.faults.as_slice() else {
+        panic!("{report:?}")
+    };
+    assert_eq!(to - from + 1, lost);
+}
