@@ -104,6 +104,7 @@ impl Log {
         self.enter(next);
         for record in Records::new(&rewritten.doubtful.bytes) {
             if let Some(open) = self.open.get(&record.id).copied()
+                && matches!(record.kind, Kind::Intent | Kind::Dispatched)
                 && !record.payload.is_empty()
             {
                 self.stands(record.id, record.bytes.len() as u64, open.departure);
