@@ -263,11 +263,14 @@ fn written(rest: &[u8]) -> u64 {
     last.map_or(0, |at| at as u64 + 1)
 }
 
-/// Whether these bytes, with which no record begins, may be what is left where writing ended: the beginning of a record,
-/// and zeros behind it. When the power is cut whole sectors of zeros may also lie between others.
+/// Whether these bytes, with which no record begins, may be what is left where writing ended: the beginning of a record. When
+/// the power is cut zeros may lie behind it, and whole sectors of zeros between others.
 fn is_unwritten(rest: &[u8], is_same_run: bool) -> bool {
+    if is_same_run {
+        return record::is_begun(rest);
+    }
     let end = usize::try_from(written(rest)).unwrap_or(rest.len());
     let rest = rest.get(..end).unwrap_or_default();
-    let has_lost_sectors = || rest.split(|byte| *byte != 0).any(|zeros| zeros.len() >= SECTOR);
-    record::is_begun(rest) || (!is_same_run && has_lost_sectors())
+    let mut zeros = rest.split(|byte| *byte != 0);
+    record::is_begun(rest) || zeros.any(|zeros| zeros.len() >= SECTOR)
 }
