@@ -135,6 +135,8 @@ pub(crate) fn recover(
     if let Some(error) = failed {
         return Err(error);
     }
+    // What is missing and counts elsewhere was done with.
+    segments.retain(|segment| bases.contains(&segment.base) || !scan.is_elsewhere(segment.base));
     if let Some(file) = &chain
         && file.chain().key.is_none()
         && scan.checkpoint >= Some(file.position())
@@ -142,7 +144,8 @@ pub(crate) fn recover(
         return Err(io::Error::other(NO_KEY));
     }
     // A mark that was not synced is lost with the system's run, and one may be in what is missing or does not read back.
-    let is_marked = scan.holes.is_empty() && scan.boot == Some(disk.boot());
+    let is_whole = scan.holes.iter().all(|hole| scan.is_elsewhere(hole.at));
+    let is_marked = is_whole && scan.boot == Some(disk.boot());
     tell(&**claim.dir(), &mut scan.open, is_marked)?;
     gone_is_fine(claim.dir().remove(SPARE))?;
     claim.dir().sync()?;

@@ -148,16 +148,9 @@ impl Scan {
         if at >= base {
             return None;
         }
-        let mut run = self.boot;
-        for record in Records::new(bytes.get(PREFACE.len()..).unwrap_or_default()).take(2) {
-            match record.kind {
-                Kind::Boot => run = Some(record.id),
-                // It stands here once more.
-                Kind::Rewritten if record::position(&record).is_some_and(|from| from <= at) => return None,
-                _ => {}
-            }
-        }
-        let looks_unwritten = run != Some(boot);
+        let first = Records::new(bytes.get(PREFACE.len()..).unwrap_or_default()).next();
+        let run = first.and_then(|first| (first.kind == Kind::Boot).then_some(first.id));
+        let looks_unwritten = run.or(self.boot) != Some(boot);
         self.holes.push(Hole { at, looks_unwritten });
         (!looks_unwritten).then(|| damaged(at, base - at))
     }
@@ -227,9 +220,14 @@ impl Scan {
 }
 
 impl Scan {
+    /// Whether what stood there was written once more, where it counts.
+    pub(super) fn is_elsewhere(&self, position: u64) -> bool {
+        self.rewritten.iter().any(|range| range.contains(&position))
+    }
+
     /// Whether something that counts may have stood there. What was acknowledged had been synced before.
-    pub(super) const fn is_real(&self, hole: &Hole) -> bool {
-        !hole.looks_unwritten || hole.at < self.shipped
+    pub(super) fn is_real(&self, hole: &Hole) -> bool {
+        !self.is_elsewhere(hole.at) && (!hole.looks_unwritten || hole.at < self.shipped)
     }
 
     /// Takes out the intents whose outcome may stand in a part that does not read back. How many.

@@ -291,7 +291,12 @@ impl World {
         let counters = &spool.inner.counters;
         while let Some((segment, from)) = orphan.unshipped() {
             let (source, chain) = (orphan.source(segment.base), orphan.chain());
-            let batch = Batch::read(&source, &segment, from, None, chain, &orphan.rewritten())?;
+            let read = Batch::read(&source, &segment, from, None, chain.clone(), &orphan.rewritten());
+            let batch = match read {
+                // What said that it stands elsewhere is damaged.
+                Err(_) if self.facts.iter().any(|fact| fact.harmed) => Batch::unreadable(from, chain),
+                read => read?,
+            };
             self.deliver(&batch);
             orphan.ship(batch.until, batch.damaged, batch.chain, batch.last, counters)?;
         }
