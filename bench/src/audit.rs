@@ -10,7 +10,10 @@ use serde_json::Value;
 use crate::clock;
 use crate::failure::Result;
 
-const STREAM: &str = "caracal.audit.events";
+/// The stream of audit events.
+pub(crate) const STREAM: &str = "caracal.audit.events";
+/// The type of an event about the evidence itself, and about no request.
+pub(crate) const CHECKPOINT: &str = "gateway_evidence_checkpoint";
 /// How long delivery may lag behind the last answer.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause between two looks.
@@ -24,7 +27,7 @@ pub(crate) struct AuditStream(MultiplexedConnection);
 /// What the stream holds.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Evidence {
-    /// Entries.
+    /// Entries, checkpoints left out.
     pub(crate) entries: u64,
     /// Different event ids.
     pub(crate) events: u64,
@@ -71,6 +74,9 @@ impl AuditStream {
             for entry in &page.ids {
                 let data: String = entry.get("data").ok_or("an entry without data")?;
                 let event: Value = serde_json::from_str(&data)?;
+                if text(&event, "event_type")? == CHECKPOINT {
+                    continue;
+                }
                 evidence.entries += 1;
                 events.insert(text(&event, "id")?);
                 if text(&event, "evaluation_status")? == "executed" && text(&event, "decision")? == "allow" {

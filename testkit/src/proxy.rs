@@ -34,6 +34,8 @@ pub enum Fault {
     Vanish,
     /// Open connections are cut, and new ones lead to another server.
     Elsewhere(SocketAddr),
+    /// Open connections stay, and new ones lead to another server.
+    Moved(SocketAddr),
 }
 
 /// What is in force, and for which connections.
@@ -170,7 +172,7 @@ async fn relay(
         return;
     };
     let target = match order.fault {
-        Fault::Elsewhere(other) => other,
+        Fault::Elsewhere(other) | Fault::Moved(other) => other,
         _ => target,
     };
     let Ok(server) = TcpStream::connect(target).await else {

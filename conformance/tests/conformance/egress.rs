@@ -74,7 +74,9 @@ fn url_of(address: &str) -> String {
 #[tokio::test]
 async fn egress_to_what_is_never_an_upstream_is_refused_whatever_the_flags() {
     // Private upstreams are permitted here, and no list of hosts limits them.
-    let world = World::start().await;
+    let anchor = 9443;
+    let url = format!("https://localhost:{anchor}/");
+    let world = World::builder().env("AUDIT_ANCHOR_URL", url).start().await;
     let mut report = Report::default();
     let mut urls: Vec<String> = vectors("never").iter().map(|address| url_of(address)).collect();
     assert!(urls.len() > 20);
@@ -126,7 +128,13 @@ async fn egress_to_what_is_never_an_upstream_is_refused_whatever_the_flags() {
     let sts: SocketAddr = world.stack.sts_url()["http://".len()..]
         .parse()
         .expect("an address");
-    for port in [world.addr().port(), world.redis.port(), database, sts.port()] {
+    for port in [
+        world.addr().port(),
+        world.redis.port(),
+        database,
+        sts.port(),
+        anchor,
+    ] {
         urls.push(format!("http://127.0.0.1:{port}/x"));
         urls.push(format!("http://localhost:{port}/x"));
         urls.push(format!("http://[::ffff:127.0.0.1]:{port}/x"));

@@ -3,7 +3,7 @@
 use crate::hand::{HAND, HandUpstream};
 use crate::report::Report;
 use crate::wire::{ask, head};
-use crate::world::{NONE, World};
+use crate::world::{NONE, World, present_to};
 use testkit::http::{self, Connection, Ending, Piece, Rest};
 use testkit::wait::{PATIENCE, until};
 
@@ -168,6 +168,38 @@ async fn lifecycle_a_second_signal_or_the_grace_ends_what_does_not_end() {
             format!("{case}: {end:?}"),
             matches!(end, Piece::End(Ending::Truncated | Ending::Reset, _)),
         );
+    }
+    report.finish();
+}
+
+/// Refusals beyond the quota are only in memory, as a sum, until their second is over or the process ends.
+#[tokio::test]
+async fn lifecycle_sigterm_ships_the_sums_of_refusals_and_leaves_no_spool() {
+    let world = World::start().await;
+    let mut report = Report::default();
+    let token = world.token(NONE);
+    let (rounds, refusals) = (6, 20);
+    for round in 1..=rounds {
+        let mut gateway = world.replica_with(&[("AUDIT_DENIALS_PER_SECOND", "1")]).await;
+        for _ in 0..refusals {
+            let answer = present_to(gateway.addr(), &token, "resource://unknown", "/").await;
+            report.status("not bound", &answer, 403);
+        }
+        gateway.terminate();
+        report.equal("exit status", gateway.wait().await.code(), Some(0));
+        let events = world.events().await;
+        let stand_for = events.iter().map(|event| {
+            report.equal("kind", event.metadata("error_kind").as_str(), Some("not_bound"));
+            event.metadata("suppressed").as_u64().unwrap_or(1)
+        });
+        let all: u64 = stand_for.sum();
+        report.equal("refusals on record", all, round * refusals);
+        let left = std::fs::read_dir(gateway.directory().join("spool")).expect("the spool's directory");
+        let left: Vec<_> = left
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| name.starts_with("spool-"))
+            .collect();
+        report.equal("left behind", left, Vec::<String>::new());
     }
     report.finish();
 }

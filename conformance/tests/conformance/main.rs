@@ -11,6 +11,7 @@
     reason = "a helper that fails fails the test that called it"
 )]
 
+mod consumer;
 mod frames;
 mod hand;
 mod report;
@@ -44,6 +45,7 @@ mod lifecycle;
 mod limits;
 mod local_faults;
 mod matrix;
+mod mixed;
 mod open_files;
 mod outage;
 mod process;

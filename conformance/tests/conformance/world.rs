@@ -6,7 +6,7 @@ mod signing;
 mod wiretap;
 
 pub(crate) use builder::Builder;
-pub(crate) use evidence::Event;
+pub(crate) use evidence::{CHECKPOINT, Event};
 pub(crate) use signing::{hmac_sha256_hex, stream_signature};
 pub(crate) use wiretap::{Seen, Wiretap};
 

@@ -9,6 +9,7 @@ use std::fmt;
 pub struct Cause {
     words: Box<str>,
     is_local: bool,
+    label: Option<&'static str>,
 }
 
 impl Cause {
@@ -19,6 +20,7 @@ impl Cause {
         Self {
             words,
             is_local: false,
+            label: None,
         }
     }
 
@@ -30,7 +32,21 @@ impl Cause {
         Self {
             words,
             is_local: true,
+            label: None,
         }
+    }
+
+    /// The same, with a name that anybody may see.
+    #[must_use]
+    pub fn labelled(self, label: &'static str) -> Self {
+        let label = Some(label);
+        Self { label, ..self }
+    }
+
+    /// Its name, where it has one that anybody may see.
+    #[must_use]
+    pub fn label(&self) -> Option<&'static str> {
+        self.label
     }
 
     /// Whether it lies in this process.

@@ -131,7 +131,7 @@ denials! {
     ExchangesFull, Some(12), Exchange, SERVICE_UNAVAILABLE, "sts_unavailable", "sts unavailable", "exchanges_full",
         "STS_MAX_INFLIGHT exchanges are under way, or one zone holds half of them.";
     EvidenceUnavailable, Some(13), Exchange, SERVICE_UNAVAILABLE, "authority_unavailable", "audit evidence unavailable", "evidence_unavailable",
-        "The evidence spool is full or cannot be written. Check AUDIT_REPLAY_DIR, AUDIT_SPOOL_MAX_BYTES and Redis.";
+        "The evidence spool is full, its volume has no space, it was removed, or its disk fails or does not answer: `checks.audit` in /ready names the cause. Check AUDIT_REPLAY_DIR, AUDIT_SPOOL_MAX_BYTES and Redis.";
     Replayed, Some(14), Exchange, UNAUTHORIZED, "invalid_token", "token replay detected", "replayed",
         "The single-use mandate was presented before. Mint a fresh one for each call.";
     ReplayUnavailable, Some(14), Exchange, SERVICE_UNAVAILABLE, "authority_unavailable", "replay store unavailable", "replay_unavailable",

@@ -50,7 +50,7 @@ pub trait Journal: Sized + Send {
 /// What the evidence records of an admitted request beside its subject.
 #[derive(Clone, Copy, Debug)]
 pub struct CrossingFacts<'a> {
-    /// The upstream's host.
+    /// The upstream's `host[:port]`, with the port where its URL has one.
     pub upstream_host: &'a str,
     /// The STS's directive.
     pub directive: &'a DirectiveMetadata,

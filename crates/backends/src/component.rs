@@ -189,6 +189,8 @@ pub struct Task {
 pub enum Stage {
     /// First, while what others rest on still runs.
     Background,
-    /// When every background task has ended: others need it for their own ending, such as a connection to a store.
+    /// When every background task has ended: it delivers what they leave at their ends, such as the last sums.
+    Delivery,
+    /// When all of those have ended: others need it for their own ending, such as a connection to a store.
     Foundation,
 }

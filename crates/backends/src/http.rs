@@ -21,11 +21,12 @@ mod socket;
 
 pub use body::PooledBody;
 pub use chunked::{Chunked, Malformed, Piece};
-pub use client::{Client, ClientConfig, Sending, Stats};
+pub use client::{Client, ClientConfig, Departs, Sending, Stats};
 pub use direct::BodyError;
 pub use failure::SendFailure;
 pub use figures::StatsNames;
 pub use pool::PoolLimits;
+pub use socket::Guard;
 
 pub(crate) use client::{Leaving, Target};
 pub(crate) use failure::in_words;

@@ -8,6 +8,7 @@
 //!
 //! Only [`ProcessEnv`] reads the process environment. Secrets have no `Display`, and no error repeats one.
 
+mod anchor;
 mod checklist;
 mod egress;
 mod endpoints;
@@ -36,6 +37,7 @@ mod warning;
 #[cfg(test)]
 mod tests;
 
+pub use anchor::{Anchor, AnchorTransport, AnchorUrl};
 pub use checklist::{ChecklistLine, Status, checklist};
 pub use egress::Egress;
 pub use env::{Env, Layered, MapEnv, ProcessEnv};
@@ -43,11 +45,11 @@ pub use gates::Gates;
 pub use identity::{Identity, IdentityError};
 pub use limits::{Capacity, Timeouts};
 pub use listener::{Listener, Transport};
-pub use load::{Config, StandAlone};
+pub use load::{Config, EvidenceAccess, StandAlone};
 pub use operator::{Evidence, Fsync, LifeCycle, LogLevel, MetricsAccess, Operator};
 pub use postgres::{DatabaseUrl, SslMode};
 pub use redis::RedisServers;
-pub use secret::{HmacKey, Secret};
+pub use secret::{CheckpointSecret, HmacKey, Secret};
 pub use signing::SigningKeys;
 pub use stores::{Database, External, Redis, Stores};
 pub use sts::{Sts, StsTransport};

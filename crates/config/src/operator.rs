@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use admission::mode::{DevOnly, Mode};
 
+use crate::anchor::Anchor;
 use crate::keys::operation as keys;
 use crate::reader::{Read, Reader};
-use crate::secret::Secret;
+use crate::secret::{CheckpointSecret, Secret};
 use crate::violation::Violation;
 
 /// The local spool of audit events. The signing key is in [`crate::SigningKeys`].
@@ -17,13 +18,23 @@ use crate::violation::Violation;
 pub struct Evidence {
     /// Where the spool lies (`AUDIT_REPLAY_DIR`).
     pub directory: PathBuf,
+    /// The secret that signs checkpoints; none where each process makes one.
+    pub checkpoint_key: Option<CheckpointSecret>,
     /// When a record counts as written.
     pub fsync: Fsync,
+    /// How long an `fsync` may take (`AUDIT_FSYNC_TIMEOUT`).
+    pub fsync_timeout: Duration,
     /// Largest size of the spool in bytes.
     pub max_bytes: u64,
+    /// Entries in the audit stream above which nothing is shipped; 0 is no bound.
+    pub stream_max_len: u32,
     /// Denial events a second for each zone and reason.
     pub denials_per_second: NonZeroU32,
+    /// Where checkpoints are also sent; `None` where they are not.
+    pub anchor: Option<Anchor>,
 }
+
+const CHECKPOINT_KEY_FORM: &str = "must have 64 hexadecimal digits; make it with `openssl rand -hex 32`";
 
 /// The least size with which the spool can rotate its segments.
 const MIN_SPOOL_BYTES: u64 = 1024 * 1024;
@@ -38,13 +49,15 @@ pub enum Fsync {
 }
 
 impl Evidence {
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Read<Self> {
+    pub(crate) fn read(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Self> {
         let directory = reader.directory(&keys::AUDIT_REPLAY_DIR);
+        let checkpoint_key = Self::read_checkpoint_key(reader);
         let fsync = reader.required(&keys::AUDIT_FSYNC, "interval or always", |text| match text {
             "interval" => Some(Fsync::Interval),
             "always" => Some(Fsync::Always),
             _ => None,
         });
+        let fsync_timeout = reader.duration(&keys::AUDIT_FSYNC_TIMEOUT);
         let max_bytes = reader.bytes(&keys::AUDIT_SPOOL_MAX_BYTES);
         let max_bytes = max_bytes.and_then(|bytes| match bytes {
             MIN_SPOOL_BYTES.. => Ok(bytes),
@@ -53,13 +66,28 @@ impl Evidence {
                 MIN_SPOOL_BYTES,
             ))),
         });
+        let stream_max_len = reader.count_or_zero(&keys::AUDIT_STREAM_MAX_LEN);
         let denials_per_second = reader.count(&keys::AUDIT_DENIALS_PER_SECOND);
+        let anchor = Anchor::read(reader, mode);
         Ok(Self {
             directory: directory?,
+            checkpoint_key: checkpoint_key?,
             fsync: fsync?,
+            fsync_timeout: fsync_timeout?,
             max_bytes: max_bytes?,
+            stream_max_len: stream_max_len?,
             denials_per_second: denials_per_second?,
+            anchor: anchor?,
         })
+    }
+
+    fn read_checkpoint_key(reader: &mut Reader<'_>) -> Read<Option<CheckpointSecret>> {
+        let Some(text) = reader.secret(&keys::AUDIT_CHECKPOINT_KEY)? else {
+            return Ok(None);
+        };
+        let key = CheckpointSecret::from_hex(&text);
+        let malformed = Violation::Variable(keys::AUDIT_CHECKPOINT_KEY.name, CHECKPOINT_KEY_FORM);
+        reader.judge(key.ok_or(malformed)).map(Some)
     }
 }
 

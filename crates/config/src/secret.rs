@@ -53,6 +53,30 @@ impl fmt::Debug for HmacKey {
     }
 }
 
+/// The secret of an Ed25519 key. Its `Debug` shows only that it exists.
+#[derive(Clone)]
+pub struct CheckpointSecret([u8; 32]);
+
+impl CheckpointSecret {
+    /// Decodes 64 hexadecimal digits of either case; `None` for anything else.
+    pub(crate) fn from_hex(text: &Secret) -> Option<Self> {
+        let bytes = HEXLOWER_PERMISSIVE.decode(text.expose().as_bytes()).ok()?;
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// The secret itself, for the one call that needs it.
+    #[must_use]
+    pub const fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for CheckpointSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CheckpointSecret(***)")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -34,6 +34,17 @@ impl SigningKeys {
         })
     }
 
+    /// The key of audit events alone, where it is set: it only verifies.
+    pub(crate) fn read_audit(reader: &mut Reader<'_>) -> Read<Option<HmacKey>> {
+        let Some(text) = reader.secret(&AUDIT_HMAC_KEY)? else {
+            return Ok(None);
+        };
+        let key = HmacKey::from_hex(&text).filter(|key| key.as_bytes().len() >= HmacKey::MIN_BYTES);
+        reader
+            .judge(key.ok_or(Violation::WeakKey(AUDIT_HMAC_KEY.name)))
+            .map(Some)
+    }
+
     pub(crate) fn read_streams(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<HmacKey> {
         read(reader, mode, &STREAMS_HMAC_KEY, "all publishers of the streams")
     }

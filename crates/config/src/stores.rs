@@ -92,7 +92,7 @@ impl Stores {
 }
 
 impl Redis {
-    fn read(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Self> {
+    pub(crate) fn read(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Self> {
         let url = address(reader, &keys::REDIS_URL, redis::EXAMPLE)
             .and_then(|url| reader.judge(RedisUrl::parse(url.expose())));
         let url = Self::sentinel_login(reader, url);

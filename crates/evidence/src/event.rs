@@ -8,11 +8,14 @@ use std::ops::Range;
 use uuid::Uuid;
 
 use crate::fingerprint::Fingerprint;
-use crate::json::{key, maybe_number, maybe_text, number, text};
+use crate::json::{flag, key, maybe_number, maybe_text, number, text};
 use crate::timestamp::write_rfc3339;
 
-/// No event is longer than this, whatever the values in it: each is cut at 512 bytes.
+/// No event is longer than this before it joins its chain, which adds at most 768 bytes, whatever the values in it: each is cut at 512 bytes.
 pub const MAX_EVENT_BYTES: usize = 8 * 1024;
+
+/// The most bytes by which an event with its outcome is longer than without.
+pub(crate) const MAX_OUTCOME_BYTES: usize = 512;
 
 /// Bytes that an event usually fits in.
 const USUAL_EVENT_BYTES: usize = 1024;
@@ -46,7 +49,7 @@ pub struct Request<'a> {
     pub trace_id: Option<&'a str>,
     /// What the mandate's subject is: `application`, `user`, …
     pub subject_kind: Option<&'a str>,
-    /// The upstream's host name.
+    /// The upstream's `host[:port]`, with the port where its URL has one.
     pub upstream_host: Option<&'a str>,
     /// How the upstream credential is carried.
     pub auth_mode: Option<&'a str>,
@@ -91,6 +94,8 @@ pub enum Status {
     Denied,
     /// The request was dispatched; how it ended is not known.
     Interrupted,
+    /// The process ended, or the gateway stopped, when no byte of the request had left.
+    NotDispatched,
 }
 
 impl Status {
@@ -104,6 +109,7 @@ impl Status {
             Self::BuildFailed => "build_failed",
             Self::Denied => "denied",
             Self::Interrupted => "interrupted",
+            Self::NotDispatched => "not_dispatched",
         }
     }
 
@@ -112,7 +118,7 @@ impl Status {
     pub const fn decision(self) -> Decision {
         match self {
             Self::Executed | Self::UpstreamError | Self::Interrupted => Decision::Allow,
-            Self::UpstreamRejected | Self::BuildFailed | Self::Denied => Decision::Deny,
+            Self::UpstreamRejected | Self::BuildFailed | Self::Denied | Self::NotDispatched => Decision::Deny,
         }
     }
 }
@@ -307,8 +313,7 @@ impl Template {
         maybe_number(out, "response_bytes", outcome.response_bytes);
         maybe_text(out, "result_class", outcome.upstream_status.map(result_class));
         if outcome.revocation_interrupted {
-            key(out, "revocation_interrupted");
-            out.extend_from_slice(b"true");
+            flag(out, "revocation_interrupted", true);
         }
         copy(out, third);
         maybe_number(out, "upstream_status", outcome.upstream_status.map(u64::from));
@@ -316,7 +321,31 @@ impl Template {
     }
 }
 
-fn open(out: &mut Vec<u8>, id: Uuid, zone_id: &str, event_type: &str, request_id: &str) {
+/// Makes the event of a request that was not dispatched of the event that its [`Template`] is.
+///
+/// What comes before the judgement are texts, in which a quotation mark is escaped, so nothing in them looks like it.
+pub(crate) fn not_dispatched(template: &[u8]) -> Vec<u8> {
+    let mut unknown = Vec::new();
+    judge(
+        &mut unknown,
+        Status::Interrupted.decision(),
+        Status::Interrupted.as_str(),
+    );
+    let at = template.windows(unknown.len()).position(|bytes| bytes == unknown);
+    let Some((before, rest)) = at.and_then(|at| template.split_at_checked(at)) else {
+        return template.to_vec();
+    };
+    let mut out = before.to_vec();
+    judge(
+        &mut out,
+        Status::NotDispatched.decision(),
+        Status::NotDispatched.as_str(),
+    );
+    out.extend_from_slice(rest.get(unknown.len()..).unwrap_or_default());
+    out
+}
+
+pub(crate) fn open(out: &mut Vec<u8>, id: Uuid, zone_id: &str, event_type: &str, request_id: &str) {
     out.push(b'{');
     text(
         out,
@@ -328,13 +357,13 @@ fn open(out: &mut Vec<u8>, id: Uuid, zone_id: &str, event_type: &str, request_id
     text(out, "request_id", request_id);
 }
 
-fn judge(out: &mut Vec<u8>, decision: Decision, status: &str) {
+pub(crate) fn judge(out: &mut Vec<u8>, decision: Decision, status: &str) {
     text(out, "decision", decision.as_str());
     text(out, "evaluation_status", status);
     out.extend_from_slice(br#","determining_policies_json":[],"diagnostics_json":[],"metadata_json":{"#);
 }
 
-fn close(out: &mut Vec<u8>, occurred_at: i64) {
+pub(crate) fn close(out: &mut Vec<u8>, occurred_at: i64) {
     out.extend_from_slice(b"},\"occurred_at\":\"");
     write_rfc3339(out, occurred_at);
     out.extend_from_slice(b"\"}");

@@ -41,6 +41,12 @@ pub(crate) fn maybe_number(out: &mut Vec<u8>, name: &str, value: Option<u64>) {
     }
 }
 
+/// Appends a member that is true or false.
+pub(crate) fn flag(out: &mut Vec<u8>, name: &str, value: bool) {
+    key(out, name);
+    out.extend_from_slice(if value { b"true" } else { b"false" });
+}
+
 /// Appends a number in decimal.
 pub(crate) fn number(out: &mut Vec<u8>, value: u64) {
     // Writing to a buffer in memory cannot fail.

@@ -8,6 +8,7 @@
 //! An event is built from the fields of [`Request`] and [`Outcome`] alone. Neither has a place for a bearer, a
 //! provider token, a query string or a body, so none can get in.
 
+mod chain;
 mod event;
 mod fingerprint;
 mod json;
@@ -17,10 +18,19 @@ mod spool;
 #[cfg(test)]
 mod testing;
 mod timestamp;
+mod verify;
 
+pub use chain::{
+    CHECKPOINT, CHECKPOINT_ZONE, Chain, CheckpointKey, EventHash, Head, InvalidPublicKey, PublicKey,
+    write_checkpoint,
+};
 pub use event::{Decision, MAX_EVENT_BYTES, Outcome, Refusal, Replay, Request, Status};
 pub use fingerprint::{Fingerprint, fingerprint};
 pub use shipper::{BoxFuture, Shipment, Shipper, SinkError, StreamSink};
 pub use signature::{AuditKey, InvalidKey};
-pub use spool::{Clock, Crossing, Flusher, Fsync, NoRoom, Room, Spool, SpoolConfig, SpoolError, Stats};
+pub use spool::{
+    Clock, Crossing, Departure, Flusher, Fsync, NoRoom, Room, Spool, SpoolConfig, SpoolError, SpoolPart,
+    Stats, Stored, read_spool,
+};
 pub use uuid::Uuid;
+pub use verify::{ChainReport, CheckpointPlace, Fault, KeyTrust, Report, Verifier, checkpoint_place};

@@ -1,38 +1,51 @@
 //! The spool: evidence on the local disk until the audit stream has it.
 
+mod budget;
+mod chain_file;
+mod checkpoints;
 mod claim;
+mod commit;
 mod config;
+mod disk;
 mod error;
 mod flusher;
 mod inner;
 mod log;
+mod offline;
+mod orphan;
 mod quota;
 mod record;
 mod recovery;
 mod room;
 mod segment;
 mod stats;
+mod unreadable;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, atomic};
 use std::time::Duration;
 
 use crate::event::{Outcome, REPLAY, Refusal, Replay, Request, Template, write_replay};
 use claim::Claim;
-use log::Log;
+use disk::is_full;
+pub(crate) use disk::{Disk, System};
+use log::{Log, Site};
 
 pub use config::{Clock, Fsync, SpoolConfig};
 pub use error::{NoRoom, SpoolError};
 pub use flusher::Flusher;
-pub use room::{Crossing, Room};
+pub use offline::{SpoolPart, Stored, read_spool};
+pub use room::{Crossing, Departure, Room};
 pub use stats::Stats;
 
 pub(crate) use flusher::{blocking, flush};
 pub(crate) use inner::Inner;
-pub(crate) use record::{Broken, Kind, MAX_RECORD};
-pub(crate) use recovery::{Orphan, adopt};
-pub(crate) use segment::{Records, Segment, read};
-pub(crate) use stats::add;
+pub(crate) use orphan::Orphan;
+pub(crate) use record::{Broken, Kind, MAX_RECORD, position};
+pub(crate) use recovery::adopt;
+pub(crate) use segment::{Records, Segment, Source, read};
+pub(crate) use stats::{Whose, add};
+pub(crate) use unreadable::Unread;
 
 /// How long a batch may take to be shipped.
 const STALL: Duration = Duration::from_secs(1);
@@ -51,11 +64,16 @@ pub struct Spool {
 
 impl Spool {
     /// Opens a part of the spool for this process. The [`Flusher`] must be run for anything to become durable,
-    /// a [`Shipper`](crate::Shipper) for anything to leave.
+    /// a [`Shipper`](crate::Shipper) for anything to leave. On a volume without space it is opened all the same, and
+    /// gives no room until there is.
     ///
     /// # Errors
     /// [`SpoolError::TooSmall`], [`SpoolError::Directory`].
     pub fn open(config: SpoolConfig) -> Result<(Self, Flusher), SpoolError> {
+        Self::open_on(Arc::new(System), config)
+    }
+
+    pub(crate) fn open_on(disk: Arc<dyn Disk>, config: SpoolConfig) -> Result<(Self, Flusher), SpoolError> {
         let SpoolConfig {
             ref dir, max_bytes, ..
         } = config;
@@ -63,14 +81,23 @@ impl Spool {
             return Err(SpoolError::TooSmall);
         }
         let segment_bytes = (max_bytes / 16).min(MAX_SEGMENT_BYTES);
-        let log = Claim::create(dir).and_then(|claim| Log::create(claim, segment_bytes));
-        let log = log.map_err(|source| SpoolError::Directory {
-            dir: dir.clone(),
-            source,
-        })?;
+        let site = Site::new(disk, dir.clone(), segment_bytes, config.checkpoint_key.clone());
         // One segment is kept back for what must be written even when the spool is full: acknowledgements,
         // and the intents of long-lived requests that move on so that others can be deleted.
         let limit = max_bytes - segment_bytes;
+        Self::open_at(site, limit, config)
+    }
+
+    pub(crate) fn open_at(
+        site: Site,
+        limit: u64,
+        config: SpoolConfig,
+    ) -> Result<(Self, Flusher), SpoolError> {
+        let log = Log::create(site);
+        let log = log.map_err(|source| SpoolError::Directory {
+            dir: config.dir.clone(),
+            source,
+        })?;
         let inner = Arc::new(Inner::new(config, limit, log));
         Ok((
             Self {
@@ -85,10 +112,13 @@ impl Spool {
     /// # Errors
     /// [`SpoolError::Directory`].
     pub fn judge(dir: &Path) -> Result<(), SpoolError> {
-        Claim::judge(dir).map_err(|source| SpoolError::Directory {
-            dir: dir.to_owned(),
-            source,
-        })
+        match Claim::judge(&System, dir) {
+            Err(source) if !is_full(&source) => Err(SpoolError::Directory {
+                dir: dir.to_owned(),
+                source,
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Promises room for the evidence of one request. Takes no lock and does not wait.
@@ -100,10 +130,10 @@ impl Spool {
     }
 
     /// Records a refusal that came after the signature was verified. Beyond `denials_per_second` of one
-    /// zone and reason, counted by the request's `occurred_at`, refusals are summed into one event a second; the sum
+    /// zone and reason, counted when they are written, refusals are summed into one event a second; the sum
     /// of a process that is killed within that second is lost.
     pub fn denied(&self, request: &Request<'_>, refusal: &Refusal) {
-        let key = (request.id, request.request_id, request.occurred_at);
+        let key = (request.id, request.request_id);
         self.inner
             .refuse(request.zone_id, refusal.error_kind, key, |out| {
                 let mut template = Vec::new();
@@ -114,7 +144,7 @@ impl Spool {
 
     /// Records the second use of a mandate. Has a quota like that of [`Spool::denied`].
     pub fn replay_detected(&self, replay: &Replay<'_>) {
-        let key = (replay.id, replay.request_id, replay.occurred_at);
+        let key = (replay.id, replay.request_id);
         self.inner
             .refuse(replay.zone_id, REPLAY, key, |out| write_replay(out, replay));
     }

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evidence::{
-    BoxFuture, Fsync, Outcome, Request, Shipment, Shipper, SinkError, Spool, SpoolConfig, Status, StreamSink,
-    Uuid, fingerprint,
+    BoxFuture, CHECKPOINT, Fsync, Outcome, Request, Shipment, Shipper, SinkError, Spool, SpoolConfig, Status,
+    StreamSink, Uuid, Verifier, fingerprint,
 };
 use tokio::sync::watch;
 
@@ -25,8 +25,11 @@ fn open(dir: &Path) -> (Spool, evidence::Flusher) {
         dir: dir.to_owned(),
         max_bytes: 64 * 1024 * 1024,
         fsync: Fsync::Interval(Duration::from_millis(5)),
+        fsync_timeout: Duration::from_secs(2),
         denials_per_second: 100,
+        checkpoint_key: None,
         clock: Arc::new(|| 1_790_000_000_000_000),
+        monotonic: Arc::new(|| 1),
     })
     .unwrap()
 }
@@ -62,7 +65,9 @@ async fn the_process_that_is_killed() {
         let mut under_way = VecDeque::new();
         let mut out = std::io::stdout();
         for n in 0..20_000 {
-            under_way.push_back(spool.reserve().unwrap().intent(&request(n)).await.unwrap());
+            let crossing = spool.reserve().unwrap().intent(&request(n)).await.unwrap();
+            crossing.departure().mark().unwrap();
+            under_way.push_back(crossing);
             writeln!(out, "\nbegun {n}").unwrap();
             if under_way.len() > UNDER_WAY
                 && let Some(crossing) = under_way.pop_front()
@@ -137,7 +142,15 @@ async fn a_killed_process_loses_nothing_and_invents_nothing() {
         tokio::time::timeout(Duration::from_secs(60), ship).await.unwrap();
         flusher.run(std::future::ready(())).await;
 
-        let shipped = sink.0.borrow().clone();
+        let mut shipped = sink.0.borrow().clone();
+        let mut verifier = Verifier::default();
+        shipped
+            .iter()
+            .for_each(|(id, data)| verifier.add(id, data.as_bytes(), None));
+        let report = verifier.finish();
+        assert!(report.is_sound() && report.proved == report.events, "{report:?}");
+        assert!(report.chains.iter().all(|chain| chain.is_complete), "{report:?}");
+        shipped.retain(|(_, data)| !data.contains(CHECKPOINT));
         let events: BTreeMap<_, _> = shipped.iter().cloned().collect();
         assert_eq!(events.len(), shipped.len(), "one event for each crossing");
         assert!(

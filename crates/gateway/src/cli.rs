@@ -5,6 +5,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod evidence;
+
+pub use evidence::{
+    DecisionArg, EvidenceCommand, ExplainArgs, ExportArgs, FilterArgs, SourceArgs, TailArgs, VerifyArgs,
+};
+
 /// What the process was asked to do.
 #[derive(Debug, Parser)]
 #[command(
@@ -45,6 +51,9 @@ pub enum Command {
     /// Mandates
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Audit events: follow, export, verify and explain them
+    #[command(subcommand)]
+    Evidence(EvidenceCommand),
 }
 
 /// Arguments of `migrate`.

@@ -43,6 +43,13 @@ pub fn unix_micros() -> i64 {
     i64::try_from(unix().as_micros()).unwrap_or(i64::MAX)
 }
 
+/// Microseconds by the clock of timers, for how long something takes.
+#[must_use]
+pub fn monotonic_micros() -> i64 {
+    let now = Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default();
+    i64::try_from(now.as_micros()).unwrap_or(i64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::{SystemClock, boot_time};

@@ -1,10 +1,12 @@
 //! What each command does. Every one of them ends with an exit status: 0, 1 (the demo saw
-//! something unexpected, no mandate was minted, or a binding or schema was refused), 70 (`EX_SOFTWARE`) or 78 (`EX_CONFIG`).
+//! something unexpected, no mandate was minted, a binding or schema was refused, or evidence is missing or wrong), 69
+//! (`EX_UNAVAILABLE`), 70 (`EX_SOFTWARE`) or 78 (`EX_CONFIG`).
 
 mod binding;
 mod check;
 mod demo;
 mod dev;
+mod evidence;
 mod local;
 mod migrate;
 mod request;
@@ -24,5 +26,6 @@ pub async fn run(cli: Cli) -> i32 {
         Command::Migrate(arguments) => migrate::run(&arguments).await,
         Command::Binding(command) => binding::run(command).await,
         Command::Token(TokenCommand::Mint(arguments)) => token::mint(&arguments).await,
+        Command::Evidence(command) => evidence::run(command).await,
     }
 }

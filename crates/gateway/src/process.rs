@@ -19,14 +19,16 @@ use crate::telemetry::log;
 
 /// Ended as asked.
 pub const OK: i32 = 0;
+/// What is to be read cannot be (`EX_UNAVAILABLE`).
+pub const UNAVAILABLE: i32 = 69;
 /// A background task died (`EX_SOFTWARE`).
 pub const INTERNAL: i32 = 70;
 /// The configuration is at fault (`EX_CONFIG`).
 pub const CONFIG: i32 = 78;
 /// How long event streams may take to end cleanly, and cut connections to put their ends on record.
 const STREAM_END_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the background tasks may take to flush what they hold.
-const FINISH_TIMEOUT: Duration = Duration::from_secs(6);
+/// How long the background tasks may take to end, three seconds, and to ship what they left, four more.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long the last log lines may take: nobody may read them.
 pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// The same after a second signal.
@@ -212,7 +214,7 @@ async fn end(supervisor: &Supervisor, shutdown: &Shutdown, grace: Duration) {
         .is_err()
     {
         tracing::error!(
-            "background tasks did not finish within 6 s; evidence stays in the spool for the next start"
+            "background tasks did not finish within 8 s; evidence stays in the spool for the next start"
         );
     }
 }

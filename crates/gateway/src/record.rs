@@ -26,6 +26,7 @@ use crate::ingress::connection::InFlight;
 use crate::telemetry::Metrics;
 use crate::telemetry::log::LineSink;
 pub use ending::End;
+pub(crate) use ending::evidence_labels;
 use stages::Stages;
 
 /// The status in log and evidence where the caller saw none.

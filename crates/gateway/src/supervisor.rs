@@ -6,6 +6,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
@@ -21,12 +22,16 @@ pub struct Supervisor {
     inbound: TaskTracker,
     outbound: TaskTracker,
     background: Group,
+    delivery: Group,
     foundation: Group,
     /// Cancelled once the process ends: from then on a task may end because what it worked for has ended.
     stopping: CancellationToken,
     /// The background task that ended before that.
     failed: watch::Sender<Option<&'static str>>,
 }
+
+/// How long the tasks that leave something to deliver may take to end. The last flush takes two seconds at most.
+const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Tasks that end together.
 #[derive(Clone, Default)]
@@ -55,6 +60,7 @@ impl Supervisor {
             inbound: TaskTracker::new(),
             outbound: TaskTracker::new(),
             background: Group::default(),
+            delivery: Group::default(),
             foundation: Group::default(),
             stopping: CancellationToken::new(),
             failed: watch::Sender::default(),
@@ -75,6 +81,14 @@ impl Supervisor {
         F: Future<Output = ()> + Send + 'static,
     {
         self.spawn(&self.background, name, task(self.background.stop.clone()));
+    }
+
+    /// Spawns a task that delivers what the background tasks leave at their ends. It is asked to end when they have.
+    pub fn delivery<F>(&self, name: &'static str, task: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.spawn(&self.delivery, name, task(self.delivery.stop.clone()));
     }
 
     /// Spawns a task that others need for their own ending, such as a connection to a store.
@@ -114,10 +128,17 @@ impl Supervisor {
         self.stopping.cancel();
     }
 
-    /// Asks the background tasks to finish and waits for them, then the foundation's.
+    /// Asks the background tasks to finish and waits for them, three seconds at most, then those that deliver, then the
+    /// foundation's.
     pub async fn finish(&self) {
         self.stopping();
-        self.background.finish().await;
+        if tokio::time::timeout(BACKGROUND_TIMEOUT, self.background.finish())
+            .await
+            .is_err()
+        {
+            tracing::warn!("background tasks did not end within 3 s, and are cut off");
+        }
+        self.delivery.finish().await;
         self.foundation.finish().await;
     }
 }
@@ -152,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn tasks_that_end_on_request_are_none_and_the_foundation_ends_last() {
+    async fn tasks_that_end_on_request_are_none_and_each_ends_before_what_it_needs() {
         let supervisor = Supervisor::new();
         let ended: Arc<Mutex<Vec<&str>>> = Arc::default();
         let journal = Arc::clone(&ended);
@@ -161,13 +182,31 @@ mod tests {
             journal.lock().push("store");
         });
         let journal = Arc::clone(&ended);
-        supervisor.background("shipper", |stop| async move {
+        supervisor.delivery("shipper", |stop| async move {
+            stop.cancelled().await;
+            journal.lock().push("shipper");
+        });
+        let journal = Arc::clone(&ended);
+        supervisor.background("flusher", |stop| async move {
             stop.cancelled().await;
             tokio::task::yield_now().await;
-            journal.lock().push("shipper");
+            journal.lock().push("flusher");
         });
         supervisor.finish().await;
         assert_eq!(*supervisor.failed.borrow(), None);
-        assert_eq!(*ended.lock(), ["shipper", "store"]);
+        assert_eq!(*ended.lock(), ["flusher", "shipper", "store"]);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_does_not_end_leaves_the_others_their_time() {
+        let supervisor = Supervisor::new();
+        supervisor.background("hangs", |_stop| std::future::pending());
+        let (ended, end) = tokio::sync::oneshot::channel();
+        supervisor.delivery("shipper", |stop| async move {
+            stop.cancelled().await;
+            let _ = ended.send(());
+        });
+        supervisor.finish().await;
+        assert_eq!(end.await, Ok(()));
     }
 }

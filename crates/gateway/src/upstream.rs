@@ -55,7 +55,8 @@ impl Upstream {
     ///
     /// # Errors
     /// [`Denial::UpstreamTimeout`], [`Denial::UpstreamUnreachable`], [`Denial::Revoked`],
-    /// [`Denial::Overloaded`] where this process could not dial, and the refusals of a broken
+    /// [`Denial::Overloaded`] where this process could not dial, [`Denial::EvidenceUnavailable`] where the departure could
+    /// not be recorded, and the refusals of a broken
     /// upload, with the record.
     pub async fn send(
         &self,
@@ -83,6 +84,7 @@ impl Upstream {
                 });
             }
             Ok(Ok(Err(SendFailure::Local(cause)))) => (Denial::Overloaded, cause),
+            Ok(Ok(Err(SendFailure::Barred(cause)))) => (Denial::EvidenceUnavailable, cause),
             Ok(Ok(Err(failure))) => (Denial::UpstreamUnreachable, failure.cause().clone()),
             Ok(Err(TimedOut)) => {
                 if reused.load(Ordering::Relaxed) {

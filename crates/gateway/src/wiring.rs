@@ -17,7 +17,7 @@ use admission::ports::Cause;
 use crate::process::{CONFIG, INTERNAL, OK};
 
 pub use embedded::embedded;
-pub use external::{database, external, judge};
+pub use external::{database, external, judge, redis};
 
 /// The process cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -44,9 +44,15 @@ pub enum StartError {
     /// The audit key cannot be used.
     #[error("AUDIT_HMAC_KEY: {0}")]
     AuditKey(#[from] evidence::InvalidKey),
+    /// The key of checkpoints cannot be used.
+    #[error("AUDIT_CHECKPOINT_KEY: the key cannot be used; make another with `openssl rand -hex 32`")]
+    CheckpointKey,
     /// The STS cannot be set up.
     #[error(transparent)]
     Sts(#[from] backends::sts::StsSetupError),
+    /// Nothing can be sent to the anchor.
+    #[error(transparent)]
+    Anchor(#[from] backends::anchor::AnchorSetupError),
     /// TLS cannot be set up.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),

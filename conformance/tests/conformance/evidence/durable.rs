@@ -13,7 +13,7 @@ use testkit::wait::until;
 const STREAM: &str = "caracal.audit.events";
 
 /// A mandate that may be presented more than once.
-fn reusable(world: &World) -> String {
+pub(super) fn reusable(world: &World) -> String {
     let request = MintRequest {
         mandate_use: Use::Session,
         ..world.stack.request_for(NONE)

@@ -3,10 +3,13 @@
 use super::World;
 use super::signing::hmac_sha256_hex;
 use redis::aio::MultiplexedConnection;
-use redis::streams::StreamRangeReply;
+use redis::streams::{StreamId, StreamRangeReply};
 use serde_json::Value;
 use std::collections::HashSet;
 use testkit::wait::until;
+
+/// The event type of a checkpoint.
+pub(crate) const CHECKPOINT: &str = "gateway_evidence_checkpoint";
 
 /// An event whose signature holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,26 +40,39 @@ impl Event {
 }
 
 impl World {
-    /// Every audit event in the stream so far, oldest first. Delivery is at least once: a copy, which has the same
-    /// bytes, is left out.
+    /// Every audit event of a request in the stream so far, oldest first. Checkpoints are about no request.
     ///
     /// # Panics
-    /// When one does not have the three fields `id`, `data`, `sig`, or its signature does not hold.
+    /// As [`Self::all_events`].
     pub(crate) async fn events(&self) -> Vec<Event> {
         self.events_at(&mut self.redis().await).await
     }
 
     /// The same of the stream at another server.
     pub(crate) async fn events_at(&self, redis: &mut MultiplexedConnection) -> Vec<Event> {
-        let entries: StreamRangeReply = redis::cmd("XRANGE")
-            .arg("caracal.audit.events")
-            .arg("-")
-            .arg("+")
-            .query_async(redis)
-            .await
-            .expect("an answer of Redis");
+        let mut events = self.all_events_at(redis).await;
+        events.retain(|event| event.text("event_type") != CHECKPOINT);
+        events
+    }
+
+    /// The audit stream as it is.
+    pub(crate) async fn entries(&self) -> Vec<StreamId> {
+        entries(&mut self.redis().await).await
+    }
+
+    /// Every audit event in the stream so far, oldest first. Delivery is at least once: a copy, which has the same
+    /// bytes, is left out.
+    ///
+    /// # Panics
+    /// When one does not have the three fields `id`, `data`, `sig`, or its signature does not hold.
+    pub(crate) async fn all_events(&self) -> Vec<Event> {
+        self.all_events_at(&mut self.redis().await).await
+    }
+
+    /// The same of the stream at another server.
+    pub(crate) async fn all_events_at(&self, redis: &mut MultiplexedConnection) -> Vec<Event> {
         let key = self.variable("AUDIT_HMAC_KEY");
-        let event = |entry: redis::streams::StreamId| {
+        let event = |entry: StreamId| {
             let field = |name: &str| {
                 entry
                     .get::<String>(name)
@@ -74,7 +90,7 @@ impl World {
             }
         };
         let mut seen = HashSet::new();
-        let mut events: Vec<_> = entries.ids.into_iter().map(event).collect();
+        let mut events: Vec<_> = entries(redis).await.into_iter().map(event).collect();
         events.retain(|event: &Event| seen.insert(event.data.clone()));
         events
     }
@@ -88,4 +104,15 @@ impl World {
         })
         .await
     }
+}
+
+async fn entries(redis: &mut MultiplexedConnection) -> Vec<StreamId> {
+    let entries: StreamRangeReply = redis::cmd("XRANGE")
+        .arg("caracal.audit.events")
+        .arg("-")
+        .arg("+")
+        .query_async(redis)
+        .await
+        .expect("an answer of Redis");
+    entries.ids
 }

@@ -83,8 +83,7 @@ impl UpstreamUrl {
         if traversal::judge(path.as_bytes()).is_err() {
             return refuse("upstream url contains path traversal");
         }
-        let (host, port) = split_port(authority)?;
-        let port = port.unwrap_or(scheme.default_port());
+        let (host, written_port) = split_port(authority)?;
         let (host, literal) = normalise(host)?;
         if METADATA_HOSTS.contains(&host.as_str()) {
             return refuse("upstream host is a metadata service");
@@ -92,7 +91,8 @@ impl UpstreamUrl {
         let (written, text) = match raw.is_ascii() {
             true => (None, raw.into()),
             false => {
-                let text = format!("{}://{host}:{port}{path_and_query}", scheme.as_str());
+                let port = written_port.map_or_else(String::new, |port| format!(":{port}"));
+                let text = format!("{}://{host}{port}{path_and_query}", scheme.as_str());
                 (Some(raw.into()), text.into_boxed_str())
             }
         };
@@ -101,6 +101,7 @@ impl UpstreamUrl {
         let host_header = text
             .get(authority.clone())
             .and_then(|text| HeaderValue::from_str(text).ok());
+        let port = written_port.unwrap_or(scheme.default_port());
         Ok(Self {
             origin: Arc::new(Origin { scheme, host, port }),
             literal,

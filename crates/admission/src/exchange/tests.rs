@@ -1,11 +1,15 @@
 //! What the STS answers, as tables. The directive's judgement is tested over the whole walk.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::answer::{self, NoGrant};
 use super::circuit::Outcome;
+use super::sign::{self, ExchangeSigner};
 use crate::denial::Denial;
+use crate::moment::Moment;
 use crate::ports::StsAnswer;
 
 const RESOURCE: &str = "resource://pipernet";
@@ -25,6 +29,41 @@ fn granted(content_type: &str, body: &str) -> Result<(String, Option<String>), N
         let directive = grant.directive.map(|raw| raw.get().to_owned());
         (grant.access_token, directive)
     })
+}
+
+#[test]
+fn what_holds_a_secret_prints_none() {
+    let signer = ExchangeSigner::new(b"planted-key", "");
+    let request = sign::ExchangeRequest {
+        zone_id: "zone-1",
+        application_id: "app-1",
+        subject_token: "planted-mandate",
+        resource: RESOURCE,
+        request_method: "GET",
+        request_path: b"/planted-path",
+        exchange_id: "exchange-1",
+    };
+    let now = Moment {
+        unix: Duration::from_secs(1),
+        monotonic: Duration::ZERO,
+    };
+    let signed = signer.sign(&request, now);
+    let body =
+        r#"{"access_token":"planted-token","error":"e","error_description":"d","secret":"planted-secret"}"#;
+    let (good, bad) = (
+        answer(200, "text/html", body),
+        answer(403, "application/json", body),
+    );
+    let not_granted = [&good, &bad].map(|answer| answer::read(answer, RESOURCE).unwrap_err());
+    let printed = format!("{signer:?} {signed:?} {good:?} {bad:?} {not_granted:?}");
+    assert!(
+        printed.contains("exchange-1") && printed.contains("403"),
+        "{printed}"
+    );
+    assert!(
+        !printed.contains("planted") && !printed.contains(&signed.signature),
+        "{printed}"
+    );
 }
 
 /// What is made of a refusal: the denial, what it counts as, and the words that are passed on.

@@ -25,7 +25,7 @@ use super::driver::{Driver, Endpoint};
 use super::failure::{SendFailure, in_words};
 use super::handover::RequestBody;
 use super::pool::{Connection, Pool, PoolLimits};
-use super::socket::Probe;
+use super::socket::{Guard, Probe};
 
 /// How often idle connections are looked through.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -126,7 +126,7 @@ where
     /// ```
     ///
     /// ```
-    /// fn dial<I>(client: &backends::http::Client<String>, dispatch: forwarding::Dispatch<I>) {
+    /// fn dial<I: backends::http::Departs>(client: &backends::http::Client<String>, dispatch: forwarding::Dispatch<I>) {
     ///     let _ = client.send(dispatch, String::new());
     /// }
     /// ```
@@ -134,12 +134,12 @@ where
     /// and nobody can send one twice:
     ///
     /// ```compile_fail,E0382
-    /// fn twice<I>(client: &backends::http::Client<String>, dispatch: forwarding::Dispatch<I>) {
+    /// fn twice<I: backends::http::Departs>(client: &backends::http::Client<String>, dispatch: forwarding::Dispatch<I>) {
     ///     let _ = client.send(dispatch, String::new());
     ///     let _ = client.send(dispatch, String::new()); // moved
     /// }
     /// ```
-    pub fn send<I>(
+    pub fn send<I: Departs>(
         &self,
         dispatch: Dispatch<I>,
         body: B,
@@ -155,14 +155,17 @@ where
         let client = self.clone();
         let origin = Arc::clone(upstream.url().origin());
         let reused = Arc::new(AtomicBool::new(false));
-        let leaving = Arc::clone(&reused);
+        let departing = Departing {
+            guard: intent.departure(),
+            reused: Arc::clone(&reused),
+        };
         let response = async move {
             let target = Target {
                 origin: upstream.url().origin(),
                 addresses: upstream.addresses(),
             };
             client
-                .send_to(&target, Request::from_parts(head, body), &*leaving)
+                .send_to(&target, Request::from_parts(head, body), &departing)
                 .await
         };
         Sending {
@@ -191,7 +194,7 @@ where
                     self.0.found_dead.fetch_add(1, Ordering::Relaxed);
                     request = *unsent;
                 }
-                Err(Unsent::Gone(cause)) => return Err(SendFailure::MaybeSent(cause)),
+                Err(Unsent::Gone(failure)) => return Err(failure),
                 Ok(response) => {
                     self.0.reused.fetch_add(1, Ordering::Relaxed);
                     return Ok(response);
@@ -202,7 +205,7 @@ where
         match self.try_send(fresh, request, leaving).await {
             Ok(response) => Ok(response),
             Err(Unsent::Whole(_, cause)) => Err(SendFailure::NotSent(cause)),
-            Err(Unsent::Gone(cause)) => Err(SendFailure::MaybeSent(cause)),
+            Err(Unsent::Gone(failure)) => Err(failure),
         }
     }
 
@@ -275,13 +278,20 @@ where
         leaving.mark(connection.reused);
         connection.handover.begin();
         let request = request.map(|body| RequestBody::new(body, connection.handover.clone()));
+        if let Some(guard) = leaving.guard() {
+            connection.endpoint.probe.guard(guard);
+        }
         match connection.sender.try_send_request(request).await {
             Ok(response) => self.take_over(connection, response).await,
             Err(mut failed) => {
                 let whole = failed.take_message();
                 let cause = in_words("request", &failed.into_error());
                 let Some(request) = whole else {
-                    return Err(Unsent::Gone(cause));
+                    return Err(Unsent::Gone(if connection.endpoint.probe.was_barred() {
+                        SendFailure::Barred(cause)
+                    } else {
+                        SendFailure::MaybeSent(cause)
+                    }));
                 };
                 leaving.take_back();
                 Err(Unsent::Whole(
@@ -306,9 +316,9 @@ where
         // Without them the library would close the connection.
         let (head, _incoming) = response.into_parts();
         let lent = lent.await.map_err(|_| {
-            Unsent::Gone(Cause::new(
+            Unsent::Gone(SendFailure::MaybeSent(Cause::new(
                 "request: connection broken behind the response's head",
-            ))
+            )))
         })?;
         Ok(Response::from_parts(head, PooledBody::direct(lent, framing)))
     }
@@ -319,22 +329,41 @@ where
 pub(crate) trait Leaving: Sync {
     fn mark(&self, reused: bool);
     fn take_back(&self);
+    /// Called right before the first byte is written.
+    fn guard(&self) -> Option<Guard> {
+        None
+    }
 }
 
-/// Whether it leaves over a pooled connection.
-impl Leaving for AtomicBool {
+/// A recorded intent that wants to know when its request departs.
+pub trait Departs {
+    /// Called right before the first byte of the request is written to a connection, perhaps more than once; where it
+    /// fails nothing is written.
+    fn departure(&self) -> Guard;
+}
+
+struct Departing {
+    guard: Guard,
+    /// Whether it leaves over a pooled connection.
+    reused: Arc<AtomicBool>,
+}
+
+impl Leaving for Departing {
     fn mark(&self, reused: bool) {
-        self.store(reused, Ordering::Relaxed);
+        self.reused.store(reused, Ordering::Relaxed);
     }
     fn take_back(&self) {}
+    fn guard(&self) -> Option<Guard> {
+        Some(Arc::clone(&self.guard))
+    }
 }
 
 /// A request that got no response.
 enum Unsent<B> {
     /// It is back, and no byte of it was written.
     Whole(Box<Request<B>>, Cause),
-    /// It was taken apart: bytes may have left.
-    Gone(Cause),
+    /// It was taken apart.
+    Gone(SendFailure),
 }
 
 impl<B> Clone for Client<B> {

@@ -14,6 +14,7 @@ use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
+use tokio_util::either::Either;
 
 use super::failure::in_words;
 use super::socket::{Probe, Socket, Wire};
@@ -40,18 +41,19 @@ pub(super) async fn connect(
     tcp.set_nodelay(true)
         .and_then(|()| keepalive::enable(&tcp))
         .map_err(|error| in_words("connect", &error))?;
-    let socket = Socket::new(tcp, probe);
-    match origin.scheme {
-        Scheme::Http => Ok((Wire::Left(socket), peer)),
+    let socket = Socket::new(tcp, probe.clone());
+    let stream = match origin.scheme {
+        Scheme::Http => Either::Left(socket),
         Scheme::Https => {
             let handshake = TlsConnector::from(Arc::clone(tls)).connect(server_name(&origin.host)?, socket);
             let stream = timeout(HANDSHAKE_TIMEOUT, handshake)
                 .await
                 .map_err(|_| Cause::new("TLS handshake: not done within 5 s"))?
                 .map_err(|error| in_words("TLS handshake", &error))?;
-            Ok((Wire::Right(Box::new(stream)), peer))
+            Either::Right(Box::new(stream))
         }
-    }
+    };
+    Ok((Wire::new(stream, probe), peer))
 }
 
 async fn first_of(addresses: Vec<SocketAddr>) -> Result<(TcpStream, SocketAddr), Cause> {

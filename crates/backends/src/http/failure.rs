@@ -13,6 +13,8 @@ pub enum SendFailure {
     Connect(Cause),
     /// There was a connection, but certainly no byte of the request left on it.
     NotSent(Cause),
+    /// No byte of the request was let out, because its departure could not be recorded.
+    Barred(Cause),
     /// The connection failed when bytes of the request may have left.
     MaybeSent(Cause),
 }
@@ -31,9 +33,11 @@ impl SendFailure {
     #[must_use]
     pub fn cause(&self) -> &Cause {
         match self {
-            Self::Local(cause) | Self::Connect(cause) | Self::NotSent(cause) | Self::MaybeSent(cause) => {
-                cause
-            }
+            Self::Local(cause)
+            | Self::Connect(cause)
+            | Self::NotSent(cause)
+            | Self::Barred(cause)
+            | Self::MaybeSent(cause) => cause,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A connection's bytes: TCP or TLS over it, and the last look before reuse.
 
+use std::fmt;
 use std::io::{self, Read as _};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -7,27 +8,69 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
+use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
-/// Asks a connection to look whether its peer has hung up.
-///
-/// The reactor learns of a peer's close a moment after the kernel does. A request written in that
-/// moment is lost, and with it a single-use mandate. So whoever takes a connection out of the
-/// pool asks for one read straight from the kernel, which happens before the request is written.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Probe(Arc<AtomicBool>);
+/// What the client asks of a connection that it has handed over to its task.
+#[derive(Clone, Default)]
+pub(super) struct Probe(Arc<Asked>);
+
+#[derive(Default)]
+struct Asked {
+    look: AtomicBool,
+    guarded: AtomicBool,
+    guard: Mutex<Option<Guard>>,
+    barred: AtomicBool,
+}
+
+/// Called before the first byte of a request is written; an error keeps it from being written.
+pub type Guard = Arc<dyn Fn() -> io::Result<()> + Send + Sync>;
 
 impl Probe {
+    /// Asks the connection to look whether its peer has hung up.
+    ///
+    /// The reactor learns of a peer's close a moment after the kernel does. A request written in that
+    /// moment is lost, and with it a single-use mandate. So whoever takes a connection out of the
+    /// pool asks for one read straight from the kernel, which happens before the request is written.
     pub(super) fn ask(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.look.store(true, Ordering::Release);
     }
 
     fn was_asked(&self) -> bool {
-        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Acquire)
+        self.0.look.load(Ordering::Relaxed) && self.0.look.swap(false, Ordering::Acquire)
+    }
+
+    /// The next byte that is written is the first of a request: this is to be called before.
+    pub(super) fn guard(&self, guard: Guard) {
+        *self.0.guard.lock() = Some(guard);
+        self.0.guarded.store(true, Ordering::Release);
+    }
+
+    /// Whether the guard did not let the request out.
+    pub(super) fn was_barred(&self) -> bool {
+        self.0.barred.load(Ordering::Acquire)
+    }
+
+    fn let_out(&self) -> io::Result<()> {
+        if !self.0.guarded.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        if let Some(guard) = &*self.0.guard.lock() {
+            guard().inspect_err(|_| self.0.barred.store(true, Ordering::Release))?;
+        }
+        // Only now: what is refused once is refused for good.
+        self.0.guarded.store(false, Ordering::Release);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Probe").finish_non_exhaustive()
     }
 }
 
@@ -98,5 +141,56 @@ impl AsyncWrite for Socket {
     }
 }
 
-/// A connection to a server.
-pub(super) type Wire = Either<Socket, Box<TlsStream<Socket>>>;
+type Stream = Either<Socket, Box<TlsStream<Socket>>>;
+
+/// A connection to a server. What is written to it are requests and nothing else: what TLS has to say for itself, as that
+/// the connection ends, is written below.
+#[derive(Debug)]
+pub(super) struct Wire {
+    stream: Stream,
+    probe: Probe,
+}
+
+impl Wire {
+    pub(super) const fn new(stream: Stream, probe: Probe) -> Self {
+        Self { stream, probe }
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.probe.let_out()?;
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.probe.let_out()?;
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,3 +1,4 @@
+mod departure;
 mod dial;
 mod event_streams;
 mod server;

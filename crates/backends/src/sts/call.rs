@@ -84,13 +84,7 @@ impl Inner {
         request: Request<Full<Bytes>>,
         phase: &Phase<'_>,
     ) -> Result<StsAnswer, ExchangeFailure> {
-        let addresses = match self.endpoint.literal {
-            Some(address) => self.endpoint.judge(&[address]),
-            None => match self.resolver.resolve(&self.endpoint.origin.host).await {
-                Ok(addresses) => self.endpoint.judge(&addresses),
-                Err(cause) => Err(cause),
-            },
-        };
+        let addresses = self.endpoint.addresses(&*self.resolver).await;
         let sent = match &addresses {
             Ok(addresses) => {
                 let target = Target {
@@ -104,7 +98,9 @@ impl Inner {
         read(sent.map_err(|failure| match failure {
             SendFailure::Local(cause) => ExchangeFailure::Local(cause),
             SendFailure::Connect(cause) => ExchangeFailure::Connect(cause),
-            SendFailure::NotSent(cause) | SendFailure::MaybeSent(cause) => ExchangeFailure::Transport(cause),
+            SendFailure::NotSent(cause) | SendFailure::Barred(cause) | SendFailure::MaybeSent(cause) => {
+                ExchangeFailure::Transport(cause)
+            }
         })?)
         .await
     }

@@ -42,7 +42,7 @@ impl Sink {
         background.run_tasks(redis.tasks);
         let limit = Duration::from_secs(5);
         let redis = redis.port;
-        let sink = RedisAuditStream::component(redis.clone(), limit, min_replicas, clock);
+        let sink = RedisAuditStream::component(redis.clone(), limit, min_replicas, 0, clock);
         background.run_tasks(sink.tasks);
         Self {
             sink: sink.port,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use backends::audit_reader::AuditReader;
 use backends::audit_stream::RedisAuditStream;
 use backends::component::Component;
 use backends::redis::{Link, RedisConfig, RedisConnector, RedisServers};
@@ -75,8 +76,9 @@ async fn documented_rights_are_enough_for_every_purpose_and_protocol() {
         let link = Link::new("audit", redis(&url), Arc::new(FixedClock::default()));
         let mut background = Background::default();
         background.run(Arc::clone(&link).run(CancellationToken::new()));
-        let sink = RedisAuditStream::new(link, Duration::from_secs(15));
+        let sink = RedisAuditStream::new(link, Duration::from_secs(15)).bounded_by(1000);
         assert_eq!(sink.append(&[event(name)]).await.unwrap(), 1, "{name}");
+        expect_last(&redis(&url), name).await;
 
         let revocation = Revocation::start(&url, &database.owner_url(), ON_DEMAND);
         revocation.settle(name, "clear").await;
@@ -85,6 +87,18 @@ async fn documented_rights_are_enough_for_every_purpose_and_protocol() {
         publish(&mut admin, "caracal.sessions.revoke", &fields).await;
         revocation.settle(name, "revoked").await;
     }
+}
+
+/// Whoever reads the audit stream finds this event at its end.
+async fn expect_last(redis: &RedisConnector, id: &str) {
+    let mut reader = AuditReader::connect(redis, Duration::from_secs(15))
+        .await
+        .unwrap();
+    let entries = reader.after(AuditReader::START).await.unwrap();
+    let last = entries.last().unwrap();
+    assert_eq!((last.id.as_str(), &last.data[..]), (id, &b"{}"[..]));
+    assert_eq!(reader.last().await.unwrap(), last.entry);
+    assert_eq!(reader.after(&last.entry).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -111,14 +125,16 @@ async fn documented_rights_are_enough_in_a_cluster_over_every_protocol() {
         let mut background = Background::default();
         let redis = connector();
         background.run_tasks(redis.tasks);
+        let reader = redis.port.clone();
         let (limit, clock) = (Duration::from_secs(15), Arc::new(FixedClock::default()));
-        let sink = RedisAuditStream::component(redis.port, limit, 0, clock);
+        let sink = RedisAuditStream::component(redis.port, limit, 0, 1000, clock);
         background.run_tasks(sink.tasks);
         assert_eq!(
             sink.port.append(&[event(protocol)]).await.unwrap(),
             1,
             "{protocol}"
         );
+        expect_last(&reader, protocol).await;
 
         let revocation = Revocation::over(connector(), &database.owner_url());
         revocation.settle(protocol, "clear").await;

@@ -6,14 +6,34 @@ section! {
     EVIDENCE: "Audit evidence", "Nothing is forwarded before its intent is in the local spool; delivery to Redis follows in the background.";
     AUDIT_HMAC_KEY: HmacKey, Required,
         "Signs every audit event. Shared with the audit service.";
+    AUDIT_CHECKPOINT_KEY: Secret, Unset("each process makes a key of its own"),
+        "The Ed25519 secret that signs the checkpoints of audit events, 64 hexadecimal digits (`openssl rand -hex 32`). Its \
+        public key is in the log and in the first event of each process.",
+        advice "Set it where auditors should verify with one key that they know beforehand; to change it, or to take it away, \
+        stop every gateway that has the old one cleanly while Redis takes events: what they leave waits for the old one.";
+    AUDIT_ANCHOR_URL: SecretUrl, Unset("checkpoints are in the audit stream alone"),
+        "An https URL outside that gets a POST with each checkpoint of audit events: [audit.md](audit.md). Traffic and \
+        shipping never wait for it. Its path and query may hold a secret.",
+        advice "A service that neither the operators of Redis nor those of the audit database can write to.";
+    AUDIT_ANCHOR_CA_FILE: File, Unset("the system's authorities"),
+        "Authorities to trust at `AUDIT_ANCHOR_URL`, in PEM.";
     AUDIT_REPLAY_DIR: Directory, Value("/var/lib/caracal/audit-replay"),
         "Where the spool lies. It must survive a restart, so use a volume of its own.";
     AUDIT_FSYNC: Choice(&["interval", "always"]), Value("interval"),
         "`interval`: synced to disk every 50 ms; survives the process, not a power cut. \
         `always`: synced before the request is forwarded.";
+    AUDIT_FSYNC_TIMEOUT: Duration, Value("2s"),
+        "How long the disk may take to sync the spool; then requests are refused until it has.",
+        advice "Longer than the longest pause of the disk that should go unnoticed.";
     AUDIT_SPOOL_MAX_BYTES: Bytes, Value("1073741824"),
         "Size of the spool; when it is full, requests are refused. At least 1 MiB; the default is 1 GiB.",
         advice "Size it for the longest Redis outage that must not stop traffic, at two records for each request.";
+    AUDIT_STREAM_MAX_LEN: CountOrZero, Value("0"),
+        "Entries in the audit stream above which nothing is shipped: events wait in the spool until fewer are left. 0 is no \
+        bound.",
+        advice "Where replay marks share the server with the stream: an audit service that stands still then fills the spool and \
+        not the server's memory. The audit service leaves what it has acknowledged in the stream, so something must trim \
+        it, or shipping stops for good: [operations.md](operations.md).";
     AUDIT_DENIALS_PER_SECOND: Count, Value("100"),
         "Denial events written for each zone and reason; those beyond it are summed into one event a second.";
 }
@@ -40,5 +60,5 @@ section! {
         advice "As long as a load balancer needs to see the failing `/ready`.";
     SHUTDOWN_GRACE: Duration, Value("14s"),
         "How long open requests may take to finish.",
-        advice "Keep `DRAIN_DELAY` plus this a few seconds below the time after which the orchestrator kills the process.";
+        advice "Keep `DRAIN_DELAY` plus this 13 seconds below the time after which the orchestrator kills the process.";
 }

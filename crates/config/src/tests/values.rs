@@ -48,7 +48,7 @@ fn the_defaults_are_those_of_the_table() {
         "read_header: 5s, read: 30s, write: 60s, idle: 120s, upstream: 30s, stream_idle: Some(60s), sts: 5s, replay: 500ms",
         "connections: 10000, inflight_requests: 5000, connections_per_source: 2048",
         "drain_delay: 2s, shutdown_grace: 14s",
-        r#"directory: "/var/lib/caracal/audit-replay", fsync: Interval, max_bytes: 1073741824, denials_per_second: 100"#,
+        r#"directory: "/var/lib/caracal/audit-replay", checkpoint_key: None, fsync: Interval, fsync_timeout: 2s, max_bytes: 1073741824, stream_max_len: 0, denials_per_second: 100"#,
         r#"max_request_bytes: 10485760, preflight_window: 35s, reusable_uses: ReusableUses(["session", "ambient"])"#,
     ] {
         assert!(shown.contains(part), "{part} in {shown}");
@@ -261,12 +261,18 @@ fn the_gateways_own_backends_are_never_upstreams() {
             ("STS_URL", "https://sts.example"),
             ("REDIS_URL", "redis://10.0.0.6"),
             ("DATABASE_URL", "postgres://db/caracal"),
+            ("AUDIT_ANCHOR_URL", "https://anchor.example"),
         ],
     );
     let (config, _) = load(&env).unwrap();
     assert_eq!(
         show(&config.egress.policy([]).own_endpoints),
-        ["sts.example 443", "10.0.0.6/32 6379", "db 5432"]
+        [
+            "sts.example 443",
+            "10.0.0.6/32 6379",
+            "db 5432",
+            "anchor.example 443"
+        ]
     );
 }
 

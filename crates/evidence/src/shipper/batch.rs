@@ -1,13 +1,14 @@
 //! Batches, read back from the spool.
 
 use std::io;
-use std::path::Path;
+use std::ops::Range;
 
 use bytes::Bytes;
 
 use super::sink::Shipment;
+use crate::chain::Chain;
 use crate::signature::AuditKey;
-use crate::spool::{Broken, Kind, MAX_RECORD, Records, Segment, read};
+use crate::spool::{Broken, Kind, MAX_RECORD, Records, Segment, Source, position as lost, read};
 
 /// The most events in a batch.
 const MAX_EVENTS: usize = 256;
@@ -27,36 +28,57 @@ pub(crate) struct Batch {
     pub(crate) last: Option<i64>,
     /// What follows cannot be read.
     pub(crate) damaged: bool,
+    /// The chain as it stands behind these events.
+    pub(crate) chain: Option<Chain>,
 }
 
 impl Batch {
     /// No event, and nothing to be read here.
-    pub(crate) const fn unreadable(from: u64) -> Self {
+    pub(crate) const fn unreadable(from: u64, chain: Option<Chain>) -> Self {
         Self {
             shipments: Vec::new(),
             until: from,
             first: None,
             last: None,
             damaged: true,
+            chain,
         }
     }
 
-    /// Reads on from a position that is below the segment's end.
-    pub(crate) fn read(dir: &Path, segment: &Segment, from: u64, key: Option<&AuditKey>) -> io::Result<Self> {
-        let bytes = Bytes::from(read(dir, segment, from, MAX_BYTES)?);
+    /// Reads on from a position that is below the segment's end, and joins what is read to the chain. What was `rewritten` is
+    /// left out.
+    pub(crate) fn read(
+        source: &Source,
+        segment: &Segment,
+        from: u64,
+        key: Option<&AuditKey>,
+        chain: Option<Chain>,
+        rewritten: &[Range<u64>],
+    ) -> io::Result<Self> {
+        let bytes = Bytes::from(read(source, segment, from, MAX_BYTES)?);
         let mut batch = Self {
             damaged: false,
-            ..Self::unreadable(from)
+            ..Self::unreadable(from, chain)
         };
         let mut records = Records::new(&bytes);
         while batch.shipments.len() < MAX_EVENTS
             && let Some(record) = records.next()
         {
-            if record.kind == Kind::Event {
+            let position = from + (records.taken() - record.bytes.len()) as u64;
+            let counts = !rewritten.iter().any(|range| range.contains(&position));
+            if record.kind == Kind::Lost && counts {
+                let events = lost(&record).unwrap_or(0);
+                batch.chain.iter_mut().for_each(|chain| chain.skip(events));
+            }
+            if record.kind == Kind::Event && counts {
+                let data = match &mut batch.chain {
+                    Some(chain) => chain.join(record.payload).into(),
+                    None => bytes.slice_ref(record.payload),
+                };
                 batch.shipments.push(Shipment {
                     id: record.id.to_string(),
-                    data: bytes.slice_ref(record.payload),
-                    sig: key.map(|key| key.sign(record.payload)),
+                    sig: key.map(|key| key.sign(&data)),
+                    data,
                 });
                 batch.first.get_or_insert(record.at);
                 batch.last = Some(record.at);

@@ -1,32 +1,20 @@
 //! The background task that empties the spool.
 
-use std::collections::VecDeque;
 use std::future::Future;
-use std::io::ErrorKind::{NotFound, UnexpectedEof};
-use std::path::PathBuf;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::join;
 use tokio::time::{sleep, timeout};
 
-use super::batch::Batch;
-use super::sink::{Shipment, StreamSink};
+use super::adopted::Adopted;
+use super::delivery::{DISK_PAUSE, Delivery, Stretch, back_off, set_aside};
+use super::sink::StreamSink;
 use crate::signature::AuditKey;
-use crate::spool::{Inner, Orphan, Segment, Spool, add, adopt, blocking, flush};
+use crate::spool::{Inner, Spool, Unread, Whose, add, blocking, flush};
 
-/// The first and the longest pause after the stream did not take events. Short, because trying costs next to nothing, and
-/// the spool only fills until it works.
-const STREAM_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(250));
-
-/// The first and the longest pause after the disk did not give them.
-const DISK_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-
-/// How long the stream may take for a batch.
-const APPEND_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How often to look for what processes that died meanwhile left behind.
-const RESCAN_INTERVAL: Duration = Duration::from_secs(30);
+/// How soon to try again what nothing new is recorded behind.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long shipping may go on after the shutdown signal.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(4);
@@ -34,79 +22,109 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(4);
 /// Ships finished and durable events, in the order in which they were recorded, and deletes what is shipped.
 #[derive(Debug)]
 pub struct Shipper {
-    inner: Arc<Inner>,
-    key: Option<AuditKey>,
-    orphans: VecDeque<Orphan>,
-    /// Adopted directories whose files cannot be deleted; held, so that they are not shipped again and again.
-    stuck: Vec<Orphan>,
+    own: Own,
+    adopted: Adopted,
 }
 
 impl Shipper {
     /// Ships what is in this spool, signed with the key if there is one.
     #[must_use]
     pub fn new(spool: &Spool, key: Option<AuditKey>) -> Self {
+        let delivery = |whose| Delivery::new(Arc::clone(&spool.inner), key.clone(), whose);
         Self {
-            inner: Arc::clone(&spool.inner),
-            key,
-            orphans: VecDeque::new(),
-            stuck: Vec::new(),
+            own: Own {
+                inner: Arc::clone(&spool.inner),
+                delivery: delivery(Whose::Own),
+                unread: Unread::default(),
+            },
+            adopted: Adopted::new(Arc::clone(&spool.inner), delivery(Whose::Adopted)),
         }
     }
 
-    /// Runs until `shutdown` resolves: first ships what dead processes left, then what this one records.
+    /// Runs until `shutdown` resolves: ships what this process records and, beside it, what dead ones left, so that
+    /// neither waits for the other.
     /// After an outage of the stream it goes on by itself. At the end it ships what is left, for at most four
     /// seconds; what then remains is on disk for the next process. So `shutdown` should resolve when the last
-    /// request has ended: the spool is removed once it is empty, and takes no more.
-    pub async fn run(mut self, sink: Arc<dyn StreamSink>, shutdown: impl Future<Output = ()> + Send) {
+    /// request and the [`Flusher`](crate::Flusher) have ended: the spool is removed once it is empty, and takes no more.
+    pub async fn run(self, sink: Arc<dyn StreamSink>, shutdown: impl Future<Output = ()> + Send) {
+        let Self { mut own, mut adopted } = self;
         tokio::select! {
             biased;
             () = shutdown => {}
-            () = self.serve(&*sink) => {}
+            _ = async { join!(own.serve(&*sink), adopted.serve(&*sink)) } => {}
         }
-        if timeout(FINISH_TIMEOUT, self.finish(&*sink)).await.is_err() {
-            let waiting = self.inner.stats().waiting;
+        let end = async { join!(own.finish(&*sink), adopted.ship(&*sink)) };
+        if timeout(FINISH_TIMEOUT, end).await.is_err() {
+            let waiting = own.inner.stats().waiting;
             tracing::warn!(waiting, "events stay in the spool for the next start");
         }
     }
+}
 
+/// Ships what this process records.
+#[derive(Debug)]
+struct Own {
+    inner: Arc<Inner>,
+    delivery: Delivery,
+    /// The segments that cannot be read now.
+    unread: Unread,
+}
+
+impl Own {
     async fn serve(&mut self, sink: &dyn StreamSink) {
         let mut durable = self.inner.durable();
         loop {
-            self.adopt().await;
-            self.ship_orphans(sink).await;
-            let mut rescan = pin!(sleep(RESCAN_INTERVAL));
-            loop {
-                durable.borrow_and_update();
-                self.ship_own(sink).await;
-                tokio::select! {
-                    _ = durable.changed() => {}
-                    () = &mut rescan => break,
-                }
+            durable.borrow_and_update();
+            self.ship(sink).await;
+            tokio::select! {
+                _ = durable.changed() => {}
+                () = sleep(RETRY_INTERVAL) => {}
             }
         }
     }
 
     async fn finish(&mut self, sink: &dyn StreamSink) {
+        // First what is durable already: where the disk hangs, the flush does not end.
+        self.ship(sink).await;
         flush(&self.inner).await;
-        self.ship_own(sink).await;
-        self.ship_orphans(sink).await;
-        match self.inner.with_log(|log| log.close()) {
+        self.ship(sink).await;
+        if self.inner.conclude() {
+            flush(&self.inner).await;
+            self.ship(sink).await;
+        }
+        let inner = Arc::clone(&self.inner);
+        match blocking(move || inner.close()).await {
             Ok(true) => {}
             Ok(false) => tracing::warn!("requests are still under way; their evidence stays in the spool"),
             Err(error) => tracing::warn!(%error, "the empty spool cannot be removed"),
         }
     }
 
-    async fn ship_own(&self, sink: &dyn StreamSink) {
-        let dir = self.inner.with_log(|log| log.claim().path().to_owned());
+    async fn ship(&mut self, sink: &dyn StreamSink) {
+        let mut pause = DISK_PAUSE.0;
         while let Some((segment, from)) = self.inner.with_log(|log| log.unshipped()) {
             let base = segment.base;
-            self.goes_on();
-            let batch = self.read(dir.clone(), segment, from).await;
-            self.send(sink, &batch.shipments).await;
+            let (source, chain) = self
+                .inner
+                .with_log(|log| (log.source(base), log.chain().cloned()));
+            self.delivery.goes_on();
+            let stretch = Stretch {
+                source,
+                segment,
+                from,
+                chain,
+                rewritten: Arc::default(),
+            };
+            let others = || self.inner.with_log(|log| log.others(Some(base)));
+            let Some(batch) = self.delivery.read(&stretch, &mut self.unread, others).await else {
+                pause = back_off(pause, DISK_PAUSE.1).await;
+                continue;
+            };
+            pause = DISK_PAUSE.0;
+            self.delivery.send(sink, &batch.shipments).await;
             let (events, now) = (batch.shipments.len() as u64, self.inner.now());
             self.inner
-                .with_log(|log| log.ship(base, batch.until, events, batch.last, now));
+                .with_log(|log| log.ship(base, batch.until, events, batch.last, batch.chain, now));
             if batch.damaged {
                 match self.inner.with_log(|log| log.abandon(base)) {
                     Ok(lost) => self.lost(base, lost),
@@ -115,12 +133,7 @@ impl Shipper {
             }
             self.trim().await;
         }
-        self.inner.counters.shipping_since(None);
-    }
-
-    /// What waits is taken further now.
-    fn goes_on(&self) {
-        self.inner.counters.shipping_since(Some(self.inner.now()));
+        self.delivery.is_done();
     }
 
     async fn trim(&self) {
@@ -131,106 +144,12 @@ impl Shipper {
     }
 
     fn lost(&self, base: u64, events: u64) {
+        let file = set_aside(base);
         tracing::error!(
-            segment = base,
+            file,
             events,
-            "a segment is damaged; what could not be read is kept aside"
+            "a segment cannot be read to its end and is set aside"
         );
         add(&self.inner.counters.dropped, events);
     }
-
-    async fn adopt(&mut self) {
-        let inner = Arc::clone(&self.inner);
-        match blocking(move || adopt(&inner)).await {
-            Ok(orphans) => self.orphans.extend(orphans),
-            Err(error) => tracing::error!(%error, "the spool directory cannot be searched"),
-        }
-    }
-
-    async fn ship_orphans(&mut self, sink: &dyn StreamSink) {
-        while let Some(orphan) = self.orphans.front() {
-            let Some((segment, from)) = orphan.unshipped() else {
-                self.forget_orphan();
-                continue;
-            };
-            let dir = orphan.claim.path().to_owned();
-            self.goes_on();
-            let batch = self.read(dir, segment, from).await;
-            self.inner.counters.adopted_since(batch.first);
-            self.send(sink, &batch.shipments).await;
-            let Some(orphan) = self.orphans.front_mut() else {
-                return;
-            };
-            let trimmed = orphan.ship(batch.until, batch.damaged, &self.inner.counters);
-            if let Err(error) = trimmed {
-                let path = orphan.claim.path().display().to_string();
-                tracing::error!(path, %error, "shipped evidence cannot be deleted");
-                self.stuck.extend(self.orphans.pop_front());
-            }
-        }
-        self.inner.counters.adopted_since(None);
-        self.inner.counters.shipping_since(None);
-    }
-
-    fn forget_orphan(&mut self) {
-        if let Some(mut orphan) = self.orphans.pop_front()
-            && let Err(error) = orphan.remove(&self.inner.counters)
-        {
-            let path = orphan.claim.path().display().to_string();
-            tracing::error!(path, %error, "an empty spool cannot be removed");
-            self.stuck.push(orphan);
-        }
-    }
-
-    /// Reads a batch, trying again for as long as the disk fails.
-    async fn read(&self, dir: PathBuf, segment: Segment, from: u64) -> Batch {
-        let mut pause = DISK_PAUSE.0;
-        loop {
-            let (dir, key) = (dir.clone(), self.key.clone());
-            match blocking(move || Batch::read(&dir, &segment, from, key.as_ref())).await {
-                Ok(batch) => return batch,
-                // The file is gone, or shorter than it was: waiting does not help.
-                Err(error) if matches!(error.kind(), NotFound | UnexpectedEof) => {
-                    return Batch::unreadable(from);
-                }
-                Err(error) => tracing::error!(%error, "the evidence spool cannot be read"),
-            }
-            pause = back_off(pause, DISK_PAUSE.1).await;
-        }
-    }
-
-    /// Sends until the stream has taken everything.
-    async fn send(&self, sink: &dyn StreamSink, mut rest: &[Shipment]) {
-        let mut pause = STREAM_PAUSE.0;
-        let mut failed = false;
-        while !rest.is_empty() {
-            let cause = match timeout(APPEND_TIMEOUT, sink.append(rest)).await {
-                Ok(Ok(taken)) if taken > 0 => {
-                    add(&self.inner.counters.drained, taken.min(rest.len()) as u64);
-                    rest = rest.get(taken..).unwrap_or_default();
-                    pause = STREAM_PAUSE.0;
-                    self.goes_on();
-                    continue;
-                }
-                Ok(Ok(_)) => "nothing was taken".to_owned(),
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => format!("no answer within {} s", APPEND_TIMEOUT.as_secs()),
-            };
-            add(&self.inner.counters.sink_errors, 1);
-            if !failed {
-                tracing::warn!(%cause, "the audit stream does not take events; they wait in the spool");
-            }
-            failed = true;
-            pause = back_off(pause, STREAM_PAUSE.1).await;
-        }
-        if failed {
-            tracing::info!("the audit stream takes events again");
-        }
-    }
-}
-
-/// Waits, and says how long to wait the next time.
-async fn back_off(pause: Duration, longest: Duration) -> Duration {
-    sleep(pause).await;
-    (pause * 2).min(longest)
 }

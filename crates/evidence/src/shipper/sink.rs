@@ -21,20 +21,34 @@ pub struct Shipment {
 
 /// The stream did not take the batch, or not all of it.
 #[derive(Debug, thiserror::Error)]
-#[error("audit stream: {0}")]
-pub struct SinkError(Box<dyn std::error::Error + Send + Sync>);
+pub enum SinkError {
+    /// It could not.
+    #[error("audit stream: {0}")]
+    Failed(Box<dyn std::error::Error + Send + Sync>),
+    /// It holds as many entries as it may, or more.
+    #[error(
+        "the audit stream holds {length} entries, and AUDIT_STREAM_MAX_LEN is {bound}: shipping goes on when fewer are left; \
+         see to the audit service, and trim what it has acknowledged"
+    )]
+    Full {
+        /// How many it holds.
+        length: u64,
+        /// How many it may hold.
+        bound: u64,
+    },
+}
 
 impl SinkError {
     /// Wraps the cause, which is logged.
     pub fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self(cause.into())
+        Self::Failed(cause.into())
     }
 }
 
 /// The audit stream.
 pub trait StreamSink: Send + Sync {
     /// Appends events in their order and says how many of them, counted from the front, the stream now
-    /// holds. A batch has at most 256 events and at most 512 KiB. What is not accepted is offered again, so
+    /// holds. A batch has at most 256 events and at most 768 KiB. What is not accepted is offered again, so
     /// an event that was taken without the answer being heard comes a second time.
     ///
     /// # Errors

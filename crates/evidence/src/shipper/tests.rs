@@ -4,7 +4,7 @@ use std::time::Duration;
 use crate::shipper::Shipper;
 use crate::signature::AuditKey;
 use crate::spool::{Fsync, flush};
-use crate::testing::{DONE, MIB, Memory, event, execute, open, open_with, ship};
+use crate::testing::{DONE, MIB, Memory, event, execute, open, open_with, plain, ship};
 use crate::timestamp::SECOND;
 
 #[tokio::test]
@@ -19,7 +19,7 @@ async fn events_are_shipped_in_order_while_serving() {
         execute(&spool, 0..600),
     );
     assert_eq!(sink.data(), (0..600).map(|n| event(n, &DONE)).collect::<Vec<_>>());
-    assert_eq!(spool.stats().drained, 600);
+    assert_eq!(spool.stats().drained, 601, "they, and the last checkpoint");
 }
 
 #[tokio::test]
@@ -72,6 +72,31 @@ async fn an_outage_shows_within_a_second_and_only_while_events_wait() {
 }
 
 #[tokio::test]
+async fn full_stream_is_waited_out_shows_and_is_no_error_of_the_stream() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, flusher, time) = open_with(dir.path(), 16 * MIB, Fsync::Interval(Duration::from_millis(1)));
+    let sink = Memory::new();
+    sink.set_full(true);
+    let (all, flushed) = (sink.holds(3), sink.holds(3));
+    let pause = async {
+        time.set(SECOND);
+        execute(&spool, 0..2).await;
+        sink.attempted(2).await;
+        execute(&spool, 2..3).await;
+        time.set(2 * SECOND + 1);
+        assert!(spool.stats().stream_full && spool.is_stalled());
+        assert_eq!(spool.stats().waiting, 3);
+        sink.set_full(false);
+    };
+    let shipper = Shipper::new(&spool, None).run(sink.clone(), all);
+    tokio::join!(flusher.run(flushed), shipper, pause);
+    assert_eq!(sink.data(), (0..3).map(|n| event(n, &DONE)).collect::<Vec<_>>());
+    let stats = spool.stats();
+    assert_eq!((stats.stream_full, stats.sink_errors), (false, 0));
+    assert!(!spool.is_stalled());
+}
+
+#[tokio::test]
 async fn what_is_accepted_in_part_goes_on_behind_it() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());
@@ -82,7 +107,11 @@ async fn what_is_accepted_in_part_goes_on_behind_it() {
         .run(sink.clone(), std::future::ready(()))
         .await;
     assert_eq!(sink.data(), (0..10).map(|n| event(n, &DONE)).collect::<Vec<_>>());
-    assert_eq!((spool.stats().drained, spool.stats().sink_errors), (10, 0));
+    assert_eq!(
+        (spool.stats().drained, spool.stats().sink_errors),
+        (11, 0),
+        "they, and the last checkpoint"
+    );
 }
 
 #[tokio::test]
@@ -109,10 +138,10 @@ async fn shipments_are_signed_over_their_bytes() {
     Shipper::new(&spool, Some(key.clone()))
         .run(sink.clone(), std::future::ready(()))
         .await;
-    let shipment = sink.shipments().pop().unwrap();
+    let shipment = sink.shipments().remove(0);
     assert_eq!(shipment.id, "00000000-0000-0000-0000-000000000007");
-    assert_eq!(shipment.data, event(7, &DONE));
-    assert_eq!(shipment.sig, Some(key.sign(&event(7, &DONE))));
+    assert_eq!(plain(&shipment.data), event(7, &DONE));
+    assert_eq!(shipment.sig, Some(key.sign(&shipment.data)));
 }
 
 #[tokio::test]

@@ -4,39 +4,40 @@
 //! kernel drops the lock with the process, however it ends; from then on whoever takes the lock owns what
 //! is left.
 
-use std::fs::{self, DirBuilder, DirEntry, File};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rustix::fs::{FlockOperation, flock};
+use super::disk::{Directory, Disk};
 
 /// How many names are tried for a new subdirectory.
 const TRIES: u32 = 10_000;
 
 /// A subdirectory of the spool that this process owns until the value is dropped.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Claim {
-    path: PathBuf,
-    /// The lock belongs to this open file.
-    dir: File,
+    root: PathBuf,
+    name: String,
+    /// The lock belongs to this open directory.
+    dir: Arc<dyn Directory>,
 }
 
 impl Claim {
     /// Makes a new subdirectory, readable by this user alone.
-    pub(crate) fn create(root: &Path) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(root)?;
+    pub(crate) fn create(disk: &dyn Disk, root: &Path) -> io::Result<Self> {
+        let above = disk.open(root, true)?;
         let pid = std::process::id();
         for n in 0..TRIES {
-            let path = root.join(format!("{PREFIX}{pid}-{n}"));
-            match DirBuilder::new().mode(0o700).create(&path) {
+            let name = format!("{PREFIX}{pid}-{n}");
+            match above.make_directory(&name) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(error),
             }
             // Another process may adopt the new directory before it is locked, find it empty and remove it.
-            if let Some(claim) = Self::take(path)? {
-                File::open(root)?.sync_all()?;
+            if let Some(claim) = Self::take(&*above, root, name)? {
+                above.sync()?;
                 return Ok(claim);
             }
         }
@@ -44,9 +45,9 @@ impl Claim {
     }
 
     /// Whether a subdirectory could be made. It is removed again, and so is each directory above that was not there.
-    pub(crate) fn judge(root: &Path) -> io::Result<()> {
+    pub(crate) fn judge(disk: &dyn Disk, root: &Path) -> io::Result<()> {
         let missing: Vec<&Path> = root.ancestors().take_while(|above| !above.exists()).collect();
-        let made = Self::create(root).and_then(|claim| claim.remove());
+        let made = Self::create(disk, root).and_then(|claim| claim.remove(disk));
         // One that another process uses by now is not empty, and stays.
         let _ = missing.into_iter().try_for_each(fs::remove_dir);
         made
@@ -56,70 +57,83 @@ impl Claim {
     /// be taken does not keep the others from it.
     ///
     /// Whoever else may write to the root could leave events there, to be signed in our name.
-    pub(crate) fn orphans(root: &Path, user: u32) -> io::Result<impl Iterator<Item = Self> + use<>> {
-        Ok(fs::read_dir(root)?.filter_map(move |entry| {
-            let path = entry.as_ref().map_or_else(|_| PathBuf::new(), DirEntry::path);
-            Self::orphan(entry, user).unwrap_or_else(|error| {
-                let path = path.display().to_string();
+    pub(crate) fn orphans(
+        disk: &dyn Disk,
+        root: &Path,
+        user: u32,
+    ) -> io::Result<impl Iterator<Item = Self> + use<>> {
+        let above = disk.open(root, false)?;
+        let mut names = above.names()?;
+        names.retain(|name| name.starts_with(PREFIX));
+        let root = root.to_owned();
+        Ok(names.into_iter().filter_map(move |name| {
+            let path = root.join(&name).display().to_string();
+            Self::orphan(&*above, &root, name, user).unwrap_or_else(|error| {
                 tracing::error!(path, %error, "an abandoned evidence spool cannot be adopted");
                 None
             })
         }))
     }
 
-    fn orphan(entry: io::Result<DirEntry>, user: u32) -> io::Result<Option<Self>> {
-        let entry = entry?;
-        let ours = entry
-            .file_name()
-            .to_str()
-            .is_some_and(|name| name.starts_with(PREFIX));
-        if !ours || !entry.file_type()?.is_dir() {
-            return Ok(None);
-        }
-        match Self::take(entry.path())? {
+    fn orphan(above: &dyn Directory, root: &Path, name: String, user: u32) -> io::Result<Option<Self>> {
+        match Self::take(above, root, name)? {
             Some(claim) if claim.user()? != user => Err(io::Error::other("it belongs to another user")),
             claim => Ok(claim),
         }
     }
 
-    /// Locks a directory. `None` when it is owned, or gone.
-    fn take(path: PathBuf) -> io::Result<Option<Self>> {
-        let dir = match File::open(&path) {
+    /// Locks a directory. `None` when it is owned, gone, or none.
+    fn take(above: &dyn Directory, root: &Path, name: String) -> io::Result<Option<Self>> {
+        use io::ErrorKind::{NotADirectory, NotFound};
+        let dir = match above.open_directory(&name) {
             Ok(dir) => dir,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if matches!(error.kind(), NotFound | NotADirectory) => return Ok(None),
             Err(error) => return Err(error),
         };
-        match flock(&dir, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
-            Err(error) => return Err(error.into()),
+        if !dir.lock()? {
+            return Ok(None);
         }
         // The owner before us may have removed the directory between our opening and our locking it.
-        let current = fs::metadata(&path).and_then(|there| Ok(there.ino() == dir.metadata()?.ino()));
-        Ok(current.unwrap_or(false).then_some(Self { path, dir }))
+        let ours = dir.identity()?;
+        let current = above.identity_of(&name).is_ok_and(|there| there == ours);
+        let root = root.to_owned();
+        Ok(current.then_some(Self { root, name, dir }))
     }
 
     /// The user that made it.
     pub(crate) fn user(&self) -> io::Result<u32> {
-        Ok(self.dir.metadata()?.uid())
+        self.dir.owner()
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    pub(crate) fn path(&self) -> PathBuf {
+        self.root.join(&self.name)
     }
 
-    /// Makes the creation and deletion of files in it durable.
-    pub(crate) fn sync(&self) -> io::Result<()> {
-        self.dir.sync_all()
+    pub(crate) fn dir(&self) -> &Arc<dyn Directory> {
+        &self.dir
+    }
+
+    /// Whether the directory still stands under its path.
+    pub(crate) fn is_in_place(&self, disk: &dyn Disk) -> io::Result<bool> {
+        use io::ErrorKind::{NotADirectory, NotFound};
+        let there = disk
+            .open(&self.root, false)
+            .and_then(|above| above.identity_of(&self.name));
+        match there {
+            Ok(there) => Ok(there == self.dir.identity()?),
+            Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Removes the directory if nothing is left in it.
-    pub(crate) fn remove(&self) -> io::Result<()> {
-        fs::remove_dir(&self.path)
+    pub(crate) fn remove(&self, disk: &dyn Disk) -> io::Result<()> {
+        disk.open(&self.root, false)?.remove_directory(&self.name)
     }
 }
 
-const PREFIX: &str = "spool-";
+/// How the names of subdirectories begin.
+pub(super) const PREFIX: &str = "spool-";
 
 #[cfg(test)]
 mod tests {
@@ -128,9 +142,14 @@ mod tests {
     use std::path::Path;
 
     use super::Claim;
+    use crate::spool::disk::System;
+
+    fn create(root: &Path) -> std::io::Result<Claim> {
+        Claim::create(&System, root)
+    }
 
     fn orphans(root: &Path) -> Vec<Claim> {
-        Claim::orphans(root, root.metadata().unwrap().uid())
+        Claim::orphans(&System, root, root.metadata().unwrap().uid())
             .unwrap()
             .collect()
     }
@@ -138,12 +157,12 @@ mod tests {
     #[test]
     fn a_directory_has_one_owner_at_a_time() {
         let root = tempfile::tempdir().unwrap();
-        let first = Claim::create(root.path()).unwrap();
-        let second = Claim::create(root.path()).unwrap();
+        let first = create(root.path()).unwrap();
+        let second = create(root.path()).unwrap();
         assert_ne!(first.path(), second.path());
         assert!(orphans(root.path()).is_empty());
 
-        let path = first.path().to_owned();
+        let path = first.path();
         drop(first);
         let adopted = orphans(root.path());
         assert_eq!(adopted.iter().map(Claim::path).collect::<Vec<_>>(), [path]);
@@ -153,11 +172,11 @@ mod tests {
     #[test]
     fn a_removed_directory_is_not_adopted_and_its_name_is_free_again() {
         let root = tempfile::tempdir().unwrap();
-        let first = Claim::create(root.path()).unwrap();
-        let path = first.path().to_owned();
-        first.remove().unwrap();
+        let first = create(root.path()).unwrap();
+        let path = first.path();
+        first.remove(&System).unwrap();
         assert!(orphans(root.path()).is_empty());
-        assert_eq!(Claim::create(root.path()).unwrap().path(), path);
+        assert_eq!(create(root.path()).unwrap().path(), path);
     }
 
     #[test]
@@ -169,7 +188,7 @@ mod tests {
         if chown(&foreign, Some(65_534), None).is_err() {
             fs::set_permissions(&foreign, Permissions::from_mode(0o000)).unwrap();
         }
-        let path = Claim::create(root.path()).unwrap().path().to_owned();
+        let path = create(root.path()).unwrap().path();
         let adopted = orphans(root.path());
         assert_eq!(adopted.iter().map(Claim::path).collect::<Vec<_>>(), [path]);
     }
@@ -185,7 +204,7 @@ mod tests {
             (file.clone(), false),
             (file.join("below"), false),
         ] {
-            assert_eq!(Claim::judge(&dir).is_ok(), usable, "{}", dir.display());
+            assert_eq!(Claim::judge(&System, &dir).is_ok(), usable, "{}", dir.display());
             let left: Vec<_> = fs::read_dir(root.path())
                 .unwrap()
                 .map(|entry| entry.unwrap().path())
@@ -197,8 +216,8 @@ mod tests {
     #[test]
     fn only_this_user_may_look_inside() {
         let root = tempfile::tempdir().unwrap();
-        let claim = Claim::create(&root.path().join("deep/er")).unwrap();
-        for dir in [claim.path(), claim.path().parent().unwrap()] {
+        let claim = create(&root.path().join("deep/er")).unwrap();
+        for dir in [&*claim.path(), claim.path().parent().unwrap()] {
             assert_eq!(dir.metadata().unwrap().permissions().mode() & 0o777, 0o700);
         }
     }

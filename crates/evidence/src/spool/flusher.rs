@@ -14,8 +14,11 @@ use super::inner::Inner;
 /// How often sums are written and a failing disk is tried again.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// The least time between a flush that failed and the next one.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// How long the last flush may take.
-const LAST_FLUSH_TIMEOUT: Duration = Duration::from_secs(4);
+const LAST_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Makes what is written durable, writes the sums of refusals, and brings the spool back after the disk failed.
 #[derive(Debug)]
@@ -28,7 +31,8 @@ impl Flusher {
         Self { inner }
     }
 
-    /// Runs until `shutdown` resolves, then flushes once more, for at most four seconds.
+    /// Runs until `shutdown` resolves, then writes all sums and flushes once more, for at most two seconds. The shipper's end should come
+    /// after this one: it would not ship those sums.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         tokio::select! {
             biased;
@@ -45,7 +49,10 @@ impl Flusher {
         loop {
             self.next().await;
             self.inner.summarise_due(false);
-            flush(&self.inner).await;
+            self.inner.checkpoint_due();
+            if !flush(&self.inner).await {
+                sleep(PAUSE).await;
+            }
         }
     }
 
@@ -62,12 +69,14 @@ impl Flusher {
     }
 }
 
-/// Flushes on a thread that may block.
-pub(crate) async fn flush(inner: &Arc<Inner>) {
+/// Flushes on a thread that may block. False where something failed.
+pub(crate) async fn flush(inner: &Arc<Inner>) -> bool {
     let worker = Arc::clone(inner);
-    if let Err(error) = blocking(move || worker.flush()).await {
+    let flushed = blocking(move || worker.flush()).await;
+    if let Err(error) = &flushed {
         tracing::error!(%error, "the evidence spool cannot be written");
     }
+    flushed.is_ok()
 }
 
 /// Works on a thread that may block. An error also when the work panicked or the runtime ends.

@@ -1,45 +1,50 @@
 //! What the rooms, the flusher and the shipper of one spool share.
 
-use std::fs::File;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::time::Duration;
-use std::{fmt, io};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
+use super::budget::Budget;
+use super::checkpoints::LastCheckpoint;
 use super::config::{Clock, Fsync, SpoolConfig};
+use super::disk::Disk;
 use super::error::NoRoom;
 use super::log::Log;
 use super::quota::{Quota, Verdict};
 use super::record::{self, Kind, MAX_RECORD};
-use super::segment;
+use super::room::ROOM;
 use super::stats::{Counters, Stats, add, get};
+use super::unreadable::Unread;
 use crate::event::{Summary, write_summary};
 
 pub(crate) struct Inner {
     pub(crate) fsync: Fsync,
     pub(crate) clock: Clock,
+    pub(super) monotonic: Clock,
     pub(crate) root: PathBuf,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) fsync_timeout: Duration,
     pub(crate) counters: Counters,
     /// Tells the flusher that something was written.
     pub(crate) dirty: Notify,
-    limit: u64,
-    /// Bytes promised and not written.
-    reserved: AtomicU64,
-    /// Bytes of the log, as of the last time it was locked.
-    written: AtomicU64,
-    open_to_new: AtomicBool,
+    budget: Budget,
+    /// Why nothing may be promised, as of the last time the log was locked.
+    shut: AtomicU8,
     log: Mutex<Log>,
-    syncing: Mutex<()>,
-    durable: watch::Sender<u64>,
+    /// Held by whoever syncs and deletes, one at a time; the segments that cannot be read whose intents move on.
+    pub(super) syncing: Mutex<Unread>,
+    /// Since when the flusher has waited for the disk, by the monotonic clock; 0 while it does not.
+    pub(super) asking_since: AtomicI64,
+    pub(super) durable: watch::Sender<u64>,
     quota: Mutex<Quota>,
+    pub(super) checkpoints: Mutex<LastCheckpoint>,
     denials_per_second: u32,
-    #[cfg(test)]
-    pub(crate) fail_sync: AtomicBool,
 }
 
 impl fmt::Debug for Inner {
@@ -55,28 +60,35 @@ impl Inner {
         let SpoolConfig {
             dir: root,
             fsync,
+            fsync_timeout,
             denials_per_second,
             clock,
+            monotonic,
             ..
         } = config;
-        Self {
+        let disk = Arc::clone(&log.site().disk);
+        let checkpoints = Mutex::new(LastCheckpoint::at(clock()));
+        let inner = Self {
             fsync,
             clock,
+            monotonic,
             root,
+            disk,
+            fsync_timeout,
             counters: Counters::default(),
             dirty: Notify::new(),
-            limit,
-            reserved: AtomicU64::new(0),
-            written: AtomicU64::new(log.bytes()),
-            open_to_new: AtomicBool::new(true),
+            budget: Budget::new(limit, log.bytes()),
+            shut: AtomicU8::new(NoRoom::code(log.shut())),
             log: Mutex::new(log),
-            syncing: Mutex::new(()),
+            syncing: Mutex::default(),
+            asking_since: AtomicI64::new(0),
             durable: watch::Sender::new(0),
             quota: Mutex::default(),
+            checkpoints,
             denials_per_second,
-            #[cfg(test)]
-            fail_sync: AtomicBool::new(false),
-        }
+        };
+        inner.measure();
+        inner
     }
 
     pub(crate) fn now(&self) -> i64 {
@@ -87,9 +99,8 @@ impl Inner {
     pub(crate) fn with_log<R>(&self, work: impl FnOnce(&mut Log) -> R) -> R {
         let mut log = self.log.lock();
         let result = work(&mut log);
-        self.written.store(log.bytes(), Ordering::Release);
-        self.open_to_new
-            .store(log.fault().is_none() && !log.is_closed(), Ordering::Release);
+        self.budget.wrote(log.bytes());
+        self.shut.store(NoRoom::code(log.shut()), Ordering::Release);
         let news = log.announce();
         drop(log);
         if news {
@@ -98,98 +109,63 @@ impl Inner {
         result
     }
 
+    /// Whether nobody holds the log.
+    #[cfg(test)]
+    pub(crate) fn is_at_hand(&self) -> bool {
+        self.log.try_lock().is_some()
+    }
+
+    /// Looks how much space of the volume is taken, and how much is free besides the spare segment. Where that cannot be
+    /// told, a write will.
+    pub(super) fn measure(&self) -> (u64, u64) {
+        let taken = self.taken();
+        let dir = self.with_log(|log| log.home().map(|home| Arc::clone(home.dir())));
+        let free = dir.and_then(|dir| dir.available().ok()).unwrap_or(u64::MAX);
+        self.budget.has_space(taken.saturating_add(free));
+        self.with_log(|log| log.measured(free));
+        (taken, free)
+    }
+
     fn taken(&self) -> u64 {
-        get(&self.counters.adopted_bytes) + self.written.load(Ordering::Acquire)
+        get(&self.counters.adopted_bytes) + self.budget.written()
     }
 
     /// Whether less than a quarter of the bound is left beside what is on disk. What is promised is mostly given back.
     pub(crate) fn is_nearly_full(&self) -> bool {
-        self.taken() > self.limit / 4 * 3
+        self.taken() > self.budget.limit() / 4 * 3
     }
 
     /// How long the shipper has got no further, with events that wait for it.
     pub(crate) fn stalled_for(&self) -> Duration {
-        let since = get(&self.counters.shipping_since);
+        let since = self.counters.waiting_since();
         let now = u64::try_from(self.now()).unwrap_or(0);
         Duration::from_micros(if since == 0 { 0 } else { now.saturating_sub(since) })
     }
 
     pub(crate) fn reserve(&self, bytes: u64) -> Result<(), NoRoom> {
-        if !self.open_to_new.load(Ordering::Acquire) {
-            return Err(NoRoom::Unwritable);
+        if let Some(why) = self.shut() {
+            return Err(why);
         }
-        // The promise is made before the sum is read, so that no two can both take the last place.
-        let reserved = self.reserved.fetch_add(bytes, Ordering::AcqRel) + bytes;
-        if reserved + self.taken() > self.limit {
-            self.release(bytes);
-            return Err(NoRoom::Full);
-        }
-        Ok(())
+        self.promise(bytes)
+    }
+
+    /// Why nothing may be promised, if so.
+    fn shut(&self) -> Option<NoRoom> {
+        let stuck = || self.is_stuck().then_some(NoRoom::Stuck);
+        NoRoom::of_code(self.shut.load(Ordering::Acquire)).or_else(stuck)
+    }
+
+    fn promise(&self, bytes: u64) -> Result<(), NoRoom> {
+        let others = get(&self.counters.adopted_bytes);
+        self.budget.promise(bytes, others).map_err(NoRoom::from)
     }
 
     pub(crate) fn release(&self, bytes: u64) {
-        self.reserved.fetch_sub(bytes, Ordering::AcqRel);
+        self.budget.release(bytes);
     }
 
     pub(crate) fn durable(&self) -> watch::Receiver<u64> {
         self.durable.subscribe()
-    }
-
-    /// Makes everything written so far durable, repairing the log first where it has to be.
-    pub(crate) fn flush(&self) -> io::Result<()> {
-        let _one_at_a_time = self.syncing.lock();
-        let now = self.now();
-        let plan = self.with_log(|log| {
-            if log.fault().is_some() {
-                log.repair(now)?;
-            }
-            Ok::<_, io::Error>(log.plan_sync())
-        })?;
-        if let Some(plan) = plan {
-            if let Err(error) = self.sync(&plan.files, plan.directory) {
-                self.with_log(Log::sync_failed);
-                return Err(error);
-            }
-            self.with_log(|log| log.synced(plan.until));
-        }
-        let durable = self.with_log(|log| log.durable());
-        self.durable
-            .send_if_modified(|known| std::mem::replace(known, durable) != durable);
-        Ok(())
-    }
-
-    fn sync(&self, files: &[Arc<File>], directory: bool) -> io::Result<()> {
-        #[cfg(test)]
-        if self.fail_sync.load(Ordering::Relaxed) {
-            return Err(io::Error::other("injected"));
-        }
-        for file in files {
-            file.sync_data()?;
-        }
-        if directory {
-            // Opened again, because the log keeps its own handle behind the lock.
-            let dir = self.with_log(|log| log.claim().path().to_owned());
-            File::open(dir)?.sync_all()?;
-        }
-        Ok(())
-    }
-
-    /// Deletes the segments that are done with, and moves on the intents for whose sake others are kept.
-    pub(crate) fn trim(&self) -> io::Result<()> {
-        let dir = self.with_log(|log| log.claim().path().to_owned());
-        loop {
-            while let Some(segment) = self.with_log(|log| log.finished()) {
-                segment::discard(&dir, &segment)?;
-                self.with_log(|log| log.forget(segment.base));
-            }
-            let Some(pinned) = self.with_log(|log| log.pinned(self.limit / 4)) else {
-                return Ok(());
-            };
-            let length = usize::try_from(pinned.len).map_err(io::Error::other)?;
-            let bytes = segment::read(&dir, &pinned, pinned.first(), length)?;
-            self.with_log(|log| log.carry(pinned.base, &bytes))?;
-            self.flush()?;
-        }
     }
 
     /// Writes a refusal, counts it, or drops it.
@@ -197,21 +173,22 @@ impl Inner {
         &self,
         zone: &str,
         reason: &'static str,
-        (id, request_id, at): (Uuid, &str, i64),
+        (id, request_id): (Uuid, &str),
         write: impl FnOnce(&mut Vec<u8>),
     ) {
         // The last quarter of the spool belongs to requests that cross.
-        let scarce = self.reserved.load(Ordering::Acquire) + self.taken() > self.limit / 4 * 3;
+        let scarce = self.budget.promised() + self.taken() > self.budget.limit() / 4 * 3;
         let allowed = if scarce { 0 } else { self.denials_per_second };
-        let (verdict, due) = self
-            .quota
-            .lock()
-            .admit(zone, reason, allowed, at, (id, request_id));
+        // By the moment of writing, read under the lock: when a request began says nothing of how many are written now, and
+        // a time that lies before another one's would begin a new window.
+        let mut quota = self.quota.lock();
+        let (verdict, due) = quota.admit(zone, reason, allowed, self.now(), (id, request_id));
+        drop(quota);
         if let Some(summary) = due {
             self.summarise(&summary);
         }
         match verdict {
-            Verdict::Write if self.standalone(id, at, write) => {}
+            Verdict::Write if self.standalone(id, write) => {}
             Verdict::Write | Verdict::Drop => add(&self.counters.dropped, 1),
             Verdict::Sum => add(&self.counters.suppressed, 1),
         }
@@ -226,22 +203,27 @@ impl Inner {
     }
 
     fn summarise(&self, summary: &Summary) {
-        if !self.standalone(summary.id, summary.occurred_at, |out| write_summary(out, summary)) {
+        if !self.standalone(summary.id, |out| write_summary(out, summary)) {
             add(&self.counters.dropped, summary.suppressed);
         }
     }
 
     /// Appends an event that has no intent. False when there is no room.
-    fn standalone(&self, id: Uuid, at: i64, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+    pub(super) fn standalone(&self, id: Uuid, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         let promised = MAX_RECORD as u64;
-        if self.reserve(promised).is_err() {
+        // Where the volume has no place for all that is promised, it may have one for this, or it is kept for a while: its
+        // request may have been refused for just that.
+        let promise = self.promise(promised);
+        if promise == Err(NoRoom::Full) {
             return false;
         }
         let mut bytes = record::begin();
         write(&mut bytes);
-        let event = record::seal(&mut bytes, Kind::Event, at, id);
-        let written = self.with_log(|log| log.append(&event).is_ok());
-        self.release(promised);
+        let event = record::seal(&mut bytes, Kind::Event, self.now(), id);
+        let written = self.with_log(|log| log.note(&event));
+        if promise.is_ok() {
+            self.release(promised);
+        }
         add(&self.counters.persisted, u64::from(written));
         written
     }
@@ -254,7 +236,8 @@ impl Inner {
             .filter(|since| *since > 0);
         let oldest = [since, adopted].into_iter().flatten().min().unwrap_or(now);
         let bytes = self.taken();
-        let depth = (bytes + self.reserved.load(Ordering::Acquire)).div_ceil(MAX_RECORD as u64);
+        let wanted = bytes + self.budget.promised();
+        let depth = wanted.div_ceil(MAX_RECORD as u64);
         Stats {
             files: files + get(&self.counters.adopted_files),
             bytes,
@@ -263,12 +246,14 @@ impl Inner {
             dropped: get(&self.counters.dropped),
             suppressed: get(&self.counters.suppressed),
             sink_errors: get(&self.counters.sink_errors),
+            stream_full: self.counters.stream_full.load(Ordering::Relaxed),
             persisted: get(&self.counters.persisted),
             drained: get(&self.counters.drained),
             recovered: get(&self.counters.recovered),
+            removed: get(&self.counters.removed),
             queue_depth: depth,
-            queue_capacity: self.limit / MAX_RECORD as u64,
-            available: self.open_to_new.load(Ordering::Acquire),
+            queue_capacity: self.budget.limit() / MAX_RECORD as u64,
+            available: self.shut().is_none() && self.budget.exceeded(wanted + ROOM).is_none(),
         }
     }
 }

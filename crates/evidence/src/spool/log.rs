@@ -1,102 +1,177 @@
 //! The append-only log of one process: a chain of segments, and what is known about the records in them.
 //!
 //! Segments are deleted from the front alone. As the record that settles an intent always stands behind every
-//! copy of it, a log that still shows an intent also shows how it was settled.
+//! copy of it, a log that still shows an intent also shows how it was settled, unless a segment behind it cannot be read.
 
+mod home;
+mod moving;
+mod parked;
 mod repair;
 mod trim;
+mod write;
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::claim::Claim;
-use super::record::{Kind, Record};
-use super::segment::{self, Segment};
+use super::disk::{DataFile, Directory, is_full};
+use super::error::NoRoom;
+use super::record::Record;
+use super::segment::{Segment, Source};
+use crate::chain::Chain;
+
+use parked::Parked;
+use write::Need;
+
+pub(crate) use home::{Home, Site};
 
 #[derive(Debug)]
 pub(crate) struct Log {
-    claim: Claim,
-    segment_bytes: u64,
+    site: Site,
+    /// None before there was space for one, and after the log was closed.
+    home: Option<Home>,
+    closed: bool,
     /// Oldest first; the last one is written to.
     segments: VecDeque<Segment>,
-    active: Arc<File>,
     /// Bytes in all segments.
     disk: u64,
     head: u64,
     durable: u64,
     shipped: u64,
-    /// The intents that wait for their outcome, and the segment that holds the newest copy of each.
-    open: HashMap<Uuid, u64>,
+    /// The intents that wait for their outcome.
+    open: HashMap<Uuid, Open>,
+    /// Bytes of their records.
+    open_bytes: u64,
     /// Files that were written to and left since the last sync.
-    left: Vec<Arc<File>>,
+    left: Vec<Arc<dyn DataFile>>,
     directory_changed: bool,
     /// What has been synced or is about to be.
     planned: u64,
     /// The flusher has been told that there is more to sync.
     announced: bool,
     fault: Option<Fault>,
-    /// Records that could not be written yet.
-    parked: VecDeque<Vec<u8>>,
-    parked_bytes: u64,
+    /// Why there is no whole spare segment.
+    cramped: Option<NoRoom>,
+    /// There is no space for another segment besides.
+    short: bool,
+    /// How many bytes of the active segment have their space, where it was the spare one and there is no other.
+    last: Option<u64>,
+    /// Outcomes that could not be written yet.
+    owed: Parked,
+    /// Refusals that could not be.
+    refusals: Parked,
     waiting: u64,
     waiting_since: Option<i64>,
+}
+
+/// An intent that waits for its outcome.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Open {
+    /// The segment that holds the newest copy of it.
+    base: u64,
+    bytes: u64,
+    departure: Departure,
+}
+
+/// Whether bytes of a request left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Departure {
+    /// They may yet.
+    Pending,
+    /// It is on record that they may have.
+    Marked,
+    /// They never will: the outcome says so.
+    Barred,
 }
 
 /// Why nothing new may be promised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// A record could not be appended.
-    Write,
+    Write(NoRoom),
     /// The operating system could not say that it kept what was appended, and may have forgotten it.
     Sync,
+    /// There is no directory to append to: the volume was full when this process began, or it was removed.
+    Homeless(NoRoom),
 }
 
 /// What to sync, and what is durable afterwards.
 #[derive(Debug)]
 pub(crate) struct SyncPlan {
-    pub(crate) files: Vec<Arc<File>>,
-    pub(crate) directory: bool,
+    pub(crate) files: Vec<Arc<dyn DataFile>>,
+    pub(crate) directory: Option<Arc<dyn Directory>>,
     pub(crate) until: u64,
 }
 
 impl Log {
-    pub(crate) fn create(claim: Claim, segment_bytes: u64) -> io::Result<Self> {
-        let active = Arc::new(segment::create(claim.path(), 0)?);
-        let first = Segment::empty(0);
-        Ok(Self {
-            claim,
-            segment_bytes,
-            disk: first.len,
-            head: first.end(),
-            durable: 0,
-            shipped: 0,
-            segments: VecDeque::from([first]),
-            active,
-            open: HashMap::new(),
-            left: Vec::new(),
-            directory_changed: true,
-            planned: 0,
-            announced: false,
-            fault: None,
-            parked: VecDeque::new(),
-            parked_bytes: 0,
-            waiting: 0,
-            waiting_since: None,
-        })
+    /// Makes a home for a log. Where there is no space for one, it begins without.
+    pub(crate) fn create(site: Site) -> io::Result<Self> {
+        match Self::at_home(site.clone(), 0, None) {
+            Err(error) if is_full(&error) => {
+                tracing::error!(%error, "there is no space for the evidence spool; requests are refused until there is");
+                Ok(Self::homeless(site, 0))
+            }
+            made => made,
+        }
     }
 
-    pub(crate) fn claim(&self) -> &Claim {
-        &self.claim
+    /// An empty log that begins at this position, in a home of its own, and goes on with this chain.
+    fn at_home(site: Site, base: u64, chain: Option<Chain>) -> io::Result<Self> {
+        let mut log = Self::homeless(site, base);
+        let (home, first) = Home::make(&log.site, base, chain)?;
+        log.home = Some(home);
+        log.fault = None;
+        log.enter(first);
+        if let Some(wanted) = log.spare_of(log.site.segment_bytes) {
+            log.equip(wanted.make());
+        }
+        Ok(log)
+    }
+
+    fn homeless(site: Site, head: u64) -> Self {
+        Self {
+            site,
+            home: None,
+            closed: false,
+            segments: VecDeque::new(),
+            disk: 0,
+            head,
+            durable: head,
+            shipped: 0,
+            open: HashMap::new(),
+            open_bytes: 0,
+            left: Vec::new(),
+            directory_changed: true,
+            planned: head,
+            announced: false,
+            fault: Some(Fault::Homeless(NoRoom::NoSpace)),
+            cramped: None,
+            short: false,
+            last: None,
+            owed: Parked::default(),
+            refusals: Parked::default(),
+            waiting: 0,
+            waiting_since: None,
+        }
+    }
+
+    fn is_homeless(&self) -> bool {
+        self.home.is_none() || matches!(self.fault, Some(Fault::Homeless(_)))
+    }
+
+    pub(crate) const fn site(&self) -> &Site {
+        &self.site
+    }
+
+    pub(crate) const fn home(&self) -> Option<&Home> {
+        self.home.as_ref()
     }
 
     /// Bytes on disk and bytes that could not be put there yet.
     pub(crate) const fn bytes(&self) -> u64 {
-        self.disk + self.parked_bytes
+        self.disk + self.owed.bytes() + self.refusals.bytes()
     }
 
     pub(crate) fn files(&self) -> usize {
@@ -115,6 +190,16 @@ impl Log {
         self.fault
     }
 
+    /// Why nothing may be promised, if so.
+    pub(crate) fn shut(&self) -> Option<NoRoom> {
+        match self.fault {
+            _ if self.closed => Some(NoRoom::Closed),
+            Some(Fault::Write(why) | Fault::Homeless(why)) => Some(why),
+            Some(Fault::Sync) => Some(NoRoom::Unwritable),
+            None => self.cramped.or(self.last.map(|_| NoRoom::NoSpace)),
+        }
+    }
+
     /// Events that are not shipped yet, and when the oldest of them was recorded.
     pub(crate) const fn waiting(&self) -> (u64, Option<i64>) {
         (self.waiting, self.waiting_since)
@@ -125,72 +210,75 @@ impl Log {
         self.open.contains_key(&id)
     }
 
+    /// Where the bytes of a segment are.
+    pub(crate) fn source(&self, base: u64) -> Source {
+        match &self.home {
+            Some(home) => home.source(base),
+            None => Source::Memory(Arc::default()),
+        }
+    }
+
+    /// Where to read to see whether the volume can be read: all segments but one or, where there are none, the chain.
+    pub(crate) fn others(&self, but: Option<u64>) -> Vec<(Segment, Source)> {
+        let segments = self.segments.iter();
+        let others = segments.filter(|other| Some(other.base) != but && !other.damaged);
+        let others: Vec<_> = others.map(|other| (*other, self.source(other.base))).collect();
+        match &self.home {
+            Some(home) if others.is_empty() => vec![(Segment::fresh(0), home.chain.source())],
+            _ => others,
+        }
+    }
+
     /// Appends a record, or says why it cannot.
     pub(crate) fn append(&mut self, record: &Record<'_>) -> io::Result<()> {
-        if self.fault.is_some() || self.is_closed() {
+        let need = self.need(record);
+        let is_barred = match self.fault {
+            // What was promised may fit the space that is kept back.
+            Some(Fault::Write(NoRoom::NoSpace)) => need == Need::New,
+            fault => fault.is_some(),
+        };
+        if is_barred || self.closed {
             return Err(io::Error::other("the spool takes no records now"));
         }
-        self.write(record)
-            .inspect_err(|_| self.fault = Some(Fault::Write))
+        self.write_for(need, record)
+            .inspect_err(|error| self.fault = Some(Fault::of(error)))
     }
 
-    /// Appends a record whose place was promised. What cannot be written now is kept and written later.
-    pub(crate) fn append_or_park(&mut self, record: &Record<'_>) {
-        if self.append(record).is_err() {
-            self.parked_bytes += record.bytes.len() as u64;
-            self.parked.push_back(record.bytes.to_vec());
-        }
-    }
-
-    fn write(&mut self, record: &Record<'_>) -> io::Result<()> {
-        let length = record.bytes.len() as u64;
-        if self
-            .segments
-            .back()
-            .is_none_or(|active| active.len + length > self.segment_bytes)
-        {
-            self.roll()?;
-        }
-        let Some(active) = self.segments.back_mut() else {
-            return Err(io::Error::other("the spool has no segment"));
+    /// Records that bytes of a request are about to leave.
+    pub(crate) fn depart(&mut self, mark: &Record<'_>) -> io::Result<()> {
+        let Some(open) = self.open.get(&mark.id).copied() else {
+            return Err(io::Error::other("the request has ended"));
         };
-        if let Err(error) = self.active.write_all_at(record.bytes, active.len) {
-            // What did get there is overwritten by the next record, or cut when the segment is read again.
-            let _ = self.active.set_len(active.len);
-            return Err(error);
+        match open.departure {
+            Departure::Marked => Ok(()),
+            Departure::Barred => Err(io::Error::other("the request has ended")),
+            Departure::Pending if self.segment(open.base).is_none() => {
+                Err(io::Error::other("the intent of the request was lost"))
+            }
+            // Nobody waits for a mark to be durable.
+            Departure::Pending => self.quietly(|log| log.append(mark)),
         }
-        active.len += length;
-        self.disk += length;
-        self.head = active.end();
-        match record.kind {
-            Kind::Intent => {
-                active.open += 1;
-                let base = active.base;
-                self.moved(record.id, Some(base));
-            }
-            Kind::Event => {
-                active.events += 1;
-                self.moved(record.id, None);
-                self.waiting += 1;
-                self.waiting_since.get_or_insert(record.at);
-            }
-            Kind::Cancel => self.moved(record.id, None),
-            Kind::Ack => {}
+    }
+
+    /// Writes something for whose sake alone nobody need sync.
+    fn quietly(&mut self, write: impl FnOnce(&mut Self) -> io::Result<()>) -> io::Result<()> {
+        let is_quiet = self.planned == self.head;
+        write(self)?;
+        if is_quiet {
+            self.planned = self.head;
         }
         Ok(())
     }
 
-    /// Notes where an intent stands from now on, or that it is settled.
-    fn moved(&mut self, id: Uuid, to: Option<u64>) {
-        let from = match to {
-            Some(base) => self.open.insert(id, base),
-            None => self.open.remove(&id),
+    /// Whether bytes of a request may have left. If not, none will.
+    pub(crate) fn bar(&mut self, id: Uuid) -> bool {
+        let Some(open) = self.open.get_mut(&id) else {
+            return false;
         };
-        let head = self.head;
-        if let Some(segment) = from.and_then(|base| self.segment(base)) {
-            segment.open = segment.open.saturating_sub(1);
-            segment.settled = head;
+        if open.departure == Departure::Pending {
+            open.departure = Departure::Barred;
         }
+        open.departure == Departure::Marked
     }
 
     fn segment(&mut self, base: u64) -> Option<&mut Segment> {
@@ -200,9 +288,44 @@ impl Log {
 
     /// Leaves the active segment for a new one.
     fn roll(&mut self) -> io::Result<()> {
-        let next = Segment::empty(self.head);
-        let file = Arc::new(segment::create(self.claim.path(), next.base)?);
-        self.left.push(std::mem::replace(&mut self.active, file));
+        let home = self.home.as_mut().ok_or_else(no_segment)?;
+        let file = home.create(self.head)?;
+        self.leave_for(file, None)
+    }
+
+    /// Leaves the active segment for the spare one.
+    fn roll_to_spare(&mut self) -> io::Result<()> {
+        let home = self.home.as_mut().ok_or_else(no_segment)?;
+        let spare = home.take_spare(self.head)?;
+        self.leave_for(spare.file, Some(spare.bytes))
+    }
+
+    /// Leaves the active segment for the spare one.
+    #[cfg(test)]
+    pub(crate) fn use_spare(&mut self) -> io::Result<()> {
+        self.roll_to_spare()
+    }
+
+    /// How many bytes are left of the space that is kept back, and how many the intents take that may have to go there.
+    #[cfg(test)]
+    pub(crate) fn kept_back(&self) -> (u64, u64) {
+        let used = self.segments.back().map_or(0, |active| active.len);
+        let in_active = self.last.map_or(0, |last| last.saturating_sub(used));
+        let spare = self.home.as_ref().and_then(Home::spare_bytes);
+        (in_active.max(spare.unwrap_or(0)), self.open_bytes)
+    }
+
+    fn leave_for(&mut self, file: Arc<dyn DataFile>, last: Option<u64>) -> io::Result<()> {
+        let next = Segment::fresh(self.head);
+        let len = self.segments.back().map(|active| active.len);
+        let home = self.home.as_mut().ok_or_else(no_segment)?;
+        let left = home.take_up(next.base, file)?;
+        if let Some(len) = len {
+            // It may have been the spare one, and have more space than it needs.
+            let _ = left.cut(len);
+        }
+        self.left.push(left);
+        self.last = last;
         self.enter(next);
         Ok(())
     }
@@ -225,12 +348,10 @@ impl Log {
     pub(crate) fn plan_sync(&mut self) -> Option<SyncPlan> {
         self.announced = false;
         self.planned = self.head;
-        if self.head == self.durable {
-            return None;
-        }
+        let home = self.home.as_ref().filter(|_| self.head > self.durable)?;
         let mut files = std::mem::take(&mut self.left);
-        files.push(Arc::clone(&self.active));
-        let directory = std::mem::take(&mut self.directory_changed);
+        files.push(Arc::clone(home.active()));
+        let directory = std::mem::take(&mut self.directory_changed).then(|| Arc::clone(home.dir()));
         Some(SyncPlan {
             files,
             directory,
@@ -247,13 +368,28 @@ impl Log {
         self.fault = Some(Fault::Sync);
     }
 
-    #[cfg(test)]
-    pub(crate) fn replace_active(&mut self, file: File) -> Arc<File> {
-        std::mem::replace(&mut self.active, Arc::new(file))
+    /// Notes that it could not be seen whether the files are in their place.
+    pub(crate) fn look_failed(&mut self) {
+        self.fault.get_or_insert(Fault::Write(NoRoom::Unwritable));
     }
 
-    #[cfg(test)]
-    pub(crate) fn restore_active(&mut self, file: Arc<File>) {
-        self.active = file;
+    /// Whether what is written can become durable, also where nothing more can be written.
+    pub(crate) const fn is_syncable(&self) -> bool {
+        !matches!(self.fault, Some(Fault::Sync | Fault::Homeless(_)))
     }
+}
+
+impl Fault {
+    /// The fault that this answer of the system to a write means.
+    fn of(error: &io::Error) -> Self {
+        Self::Write(if is_full(error) {
+            NoRoom::NoSpace
+        } else {
+            NoRoom::Unwritable
+        })
+    }
+}
+
+fn no_segment() -> io::Error {
+    io::Error::other("the spool has no segment")
 }

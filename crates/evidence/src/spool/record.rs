@@ -24,7 +24,7 @@ const CHECKED_FROM: usize = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A request is about to be dispatched; the payload is the event should nothing more be heard of it.
+    /// A request may be dispatched; the payload is the event should it be, and nothing more be heard of it.
     Intent = 1,
     /// A finished event, ready to be shipped. Settles the intent of the same id, if there is one.
     Event = 2,
@@ -32,7 +32,24 @@ pub(crate) enum Kind {
     Cancel = 3,
     /// Every event before the position in the payload has been shipped.
     Ack = 4,
+    /// Bytes of the request of this id may have left. With a payload it is the intent as well.
+    Dispatched = 5,
+    /// The run of the operating system in which the segment was written, as its id.
+    Boot = 6,
+    /// An intent whose request did not leave before its process ended. Recovery writes it over the kind of the intent,
+    /// which is a single byte and takes no space, so the checksum is the intent's.
+    Undispatched = 7,
+    /// An intent of which nobody can tell whether its request left. Written like [`Undispatched`](Self::Undispatched).
+    Untold = 8,
+    /// What stands from the position in the payload on in earlier segments stands once more in this one, between two of
+    /// these: there it counts. Without the second one the copy is not whole, and does not.
+    Rewritten = 9,
+    /// So many events as the payload says stood here, and could not be read when the others moved to this directory.
+    Lost = 10,
 }
+
+/// Where in a record its kind stands.
+pub(crate) const KIND_AT: u64 = 8;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Record<'a> {
@@ -97,6 +114,12 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Record<'_>, Broken> {
         2 => Kind::Event,
         3 => Kind::Cancel,
         4 => Kind::Ack,
+        5 => Kind::Dispatched,
+        6 => Kind::Boot,
+        7 => Kind::Undispatched,
+        8 => Kind::Untold,
+        9 => Kind::Rewritten,
+        10 => Kind::Lost,
         _ => return Err(Broken::Bad),
     };
     if length > MAX_EVENT_BYTES {
@@ -117,8 +140,27 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Record<'_>, Broken> {
     })
 }
 
-/// The position in an acknowledgement.
-pub(crate) fn acked(record: &Record<'_>) -> Option<u64> {
+/// Whether these bytes are the beginning of a record, and no more: none is whole behind it, nor is it but for its length.
+pub(crate) fn is_begun(bytes: &[u8]) -> bool {
+    let length = u32::try_from(bytes.len().saturating_sub(HEADER)).unwrap_or(u32::MAX);
+    let counted = bytes.get(4..).map(|rest| [&length.to_le_bytes(), rest].concat());
+    let is_whole = counted.is_some_and(|bytes| decode(&bytes).is_ok());
+    let behind = |at: usize| bytes.get(at..).is_some_and(|rest| decode(rest).is_ok());
+    matches!(decode(bytes), Err(Broken::Short)) && !is_whole && !(1..bytes.len()).any(behind)
+}
+
+/// Makes the mark of a segment that holds what was written from `position` on.
+pub(crate) fn rewritten(out: &mut Vec<u8>, position: u64) -> Record<'_> {
+    encode(out, Kind::Rewritten, 0, Uuid::nil(), &position.to_le_bytes())
+}
+
+/// Makes the record of so many lost events.
+pub(crate) fn lost(out: &mut Vec<u8>, events: u64) -> Record<'_> {
+    encode(out, Kind::Lost, 0, Uuid::nil(), &events.to_le_bytes())
+}
+
+/// The position in an acknowledgement, or in the mark of a rewritten segment; how many events are lost.
+pub(crate) fn position(record: &Record<'_>) -> Option<u64> {
     record.payload.try_into().ok().map(u64::from_le_bytes)
 }
 
@@ -127,7 +169,16 @@ pub(crate) fn ack(out: &mut Vec<u8>, position: u64, at: i64) -> Record<'_> {
     encode(out, Kind::Ack, at, Uuid::nil(), &position.to_le_bytes())
 }
 
+/// Makes the first record of a segment.
+pub(crate) fn boot(out: &mut Vec<u8>, boot: Uuid) -> Record<'_> {
+    encode(out, Kind::Boot, 0, boot, &[])
+}
+
 fn checksum(header: &[u8; HEADER], payload: &[u8]) -> u32 {
+    let mut header = *header;
+    if header[8] == Kind::Undispatched as u8 || header[8] == Kind::Untold as u8 {
+        header[8] = Kind::Intent as u8;
+    }
     let mut sum = crc32fast::Hasher::new();
     sum.update(&header[..4]);
     sum.update(&header[CHECKED_FROM..]);
@@ -140,7 +191,7 @@ mod tests {
     use proptest::prelude::*;
     use uuid::Uuid;
 
-    use super::{Broken, Kind, ack, acked, decode, encode};
+    use super::{Broken, Kind, ack, decode, encode, position};
 
     fn bytes(kind: Kind, at: i64, id: u128, payload: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
@@ -154,7 +205,7 @@ mod tests {
         ack(&mut out, 0x0102_0304_0506, 9);
         let record = decode(&out).unwrap();
         assert_eq!(
-            (record.kind, record.at, acked(&record)),
+            (record.kind, record.at, position(&record)),
             (Kind::Ack, 9, Some(0x0102_0304_0506))
         );
     }

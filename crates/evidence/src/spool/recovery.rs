@@ -1,238 +1,255 @@
 //! Taking over what a process left behind.
 
+mod scan;
+
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::collections::{HashMap, VecDeque};
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::chain_file::ChainFile;
 use super::claim::Claim;
+use super::disk::{DataFile, Directory, gone_is_fine};
 use super::inner::Inner;
-use super::record::{self, Kind, Record};
-use super::segment::{self, PREFACE, Records, Segment};
-use super::stats::{Counters, add, subtract};
+use super::orphan::Orphan;
+use super::record::{self, KIND_AT, Kind};
+use super::segment::{self, PREFACE, SPARE, Segment, Source};
+use super::stats::add;
+use super::unreadable::Unread;
+use crate::chain::{CheckpointKey, write_checkpoint};
+use crate::event::not_dispatched;
+use scan::{Dispatch, Intent, Scan};
+
+/// What stands for the files of the chain among the segments that cannot be read.
+const CHAIN: u64 = u64::MAX;
+
+/// Without the key a checkpoint would be shipped that proves nothing, and with other bytes where it was shipped before.
+const NO_KEY: &str = "a checkpoint in it waits for the key of its chain: set AUDIT_CHECKPOINT_KEY as its process had it; where \
+                      that key is lost, remove the file `chain`, and its events are shipped without a chain";
 
 /// How many spools are adopted in one go: each costs a file descriptor until it is shipped.
 const MAX_ORPHANS: usize = 64;
 
-/// The spool of a process that is gone. Every event in it is finished and durable.
-#[derive(Debug)]
-pub(crate) struct Orphan {
-    pub(crate) claim: Claim,
-    /// Oldest first.
-    pub(crate) segments: VecDeque<Segment>,
-    /// What is shipped up to.
-    pub(crate) shipped: u64,
-    /// How many intents recovery has finished as interrupted.
-    pub(crate) interrupted: u64,
-    /// Bytes, at the end of segments, that were no records.
-    pub(crate) torn: u64,
-}
-
-impl Orphan {
-    /// Where to ship on from.
-    pub(crate) fn unshipped(&self) -> Option<(Segment, u64)> {
-        let mut segments = self.segments.iter();
-        segments.find_map(|segment| Some((*segment, segment.beyond(self.shipped)?)))
-    }
-
-    /// Notes what is shipped, or that the rest of the segment cannot be, and deletes what is done with.
-    pub(crate) fn ship(&mut self, until: u64, damaged: bool, counters: &Counters) -> io::Result<()> {
-        let mut segments = self.segments.iter_mut();
-        let current = segments.find(|segment| segment.beyond(self.shipped).is_some());
-        self.shipped = self.shipped.max(until);
-        if damaged && let Some(segment) = current {
-            segment.damaged = true;
-            self.shipped = self.shipped.max(segment.end());
-            add(&counters.dropped, 1);
-        }
-        self.trim(counters)
-    }
-
-    /// Deletes what is done with, oldest first.
-    fn trim(&mut self, counters: &Counters) -> io::Result<()> {
-        while let Some(front) = self.segments.front()
-            && front.beyond(self.shipped).is_none()
-        {
-            segment::discard(self.claim.path(), front)?;
-            subtract(&counters.adopted_bytes, front.len);
-            subtract(&counters.adopted_files, 1);
-            self.segments.pop_front();
-        }
-        Ok(())
-    }
-
-    /// Deletes all of it once everything is shipped. Files that were kept aside stay.
-    pub(crate) fn remove(&mut self, counters: &Counters) -> io::Result<()> {
-        self.trim(counters)?;
-        match self.claim.remove() {
-            Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(error),
-            _ => Ok(()),
-        }
-    }
-}
-
 /// Adopts the spools that no living process owns, but not too many at once. One that cannot be read is left for
 /// a later try; neither it nor one in which only files that were kept aside are left counts as one of them, or
-/// such would in the end be all that is adopted.
-pub(crate) fn adopt(inner: &Inner) -> io::Result<Vec<Orphan>> {
+/// such would in the end be all that is adopted. Those with segments that cannot be read, and are tried, are in `unread`.
+pub(crate) fn adopt(inner: &Inner, unread: &mut HashMap<PathBuf, Unread>) -> io::Result<Vec<Orphan>> {
     let counters = &inner.counters;
-    let mut found = Vec::new();
-    let user = inner.with_log(|log| log.claim().user())?;
-    for claim in Claim::orphans(&inner.root, user)? {
-        let path = claim.path().display().to_string();
-        match recover(claim) {
+    let (mut found, mut tried) = (Vec::new(), std::mem::take(unread));
+    let lasting = inner.with_log(|log| log.site().checkpoint_key.clone());
+    let user = inner.with_log(|log| log.home().map(|home| home.claim().user()));
+    let user = user.unwrap_or_else(|| Ok(inner.disk.user()))?;
+    for claim in Claim::orphans(&*inner.disk, &inner.root, user)? {
+        let path = claim.path();
+        let mut those = tried.remove(&path).unwrap_or_default();
+        match recover(inner, claim, &mut those, lasting.as_ref()) {
             Ok(mut orphan) => {
-                let (interrupted, torn) = (orphan.interrupted, orphan.torn);
+                let (finished, torn) = (orphan.finished, orphan.torn);
                 let damaged = orphan.segments.iter().filter(|segment| segment.damaged).count();
                 if orphan.unshipped().is_some() {
                     tracing::info!(
-                        path,
-                        interrupted,
+                        path = %path.display(),
+                        finished,
                         torn,
                         damaged,
                         "adopted the evidence of a process that ended"
                     );
                 }
-                add(&counters.recovered, interrupted);
-                add(&counters.dropped, damaged as u64);
+                add(&counters.recovered, finished);
+                add(&counters.dropped, orphan.lost + damaged as u64);
                 add(&counters.adopted_files, orphan.segments.len() as u64);
                 add(
                     &counters.adopted_bytes,
                     orphan.segments.iter().map(|segment| segment.len).sum(),
                 );
-                if orphan.segments.is_empty() && orphan.remove(counters).is_ok() {
+                let is_over = orphan.unshipped().is_none() && damaged == orphan.segments.len();
+                if is_over && orphan.remove(counters).is_ok() {
                     continue;
                 }
                 found.push(orphan);
             }
-            Err(error) => tracing::error!(path, %error, "an abandoned evidence spool cannot be adopted"),
+            Err(error) => {
+                tracing::error!(path = %path.display(), %error, "an abandoned evidence spool cannot be adopted");
+                if !those.is_empty() {
+                    unread.insert(path, those);
+                }
+            }
         }
         if found.len() == MAX_ORPHANS {
             break;
         }
     }
-    found.sort_by(|a, b| a.claim.path().cmp(b.claim.path()));
+    found.sort_by_key(|orphan| orphan.claim.path());
     Ok(found)
 }
 
-/// Cuts torn tails, finishes the intents without an outcome, and makes all of it durable.
+/// Finishes the intents without an outcome, and makes durable what is there. No space is needed for it.
 ///
-/// Repeated after a crash in the middle, it has the same result: what it adds is the payload of the intents, so an
-/// event has the same bytes however often it is made.
-pub(crate) fn recover(claim: Claim) -> io::Result<Orphan> {
-    let bases = segment::list(claim.path())?;
+/// A segment that cannot be read is an error, until it is given up. What may have ended in a part that does not read back
+/// is not finished, because that could be told beside the true outcome. It is named and counted.
+///
+/// Repeated after a crash in the middle, it has the same result: what it adds is made of the intents, and what is said of
+/// their dispatch is durable before it is shipped.
+pub(crate) fn recover(
+    inner: &Inner,
+    claim: Claim,
+    unread: &mut Unread,
+    lasting: Option<&CheckpointKey>,
+) -> io::Result<Orphan> {
+    let disk = &inner.disk;
+    let bases = segment::list(&**claim.dir())?;
+    let chain = match ChainFile::open(&**claim.dir(), lasting) {
+        Err(error) if inner.gives_up(unread, CHAIN, &error, &others(inner, &claim, &bases, CHAIN)) => {
+            let path = claim.path().display().to_string();
+            tracing::error!(path, %error, "the state of a chain cannot be read: its events are shipped without one");
+            None
+        }
+        read => read?,
+    };
+    unread.reads(CHAIN);
+    let shipped = chain.as_ref().map(ChainFile::position);
     let mut scan = Scan::default();
-    let mut segments = VecDeque::new();
+    let (mut segments, mut failed) = (VecDeque::new(), None);
     for (n, base) in bases.iter().enumerate() {
-        segments.push_back(scan.segment(&claim, *base, n + 1 == bases.len())?);
+        let next = bases.get(n + 1).copied();
+        match read_whole(&**claim.dir(), *base) {
+            Ok((file, bytes)) => {
+                unread.reads(*base);
+                let before = scan.missing(*base, &bytes, shipped.unwrap_or(*base), disk.boot());
+                segments.extend(before);
+                segments.push_back(scan.segment(*base, next, &bytes, disk.boot())?);
+                file.sync()?;
+            }
+            Err(error) if inner.gives_up(unread, *base, &error, &others(inner, &claim, &bases, *base)) => {
+                let path = claim.path().join(segment::name(*base)).display().to_string();
+                tracing::error!(path, %error, "a segment of an abandoned spool cannot be read");
+                segments.push_back(scan.unreadable(&claim, *base, next));
+            }
+            // The others are looked at all the same, so that all of them are tried for as long.
+            Err(error) => failed = Some(error),
+        }
     }
-    let mut interrupted = 0;
-    if !scan.open.is_empty() {
-        let base = segments.back().map_or(0, Segment::end).max(scan.beyond);
-        let (segment, count) = finish(&claim, base, scan.open)?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    // What is missing and counts elsewhere was done with.
+    segments.retain(|segment| bases.contains(&segment.base) || !scan.is_elsewhere(segment.base));
+    if let Some(file) = &chain
+        && file.chain().key.is_none()
+        && scan.checkpoint >= Some(file.position())
+    {
+        return Err(io::Error::other(NO_KEY));
+    }
+    // A mark that was not synced is lost with the system's run, and one may be in what is missing or does not read back.
+    let is_whole = scan.holes.iter().all(|hole| scan.is_elsewhere(hole.at));
+    let is_marked = is_whole && scan.boot == Some(disk.boot());
+    tell(&**claim.dir(), &mut scan.open, is_marked)?;
+    gone_is_fine(claim.dir().remove(SPARE))?;
+    claim.dir().sync()?;
+    let first = scan.open.values().map(|intent| intent.position).min();
+    let lost = scan.forget_doubtful(&claim);
+    let hole = scan
+        .holes
+        .iter()
+        .find(|hole| scan.is_real(hole))
+        .map(|hole| hole.at);
+    let finished = scan.open.len() as u64;
+    let shipped = shipped.unwrap_or(scan.shipped);
+    let last = chain.as_ref().and_then(|chain| scan.last(chain));
+    let made = (finished > 0 || last.is_some()).then(|| {
+        // Where it was before, if this is not the first time: some of it may be shipped.
+        let base = segments.back().map_or(shipped, Segment::end).max(scan.beyond);
+        let (segment, bytes) = finish(base, scan.open, last);
         segments.push_back(segment);
-        interrupted = count;
-    }
-    claim.sync()?;
+        bytes
+    });
     Ok(Orphan {
         claim,
         segments,
-        shipped: scan.shipped,
-        interrupted,
+        shipped,
+        finished,
+        lost,
+        made,
+        missing: lost + u64::from(hole.is_some()),
+        held: first.into_iter().chain(hole).min().unwrap_or(u64::MAX),
+        disk: Arc::clone(disk),
+        chain,
+        rewritten: scan.rewritten.into(),
         torn: scan.torn,
+        unread: Unread::default(),
     })
 }
 
-#[derive(Debug, Default)]
-struct Scan {
-    /// The intents without an outcome: where the first copy of each stands, when it was made, its payload.
-    open: HashMap<Uuid, Intent>,
-    shipped: u64,
-    torn: u64,
-    /// The position behind the last byte of any file.
-    beyond: u64,
+/// Where else to read to see whether the volume can be read: in the other segments there, and in our own.
+fn others(inner: &Inner, claim: &Claim, bases: &[u64], but: u64) -> Vec<(Segment, Source)> {
+    let there = bases.iter().filter(|base| **base != but);
+    let there = there.map(|base| (Segment::fresh(*base), Source::Named(Arc::clone(claim.dir()))));
+    there.chain(inner.with_log(|log| log.others(None))).collect()
 }
 
-#[derive(Debug)]
-struct Intent {
-    position: u64,
-    at: i64,
-    payload: Vec<u8>,
+fn read_whole(dir: &dyn Directory, base: u64) -> io::Result<(Arc<dyn DataFile>, Vec<u8>)> {
+    let file = dir.open_file(&segment::name(base))?;
+    let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
+    file.read_at(&mut bytes, 0)?;
+    Ok((file, bytes))
 }
 
-impl Scan {
-    fn segment(&mut self, claim: &Claim, base: u64, last: bool) -> io::Result<Segment> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(segment::path(claim.path(), base))?;
-        let size = file.metadata()?.len();
-        let mut bytes = vec![0; usize::try_from(size).map_err(io::Error::other)?];
-        file.read_exact_at(&mut bytes, 0)?;
-        let mut segment = Segment::empty(base);
-        if let Some((preface, body)) = bytes.split_first_chunk::<{ PREFACE.len() }>() {
-            if *preface != PREFACE && preface.iter().any(|byte| *byte != 0) {
-                return Err(io::Error::other("a segment of another format"));
-            }
-            let mut records = Records::new(body);
-            let mut position = segment.first();
-            for record in &mut records {
-                self.record(&record, position, &mut segment);
-                position += record.bytes.len() as u64;
-            }
-            segment.len += records.taken() as u64;
+/// Writes down of the intents without a mark that their requests were not dispatched, or that nobody can tell: who comes
+/// after us may know less, when the system has been started again, or not see any more what was missing.
+fn tell(dir: &dyn Directory, open: &mut HashMap<Uuid, Intent>, is_marked: bool) -> io::Result<()> {
+    let (dispatch, kind) = if is_marked {
+        (Dispatch::Never, Kind::Undispatched)
+    } else {
+        (Dispatch::Marked, Kind::Untold)
+    };
+    let mut files = BTreeMap::new();
+    for intent in open.values_mut() {
+        // What was told before may not have reached every copy.
+        let kind = match intent.dispatch {
+            Dispatch::Unmarked => kind,
+            Dispatch::Never => Kind::Undispatched,
+            Dispatch::Marked if intent.is_untold => Kind::Untold,
+            Dispatch::Marked => continue,
+        };
+        if intent.dispatch == Dispatch::Unmarked {
+            intent.dispatch = dispatch;
         }
-        if size > segment.len {
-            self.torn += size - segment.len;
-            if last {
-                file.set_len(segment.len)?;
-            } else {
-                // A tail tears where writing ended. Anything else is damage, and is kept.
-                segment.damaged = true;
-            }
-        }
-        self.beyond = self.beyond.max(base.saturating_add(size.max(segment.len)));
-        file.write_all_at(&PREFACE, 0)?;
-        file.sync_all()?;
-        Ok(segment)
-    }
-
-    fn record(&mut self, record: &Record<'_>, position: u64, segment: &mut Segment) {
-        match record.kind {
-            Kind::Intent => {
-                self.open.entry(record.id).or_insert_with(|| Intent {
-                    position,
-                    at: record.at,
-                    payload: record.payload.to_vec(),
-                });
-            }
-            Kind::Event => {
-                segment.events += 1;
-                self.open.remove(&record.id);
-            }
-            Kind::Cancel => {
-                self.open.remove(&record.id);
-            }
-            Kind::Ack => self.shipped = self.shipped.max(record::acked(record).unwrap_or(0)),
+        for (base, at) in &intent.copies {
+            let file = match files.entry(*base) {
+                Entry::Occupied(file) => file.into_mut(),
+                Entry::Vacant(place) => place.insert(dir.open_to_write(&segment::name(*base))?),
+            };
+            file.write_at(&[kind as u8], at + KIND_AT)?;
         }
     }
+    files.values().try_for_each(|file| file.sync())
 }
 
-/// Writes the events of interrupted requests, in the order of their intents, to a segment of their own.
-fn finish(claim: &Claim, base: u64, open: HashMap<Uuid, Intent>) -> io::Result<(Segment, u64)> {
+/// Makes a segment of the events of unfinished requests, in the order of their intents, and of the checkpoint that ends
+/// the chain.
+fn finish(base: u64, open: HashMap<Uuid, Intent>, last: Option<(Uuid, i64)>) -> (Segment, Arc<[u8]>) {
     let mut open: Vec<_> = open.into_iter().collect();
     open.sort_unstable_by_key(|(_, intent)| intent.position);
-    let file: File = segment::create(claim.path(), base)?;
     let mut segment = Segment::empty(base);
+    let mut bytes = PREFACE.to_vec();
     let mut buffer = Vec::new();
     for (id, intent) in open {
-        let event = record::encode(&mut buffer, Kind::Event, intent.at, id, &intent.payload);
-        file.write_all_at(event.bytes, segment.len)?;
-        segment.len += event.bytes.len() as u64;
+        let event = match intent.dispatch {
+            Dispatch::Never => not_dispatched(&intent.payload),
+            Dispatch::Unmarked | Dispatch::Marked => intent.payload,
+        };
+        bytes.extend_from_slice(record::encode(&mut buffer, Kind::Event, intent.at, id, &event).bytes);
         segment.events += 1;
     }
-    file.sync_all()?;
-    Ok((segment, segment.events))
+    if let Some((id, at)) = last {
+        let mut checkpoint = Vec::new();
+        write_checkpoint(&mut checkpoint, id, at, true);
+        bytes.extend_from_slice(record::encode(&mut buffer, Kind::Event, at, id, &checkpoint).bytes);
+        segment.events += 1;
+    }
+    segment.len = bytes.len() as u64;
+    (segment, bytes.into())
 }

@@ -1,8 +1,8 @@
 //! The evidence of one request, from the promise of room to its outcome.
 
+use std::io;
 use std::mem;
 use std::sync::Arc;
-use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -11,12 +11,16 @@ use super::error::{NoRoom, SpoolError};
 use super::inner::Inner;
 use super::record::{self, HEADER, Kind, MAX_RECORD};
 use super::stats::add;
-use crate::event::{Outcome, Request, Template};
-
-const FSYNC_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::event::{MAX_OUTCOME_BYTES, Outcome, Request, Status, Template};
 
 /// What one record may take.
 const ONE: u64 = MAX_RECORD as u64;
+
+/// What the records behind an intent may take: the mark of its dispatch and its outcome.
+const REST: u64 = HEADER as u64 + ONE;
+
+/// What all the records of a request may take.
+pub(super) const ROOM: u64 = ONE + REST;
 
 /// Bytes that are promised and not written. Given back when dropped.
 #[derive(Debug)]
@@ -38,22 +42,21 @@ impl Drop for Promise {
     }
 }
 
-/// Room for the evidence of one request: for its intent and for its outcome. Dropped, it is free again.
+/// Room for the evidence of one request: for its intent, its dispatch and its outcome. Dropped, it is free again.
 #[derive(Debug)]
 #[must_use = "a room that is dropped is given back"]
 pub struct Room(Promise);
 
 impl Room {
     pub(super) fn reserve(inner: &Arc<Inner>) -> Result<Self, NoRoom> {
-        inner.reserve(2 * ONE)?;
+        inner.reserve(ROOM)?;
         Ok(Self(Promise {
             inner: Arc::clone(inner),
-            bytes: 2 * ONE,
+            bytes: ROOM,
         }))
     }
 
-    /// Records that the request is about to be dispatched. Once this has returned, what happens to the request
-    /// is on record even if this process is killed; until then no byte of it may go upstream.
+    /// Records that the request may be dispatched. Before [`Departure::mark`] no byte of it may go upstream.
     ///
     /// Waits only under [`Fsync::Always`]. If it fails or is dropped, the request counts as not dispatched and
     /// leaves no event.
@@ -66,11 +69,14 @@ impl Room {
         if inner.fsync == Fsync::Always {
             let mut durable = inner.durable();
             let reached = durable.wait_for(|durable| *durable >= end);
-            if !matches!(tokio::time::timeout(FSYNC_TIMEOUT, reached).await, Ok(Ok(_))) {
+            if !matches!(
+                tokio::time::timeout(inner.fsync_timeout, reached).await,
+                Ok(Ok(_))
+            ) {
                 return Err(SpoolError::FsyncDeadline);
             }
         }
-        crossing.unfinished = Unfinished::Interrupted;
+        crossing.unfinished = Unfinished::Unknown;
         Ok(crossing)
     }
 
@@ -86,7 +92,7 @@ impl Room {
             log.append(&intent).map_err(SpoolError::Write)?;
             Ok(log.head())
         })?;
-        promise.shrink(ONE);
+        promise.shrink(2 * HEADER as u64 + (bytes.len() + MAX_OUTCOME_BYTES) as u64);
         // Kept for as long as the crossing lasts.
         bytes.shrink_to_fit();
         let (id, unfinished) = (request.id, Unfinished::Cancelled);
@@ -108,13 +114,14 @@ impl Room {
 enum Unfinished {
     /// It was never dispatched.
     Cancelled,
-    /// It was dispatched, and nobody knows how it ended.
-    Interrupted,
+    /// It may have been dispatched, and nobody knows how it ended.
+    Unknown,
     /// The outcome is recorded.
     Nothing,
 }
 
-/// A request on its way upstream. Dropped without an outcome, it is recorded as `interrupted` at once.
+/// A request on its way upstream. Dropped without an outcome, it is recorded at once as `interrupted`, or as
+/// `not_dispatched` where its departure was not marked.
 #[derive(Debug)]
 #[must_use = "a crossing that is dropped is recorded as interrupted"]
 pub struct Crossing {
@@ -127,10 +134,32 @@ pub struct Crossing {
 }
 
 impl Crossing {
+    /// What marks the departure of the request.
+    #[must_use]
+    pub fn departure(&self) -> Departure {
+        Departure {
+            inner: Arc::clone(&self.promise.inner),
+            id: self.id,
+        }
+    }
+
     /// Records how the request ended. The room for it was promised, so it cannot fail: what a failing disk
-    /// does not take is kept in memory until it does.
+    /// does not take is kept in memory until it does. From now on its departure cannot be marked, and one that would be
+    /// `interrupted` but whose departure was not marked is `not_dispatched`.
     pub fn outcome(mut self, outcome: &Outcome) {
+        self.end(outcome);
+    }
+
+    fn end(&mut self, outcome: &Outcome) {
         self.unfinished = Unfinished::Nothing;
+        let departed = || self.promise.inner.with_log(|log| log.bar(self.id));
+        let outcome = &match outcome.status {
+            Status::Interrupted if !departed() => Outcome {
+                status: Status::NotDispatched,
+                ..*outcome
+            },
+            _ => *outcome,
+        };
         let mut bytes = record::begin();
         self.template
             .complete(self.bytes.get(HEADER..).unwrap_or_default(), outcome, &mut bytes);
@@ -146,7 +175,7 @@ impl Crossing {
     fn settle(&self, bytes: &mut [u8], kind: Kind) {
         let inner = &self.promise.inner;
         let record = record::seal(bytes, kind, inner.now(), self.id);
-        inner.with_log(|log| log.append_or_park(&record));
+        inner.with_log(|log| log.conclude(&record));
         add(&inner.counters.persisted, u64::from(kind == Kind::Event));
     }
 
@@ -159,14 +188,34 @@ impl Crossing {
 
 impl Drop for Crossing {
     fn drop(&mut self) {
-        let mut bytes = mem::take(&mut self.bytes);
         match self.unfinished {
             Unfinished::Nothing => {}
-            Unfinished::Interrupted => self.settle(&mut bytes, Kind::Event),
+            Unfinished::Unknown => self.end(&Outcome::new(Status::Interrupted)),
             Unfinished::Cancelled => {
+                let mut bytes = mem::take(&mut self.bytes);
                 bytes.truncate(HEADER);
                 self.settle(&mut bytes, Kind::Cancel);
             }
         }
+    }
+}
+
+/// Marks that bytes of a request are about to leave.
+#[derive(Debug, Clone)]
+pub struct Departure {
+    inner: Arc<Inner>,
+    id: Uuid,
+}
+
+impl Departure {
+    /// To be called before the first byte of the request is written to the upstream's connection. Once this has returned,
+    /// the request is known as dispatched even if this process is killed. A second time it does nothing.
+    ///
+    /// # Errors
+    /// The mark cannot be written, or the outcome is on record: the request must not leave.
+    pub fn mark(&self) -> io::Result<()> {
+        let mut bytes = [0; HEADER];
+        let mark = record::seal(&mut bytes, Kind::Dispatched, 0, self.id);
+        self.inner.with_log(|log| log.depart(&mark))
     }
 }

@@ -3,17 +3,25 @@
 //! A position counts the bytes that were ever appended to a spool. A segment is named after the position at
 //! which it begins, so the names alone put the segments in order, and a position alone finds its file.
 
-use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::record::{self, Broken, Record};
+use uuid::Uuid;
+
+use super::disk::{DataFile, Directory, gone_is_fine};
+use super::record::{self, Broken, HEADER, Record};
 
 /// What every segment begins with; the last byte is the version of the record format.
-pub(crate) const PREFACE: [u8; 8] = *b"carspl\n\x01";
+pub(crate) const PREFACE: [u8; 8] = *b"carspl\n\x02";
 
-const SUFFIX: &str = "seg";
+/// The version before, which says neither what was dispatched nor when it was written.
+pub(crate) const PREFACE_BEFORE: [u8; 8] = *b"carspl\n\x01";
+
+const SUFFIX: &str = ".seg";
+const DAMAGED: &str = ".damaged";
+
+/// The name of the file that becomes the next segment.
+pub(crate) const SPARE: &str = "spare";
 
 /// One file of a spool, as far as it is known to be sound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +42,15 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
+    /// A new segment: it says in which run of the operating system it was written.
+    pub(crate) const fn fresh(base: u64) -> Self {
+        let empty = Self::empty(base);
+        Self {
+            len: empty.len + HEADER as u64,
+            ..empty
+        }
+    }
+
     /// A segment without a record.
     pub(crate) const fn empty(base: u64) -> Self {
         Self {
@@ -63,63 +80,75 @@ impl Segment {
     }
 }
 
-pub(crate) fn path(dir: &Path, base: u64) -> PathBuf {
-    dir.join(format!("{base:016x}.{SUFFIX}"))
+/// The name of the segment that begins at `base`.
+pub(crate) fn name(base: u64) -> String {
+    format!("{base:016x}{SUFFIX}")
 }
 
-/// Creates the segment that begins at `base`, readable by this user alone.
-pub(crate) fn create(dir: &Path, base: u64) -> io::Result<File> {
-    let path = path(dir, base);
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)?;
-    if let Err(error) = file.write_all_at(&PREFACE, 0) {
-        let _ = fs::remove_file(&path);
+/// Creates a file that is a [fresh](Segment::fresh) segment.
+pub(crate) fn create(dir: &dyn Directory, name: &str, boot: Uuid) -> io::Result<Arc<dyn DataFile>> {
+    let file = dir.create(name)?;
+    let mut bytes = Vec::new();
+    record::boot(&mut bytes, boot);
+    bytes.splice(0..0, PREFACE);
+    if let Err(error) = file.write_at(&bytes, 0) {
+        let _ = dir.remove(name);
         return Err(error);
     }
     Ok(file)
 }
 
 /// The bases of the segments in a directory, in order.
-pub(crate) fn list(dir: &Path) -> io::Result<Vec<u64>> {
-    let mut bases = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let name = entry?.file_name();
-        let base = name.to_str().and_then(|name| name.strip_suffix(".seg"));
-        bases.extend(base.and_then(|base| u64::from_str_radix(base, 16).ok()));
-    }
+pub(crate) fn list(dir: &dyn Directory) -> io::Result<Vec<u64>> {
+    let names = dir.names()?;
+    let bases = names.iter().filter_map(|name| name.strip_suffix(SUFFIX));
+    let mut bases: Vec<u64> = bases
+        .filter_map(|base| u64::from_str_radix(base, 16).ok())
+        .collect();
     bases.sort_unstable();
     Ok(bases)
 }
 
-/// Deletes a segment that is done with; a damaged one is renamed, for someone to look at.
-pub(crate) fn discard(dir: &Path, segment: &Segment) -> io::Result<()> {
-    let path = path(dir, segment.base);
-    let done = if segment.damaged {
-        fs::rename(&path, path.with_extension("damaged"))
+/// Deletes a segment that is done with; a damaged one is renamed, for someone to look at. What was deleted before is
+/// made durable first: were an older segment to come back after a power cut, its intents would miss the outcomes in a
+/// younger one.
+pub(crate) fn discard(dir: &dyn Directory, segment: &Segment) -> io::Result<()> {
+    dir.sync()?;
+    let name = name(segment.base);
+    gone_is_fine(if segment.damaged {
+        dir.rename(&name, &name.replace(SUFFIX, DAMAGED))
     } else {
-        fs::remove_file(&path)
-    };
-    done.or_else(|error| {
-        if error.kind() == io::ErrorKind::NotFound {
-            Ok(())
-        } else {
-            Err(error)
-        }
+        dir.remove(&name)
     })
 }
 
+/// Where the bytes of a segment are read.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// In a file that is open.
+    Open(Arc<dyn DataFile>),
+    /// In a directory, under the segment's name.
+    Named(Arc<dyn Directory>),
+    /// Here.
+    Memory(Arc<[u8]>),
+}
+
 /// Reads at most `limit` bytes of a segment from the given position on.
-pub(crate) fn read(dir: &Path, segment: &Segment, from: u64, limit: usize) -> io::Result<Vec<u8>> {
+pub(crate) fn read(source: &Source, segment: &Segment, from: u64, limit: usize) -> io::Result<Vec<u8>> {
     let length = usize::try_from(segment.end().saturating_sub(from))
         .unwrap_or(limit)
         .min(limit);
+    let offset = from.saturating_sub(segment.base);
     let mut bytes = vec![0; length];
-    let file = File::open(path(dir, segment.base))?;
-    file.read_exact_at(&mut bytes, from.saturating_sub(segment.base))?;
+    match source {
+        Source::Open(file) => file.read_at(&mut bytes, offset)?,
+        Source::Named(dir) => dir.open_file(&name(segment.base))?.read_at(&mut bytes, offset)?,
+        Source::Memory(all) => {
+            let start = usize::try_from(offset).map_err(io::Error::other)?;
+            let part = all.get(start..).and_then(|rest| rest.get(..length));
+            bytes.copy_from_slice(part.ok_or(io::ErrorKind::UnexpectedEof)?);
+        }
+    }
     Ok(bytes)
 }
 

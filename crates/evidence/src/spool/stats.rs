@@ -1,6 +1,6 @@
 //! What the operator may want to know about the spool.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A snapshot of the spool's state and counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -19,12 +19,16 @@ pub struct Stats {
     pub suppressed: u64,
     /// Attempts to ship that failed.
     pub sink_errors: u64,
+    /// Whether shipping pauses because the stream holds as many entries as it may.
+    pub stream_full: bool,
     /// Events that were written to the spool.
     pub persisted: u64,
     /// Events that the stream took.
     pub drained: u64,
-    /// Events that dead processes left unfinished, and that were finished as `interrupted`.
+    /// Events that dead processes left unfinished, and that were finished as `interrupted` or `not_dispatched`.
     pub recovered: u64,
+    /// How often the directory, or a segment in it, was removed by somebody else.
+    pub removed: u64,
     /// How much of the bound is taken or promised, in records of the greatest size.
     pub queue_depth: u64,
     /// The bound, in records of the greatest size. When the depth comes this near, requests are refused.
@@ -38,15 +42,26 @@ pub(crate) struct Counters {
     pub(crate) dropped: AtomicU64,
     pub(crate) suppressed: AtomicU64,
     pub(crate) sink_errors: AtomicU64,
+    pub(crate) stream_full: AtomicBool,
     pub(crate) persisted: AtomicU64,
     pub(crate) drained: AtomicU64,
     pub(crate) recovered: AtomicU64,
+    pub(crate) removed: AtomicU64,
     pub(crate) adopted_files: AtomicU64,
     pub(crate) adopted_bytes: AtomicU64,
     /// When the oldest adopted event that is not shipped was recorded; 0 when there is none.
     pub(crate) adopted_since: AtomicU64,
-    /// Since when the shipper waits for the stream, or for the disk, to take it further; 0 when it has nothing to ship.
-    pub(crate) shipping_since: AtomicU64,
+    /// Since when the shipper of own and of adopted events waits to be taken further; 0 when it has nothing to ship.
+    shipping_since: [AtomicU64; 2],
+}
+
+/// Who recorded events.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Whose {
+    /// This process.
+    Own,
+    /// One that died.
+    Adopted,
 }
 
 impl Counters {
@@ -54,8 +69,23 @@ impl Counters {
         store(&self.adopted_since, since);
     }
 
-    pub(crate) fn shipping_since(&self, since: Option<i64>) {
-        store(&self.shipping_since, since);
+    pub(crate) fn shipping_since(&self, whose: Whose, since: Option<i64>) {
+        let [own, adopted] = &self.shipping_since;
+        let shipping_since = match whose {
+            Whose::Own => own,
+            Whose::Adopted => adopted,
+        };
+        store(shipping_since, since);
+    }
+
+    /// Since when events have waited without one being taken further; 0 when none do.
+    pub(crate) fn waiting_since(&self) -> u64 {
+        let since = self.shipping_since.iter().map(get);
+        since.filter(|since| *since > 0).min().unwrap_or(0)
+    }
+
+    pub(crate) fn stream_is_full(&self, full: bool) {
+        self.stream_full.store(full, Ordering::Relaxed);
     }
 }
 

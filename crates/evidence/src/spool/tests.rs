@@ -10,7 +10,13 @@ use crate::testing::{
 use crate::timestamp::SECOND;
 
 mod faults;
+mod full;
+mod model;
+mod pressure;
 mod recovery;
+pub(crate) mod sim;
+mod space;
+mod unreadable;
 
 const INTERVAL: Fsync = Fsync::Interval(Duration::from_millis(1));
 
@@ -51,7 +57,7 @@ async fn an_empty_spool_is_removed_at_the_end_and_takes_no_more() {
     let room = spool.reserve().unwrap();
     ship(&spool).await;
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
-    assert_eq!(spool.reserve().unwrap_err(), NoRoom::Unwritable);
+    assert_eq!(spool.reserve().unwrap_err(), NoRoom::Closed);
     assert!(matches!(
         room.intent(&request(9)).await,
         Err(SpoolError::Write(_))
@@ -166,7 +172,7 @@ async fn files_and_directories_are_for_this_user_alone() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir.path().join("replay"));
     execute(&spool, 0..1).await;
-    let own = spool.inner.with_log(|log| log.claim().path().to_owned());
+    let own = crate::testing::home(&spool);
     assert_eq!(own.metadata().unwrap().permissions().mode() & 0o777, 0o700);
     for file in std::fs::read_dir(own).unwrap() {
         assert_eq!(
@@ -185,8 +191,11 @@ fn a_spool_needs_a_megabyte_and_a_directory() {
         dir: dir.to_owned(),
         max_bytes,
         fsync: INTERVAL,
+        fsync_timeout: Duration::from_secs(2),
         denials_per_second: 100,
+        checkpoint_key: None,
         clock: std::sync::Arc::new(|| 0),
+        monotonic: std::sync::Arc::new(|| 1),
     };
     assert!(matches!(
         Spool::open(config(dir.path(), MIB - 1)),
@@ -236,17 +245,38 @@ async fn refusals_past_the_quota_become_one_event() {
     assert_eq!(data.len(), 103);
 }
 
+/// One is refused at once, the next after two and a half seconds, and so on.
+#[tokio::test]
+async fn refusals_are_counted_when_they_are_written_whenever_they_began() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _, time) = open_with(dir.path(), 64 * MIB, INTERVAL);
+    for step in 0..45 {
+        let now = 100 * SECOND + step * SECOND / 10;
+        time.set(now);
+        for n in 0..40 {
+            let request = crate::Request {
+                occurred_at: if n % 2 == 0 { now } else { now - 5 * SECOND / 2 },
+                ..request(n)
+            };
+            spool.denied(&request, &refusal("exchange_refused"));
+        }
+    }
+    let stats = spool.stats();
+    assert_eq!(
+        (stats.persisted, stats.suppressed),
+        (500 + 4, 45 * 40 - 500),
+        "and a sum each second"
+    );
+}
+
 #[tokio::test]
 async fn refusals_leave_the_last_quarter_to_crossings() {
     let dir = tempfile::tempdir().unwrap();
-    let (spool, _, _) = open_with(dir.path(), MIB, INTERVAL);
+    let (spool, _, time) = open_with(dir.path(), MIB, INTERVAL);
     for second in 0..100 {
+        time.set(second * SECOND);
         for n in 0..100 {
-            let request = crate::Request {
-                occurred_at: second * SECOND,
-                ..request(n)
-            };
-            spool.denied(&request, &refusal("session_revoked"));
+            spool.denied(&request(n), &refusal("session_revoked"));
         }
     }
     let stats = spool.stats();

@@ -98,7 +98,7 @@ impl<J: Journal> Outbound<J> {
             return Err((self.journal, Denial::Revoked.into()));
         }
         let facts = CrossingFacts {
-            upstream_host: self.upstream.url().host(),
+            upstream_host: self.upstream.url().authority(),
             directive: &self.directive,
             trace_id: trace::trace_id(&self.head.headers),
         };

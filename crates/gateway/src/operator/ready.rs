@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use admission::ports::Cause;
 use backends::component::{Check, Health};
 use futures_util::future::join_all;
 use serde::{Serialize, Serializer};
@@ -73,6 +74,8 @@ impl Report {
 struct CheckReport {
     state: State,
     #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     age_seconds: Option<u64>,
 }
 
@@ -94,8 +97,10 @@ impl From<Option<Health>> for CheckReport {
             Some(Health { fault: Some(_), .. }) => State::Failing,
             Some(Health { fault: None, .. }) => State::Ok,
         };
+        let fault = health.as_ref().and_then(|health| health.fault.as_ref());
         Self {
             state,
+            cause: fault.and_then(Cause::label),
             age_seconds: health.and_then(|health| health.age).map(|age| age.as_secs()),
         }
     }

@@ -32,6 +32,48 @@ pub enum End {
 }
 
 impl End {
+    /// Every end.
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Complete,
+        Self::Revoked,
+        Self::UpstreamBroke,
+        Self::UpstreamSilent,
+        Self::WriteTimeout,
+        Self::RequestTooLarge,
+        Self::RequestTooSlow,
+        Self::RequestMalformed,
+        Self::CallerLeft,
+        Self::GatewayStopped,
+    ];
+
+    /// What it means and what to do, for `evidence explain`.
+    pub(crate) fn help(self) -> &'static str {
+        match self {
+            Self::Complete => "The response was relayed completely.",
+            Self::Revoked => {
+                "The authority record, its root, the session or the delegation edge behind the mandate was revoked while the \
+                 response was under way; it was ended there."
+            }
+            Self::UpstreamBroke => "The upstream broke off within its response. Look at the upstream.",
+            Self::UpstreamSilent => {
+                "The upstream sent nothing for STREAM_IDLE_TIMEOUT. Have it send keep-alives, or raise the setting."
+            }
+            Self::WriteTimeout => {
+                "The caller did not take the response within WRITE_TIMEOUT, or stood still in a stream."
+            }
+            Self::RequestTooLarge => "The request's body turned out longer than MAX_REQUEST_BYTES.",
+            Self::RequestTooSlow => {
+                "The caller did not finish its request body within READ_TIMEOUT of its own time."
+            }
+            Self::RequestMalformed => "The body was announced as chunks and is none (RFC 9112 §7.1).",
+            Self::CallerLeft => "The caller was gone before the end. The mandate is spent all the same.",
+            Self::GatewayStopped => {
+                "The gateway was stopped and the response did not end within SHUTDOWN_GRACE: how the upstream's work ended is \
+                 not known."
+            }
+        }
+    }
+
     /// The word in the log.
     pub(super) fn outcome_label(self) -> &'static str {
         match self {
@@ -47,7 +89,7 @@ impl End {
     }
 
     /// The evaluation status of a crossing that ended so.
-    pub(super) fn status(self) -> Status {
+    pub(crate) fn status(self) -> Status {
         match self {
             Self::Complete | Self::Revoked => Status::Executed,
             Self::UpstreamBroke
@@ -62,7 +104,7 @@ impl End {
     }
 
     /// What went wrong.
-    pub(super) fn error_kind(self) -> Option<&'static str> {
+    pub(crate) fn error_kind(self) -> Option<&'static str> {
         match self {
             Self::Complete | Self::Revoked => None,
             Self::UpstreamBroke => Some("response_copy_failed"),
@@ -102,7 +144,7 @@ impl From<Fault> for End {
 }
 
 /// How the evidence names a refusal.
-pub(super) fn evidence_labels(denial: Denial, is_dispatched: bool) -> (Status, &'static str) {
+pub(crate) fn evidence_labels(denial: Denial, is_dispatched: bool) -> (Status, &'static str) {
     match denial {
         // Whatever the caller was told, the upstream may have acted on it.
         Denial::Revoked if is_dispatched => (Status::UpstreamError, denial.label()),

@@ -1,8 +1,11 @@
-//! What the gates tell the record.
+//! What the gates and the connection tell the record.
+
+use std::sync::Arc;
 
 use admission::denial::Stage;
 use admission::ports::Cause;
 use admission::{CrossingFacts, Denial, Journal, Subject};
+use backends::http::{Departs, Guard};
 use evidence::Room;
 
 use super::{Dispatched, Identity, Intended, Received, Record};
@@ -90,5 +93,17 @@ impl Journal for Record<Received> {
                 .take()
                 .map(|(known, Received)| (known, Intended(dispatched))),
         ))
+    }
+}
+
+impl Departs for Record<Intended> {
+    fn departure(&self) -> Guard {
+        match &self.0 {
+            Some((_, Intended(dispatched))) => {
+                let departure = dispatched.evidence.departure();
+                Arc::new(move || departure.mark())
+            }
+            None => Arc::new(|| Err(std::io::Error::other("the record has ended"))),
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 
 use admission::exchange::circuit::CircuitFigures;
+use backends::anchor::AnchorStats;
 use backends::bindings::BindingsStatus;
 use backends::component::Samples;
 use backends::http::{Stats, StatsNames};
@@ -55,9 +56,11 @@ pub fn evidence(stats: &evidence::Stats, out: &mut dyn Samples) {
         dropped,
         suppressed,
         sink_errors,
+        stream_full,
         persisted,
         drained,
         recovered,
+        removed,
         queue_depth,
         queue_capacity,
         available,
@@ -67,15 +70,17 @@ pub fn evidence(stats: &evidence::Stats, out: &mut dyn Samples) {
         gauge "caracal_gateway_audit_replay_files", "Gateway audit files waiting on disk", files;
         gauge "caracal_gateway_audit_replay_bytes", "Gateway audit bytes waiting on disk", bytes;
         gauge "caracal_gateway_audit_replay_oldest_age_seconds", "Age of the oldest Gateway audit event waiting on disk", oldest_age_seconds;
-        counter "caracal_gateway_audit_dropped_total", "Gateway audit events lost; only a damaged file loses that of a request that crossed", dropped;
+        counter "caracal_gateway_audit_dropped_total", "Gateway audit events lost; only a damaged or removed file loses that of a request that crossed", dropped;
         counter "caracal_gateway_audit_sink_errors_total", "Gateway audit delivery errors", sink_errors;
+        gauge "caracal_gateway_audit_stream_full", "Whether shipping pauses because the audit stream holds AUDIT_STREAM_MAX_LEN entries or more", u64::from(stream_full);
         gauge "caracal_gateway_audit_queue_depth", "How much of the spool is taken or promised, in records of the greatest size", queue_depth;
         gauge "caracal_gateway_audit_queue_capacity", "The bound of the spool, in records of the greatest size", queue_capacity;
         counter "caracal_gateway_audit_persisted_total", "Gateway audit events written to the spool", persisted;
         counter "caracal_gateway_audit_drained_total", "Gateway audit events that the audit stream took", drained;
         gauge "caracal_gateway_audit_waiting", "Gateway audit events of this process that wait to be taken by the audit stream", waiting;
         counter "caracal_gateway_audit_suppressed_total", "Refusals that were summed up in another event because their reason was over its quota", suppressed;
-        counter "caracal_gateway_audit_recovered_total", "Events that a killed process left unfinished, finished as interrupted", recovered;
+        counter "caracal_gateway_audit_recovered_total", "Events that a killed process left unfinished, finished as interrupted or not_dispatched", recovered;
+        counter "caracal_gateway_audit_spool_removed_total", "How often the spool's directory, or a segment in it, was removed while it was in use", removed;
         gauge "caracal_gateway_audit_available", "Whether new requests can be recorded; while they cannot, they are refused", u64::from(available);
     }
 }
@@ -121,6 +126,7 @@ pub fn zero(out: &mut dyn Samples) {
     sts::samples(&no_connections, out);
     upstream_connections(&no_connections, out);
     evidence(&evidence::Stats::default(), out);
+    AnchorStats::default().samples(out);
     revocation::samples(&RevocationStatus::default(), &RevocationCounters::default(), out);
     BindingsStatus::default().samples(out);
     ReplayStats::default().samples(out);

@@ -8,12 +8,13 @@ use std::time::Duration;
 use admission::Admission;
 use admission::exchange::{Circuit, CircuitLimits, ExchangeSigner};
 use admission::ports::{Bindings, Cause, ReplayMarks};
+use backends::anchor::{self, AnchorConfig, AnchorStats};
 use backends::component::{Check, Component, Health, Stage};
 use backends::http::{Client, ClientConfig};
 use backends::revocation::RevocationState;
 use backends::tls::ClientTls;
-use config::{Config, Transport};
-use evidence::{AuditKey, Fsync, Shipper, Spool, SpoolConfig, StreamSink};
+use config::{AnchorTransport, Config, Transport};
+use evidence::{AuditKey, CheckpointKey, Fsync, Shipper, Spool, SpoolConfig, StreamSink};
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
@@ -75,7 +76,8 @@ pub(super) async fn start(runtime: Runtime, stores: Stores, stop: &mut Stop) -> 
 }
 
 async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartError> {
-    let spool = runtime.add(spool(&runtime, Arc::clone(&stores.sink))?);
+    let sink = runtime.add(anchored(&runtime, Arc::clone(&stores.sink))?);
+    let spool = runtime.add(spool(&runtime, sink)?);
     runtime.add(runtime.sts.clone().component());
     let upstream = runtime.add(upstream(&runtime)?);
     let circuit = runtime.add(circuit(&runtime));
@@ -229,8 +231,11 @@ fn spool(runtime: &Runtime, sink: Arc<dyn StreamSink>) -> Result<Component<Spool
             config::Fsync::Interval => Fsync::Interval(GROUP_COMMIT_INTERVAL),
             config::Fsync::Always => Fsync::Always,
         },
+        fsync_timeout: config.fsync_timeout,
         denials_per_second: config.denials_per_second.get(),
+        checkpoint_key: checkpoint_key(config)?,
         clock: Arc::new(clock::unix_micros),
+        monotonic: Arc::new(clock::monotonic_micros),
     })?;
     let key = AuditKey::new(runtime.config.signing.audit.as_bytes())?;
     let shipper = Shipper::new(&spool, Some(key));
@@ -238,8 +243,12 @@ fn spool(runtime: &Runtime, sink: Arc<dyn StreamSink>) -> Result<Component<Spool
     Ok(Component::new(spool)
         .check(Check::known("audit", "audit_unavailable", move || {
             // Whether the next request's evidence would find room: the room is given back at once.
-            let none = room.reserve().err().map(|none| Cause::new(none.to_string()));
-            let little = || Cause::new("less than a quarter of AUDIT_SPOOL_MAX_BYTES is left");
+            let none = room.reserve().err();
+            let none = none.map(|none| Cause::new(none.to_string()).labelled(none.label()));
+            let little = || {
+                let words = "less than a quarter of AUDIT_SPOOL_MAX_BYTES is left";
+                Cause::new(words).labelled("spool_nearly_full")
+            };
             let fault = none.or_else(|| room.is_nearly_full().then(little));
             Health { fault, age: None }
         }))
@@ -248,15 +257,51 @@ fn spool(runtime: &Runtime, sink: Arc<dyn StreamSink>) -> Result<Component<Spool
         .task("evidence flusher", Stage::Background, |stop| {
             flusher.run(stop.cancelled_owned())
         })
-        .task("evidence shipper", Stage::Background, |stop| {
+        .task("evidence shipper", Stage::Delivery, |stop| {
             shipper.run(sink, stop.cancelled_owned())
         }))
+}
+
+/// The audit stream, whose checkpoints also go to the anchor, where there is one.
+fn anchored(
+    runtime: &Runtime,
+    stream: Arc<dyn StreamSink>,
+) -> Result<Component<Arc<dyn StreamSink>>, StartError> {
+    let Some(anchor) = &runtime.config.evidence.anchor else {
+        let none = AnchorStats::default();
+        return Ok(Component::new(stream).figures(move |out| none.samples(out)));
+    };
+    let authorities = anchor.authorities.as_ref();
+    let config = AnchorConfig {
+        url: anchor.url.expose().clone(),
+        transport: match anchor.transport {
+            AnchorTransport::Https => anchor::Transport::Https,
+            AnchorTransport::PlainLoopback(_dev_only) => anchor::Transport::PlainLoopback,
+        },
+        tls: ClientTls {
+            authorities: authorities.map(|authorities| authorities.certificates.clone()),
+            identity: None,
+        },
+    };
+    let (resolver, clock) = (Arc::clone(&runtime.resolver) as _, Arc::clone(&runtime.clock));
+    let connections = runtime.supervisor.outbound().clone();
+    Ok(anchor::component(&config, stream, resolver, clock, connections)?)
+}
+
+fn checkpoint_key(config: &config::Evidence) -> Result<Option<CheckpointKey>, StartError> {
+    let secret = config.checkpoint_key.as_ref();
+    let key =
+        secret.map(|secret| CheckpointKey::from_seed(*secret.expose()).ok_or(StartError::CheckpointKey));
+    key.transpose()
 }
 
 /// Whether the audit stream takes events. While it does not, they wait in the spool.
 fn audit_stream(spool: Spool) -> Check {
     Check::known("audit_stream", "audit_unavailable", move || {
-        let stalled = || Cause::new("the audit stream does not take events; they wait in the spool");
+        let stalled = || match spool.stats().stream_full {
+            true => Cause::new("the audit stream is full (AUDIT_STREAM_MAX_LEN); events wait in the spool"),
+            false => Cause::new("the audit stream does not take events; they wait in the spool"),
+        };
         let fault = spool.is_stalled().then(stalled);
         Health { fault, age: None }
     })

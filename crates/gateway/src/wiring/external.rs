@@ -41,7 +41,7 @@ pub async fn external(config: Config, warnings: &[Warning], stop: &mut Stop) -> 
 
 fn stores(runtime: &mut Runtime, external: &External) -> Result<Stores, StartError> {
     let clock = Arc::clone(&runtime.clock);
-    let redis = runtime.add(redis(external)?);
+    let redis = runtime.add(redis(&external.redis)?);
     let own_endpoints = redis.endpoints();
     let database = runtime.add(database(&external.database)?.component(external.database.max_connections));
     let keys = runtime.keys.clone();
@@ -70,6 +70,7 @@ fn stores(runtime: &mut Runtime, external: &External) -> Result<Stores, StartErr
         redis,
         AUDIT_BATCH_TIMEOUT,
         min_replicas,
+        runtime.config.evidence.stream_max_len,
         clock,
     ));
     let reloaded = Arc::clone(&bindings);
@@ -105,7 +106,7 @@ pub fn judge(config: &Config) -> Result<(), StartError> {
     Spool::judge(&config.evidence.directory)?;
     if let config::Stores::External(external) = &config.stores {
         database(&external.database)?;
-        let _unused = redis(external)?;
+        let _unused = redis(&external.redis)?;
     }
     Ok(())
 }
@@ -135,9 +136,13 @@ pub fn database(database: &config::Database) -> Result<postgres::PostgresConnect
     })
 }
 
-fn redis(external: &External) -> Result<Component<RedisConnector>, StartError> {
+/// The way to Redis. Nothing is dialled.
+///
+/// # Errors
+/// [`StartError::Store`].
+pub fn redis(redis: &config::Redis) -> Result<Component<RedisConnector>, StartError> {
     let config = RedisConfig {
-        servers: match external.redis.servers.clone() {
+        servers: match redis.servers.clone() {
             config::RedisServers::Single(server) => RedisServers::Single(server),
             config::RedisServers::Sentinel {
                 sentinels,
@@ -150,9 +155,9 @@ fn redis(external: &External) -> Result<Component<RedisConnector>, StartError> {
             },
             config::RedisServers::Cluster { seeds } => RedisServers::Cluster { seeds },
         },
-        tls: pem(&external.redis.tls),
-        dial_timeout: external.redis.dial_timeout,
-        answer_timeout: external.redis.read_timeout,
+        tls: pem(&redis.tls),
+        dial_timeout: redis.dial_timeout,
+        answer_timeout: redis.read_timeout,
     };
     RedisConnector::component(&config).map_err(|cause| StartError::Store {
         variable: "REDIS_URL",

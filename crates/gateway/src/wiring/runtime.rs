@@ -108,6 +108,7 @@ impl Runtime {
         for task in self.components.tasks.drain(..) {
             match task.stage {
                 Stage::Background => self.supervisor.background(task.name, task.run),
+                Stage::Delivery => self.supervisor.delivery(task.name, task.run),
                 Stage::Foundation => self.supervisor.foundation(task.name, task.run),
             }
         }

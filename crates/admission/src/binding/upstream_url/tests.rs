@@ -352,7 +352,10 @@ fn upstream_url_with_an_international_host_is_dialled_in_ascii() {
         own_endpoints: vec![],
     };
     let url = judge("https://bücher.example/v1?x=1", &policy).unwrap();
-    assert_eq!(url.as_str(), "https://xn--bcher-kva.example:443/v1?x=1");
+    assert_eq!(url.as_str(), "https://xn--bcher-kva.example/v1?x=1");
+    assert_eq!((url.authority(), url.port()), ("xn--bcher-kva.example", 443));
+    let url = judge("https://bücher.example:8443/v1", &policy).unwrap();
+    assert_eq!(url.authority(), "xn--bcher-kva.example:8443");
     assert_eq!(
         judge("https://api.example/v1", &policy).unwrap().as_str(),
         "https://api.example/v1"

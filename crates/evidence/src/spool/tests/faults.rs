@@ -1,24 +1,31 @@
 //! The disk fails, and comes back.
 
-use std::fs::File;
-use std::sync::atomic::Ordering;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
 
 use super::INTERVAL;
-use crate::spool::{NoRoom, SpoolError, flush};
-use crate::testing::{DONE, MIB, cross, event, execute, interrupted, open, open_with, request, ship};
+use super::sim::{Crash, Sim};
+use crate::shipper::Batch;
+use crate::spool::recovery::adopt;
+use crate::spool::{NoRoom, Spool, SpoolError, flush, segment};
+use crate::testing::{
+    DONE, MIB, cross, event, execute, home, interrupted, open, open_on, open_with, request, ship,
+};
 
-/// A file that cannot be written to.
-fn unwritable() -> File {
-    File::open("/dev/null").unwrap()
+/// A spool on a disk that fails when it is told to.
+fn simulated() -> (Sim, Spool) {
+    let sim = Sim::new();
+    let (spool, _, _) = open_on(Arc::new(sim.clone()), Path::new("/"), MIB, INTERVAL);
+    (sim, spool)
 }
 
 #[tokio::test]
 async fn outcomes_survive_a_disk_that_cannot_be_written() {
-    let dir = tempfile::tempdir().unwrap();
-    let spool = open(dir.path());
+    let (disk, spool) = simulated();
     let (first, second) = (cross(&spool, 1).await, cross(&spool, 2).await);
     let room = spool.reserve().unwrap();
-    let file = spool.inner.with_log(|log| log.replace_active(unwritable()));
+    disk.refuse_writes(true);
 
     first.outcome(&DONE);
     drop(second);
@@ -30,7 +37,7 @@ async fn outcomes_survive_a_disk_that_cannot_be_written() {
     flush(&spool.inner).await;
     assert!(!spool.stats().available, "the probe failed as well");
 
-    spool.inner.with_log(|log| log.restore_active(file));
+    disk.refuse_writes(false);
     flush(&spool.inner).await;
     assert!(spool.stats().available);
     execute(&spool, 4..5).await;
@@ -42,20 +49,35 @@ async fn outcomes_survive_a_disk_that_cannot_be_written() {
 }
 
 #[tokio::test]
-async fn a_refusal_that_cannot_be_written_is_counted() {
-    let dir = tempfile::tempdir().unwrap();
-    let spool = open(dir.path());
-    spool.inner.with_log(|log| log.replace_active(unwritable()));
-    for n in 0..2 {
+async fn a_refusal_that_cannot_be_written_is_kept_for_a_while_and_then_counted() {
+    let disk = Sim::new();
+    let (spool, _, time) = open_on(Arc::new(disk.clone()), Path::new("/"), MIB, INTERVAL);
+    disk.refuse_writes(true);
+    let room = spool.reserve().unwrap();
+    assert!(room.intent(&request(0)).await.is_err());
+    // That request's mandate is spent.
+    spool.denied(&request(0), &super::refusal("session_revoked"));
+    assert_eq!((spool.stats().dropped, spool.stats().persisted), (0, 1));
+    let mut n = 1;
+    while spool.stats().dropped == 0 {
+        time.set(i64::try_from(n).unwrap() * crate::timestamp::SECOND);
         spool.denied(&request(n), &super::refusal("session_revoked"));
+        n += 1;
+        assert!(n < 10_000, "kept without end");
     }
-    assert_eq!((spool.stats().dropped, spool.stats().persisted), (2, 0));
+    disk.refuse_writes(false);
+    flush(&spool.inner).await;
+    let sent = ship(&spool).await.data();
+    assert_eq!(
+        sent[0],
+        event(0, &crate::Outcome::from(super::refusal("session_revoked")))
+    );
+    assert_eq!(sent.len() as u128, n - 1);
 }
 
 #[tokio::test]
 async fn after_a_failed_sync_everything_in_doubt_is_written_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let (spool, _, _) = open_with(dir.path(), MIB, INTERVAL);
+    let (disk, spool) = simulated();
     let early = cross(&spool, 0).await;
     execute(&spool, 1..3).await;
     flush(&spool.inner).await;
@@ -64,7 +86,7 @@ async fn after_a_failed_sync_everything_in_doubt_is_written_again() {
     let open = cross(&spool, 3).await;
     execute(&spool, 4..100).await;
     early.outcome(&DONE);
-    spool.inner.fail_sync.store(true, Ordering::Relaxed);
+    disk.fail_syncs(true);
     flush(&spool.inner).await;
     assert!(!spool.stats().available);
     assert_eq!(
@@ -74,7 +96,7 @@ async fn after_a_failed_sync_everything_in_doubt_is_written_again() {
     );
     assert_eq!(spool.reserve().unwrap_err(), NoRoom::Unwritable);
 
-    spool.inner.fail_sync.store(false, Ordering::Relaxed);
+    disk.fail_syncs(false);
     flush(&spool.inner).await;
     let stats = spool.stats();
     assert!(
@@ -91,23 +113,16 @@ async fn after_a_failed_sync_everything_in_doubt_is_written_again() {
 
 #[tokio::test]
 async fn what_is_in_doubt_and_does_not_read_back_keeps_the_spool_shut() {
-    let dir = tempfile::tempdir().unwrap();
-    let spool = open(dir.path());
+    let (disk, spool) = simulated();
     execute(&spool, 0..3).await;
-    spool.inner.fail_sync.store(true, Ordering::Relaxed);
+    disk.fail_syncs(true);
     flush(&spool.inner).await;
-    spool.inner.fail_sync.store(false, Ordering::Relaxed);
-    let path = spool
-        .inner
-        .with_log(|log| crate::spool::segment::path(log.claim().path(), 0));
-    let whole = std::fs::read(&path).unwrap();
-    let mut damaged = whole.clone();
-    damaged[100] ^= 1;
-    std::fs::write(&path, damaged).unwrap();
+    disk.fail_syncs(false);
+    disk.edit(|bytes| bytes[100] ^= 1);
     flush(&spool.inner).await;
     assert_eq!(spool.reserve().unwrap_err(), NoRoom::Unwritable);
 
-    std::fs::write(&path, whole).unwrap();
+    disk.edit(|bytes| bytes[100] ^= 1);
     flush(&spool.inner).await;
     assert_eq!(
         ship(&spool).await.data(),
@@ -132,8 +147,8 @@ async fn a_damaged_segment_costs_no_more_than_itself() {
     let dir = tempfile::tempdir().unwrap();
     let (spool, _, _) = open_with(dir.path(), MIB, INTERVAL);
     execute(&spool, 0..100).await;
-    let own = spool.inner.with_log(|log| log.claim().path().to_owned());
-    let path = crate::spool::segment::path(&own, 0);
+    let own = home(&spool);
+    let path = own.join(segment::name(0));
     let mut bytes = std::fs::read(&path).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
@@ -169,7 +184,7 @@ async fn long_lived_crossings_do_not_fill_the_spool() {
     assert_eq!(sink.data().len(), 2_000);
     let base = spool
         .inner
-        .with_log(|log| crate::spool::segment::list(log.claim().path()).unwrap()[0]);
+        .with_log(|log| segment::list(&**log.home().unwrap().dir()).unwrap()[0]);
     assert!(
         base > 0,
         "the first segment is gone although its intents are open"
@@ -185,4 +200,158 @@ async fn long_lived_crossings_do_not_fill_the_spool() {
         [interrupted(1_000_000), interrupted(1_000_001)],
         "the copies stand for the intents"
     );
+}
+
+#[tokio::test]
+async fn a_segment_that_cannot_be_read_is_set_aside_and_the_rest_is_shipped() {
+    for adopted in [false, true] {
+        let disk = Sim::new();
+        let open = || open_on(Arc::new(disk.clone()), Path::new("/"), MIB, INTERVAL);
+        let (mut spool, _, mut time) = open();
+        execute(&spool, 0..200).await;
+        flush(&spool.inner).await;
+        let name = disk.make_unreadable(1);
+        if adopted {
+            drop(spool);
+            disk.crash(Crash::Kill);
+            (spool, _, time) = open();
+        }
+        let sink = crate::testing::Memory::new();
+        let shipped = sink.with_data(event(199, &DONE));
+        let last = async {
+            tokio::select! {
+                () = shipped => {}
+                () = disk.passes_time_at_failed_reads(&time) => {}
+            }
+        };
+        let shipper = crate::Shipper::new(&spool, None).run(sink.clone(), last);
+        let shipped = tokio::time::timeout(std::time::Duration::from_secs(60), shipper);
+        shipped.await.unwrap();
+        let data = sink.data();
+        let lost = (0..200).filter(|n| !data.contains(&event(*n, &DONE))).count();
+        assert!(data.len() > 100 && lost > 0, "{lost} lost");
+        let counted = if adopted { 2 } else { lost as u64 };
+        assert_eq!(
+            spool.stats().dropped,
+            counted,
+            "the events that were known, or the file and a request that ended in it"
+        );
+        let aside = name.replace(".seg", ".damaged");
+        let kept = disk.tree().into_values().any(|names| names.contains(&aside));
+        assert!(kept, "{aside} in {:?}", disk.tree());
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_hangs_at_the_end_keeps_nothing_back_that_is_durable() {
+    let (disk, spool) = simulated();
+    execute(&spool, 0..3).await;
+    flush(&spool.inner).await;
+    execute(&spool, 3..4).await;
+    disk.hang_syncs(true);
+    let data = ship(&spool).await.data();
+    disk.hang_syncs(false);
+    assert_eq!(data, (0..3).map(|n| event(n, &DONE)).collect::<Vec<_>>());
+}
+
+/// The power is cut at each operation of the end. What a successor ships goes on where this process ended.
+#[tokio::test]
+async fn a_clean_end_that_is_cut_off_leaves_a_chain_that_holds() {
+    for change in 0.. {
+        let (disk, spool) = simulated();
+        let mut verifier = crate::Verifier::default();
+        execute(&spool, 0..150).await;
+        flush(&spool.inner).await;
+        deliver(&spool, &mut verifier);
+        let files = spool.stats().files;
+        spool.inner.trim().unwrap();
+        assert!(spool.stats().files < files, "an acknowledgement has been synced");
+        execute(&spool, 150..153).await;
+        flush(&spool.inner).await;
+        deliver(&spool, &mut verifier);
+        assert!(spool.inner.conclude());
+        flush(&spool.inner).await;
+        deliver(&spool, &mut verifier);
+        disk.die_at(disk.changes() + change);
+        let _ = spool.inner.close();
+        let is_over = !disk.is_dead();
+        drop(spool);
+        disk.crash(Crash::LoseAll);
+
+        let (next, _, _) = open_on(Arc::new(disk.clone()), Path::new("/"), MIB, INTERVAL);
+        for mut orphan in adopt(&next.inner, &mut HashMap::new()).unwrap() {
+            while let Some((segment, from)) = orphan.unshipped() {
+                let (source, chain) = (orphan.source(segment.base), orphan.chain());
+                let batch = Batch::read(&source, &segment, from, None, chain, &orphan.rewritten()).unwrap();
+                let shipments = batch.shipments.iter();
+                shipments.for_each(|shipment| verifier.add(&shipment.id, &shipment.data, None));
+                let (chain, counters) = (batch.chain, &next.inner.counters);
+                orphan
+                    .ship(batch.until, batch.damaged, chain, batch.last, counters)
+                    .unwrap();
+            }
+        }
+        let report = verifier.finish();
+        assert!(report.is_sound(), "{change}: {report:?}");
+        if is_over {
+            break;
+        }
+    }
+}
+
+/// Ships what can be shipped, and deletes nothing.
+fn deliver(spool: &Spool, verifier: &mut crate::Verifier) {
+    let inner = &spool.inner;
+    while let Some((segment, from)) = inner.with_log(|log| log.unshipped()) {
+        let (source, chain) = inner.with_log(|log| (log.source(segment.base), log.chain().cloned()));
+        let batch = Batch::read(&source, &segment, from, None, chain, &[]).unwrap();
+        let shipments = batch.shipments.iter();
+        shipments.for_each(|shipment| verifier.add(&shipment.id, &shipment.data, None));
+        let events = batch.shipments.len() as u64;
+        inner.with_log(|log| log.ship(segment.base, batch.until, events, batch.last, batch.chain, 1));
+    }
+}
+
+/// A checkpoint is not shipped without its signature: with it, it may be in the stream already.
+#[tokio::test]
+async fn a_spool_with_a_checkpoint_that_cannot_be_signed_waits_for_the_key() {
+    let (disk, spool) = simulated();
+    execute(&spool, 0..3).await;
+    let id = uuid::Uuid::new_v4();
+    let write = |out: &mut Vec<u8>| crate::chain::write_checkpoint(out, id, 1, false);
+    assert!(spool.inner.standalone(id, write));
+    drop(spool);
+    disk.crash(Crash::Kill);
+    let whole = disk.copy();
+    disk.remove_files("key");
+    for (disk, adopted) in [(disk, 0), (whole, 1)] {
+        let (next, _, _) = open_on(Arc::new(disk), Path::new("/"), MIB, INTERVAL);
+        let orphans = adopt(&next.inner, &mut HashMap::new()).unwrap();
+        assert_eq!(orphans.len(), adopted);
+    }
+}
+
+#[tokio::test]
+async fn events_that_a_move_cannot_read_leave_their_numbers_unused() {
+    let (disk, spool) = simulated();
+    execute(&spool, 0..150).await;
+    flush(&spool.inner).await;
+    disk.make_unreadable(1);
+    let name = disk.tree().into_keys().next().unwrap();
+    disk.remove_tree(&name);
+    flush(&spool.inner).await;
+    assert_eq!(spool.stats().removed, 1);
+    let lost = spool.stats().dropped;
+    let sink = ship(&spool).await;
+    assert!(lost > 0 && sink.data().len() as u64 + lost == 150);
+    let mut verifier = crate::Verifier::default();
+    let shipments = sink.shipments();
+    shipments
+        .iter()
+        .for_each(|shipment| verifier.add(&shipment.id, &shipment.data, None));
+    let report = verifier.finish();
+    let [crate::Fault::Lost { from, to, .. }] = report.faults.as_slice() else {
+        panic!("{report:?}")
+    };
+    assert_eq!(to - from + 1, lost);
 }

@@ -1,6 +1,6 @@
 //! Processes end, and others take over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -8,24 +8,36 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use uuid::Uuid;
 
+use crate::chain::is_checkpoint;
 use crate::event::Outcome;
 use crate::spool::claim::Claim;
 use crate::spool::record::{self, Kind};
 use crate::spool::recovery::{adopt, recover};
 use crate::spool::segment::{self, PREFACE, Records};
-use crate::spool::{Spool, flush};
-use crate::testing::{DONE, Memory, cross, event, execute, interrupted, open, ship, ship_until};
+use crate::spool::{Inner, Spool, Unread, flush};
+use crate::testing::{
+    DONE, Memory, cross, event, execute, home, intend, interrupted, is_a_checkpoint, not_dispatched, open,
+    plain, ship, ship_until,
+};
+use crate::verify::Verifier;
 
 /// Events that the next process would ship, without shipping them.
 fn recovered(root: &Path) -> Vec<(Uuid, Vec<u8>)> {
+    let elsewhere = tempfile::tempdir().unwrap();
+    recovered_by(&open(elsewhere.path()).inner, root)
+}
+
+fn recovered_by(inner: &Inner, root: &Path) -> Vec<(Uuid, Vec<u8>)> {
     let mut events = Vec::new();
-    for claim in Claim::orphans(root, root.metadata().unwrap().uid()).unwrap() {
-        let orphan = recover(claim).unwrap();
+    for claim in Claim::orphans(&*inner.disk, root, root.metadata().unwrap().uid()).unwrap() {
+        let orphan = recover(inner, claim, &mut Unread::default(), None).unwrap();
         for segment in &orphan.segments {
-            let bytes = fs::read(segment::path(orphan.claim.path(), segment.base)).unwrap();
+            let (source, length) = (orphan.source(segment.base), usize::try_from(segment.len).unwrap());
+            let bytes = segment::read(&source, segment, segment.first(), length - PREFACE.len()).unwrap();
             let mut position = segment.first();
-            for record in Records::new(&bytes[PREFACE.len()..]) {
-                if record.kind == Kind::Event && position >= orphan.shipped {
+            for record in Records::new(&bytes) {
+                if record.kind == Kind::Event && position >= orphan.shipped && !is_checkpoint(record.payload)
+                {
                     events.push((record.id, record.payload.to_vec()));
                 }
                 position += record.bytes.len() as u64;
@@ -36,7 +48,7 @@ fn recovered(root: &Path) -> Vec<(Uuid, Vec<u8>)> {
 }
 
 fn own_segment(spool: &Spool) -> PathBuf {
-    spool.inner.with_log(|log| segment::path(log.claim().path(), 0))
+    home(spool).join(segment::name(0))
 }
 
 #[tokio::test]
@@ -80,7 +92,10 @@ async fn a_torn_tail_is_cut_wherever_it_tears() {
     let intent_end = usize::try_from(path.metadata().unwrap().len()).unwrap();
     crossing.outcome(&DONE);
     let outcome_end = usize::try_from(path.metadata().unwrap().len()).unwrap();
-    cross(&spool, 2).await.abandon();
+    let last = intend(&spool, 2).await;
+    let last_intent_end = usize::try_from(path.metadata().unwrap().len()).unwrap();
+    last.departure().mark().unwrap();
+    last.abandon();
     drop(spool);
     let whole = fs::read(&path).unwrap();
 
@@ -90,6 +105,8 @@ async fn a_torn_tail_is_cut_wherever_it_tears() {
     );
     let cut = (Uuid::from_u128(1), interrupted(1));
     let spool_dir = path.parent().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let next = open(elsewhere.path());
     for end in intent_end..=whole.len() {
         let _ = fs::remove_dir_all(spool_dir);
         fs::create_dir(spool_dir).unwrap();
@@ -104,10 +121,12 @@ async fn a_torn_tail_is_cut_wherever_it_tears() {
         ];
         if end == whole.len() {
             expected.push((Uuid::from_u128(2), interrupted(2)));
+        } else if end >= last_intent_end {
+            expected.push((Uuid::from_u128(2), not_dispatched(2)));
         }
-        assert_eq!(recovered(dir.path()), expected, "cut at {end}");
+        assert_eq!(recovered_by(&next.inner, dir.path()), expected, "cut at {end}");
         assert_eq!(
-            recovered(dir.path()),
+            recovered_by(&next.inner, dir.path()),
             expected,
             "adopted a second time, cut at {end}"
         );
@@ -121,25 +140,25 @@ async fn a_recovery_that_is_killed_is_done_again() {
     for n in 0..3 {
         cross(&spool, n).await.abandon();
     }
-    let base = spool.inner.with_log(|log| log.head());
-    let spool_dir = spool.inner.with_log(|log| log.claim().path().to_owned());
+    intend(&spool, 3).await.abandon();
     drop(spool);
-    let expected: Vec<_> = (0..3).map(|n| (Uuid::from_u128(n), interrupted(n))).collect();
+    let marked = (0..3).map(|n| (Uuid::from_u128(n), interrupted(n)));
+    let expected: Vec<_> = marked.chain([(Uuid::from_u128(3), not_dispatched(3))]).collect();
     assert_eq!(recovered(dir.path()), expected);
+    assert_eq!(recovered(dir.path()), expected);
+}
 
-    let finished = segment::path(&spool_dir, base);
-    let whole = fs::read(&finished).unwrap();
-    for end in 0..whole.len() {
-        for later in segment::list(&spool_dir)
-            .unwrap()
-            .into_iter()
-            .filter(|later| *later > base)
-        {
-            fs::remove_file(segment::path(&spool_dir, later)).unwrap();
-        }
-        fs::write(&finished, &whole[..end]).unwrap();
-        assert_eq!(recovered(dir.path()), expected, "killed after {end} bytes");
-    }
+#[tokio::test]
+async fn what_an_older_version_left_counts_as_dispatched() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool_dir = dir.path().join("spool-7-0");
+    fs::create_dir(&spool_dir).unwrap();
+    let mut file = segment::PREFACE_BEFORE.to_vec();
+    let mut buffer = Vec::new();
+    record::encode(&mut buffer, Kind::Intent, 0, Uuid::from_u128(1), &interrupted(1));
+    file.extend_from_slice(&buffer);
+    fs::write(spool_dir.join(segment::name(0)), file).unwrap();
+    assert_eq!(recovered(dir.path()), [(Uuid::from_u128(1), interrupted(1))]);
 }
 
 #[tokio::test]
@@ -164,16 +183,14 @@ async fn a_spool_of_another_format_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let foreign = dir.path().join("spool-1-99");
     fs::create_dir(&foreign).unwrap();
-    fs::write(segment::path(&foreign, 0), b"carspl\n\x02future").unwrap();
+    let segment = foreign.join(segment::name(0));
+    fs::write(&segment, b"carspl\n\x03future").unwrap();
     let dead = open(dir.path());
     execute(&dead, 0..1).await;
     drop(dead);
     let next = open(dir.path());
     assert_eq!(ship_until(&next, 1).await.data(), [event(0, &DONE)]);
-    assert_eq!(
-        fs::read(segment::path(&foreign, 0)).unwrap(),
-        b"carspl\n\x02future"
-    );
+    assert_eq!(fs::read(segment).unwrap(), b"carspl\n\x03future");
 }
 
 #[tokio::test]
@@ -207,7 +224,11 @@ async fn damage_in_an_abandoned_spool_is_counted_and_kept() {
     };
     crate::Shipper::new(&next, None).run(sink.clone(), done).await;
     assert!(sink.data().len() > 60);
-    assert_eq!(next.stats().dropped, 1);
+    assert_eq!(
+        next.stats().dropped,
+        2,
+        "the file, and the request whose outcome it was that changed"
+    );
     assert!(path.with_extension("damaged").exists());
 }
 
@@ -221,12 +242,13 @@ fn adoption_is_bounded_and_what_holds_no_evidence_takes_no_place_in_it() {
             fs::create_dir(&dir).unwrap();
             dir
         };
-        segment::create(&left("evidence"), 0).unwrap();
+        fs::write(left("evidence").join(segment::name(0)), PREFACE).unwrap();
         fs::write(left("aside").join("0000000000000000.damaged"), "").unwrap();
-        fs::create_dir(segment::path(&left("unreadable"), 0)).unwrap();
+        fs::create_dir(left("unreadable").join(segment::name(0))).unwrap();
     }
-    let first = adopt(&spool.inner).unwrap();
-    let second = adopt(&spool.inner).unwrap();
+    let mut unread = HashMap::new();
+    let first = adopt(&spool.inner, &mut unread).unwrap();
+    let second = adopt(&spool.inner, &mut unread).unwrap();
     assert_eq!((first.len(), second.len()), (64, 36));
     let found = first.iter().chain(&second);
     assert!(
@@ -293,7 +315,9 @@ async fn run(steps: &[Step]) {
                 }
             }
             Step::End(..) => {}
-            Step::Flush => flush(&spool.inner).await,
+            Step::Flush => {
+                flush(&spool.inner).await;
+            }
             Step::Ship => {
                 // Something is under way, lest the spool be removed.
                 let n = expected.len() as u128;
@@ -313,14 +337,25 @@ async fn run(steps: &[Step]) {
             }
         }
     }
-    let events = shipped.len();
-    let found: BTreeMap<_, _> = shipped
+    // Every process before the last has ended its chain.
+    let mut verifier = Verifier::default();
+    shipped
+        .iter()
+        .for_each(|shipment| verifier.add(&shipment.id, &shipment.data, None));
+    let report = verifier.finish();
+    assert!(report.is_sound(), "{report:?}");
+    assert!(report.chains.iter().all(|chain| chain.is_complete), "{report:?}");
+    let events: Vec<_> = shipped
         .into_iter()
-        .map(|shipment| (shipment.id, text(&shipment.data)))
+        .filter(|shipment| !is_a_checkpoint(shipment))
+        .collect();
+    let found: BTreeMap<_, _> = events
+        .iter()
+        .map(|shipment| (shipment.id.clone(), text(&plain(&shipment.data))))
         .collect();
     let expected: BTreeMap<_, _> = expected.into_iter().map(|(id, data)| (id, text(&data))).collect();
     assert_eq!(found, expected);
-    assert_eq!(events, found.len(), "nothing was shipped twice");
+    assert_eq!(events.len(), found.len(), "nothing was shipped twice");
 }
 
 #[test]
@@ -337,6 +372,6 @@ fn an_acknowledgement_is_no_event() {
     file.extend_from_slice(&buffer);
     record::ack(&mut buffer, shipped, 0);
     file.extend_from_slice(&buffer);
-    fs::write(segment::path(&spool_dir, 0), file).unwrap();
+    fs::write(spool_dir.join(segment::name(0)), file).unwrap();
     assert_eq!(recovered(dir.path()), [(Uuid::from_u128(2), b"waiting".to_vec())]);
 }

@@ -50,6 +50,25 @@ async fn ready_tells_a_degraded_part_and_stays_ready() {
 }
 
 #[tokio::test]
+async fn ready_names_a_cause_that_has_a_name() {
+    let mut readiness = readiness();
+    let cause = || Cause::new("/a/path: No space left on device").labelled("no_space");
+    let health = move || Health {
+        fault: Some(cause()),
+        age: None,
+    };
+    readiness.checks = vec![Check::known("audit", "audit_unavailable", health)];
+    let operator = Operator {
+        readiness,
+        ..operator(configured(&[]))
+    };
+    let response = ask(&operator, "GET", "/ready", &[]).await;
+    let expect = r#"{"ok":false,"ready":false,"reason":"audit_unavailable","#.to_owned()
+        + r#""checks":{"audit":{"state":"failing","cause":"no_space"}}}"#;
+    assert_eq!(text(&response).trim_end(), expect);
+}
+
+#[tokio::test]
 async fn ready_names_the_first_failing_reason() {
     let reasons = [
         "bindings_unavailable",

@@ -3,7 +3,7 @@
 use admission::Denial;
 
 /// Every name of the pages that this gateway succeeds, and of its own without labels.
-pub(super) const EXPOSED: [(&str, &str); 58] = [
+pub(super) const EXPOSED: [(&str, &str); 60] = [
     ("caracal_gateway_requests_total", "counter"),
     ("caracal_gateway_requests_allowed_total", "counter"),
     ("caracal_gateway_requests_denied_total", "counter"),
@@ -47,7 +47,9 @@ pub(super) const EXPOSED: [(&str, &str); 58] = [
     ("caracal_db_pool_max_conns", "gauge"),
     ("caracal_db_pool_acquired_conns", "gauge"),
     ("caracal_gateway_audit_suppressed_total", "counter"),
+    ("caracal_gateway_audit_stream_full", "gauge"),
     ("caracal_gateway_audit_recovered_total", "counter"),
+    ("caracal_gateway_audit_spool_removed_total", "counter"),
     ("caracal_gateway_binding_reload_errors_total", "counter"),
     ("caracal_gateway_jwks_fetch_errors_total", "counter"),
     ("caracal_gateway_replay_store_losses_total", "counter"),
@@ -65,7 +67,7 @@ pub(super) const EXPOSED: [(&str, &str); 58] = [
 ];
 
 /// The figures of the fixture, and where they are seen.
-pub(super) const FIGURES: [(&str, f64); 65] = [
+pub(super) const FIGURES: [(&str, f64); 67] = [
     ("caracal_gateway_sts_circuit_open", 1.0),
     ("caracal_gateway_sts_circuit_breakers_open", 2.0),
     ("caracal_gateway_sts_circuit_opened_total", 11.0),
@@ -77,9 +79,11 @@ pub(super) const FIGURES: [(&str, f64); 65] = [
     ("caracal_gateway_audit_dropped_total", 25.0),
     ("caracal_gateway_audit_suppressed_total", 26.0),
     ("caracal_gateway_audit_sink_errors_total", 27.0),
+    ("caracal_gateway_audit_stream_full", 1.0),
     ("caracal_gateway_audit_persisted_total", 28.0),
     ("caracal_gateway_audit_drained_total", 29.0),
     ("caracal_gateway_audit_recovered_total", 30.0),
+    ("caracal_gateway_audit_spool_removed_total", 33.0),
     ("caracal_gateway_audit_queue_depth", 31.0),
     ("caracal_gateway_audit_queue_capacity", 32.0),
     ("caracal_gateway_audit_available", 1.0),

@@ -1,0 +1,408 @@
+//! Reading a spool without owning it: read only, without a lock, while its process runs or after it.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::chain_file::{CHAIN, Reading};
+use super::claim::PREFIX;
+use super::disk::{Disk as _, System};
+use super::record::{self, Kind};
+use super::segment::{self, PREFACE, Records, Segment};
+
+/// How often a directory is looked at again whose files go while they are opened.
+const TRIES: u32 = 100;
+
+/// An event that lies in a spool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The event's id.
+    pub id: Uuid,
+    /// Its bytes, without the place in the chain that it gets when it is shipped; of a request that is under way, those that
+    /// would be shipped if nothing more were heard of it.
+    pub data: Vec<u8>,
+    /// Whether it is finished, and only waits to be shipped.
+    pub is_finished: bool,
+}
+
+/// What one process left in a spool, or has in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SpoolPart {
+    /// Its directory.
+    pub name: String,
+    /// The id of its chain; none where it is one of a build that made no chains.
+    pub chain: Option<String>,
+    /// The number of the last event of that chain that is shipped.
+    pub shipped: Option<u64>,
+    /// Events that wait to be shipped.
+    pub waiting: u64,
+    /// Requests whose end is not recorded.
+    pub under_way: u64,
+    /// What is missing, or cannot be read, and is not known to be shipped.
+    pub holes: Vec<String>,
+}
+
+/// Gives every event that is not shipped, as far as the spool knows, to `take`, and then every request that is under way,
+/// of one process after the other. Says of each what there is, and what is missing: the positions of records follow on
+/// each other without a gap, and each record has a checksum.
+///
+/// The directory is that of `AUDIT_REPLAY_DIR`, or one process's below it.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn read_spool(dir: &Path, take: &mut dyn FnMut(Stored)) -> io::Result<Vec<SpoolPart>> {
+    let mut parts = parts(dir)?;
+    if parts.is_empty() && !bases(dir)?.is_empty() {
+        parts.push(dir.to_owned());
+    }
+    let mut all = Vec::with_capacity(parts.len());
+    for dir in parts {
+        match Part::open(&dir) {
+            Ok(part) => all.push(part.read(&dir, take)?),
+            // Its process has ended meanwhile, with everything shipped.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
+}
+
+/// The directories of processes, in the order of their names.
+fn parts(root: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut parts = Vec::new();
+    for entry in fs::read_dir(root)? {
+        let entry = entry?;
+        let is_part = entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(PREFIX.as_bytes());
+        if is_part && entry.file_type()?.is_dir() {
+            parts.push(entry.path());
+        }
+    }
+    parts.sort_unstable();
+    Ok(parts)
+}
+
+/// Where the chain in a directory stands.
+fn state(dir: &Path) -> io::Result<Option<Reading>> {
+    match fs::read(dir.join(CHAIN)) {
+        Ok(bytes) => Ok(Reading::of(&bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The segments in a directory.
+fn bases(dir: &Path) -> io::Result<Vec<u64>> {
+    segment::list(&*System.open(dir, false)?)
+}
+
+/// The files of one process. They stay readable when they are deleted.
+struct Part {
+    /// Up to where it is shipped, and the chain there; none where it is one of a build that made no chains.
+    state: Option<Reading>,
+    files: Vec<Stretch>,
+}
+
+/// A segment, as long as it was when it was opened.
+struct Stretch {
+    base: u64,
+    file: File,
+    len: usize,
+}
+
+impl Stretch {
+    fn open(dir: &Path, base: u64) -> io::Result<Self> {
+        let file = File::open(dir.join(segment::name(base)))?;
+        let len = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+        Ok(Self { base, file, len })
+    }
+
+    fn read(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; self.len];
+        self.file.read_exact_at(&mut bytes, 0)?;
+        bytes.drain(..PREFACE.len().min(self.len));
+        Ok(bytes)
+    }
+}
+
+/// What a first reading of the records finds.
+#[derive(Default)]
+struct Survey {
+    shipped: u64,
+    settled: HashSet<Uuid>,
+    /// The positions of what stands once more behind them.
+    rewritten: Vec<Range<u64>>,
+    /// Positions of which nothing can be read, and why.
+    holes: Vec<(Range<u64>, String)>,
+}
+
+impl Part {
+    fn open(dir: &Path) -> io::Result<Self> {
+        let mut last = io::Error::from(io::ErrorKind::NotFound);
+        for _ in 0..TRIES {
+            let state = state(dir)?;
+            let files = bases(dir)?.into_iter().map(|base| Stretch::open(dir, base));
+            match files.collect::<io::Result<Vec<_>>>() {
+                // What was deleted meanwhile was shipped before, which the state says then.
+                Ok(files) if state == self::state(dir)? => return Ok(Self { state, files }),
+                Ok(_) => last = io::Error::other("it is shipped faster than it can be read"),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => last = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last)
+    }
+
+    fn read(&self, dir: &Path, take: &mut dyn FnMut(Stored)) -> io::Result<SpoolPart> {
+        let mut survey = self.survey()?;
+        let (mut waiting, mut under_way) = (0, 0);
+        let mut give = |record: &record::Record<'_>, is_finished| {
+            take(Stored {
+                id: record.id,
+                data: record.payload.to_vec(),
+                is_finished,
+            });
+        };
+        self.each(|position, record| {
+            let counts =
+                position >= survey.shipped && !survey.rewritten.iter().any(|range| range.contains(&position));
+            if record.kind == Kind::Event && counts {
+                waiting += 1;
+                give(record, true);
+            }
+        })?;
+        self.each(|_, record| {
+            let is_intent = matches!(
+                record.kind,
+                Kind::Intent | Kind::Dispatched | Kind::Undispatched | Kind::Untold
+            );
+            if is_intent && !record.payload.is_empty() && survey.settled.insert(record.id) {
+                under_way += 1;
+                give(record, false);
+            }
+        })?;
+        let known = self.state.as_ref();
+        let holes = survey.holes.into_iter();
+        Ok(SpoolPart {
+            name: dir.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            chain: known.map(|state| state.id.to_string()),
+            shipped: known.map(|state| state.head.seq),
+            waiting,
+            under_way,
+            holes: holes
+                .filter(|(positions, _)| positions.end > survey.shipped)
+                .map(|(_, why)| why)
+                .collect(),
+        })
+    }
+
+    fn survey(&self) -> io::Result<Survey> {
+        let mut survey = Survey::default();
+        let mut copied_from = None;
+        self.each(|at, record| match record.kind {
+            Kind::Ack => survey.shipped = survey.shipped.max(record::position(record).unwrap_or(0)),
+            Kind::Event | Kind::Cancel => drop(survey.settled.insert(record.id)),
+            Kind::Rewritten => match copied_from.take() {
+                Some((from, base)) => survey.rewritten.push(from..base),
+                None => copied_from = Some((record::position(record).unwrap_or(at), at)),
+            },
+            Kind::Lost => {
+                let lost = record::position(record).unwrap_or(0);
+                let why =
+                    format!("{lost} events were lost before they were shipped, as the process itself says");
+                survey.holes.push((at..at + 1, why));
+            }
+            Kind::Intent | Kind::Dispatched | Kind::Undispatched | Kind::Untold | Kind::Boot => {}
+        })?;
+        // A copy that is not whole does not count; it is the last there is.
+        survey
+            .rewritten
+            .extend(copied_from.map(|(_, base)| base..u64::MAX));
+        if let Some(state) = &self.state {
+            survey.shipped = state.position;
+        }
+        survey.holes.extend(self.holes(survey.shipped)?);
+        Ok(survey)
+    }
+
+    /// The positions behind what is shipped of which nothing can be read.
+    fn holes(&self, shipped: u64) -> io::Result<Vec<(Range<u64>, String)>> {
+        let mut holes = Vec::new();
+        let mut end = self.state.as_ref().map(|_| shipped);
+        for (n, stretch) in self.files.iter().enumerate() {
+            let (base, name) = (stretch.base, segment::name(stretch.base));
+            if let Some(end) = end.filter(|end| *end < base) {
+                holes.push((end..base, format!("the segment before {name} is missing")));
+            }
+            let bytes = stretch.read()?;
+            let mut records = Records::new(&bytes);
+            while records.next().is_some() {}
+            let read = Segment::empty(base).first() + records.taken() as u64;
+            let rest = &bytes[records.taken()..];
+            // Where writing ended there may be a part of a record, and nothing behind it.
+            let is_damaged = !rest.is_empty() && (n + 1 < self.files.len() || holds_record(&rest[1..]));
+            if is_damaged {
+                let until = read + rest.len() as u64;
+                holes.push((
+                    read..until,
+                    format!("{name} cannot be read behind byte {}", read - base),
+                ));
+            }
+            end = Some(
+                end.unwrap_or(0)
+                    .max(read + if is_damaged { rest.len() as u64 } else { 0 }),
+            );
+        }
+        Ok(holes)
+    }
+
+    /// Every record with its position, as far as files read back.
+    fn each(&self, mut take: impl FnMut(u64, &record::Record<'_>)) -> io::Result<()> {
+        for stretch in &self.files {
+            let bytes = stretch.read()?;
+            let mut position = Segment::empty(stretch.base).first();
+            for record in Records::new(&bytes) {
+                take(position, &record);
+                position += record.bytes.len() as u64;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a record stands anywhere in these bytes.
+fn holds_record(bytes: &[u8]) -> bool {
+    (0..bytes.len()).any(|at| record::decode(&bytes[at..]).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::{SpoolPart, Stored, read_spool};
+    use crate::spool::{Fsync, flush, segment};
+    use crate::testing::{MIB, cross, execute, home, interrupted, open, open_with, plain, ship};
+    use crate::verify::Verifier;
+
+    fn read(dir: &Path) -> (Vec<SpoolPart>, Vec<Stored>) {
+        let mut all = Vec::new();
+        let parts = read_spool(dir, &mut |stored| all.push(stored)).unwrap();
+        (parts, all)
+    }
+
+    #[tokio::test]
+    async fn a_spool_is_read_beside_its_process_and_after_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = open(dir.path());
+        execute(&spool, 0..2).await;
+        let crossing = cross(&spool, 7).await;
+        let mut sink = ship(&spool).await.shipments();
+        execute(&spool, 2..5).await;
+        flush(&spool.inner).await;
+        let (parts, running) = read(dir.path());
+        let [part] = &parts[..] else { panic!("{parts:?}") };
+        assert_eq!(
+            (part.shipped, part.waiting, part.under_way, &part.holes[..]),
+            (Some(2), 3, 1, &[][..])
+        );
+        // A process's own directory may be named too.
+        assert_eq!(read(&home(&spool)).1, running);
+        let (waiting, under_way) = running.split_at(3);
+        assert_eq!(
+            (under_way[0].is_finished, &under_way[0].data),
+            (false, &interrupted(7))
+        );
+
+        crossing.abandon();
+        drop(spool);
+        assert_eq!(read(dir.path()).1, running);
+        let next = open(dir.path());
+        sink.extend(crate::testing::ship_until(&next, 4).await.shipments());
+        let shipped: Vec<_> = sink
+            .iter()
+            .skip(2)
+            .map(|shipment| plain(&shipment.data))
+            .collect();
+        let expected: Vec<_> = waiting.iter().map(|stored| stored.data.clone()).collect();
+        assert_eq!((&shipped[..3], &shipped[3]), (&expected[..], &interrupted(7)));
+        let mut verifier = Verifier::default();
+        sink.iter()
+            .for_each(|shipment| verifier.add(&shipment.id, &shipment.data, None));
+        let report = verifier.finish();
+        assert!(report.is_sound() && report.chains[0].is_complete, "{report:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_or_damaged_in_a_spool_is_named() {
+        type Damage = fn(&Path, &[u64]);
+        let cases: [(&str, Damage, usize, usize); 5] = [
+            ("the middle", |dir, bases| remove(dir, bases[1]), 2, 1),
+            ("the first", |dir, bases| remove(dir, bases[0]), 1, 1),
+            (
+                "a bit of the middle",
+                |dir, bases| flip(dir, bases[1], 2000),
+                1,
+                1,
+            ),
+            ("a bit of the last", |dir, bases| flip(dir, bases[3], 100), 3, 1),
+            // What is left of a record, and everything behind it.
+            (
+                "the end of the first",
+                |dir, bases| cut(dir, bases[0], 2000),
+                0,
+                2,
+            ),
+        ];
+        for (case, damage, named, count) in cases {
+            let root = tempfile::tempdir().unwrap();
+            let (spool, _, _) = open_with(root.path(), MIB, Fsync::Interval(Duration::from_millis(1)));
+            let dir = home(&spool);
+            while super::bases(&dir).unwrap().len() < 4 {
+                execute(&spool, 0..1).await;
+            }
+            execute(&spool, 1..4).await;
+            flush(&spool.inner).await;
+            assert!(read(root.path()).0[0].holes.is_empty(), "{case}");
+            let bases = super::bases(&dir).unwrap();
+            damage(&dir, &bases);
+            let holes = read(root.path()).0.remove(0).holes;
+            let is_named = holes
+                .first()
+                .is_some_and(|hole| hole.contains(&segment::name(bases[named])));
+            assert!(is_named && holes.len() == count, "{case}: {holes:?}");
+        }
+    }
+
+    fn remove(dir: &Path, base: u64) {
+        fs::remove_file(dir.join(segment::name(base))).unwrap();
+    }
+
+    fn flip(dir: &Path, base: u64, at: usize) {
+        let path = dir.join(segment::name(base));
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[at] ^= 1;
+        fs::write(&path, bytes).unwrap();
+    }
+
+    fn cut(dir: &Path, base: u64, at: usize) {
+        let path = dir.join(segment::name(base));
+        fs::write(&path, &fs::read(&path).unwrap()[..at]).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_an_error_and_an_empty_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(read(dir.path()).1.is_empty());
+        assert!(read_spool(&dir.path().join("missing"), &mut |_| {}).is_err());
+    }
+}

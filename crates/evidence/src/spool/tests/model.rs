@@ -1,0 +1,399 @@
+//! The spool on a disk that loses what was not synced, with a crash at every operation of it.
+//!
+//! The spool, its recovery and the reading of batches are the real ones; the disk is [`Sim`]. What must hold at the
+//! end, however often a process died on the way:
+//!
+//! * each request whose intent was said to be kept has an event, and one that left is never called `not_dispatched`;
+//! * what was said to be on record after a kill, or durable after a power cut, is what is shipped;
+//! * a request that nobody began has no event, and one that never left is not `interrupted` after a kill;
+//! * an outcome for which there is a place in what is kept back becomes durable, and trying again eats nothing of that;
+//! * once there is space again, everything is accepted, written and shipped;
+//! * whatever is shipped under one id is the same each time, and has one place in its chain, which has no hole;
+//! * nothing is left behind.
+
+mod fact;
+mod histories;
+mod volume;
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use uuid::Uuid;
+
+use self::fact::Fact;
+use super::sim::{Crash, Sim};
+use crate::shipper::Batch;
+use crate::spool::log::{Log, Site};
+use crate::spool::recovery::adopt;
+use crate::spool::segment::SPARE;
+use crate::spool::{Disk, Fsync, Inner, Orphan, Spool, SpoolConfig};
+use crate::testing::{DONE, FSYNC_TIMEOUT, plain, request};
+use crate::{Crossing, Fault, Status, Verifier};
+
+/// So few that six requests fill more than two segments.
+const SEGMENT_BYTES: u64 = 4096;
+const LIMIT: u64 = 1024 * 1024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// A request from its intent to its outcome.
+    Whole,
+    /// A request that leaves, and does not end yet.
+    Leave,
+    /// A request that is about to leave.
+    Intend,
+    /// The oldest request ends.
+    End,
+    /// The newest one is dropped.
+    Drop,
+    Flush,
+    Ship,
+    /// Somebody removes the directory.
+    Remove,
+    /// The disk does not sync any more, or does again.
+    FailSyncs(bool),
+    /// Somebody removes the spare segment.
+    RemoveSpare,
+    /// The volume has so many bytes left.
+    Fill(u16),
+    /// It has all the space there is.
+    Free,
+    /// A request is refused.
+    Refuse,
+    /// Nothing happens for a while.
+    Wait,
+    /// Whatever is wrong with the disk ends.
+    Recover,
+}
+
+#[derive(Debug)]
+struct World {
+    sim: Sim,
+    fsync: Fsync,
+    facts: Vec<Fact>,
+    /// The first request of the process that lives.
+    first: usize,
+    /// Its directory was removed, and it did not say that it noticed.
+    removed: bool,
+    delivered: BTreeMap<Uuid, Vec<u8>>,
+    /// How many events were said to be lost.
+    dropped: u64,
+    live: Vec<(usize, Crossing)>,
+    spool: Option<Spool>,
+}
+
+/// Whether what is known of a request is not in memory alone.
+fn is_on_record(spool: &Spool, n: usize) -> bool {
+    spool.inner.with_log(|log| !log.owes(Uuid::from_u128(n as u128)))
+}
+
+/// What a future has to say at once.
+fn poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+impl World {
+    fn new(fsync: Fsync) -> Self {
+        let mut world = Self {
+            sim: Sim::new(),
+            fsync,
+            facts: Vec::new(),
+            first: 0,
+            removed: false,
+            delivered: BTreeMap::new(),
+            dropped: 0,
+            live: Vec::new(),
+            spool: None,
+        };
+        world.start();
+        world
+    }
+
+    /// A process starts, takes over what others left, and ships it.
+    fn start(&mut self) {
+        let disk: Arc<dyn Disk> = Arc::new(self.sim.clone());
+        let root = PathBuf::from("/");
+        let config = SpoolConfig {
+            dir: root.clone(),
+            max_bytes: LIMIT,
+            fsync: self.fsync,
+            fsync_timeout: FSYNC_TIMEOUT,
+            denials_per_second: 100,
+            checkpoint_key: None,
+            clock: Arc::new(|| 1),
+            monotonic: Arc::new(|| 1),
+        };
+        let opened = Spool::open_at(Site::new(disk, root, SEGMENT_BYTES, None), LIMIT, config);
+        let Ok((spool, _)) = opened else {
+            return assert!(self.sim.is_dead(), "no start");
+        };
+        for orphan in adopt(&spool.inner, &mut HashMap::new()).unwrap_or_default() {
+            if let Err(error) = self.ship_orphan(orphan, &spool) {
+                assert!(self.sim.is_dead(), "an orphan is stuck: {error}");
+            }
+        }
+        self.dropped += spool.stats().dropped;
+        self.spool = Some(spool);
+        self.first = self.facts.len();
+        self.removed = false;
+    }
+
+    fn inner(&self) -> Option<Arc<Inner>> {
+        self.spool.as_ref().map(|spool| Arc::clone(&spool.inner))
+    }
+
+    /// False where the step would change nothing.
+    fn step(&mut self, step: Step) -> bool {
+        match step {
+            Step::Whole => {
+                if self.intend() {
+                    self.leave();
+                    self.end(self.live.len() - 1, true);
+                }
+            }
+            Step::Leave => {
+                if self.intend() {
+                    self.leave();
+                }
+            }
+            Step::Intend => {
+                self.intend();
+            }
+            Step::End | Step::Drop if self.live.is_empty() => return false,
+            Step::End => self.end(0, true),
+            Step::Drop => self.end(self.live.len() - 1, false),
+            Step::Flush => return self.flush(),
+            Step::Ship => return self.ship(),
+            Step::Remove => {
+                self.sim.tree().keys().for_each(|name| self.sim.remove_tree(name));
+                self.facts[self.first..]
+                    .iter_mut()
+                    .for_each(|fact| fact.at_risk = true);
+                self.removed = true;
+            }
+            Step::RemoveSpare => self.sim.remove_files(SPARE),
+            Step::FailSyncs(fail) => self.sim.fail_syncs(fail),
+            Step::Fill(leaving) => self.sim.fill(u64::from(leaving)),
+            Step::Free => self.sim.set_capacity(u64::MAX / 2),
+            Step::Refuse => self.refuse(),
+            Step::Wait => self.wait(),
+            Step::Recover => self.recover(),
+        }
+        true
+    }
+
+    fn intend(&mut self) -> bool {
+        let n = self.facts.len();
+        self.facts.push(Fact {
+            at_risk: self.removed,
+            ..Fact::default()
+        });
+        let Some(spool) = &self.spool else { return false };
+        let Ok(room) = spool.reserve() else { return false };
+        let request = request(n as u128);
+        let mut intent = Box::pin(room.intent(&request));
+        let kept = poll(&mut intent).or_else(|| {
+            let _ = spool.inner.flush();
+            poll(&mut intent)
+        });
+        let Some(Ok(crossing)) = kept else { return false };
+        self.facts[n].intended = true;
+        self.facts[n].durable.0 = self.fsync == Fsync::Always;
+        self.live.push((n, crossing));
+        true
+    }
+
+    fn leave(&mut self) {
+        if let Some((n, crossing)) = self.live.last() {
+            self.facts[*n].left |= crossing.departure().mark().is_ok();
+        }
+    }
+
+    fn end(&mut self, at: usize, known: bool) {
+        let (n, crossing) = self.live.remove(at);
+        let fact = &mut self.facts[n];
+        let left = fact.left;
+        if known {
+            fact.end = Some(Status::Executed);
+            crossing.outcome(&DONE);
+        } else {
+            fact.end = Some(if left {
+                Status::Interrupted
+            } else {
+                Status::NotDispatched
+            });
+            drop(crossing);
+        }
+        // What is kept in memory for now is not on record.
+        fact.settled = self.spool.as_ref().is_some_and(|spool| is_on_record(spool, n));
+    }
+
+    fn flush(&mut self) -> bool {
+        let Some(inner) = self.inner() else { return false };
+        let idle = inner.with_log(|log| log.fault().is_none() && log.head() == log.durable());
+        let is_done = inner.flush().is_ok();
+        let is_durable = inner.with_log(|log| log.is_syncable() && log.head() == log.durable());
+        for n in self.first..self.facts.len() {
+            let spool = self.spool.as_ref();
+            let fact = &mut self.facts[n];
+            let ended = fact.end.is_some() && spool.is_some_and(|spool| is_on_record(spool, n));
+            if is_done || (is_durable && !self.removed) {
+                fact.settled |= ended;
+                fact.intended |= ended;
+                fact.durable = (fact.intended, ended);
+                fact.at_risk &= !is_done;
+            }
+        }
+        self.removed &= !is_done;
+        !idle
+    }
+
+    fn deliver(&mut self, batch: &Batch) {
+        for shipment in &batch.shipments {
+            let id = Uuid::try_parse(&shipment.id).unwrap();
+            let fact = usize::try_from(id.as_u128()).ok().and_then(|n| self.facts.get(n));
+            // Whoever removed the directory may have taken the chain along.
+            let at_risk = fact.is_some_and(|fact| fact.at_risk);
+            let known = |data: &[u8]| if at_risk { plain(data) } else { data.to_vec() };
+            let first = self.delivered.entry(id).or_insert_with(|| shipment.data.to_vec());
+            assert_eq!(
+                String::from_utf8_lossy(&known(first)),
+                String::from_utf8_lossy(&known(&shipment.data)),
+                "shipped again, and not the same"
+            );
+        }
+    }
+
+    fn ship(&mut self) -> bool {
+        let Some(inner) = self.inner() else { return false };
+        let mut shipped = false;
+        while let Some((segment, from)) = inner.with_log(|log| log.unshipped()) {
+            let (source, chain) = inner.with_log(|log| (log.source(segment.base), log.chain().cloned()));
+            let batch = Batch::read(&source, &segment, from, None, chain, &[]).unwrap();
+            assert!(!batch.damaged, "what was written does not read back");
+            self.deliver(&batch);
+            let events = batch.shipments.len() as u64;
+            inner.with_log(|log| log.ship(segment.base, batch.until, events, batch.last, batch.chain, 1));
+            let _ = inner.trim();
+            shipped = true;
+        }
+        shipped
+    }
+
+    fn ship_orphan(&mut self, mut orphan: Orphan, spool: &Spool) -> io::Result<()> {
+        let counters = &spool.inner.counters;
+        while let Some((segment, from)) = orphan.unshipped() {
+            let (source, chain) = (orphan.source(segment.base), orphan.chain());
+            let read = Batch::read(&source, &segment, from, None, chain.clone(), &orphan.rewritten());
+            let batch = match read {
+                // What said that it stands elsewhere is damaged.
+                Err(_) if self.facts.iter().any(|fact| fact.harmed) => Batch::unreadable(from, chain),
+                read => read?,
+            };
+            self.deliver(&batch);
+            orphan.ship(batch.until, batch.damaged, batch.chain, batch.last, counters)?;
+        }
+        orphan.remove(counters)
+    }
+
+    /// The process dies, with what it has in hand.
+    fn die(&mut self) {
+        if !self.sim.is_dead() {
+            self.sim.die_at(self.sim.changes());
+        }
+        self.live.drain(..).for_each(|(_, crossing)| crossing.abandon());
+        self.spool = None;
+    }
+
+    /// What its death leaves.
+    fn crash(&mut self, crash: Crash) {
+        self.die();
+        self.sim.crash(crash);
+        let delivered = &self.delivered;
+        for (n, fact) in self.facts.iter_mut().enumerate() {
+            fact.cut |= crash != Crash::Kill && !delivered.contains_key(&Uuid::from_u128(n as u128));
+        }
+    }
+
+    /// A byte of a segment changes before the next process reads it. What stood there may then be missing, which is counted, or
+    /// unfinished if it is known that it had not ended; but what was shipped is not told in different words.
+    fn damage(&mut self, seed: u64) {
+        if !self.sim.damage(seed) {
+            return;
+        }
+        for fact in &mut self.facts[self.first..] {
+            fact.harmed |= !fact.at_risk;
+            fact.at_risk = true;
+            fact.cut = true;
+        }
+    }
+
+    /// Whether everything holds when the next process has taken over. It may die of it once as well, after so many
+    /// operations.
+    fn check(&self, crash: Crash, again: Option<(u64, Crash)>) {
+        let mut next = Self {
+            sim: self.sim.copy(),
+            fsync: self.fsync,
+            facts: self.facts.clone(),
+            first: self.first,
+            removed: self.removed,
+            delivered: self.delivered.clone(),
+            dropped: self.dropped,
+            live: Vec::new(),
+            spool: None,
+        };
+        next.crash(crash);
+        if let Some((changes, crash)) = again {
+            next.die_taking_over(changes, crash);
+        }
+        next.sim.fail_syncs(false);
+        next.start();
+        next.check_events();
+    }
+
+    /// The next process dies after so many operations, perhaps while it takes over.
+    fn die_taking_over(&mut self, changes: u64, crash: Crash) {
+        self.sim.fail_syncs(false);
+        self.sim.die_at(self.sim.changes() + changes);
+        self.start();
+        self.crash(crash);
+    }
+
+    /// After everything was shipped.
+    fn check_events(&self) {
+        let mut verifier = Verifier::default();
+        self.delivered
+            .iter()
+            .for_each(|(id, data)| verifier.add(&id.to_string(), data, None));
+        let report = verifier.finish();
+        let taken = self.facts.iter().any(|fact| fact.at_risk);
+        let told = |fault: &Fault| taken || matches!(fault, Fault::Lost { .. });
+        assert!(report.faults.iter().all(told), "{report:?}");
+        for (n, fact) in self.facts.iter().enumerate() {
+            let found = self.delivered.get(&Uuid::from_u128(n as u128));
+            fact.check(n as u128, found);
+            let is_lost = found.is_none() && fact.harmed && fact.intended && fact.durable.0;
+            assert!(
+                !is_lost || self.dropped > 0,
+                "{n} is lost, and nothing is counted"
+            );
+        }
+        // On a full volume it has none.
+        let own = self.spool.as_ref().and_then(|spool| {
+            let home = |log: &mut Log| log.home().map(|home| home.claim().path());
+            spool.inner.with_log(home)
+        });
+        for (dir, files) in self.sim.tree() {
+            let ours = own.as_ref().is_some_and(|own| own.ends_with(&dir));
+            let kept = files.iter().all(|file| file.ends_with(".damaged")) && !files.is_empty();
+            assert!(ours || kept, "{dir} is left with {files:?}");
+        }
+    }
+}

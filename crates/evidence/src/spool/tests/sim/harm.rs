@@ -1,0 +1,95 @@
+//! What befalls the files of a simulated disk.
+
+use std::time::Duration;
+
+use super::{ROOT, Sim, State, next};
+use crate::spool::segment::PREFACE;
+use crate::testing::Time;
+use crate::timestamp::SECOND;
+
+impl Sim {
+    /// Changes a byte of a segment, for good. False where there is none.
+    pub(crate) fn damage(&self, seed: u64) -> bool {
+        let mut state = self.state();
+        let mut inodes: Vec<u64> = Vec::new();
+        for dir in state.live[&ROOT].entries.values() {
+            let entries = state.live.get(dir).into_iter().flat_map(|node| &node.entries);
+            let segments = entries.filter(|(name, _)| name.ends_with(".seg"));
+            inodes.extend(segments.map(|(_, inode)| *inode));
+        }
+        inodes.sort_unstable();
+        let mut random = seed;
+        let Some(chosen) = (next(&mut random) as usize).checked_rem(inodes.len()) else {
+            return false;
+        };
+        let inode = inodes[chosen];
+        let at = next(&mut random) as usize;
+        let State { live, durable, .. } = &mut *state;
+        for nodes in [live, durable] {
+            let Some(node) = nodes.get_mut(&inode) else {
+                continue;
+            };
+            // A segment of another format is left alone.
+            let records = node.bytes.get_mut(PREFACE.len()..).unwrap_or_default();
+            if let Some(at) = at.checked_rem(records.len()) {
+                records[at] ^= 1;
+            }
+        }
+        true
+    }
+
+    /// Lets nobody read the segment with this number, whoever asks and however often. Its name.
+    pub(crate) fn make_unreadable(&self, number: usize) -> String {
+        let mut state = self.state();
+        let dir = *state.live[&ROOT].entries.values().next().unwrap();
+        let (name, file) = state.live[&dir].entries.iter().nth(number).unwrap();
+        let (name, file) = (name.clone(), *file);
+        state.unreadable = Some(file);
+        name
+    }
+
+    /// Every segment can be read again.
+    pub(crate) fn make_readable(&self) {
+        self.state().unreadable = None;
+    }
+
+    /// How many reads have failed.
+    pub(crate) fn failed_reads(&self) -> u64 {
+        self.state().failed_reads
+    }
+
+    /// Lets two seconds go by whenever a read has failed, without end.
+    pub(crate) async fn passes_time_at_failed_reads(&self, time: &Time) {
+        let mut failed = self.failed_reads();
+        loop {
+            while self.failed_reads() == failed {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            failed = self.failed_reads();
+            time.advance(2 * SECOND);
+        }
+    }
+
+    /// No file can be read any more, or again.
+    pub(crate) fn refuse_reads(&self, refuse: bool) {
+        self.state().refuses_reads = refuse;
+    }
+
+    /// The volume is mounted read-only, or for writing again.
+    pub(crate) fn make_read_only(&self, read_only: bool) {
+        self.state().read_only = read_only;
+    }
+
+    /// Changes the bytes of the first segment.
+    pub(crate) fn edit(&self, edit: impl FnOnce(&mut Vec<u8>)) {
+        self.edit_segment(0, edit);
+    }
+
+    /// Changes the bytes of the segment with this number.
+    pub(crate) fn edit_segment(&self, number: usize, edit: impl FnOnce(&mut Vec<u8>)) {
+        let mut state = self.state();
+        let dir = *state.live[&ROOT].entries.values().next().unwrap();
+        let file = *state.live[&dir].entries.values().nth(number).unwrap();
+        edit(&mut state.node(file).bytes);
+    }
+}
