@@ -83,6 +83,14 @@ impl Handover {
         }
     }
 
+    /// More of the request is written.
+    fn writes(&self) {
+        let mut phase = self.0.lock();
+        if matches!(*phase, Phase::Sent) {
+            *phase = Phase::BodyTaken;
+        }
+    }
+
     fn flushed(&self) {
         let mut phase = self.0.lock();
         if matches!(*phase, Phase::BodyTaken) {
@@ -189,6 +197,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for LibrarySide<T> {
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for LibrarySide<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.handover.0.writes();
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
 
@@ -197,6 +206,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for LibrarySide<T> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.handover.0.writes();
         Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
 

@@ -161,14 +161,15 @@ where
     let parked = Parked::new();
     let service = service_fn(|request: Request<Incoming>| {
         let (eligible, parked) = (Eligible::of(&request), parked.clone());
-        let (handler, in_flight) = (Arc::clone(&handler), InFlight::begin(&timer, &request));
+        let (handler, timer) = (Arc::clone(&handler), Arc::clone(&timer));
+        let in_flight = InFlight::begin(&timer, &request);
         if in_flight.is_multiplexed() {
             *opened.lock() = Some(in_flight.clone());
         }
         // Large, and done with once the answer begins, while the library keeps its place for the whole connection.
         Box::pin(async move {
             let response = handler.answer(request, peer, in_flight).await;
-            Ok::<_, Infallible>(parked.keep(response, eligible))
+            Ok::<_, Infallible>(parked.keep(response, eligible, &timer))
         })
     });
     let ended = match is_http2 {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, TE};
+use http::header::{CONNECTION, TE, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -59,11 +59,15 @@ pub(super) struct Eligible {
 }
 
 impl Eligible {
-    /// For requests whose responses are sent in chunks and end without trailers (RFC 9110 §6.5.1).
+    /// For requests whose responses are sent in chunks and end without trailers (RFC 9110 §6.5.1). Not behind an upload in
+    /// chunks: where it also stated a length only the library knows, which took that away and will end the connection
+    /// (RFC 9112 §6.3).
     pub(super) fn of<B>(request: &Request<B>) -> Option<Self> {
+        let headers = request.headers();
         let is_chunked = request.version() == Version::HTTP_11 && request.method() != Method::HEAD;
-        let is_kept = is_kept(request.headers())?;
-        (is_chunked && !request.headers().contains_key(TE)).then_some(Self { is_kept })
+        let is_kept = is_kept(headers)?;
+        let has_more = headers.contains_key(TE) || headers.contains_key(TRANSFER_ENCODING);
+        (is_chunked && !has_more).then_some(Self { is_kept })
     }
 }
 
@@ -94,10 +98,17 @@ impl<B> Parked<B> {
 
 impl<B: LiveBody> Parked<B> {
     /// Keeps the body of a live stream back from the library.
-    pub(super) fn keep(&self, response: Response<B>, eligible: Option<Eligible>) -> Response<LibraryBody<B>> {
+    pub(super) fn keep(
+        &self,
+        response: Response<B>,
+        eligible: Option<Eligible>,
+        timer: &ConnectionTimer,
+    ) -> Response<LibraryBody<B>> {
         let is_ok = response.status() == StatusCode::OK;
         response.map(|body| match eligible {
             Some(Eligible { is_kept }) if is_ok && body.is_live() => {
+                // Only a flush from now on is one of its head.
+                timer.writes();
                 *self.0.lock() = Some(Live { body, is_kept });
                 LibraryBody::Elsewhere
             }
@@ -174,9 +185,16 @@ where
         let is_followed = !parts.read_buf.is_empty();
         drop(parts.read_buf);
         (stream, service) = (parts.io.into_inner(), parts.service);
-        {
+        let is_over = {
             // Dropped with its body behind the reason of its end.
-            let mut written = pin!(write(&mut stream, body));
+            let mut written = pin!(async {
+                write(&mut stream, body).await?;
+                let is_over = !is_kept || shutdown.drain.is_cancelled() || is_followed;
+                if is_over {
+                    stream.shutdown().await?;
+                }
+                Ok::<_, BoxError>(is_over)
+            });
             tokio::select! {
                 biased;
                 () = shutdown.cut.cancelled() => {
@@ -185,9 +203,9 @@ where
                 }
                 written = &mut written => written?,
             }
-        }
-        if !is_kept || shutdown.drain.is_cancelled() || is_followed {
-            return Ok(stream.shutdown().await?);
+        };
+        if is_over {
+            return Ok(());
         }
     }
 }
