@@ -128,17 +128,12 @@ async fn egress_to_what_is_never_an_upstream_is_refused_whatever_the_flags() {
     let sts: SocketAddr = world.stack.sts_url()["http://".len()..]
         .parse()
         .expect("an address");
-    for port in [
-        world.addr().port(),
-        world.redis.port(),
-        database,
-        sts.port(),
-        anchor,
-    ] {
+    for port in [world.addr().port(), world.redis.port(), database, sts.port()] {
         urls.push(format!("http://127.0.0.1:{port}/x"));
         urls.push(format!("http://localhost:{port}/x"));
         urls.push(format!("http://[::ffff:127.0.0.1]:{port}/x"));
     }
+    urls.push(format!("https://localhost:{anchor}/x"));
     bind(&world, &urls).await;
     let before = world.stack.sts().counts().exchanges;
     judge(&mut report, &world, world.addr(), &urls, |_| REFUSED).await;

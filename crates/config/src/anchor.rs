@@ -88,13 +88,21 @@ impl Anchor {
     }
 
     pub(crate) fn own_endpoint(&self) -> Option<OwnEndpoint> {
-        endpoint_of(&self.url.0)
+        own_endpoint(&self.url)
     }
 
     /// Where the anchor is, if the environment names one.
     pub(crate) fn named(reader: &mut Reader<'_>) -> Read<Option<OwnEndpoint>> {
-        Ok(url(reader)?.and_then(|url| endpoint_of(&url.0)))
+        Ok(url(reader)?.as_ref().and_then(own_endpoint))
     }
+}
+
+/// By its name alone: where it does not resolve, or shares addresses with upstreams, no request may suffer for it.
+fn own_endpoint(url: &AnchorUrl) -> Option<OwnEndpoint> {
+    endpoint_of(&url.0).map(|endpoint| match endpoint {
+        OwnEndpoint::Host(name, port) => OwnEndpoint::Name(name, port),
+        other => other,
+    })
 }
 
 fn url(reader: &mut Reader<'_>) -> Read<Option<AnchorUrl>> {

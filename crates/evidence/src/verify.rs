@@ -34,8 +34,9 @@ pub struct Verifier {
 #[derive(Debug)]
 struct Terms {
     trusted: Vec<PublicKey>,
-    /// An event that is not proved must have been recorded between these.
+    /// What may not be proved, where the last checkpoint is older than this.
     oldest: Time,
+    /// Nothing that is not proved is younger than this.
     newest: Time,
 }
 
@@ -73,8 +74,9 @@ impl Verifier {
         verifier
     }
 
-    /// Events that no checkpoint proves must have been recorded between these times, in Unix microseconds: a checkpoint is
-    /// due every minute, and nothing else bounds what somebody may have added to the end of a chain.
+    /// A chain whose last checkpoint is older than `oldest` may have no unproved event from before that, and none from after
+    /// `newest`, in Unix microseconds: where there are events a checkpoint is due every minute, and nothing else bounds what
+    /// somebody may have added to the end of a chain. An event's time is that at which its request began.
     #[must_use]
     pub fn unproved_between(mut self, oldest: i64, newest: i64) -> Self {
         let text = |micros| {

@@ -26,7 +26,7 @@ async fn holder(server: &PrivateRedis, jti: &str) -> Option<String> {
 fn own_ports(redis: &RedisConnector) -> Vec<u16> {
     let endpoints = redis.endpoints().borrow().clone();
     let port = |endpoint: &OwnEndpoint| match endpoint {
-        OwnEndpoint::Net(_, port) | OwnEndpoint::Host(_, port) => *port,
+        OwnEndpoint::Net(_, port) | OwnEndpoint::Host(_, port) | OwnEndpoint::Name(_, port) => *port,
     };
     endpoints.iter().map(port).collect()
 }

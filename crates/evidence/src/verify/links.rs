@@ -97,6 +97,8 @@ impl Links {
                 to,
             });
         }
+        let is_current = |checkpoint: &&Checkpoint| checkpoint.occurred_at.as_bytes() >= &terms.oldest[..];
+        let is_late = !sound.values().any(is_current);
         // From the end: what a sound checkpoint proves reaches down to where something is missing or wrong.
         let mut is_proved = false;
         let mut overdue: Option<(u64, u64)> = None;
@@ -111,7 +113,7 @@ impl Links {
             }
             chain.proved += u64::from(is_proved);
             let at = &self.links[&seq].at;
-            if !is_proved && !(&terms.oldest..=&terms.newest).contains(&at) {
+            if !is_proved && ((is_late && at < &terms.oldest) || at > &terms.newest) {
                 overdue = Some((seq, overdue.map_or(seq, |(_, to)| to)));
             }
             is_proved &= follows;

@@ -153,7 +153,7 @@ pub enum Fault {
         /// The last one.
         to: u64,
     },
-    /// Among these are events that no checkpoint proves, and that are older than such may be, or younger than now.
+    /// Among these are events that should be proved by now, or that are younger than now.
     Unproved {
         /// The chain.
         chain: String,

@@ -207,6 +207,25 @@ fn what_no_checkpoint_proves_may_be_given_a_bound() {
 }
 
 #[test]
+fn a_long_request_that_ended_a_moment_ago_waits_for_its_checkpoint_like_others() {
+    let minute = 60_000_000;
+    for (checkpoints, sound) in [(true, true), (false, false)] {
+        let mut chain = chain(1);
+        let mut events = vec![chain_join(&mut chain, 0)];
+        if checkpoints {
+            let mut marker = Vec::new();
+            write_checkpoint(&mut marker, Uuid::from_u128(9), AT + 10 * minute, false);
+            events.push(chain.join(&marker));
+        }
+        // It began ten minutes ago.
+        events.push(chain_join(&mut chain, 1));
+        let mut verifier = Verifier::default().unproved_between(AT + 5 * minute, AT + 11 * minute);
+        events.iter().for_each(|event| add(&mut verifier, event));
+        assert_eq!(verifier.finish().is_sound(), sound, "{checkpoints}");
+    }
+}
+
+#[test]
 fn nothing_stands_behind_the_checkpoint_that_ends_a_chain() {
     let mut chain = chain(1);
     let mut events = vec![chain_join(&mut chain, 0), checkpoint(&mut chain, true)];

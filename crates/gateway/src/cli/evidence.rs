@@ -105,7 +105,7 @@ pub struct VerifyArgs {
     /// for its key is taken
     #[arg(long = "checkpoint-key", value_name = "HEX", conflicts_with = "spool")]
     pub keys: Vec<PublicKey>,
-    /// Fail where an event that no checkpoint proves is older than this, or younger than now; a checkpoint is due each minute
+    /// Fail where a chain has had no checkpoint for so long, and an unproved event from before; one is due each minute
     #[arg(long, value_name = "SECONDS", conflicts_with = "spool")]
     pub max_unproved: Option<u32>,
     /// The checkpoints that the anchor (AUDIT_ANCHOR_URL) got, one a line as they were posted: each must be there
