@@ -111,6 +111,7 @@ pub(crate) fn recover(
     };
     unread.reads(CHAIN);
     let shipped = chain.as_ref().map(ChainFile::position);
+    let boot = chain.as_ref().and_then(ChainFile::judged).unwrap_or(disk.boot());
     let mut scan = Scan::default();
     let (mut segments, mut failed) = (VecDeque::new(), None);
     for (n, base) in bases.iter().enumerate() {
@@ -118,9 +119,9 @@ pub(crate) fn recover(
         match read_whole(&**claim.dir(), *base) {
             Ok((file, bytes)) => {
                 unread.reads(*base);
-                let before = scan.missing(*base, &bytes, shipped.unwrap_or(*base), disk.boot());
+                let before = scan.missing(*base, &bytes, shipped.unwrap_or(*base), boot);
                 segments.extend(before);
-                segments.push_back(scan.segment(*base, next, &bytes, disk.boot())?);
+                segments.push_back(scan.segment(*base, next, &bytes, boot)?);
                 file.sync()?;
             }
             Err(error) if inner.gives_up(unread, *base, &error, &others(inner, &claim, &bases, *base)) => {
@@ -136,7 +137,19 @@ pub(crate) fn recover(
         return Err(error);
     }
     // What is missing and counts elsewhere was done with.
-    segments.retain(|segment| bases.contains(&segment.base) || !scan.is_elsewhere(segment.base));
+    let is_missing = |base| {
+        scan.holes
+            .iter()
+            .any(|hole| hole.at == base && scan.is_real(hole))
+    };
+    segments.retain(|segment| bases.contains(&segment.base) || is_missing(segment.base));
+    // Another run of the system would take for unwritten what this one knows was there.
+    if let Some(file) = &chain
+        && !scan.holes.is_empty()
+        && scan.boot == Some(boot)
+    {
+        file.judge(boot)?;
+    }
     if let Some(file) = &chain
         && file.chain().key.is_none()
         && scan.checkpoint >= Some(file.position())
@@ -151,11 +164,13 @@ pub(crate) fn recover(
     claim.dir().sync()?;
     let first = scan.open.values().map(|intent| intent.position).min();
     let lost = scan.forget_doubtful(&claim);
-    let hole = scan
+    // The first of them leaves its number unused where it is passed, and so does not count.
+    let mut holes = scan
         .holes
         .iter()
-        .find(|hole| scan.is_real(hole))
-        .map(|hole| hole.at);
+        .filter(|hole| scan.is_real(hole) && !hole.is_first);
+    // The file before it shows where it begins.
+    let hole = holes.next().map(|hole| hole.at.saturating_sub(1));
     let finished = scan.open.len() as u64;
     let shipped = shipped.unwrap_or(scan.shipped);
     let last = chain.as_ref().and_then(|chain| scan.last(chain));

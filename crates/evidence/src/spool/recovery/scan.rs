@@ -43,6 +43,8 @@ pub(super) struct Hole {
     pub(super) at: u64,
     /// It looks like what a power cut leaves of records that were not synced: nothing that counts was there.
     pub(super) looks_unwritten: bool,
+    /// No file is left before it. Once shipping is past it nothing shows it any more.
+    pub(super) is_first: bool,
 }
 
 #[derive(Debug)]
@@ -133,7 +135,11 @@ impl Scan {
             let may_tear = next.is_none_or(|next| !is_same_run && at + written(rest) < next);
             let looks_unwritten = may_tear && is_unwritten(rest, is_same_run);
             if next.is_some() || !looks_unwritten {
-                self.holes.push(Hole { at, looks_unwritten });
+                self.holes.push(Hole {
+                    at,
+                    looks_unwritten,
+                    is_first: false,
+                });
                 segment.damaged = true;
                 segment.len = size;
             }
@@ -141,8 +147,8 @@ impl Scan {
         Ok(segment)
     }
 
-    /// What is missing before this segment, where shipping stands at `shipped`: a part that cannot be read, unless the power
-    /// was cut and it was never synced. Only what is shipped is deleted, oldest first.
+    /// What is missing before this segment, where shipping stands at `shipped`: a part that cannot be read, unless it is not
+    /// [real](Self::is_real), because the power was cut and it was never synced. Only what is shipped is deleted, oldest first.
     pub(super) fn missing(&mut self, base: u64, bytes: &[u8], shipped: u64, boot: Uuid) -> Option<Segment> {
         let at = if self.beyond == 0 { shipped } else { self.beyond };
         if at >= base {
@@ -151,8 +157,12 @@ impl Scan {
         let first = Records::new(bytes.get(PREFACE.len()..).unwrap_or_default()).next();
         let run = first.and_then(|first| (first.kind == Kind::Boot).then_some(first.id));
         let looks_unwritten = run.or(self.boot) != Some(boot);
-        self.holes.push(Hole { at, looks_unwritten });
-        (!looks_unwritten).then(|| damaged(at, base - at))
+        self.holes.push(Hole {
+            at,
+            looks_unwritten,
+            is_first: self.beyond == 0,
+        });
+        Some(damaged(at, base - at))
     }
 
     /// Takes note of a segment that is given up, with all that it holds.
@@ -163,6 +173,7 @@ impl Scan {
         self.holes.push(Hole {
             at: base,
             looks_unwritten: false,
+            is_first: false,
         });
         self.beyond = self.beyond.max(base.saturating_add(size));
         damaged(base, size)

@@ -138,7 +138,7 @@ fn a_process_that_dies_taking_over_leaves_the_truth() {
         world.step(step);
     }
     world.die();
-    for changes in 17..18 {
+    for changes in 0..40 {
         let crashes = [
             Crash::Kill,
             Crash::LoseAll,
@@ -149,6 +149,39 @@ fn a_process_that_dies_taking_over_leaves_the_truth() {
         for first in crashes {
             for second in crashes {
                 world.check(first, Some((changes, second)));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_missing_leaves_the_same_numbers_unused_whoever_ships_it() {
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    for (is_open, removed) in [
+        (true, 0),
+        (true, 1),
+        (true, 2),
+        (false, 0),
+        (false, 1),
+        (false, 2),
+    ] {
+        let mut world = World::new(INTERVAL);
+        if is_open {
+            world.step(Step::Leave);
+        }
+        for _ in 0..REQUESTS + 3 {
+            world.step(Step::Whole);
+        }
+        world.step(Step::Flush);
+        world.die();
+        assert!(world.sim.remove_segment(removed));
+        world.is_harmed(true);
+        for changes in 0..60 {
+            for first in [Crash::Kill, Crash::LoseAll] {
+                for second in [Crash::Kill, Crash::LoseAll, Crash::Mixed(changes)] {
+                    world.check(first, Some((changes, second)));
+                }
             }
         }
     }

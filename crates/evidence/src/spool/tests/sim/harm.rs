@@ -8,9 +8,9 @@ use crate::testing::Time;
 use crate::timestamp::SECOND;
 
 impl Sim {
-    /// Changes a byte of a segment, for good. False where there is none.
-    pub(crate) fn damage(&self, seed: u64) -> bool {
-        let mut state = self.state();
+    /// The segments, oldest first.
+    pub(crate) fn segments(&self) -> Vec<u64> {
+        let state = self.state();
         let mut inodes: Vec<u64> = Vec::new();
         for dir in state.live[&ROOT].entries.values() {
             let entries = state.live.get(dir).into_iter().flat_map(|node| &node.entries);
@@ -18,12 +18,35 @@ impl Sim {
             inodes.extend(segments.map(|(_, inode)| *inode));
         }
         inodes.sort_unstable();
+        inodes
+    }
+
+    /// Removes the segment with this number, for good. False where there is none.
+    pub(crate) fn remove_segment(&self, number: usize) -> bool {
+        let Some(removed) = self.segments().get(number).copied() else {
+            return false;
+        };
+        let mut state = self.state();
+        let State { live, durable, .. } = &mut *state;
+        for node in live.values_mut().chain(durable.values_mut()) {
+            node.entries.retain(|_, inode| *inode != removed);
+        }
+        true
+    }
+
+    /// Changes a byte of a segment, or removes one, for good. False where there is none.
+    pub(crate) fn damage(&self, seed: u64) -> bool {
+        let inodes = self.segments();
         let mut random = seed;
         let Some(chosen) = (next(&mut random) as usize).checked_rem(inodes.len()) else {
             return false;
         };
+        if next(&mut random).is_multiple_of(3) {
+            return self.remove_segment(chosen);
+        }
         let inode = inodes[chosen];
         let at = next(&mut random) as usize;
+        let mut state = self.state();
         let State { live, durable, .. } = &mut *state;
         for nodes in [live, durable] {
             let Some(node) = nodes.get_mut(&inode) else {
