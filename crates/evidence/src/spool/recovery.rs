@@ -23,6 +23,10 @@ use crate::chain::{CheckpointKey, write_checkpoint};
 use crate::event::not_dispatched;
 use scan::{Dispatch, Intent, Scan};
 
+/// Where the segment of what is made begins: behind all that was ever written, so that a position says whether some of it was
+/// shipped.
+const MADE: u64 = 1 << 62;
+
 /// What stands for the files of the chain among the segments that cannot be read.
 const CHAIN: u64 = u64::MAX;
 
@@ -136,6 +140,9 @@ pub(crate) fn recover(
     if let Some(error) = failed {
         return Err(error);
     }
+    if let Some(shipped) = shipped.filter(|shipped| *shipped < MADE && !bases.is_empty()) {
+        scan.missing_at_the_end(shipped);
+    }
     // What is missing and counts elsewhere was done with.
     let is_missing = |base| {
         scan.holes
@@ -175,9 +182,7 @@ pub(crate) fn recover(
     let shipped = shipped.unwrap_or(scan.shipped);
     let last = chain.as_ref().and_then(|chain| scan.last(chain));
     let made = (finished > 0 || last.is_some()).then(|| {
-        // Where it was before, if this is not the first time: some of it may be shipped.
-        let base = segments.back().map_or(shipped, Segment::end).max(scan.beyond);
-        let (segment, bytes) = finish(base, scan.open, last);
+        let (segment, bytes) = finish(scan.open, last);
         segments.push_back(segment);
         bytes
     });
@@ -245,10 +250,10 @@ fn tell(dir: &dyn Directory, open: &mut HashMap<Uuid, Intent>, is_marked: bool) 
 
 /// Makes a segment of the events of unfinished requests, in the order of their intents, and of the checkpoint that ends
 /// the chain.
-fn finish(base: u64, open: HashMap<Uuid, Intent>, last: Option<(Uuid, i64)>) -> (Segment, Arc<[u8]>) {
+fn finish(open: HashMap<Uuid, Intent>, last: Option<(Uuid, i64)>) -> (Segment, Arc<[u8]>) {
     let mut open: Vec<_> = open.into_iter().collect();
     open.sort_unstable_by_key(|(_, intent)| intent.position);
-    let mut segment = Segment::empty(base);
+    let mut segment = Segment::empty(MADE);
     let mut bytes = PREFACE.to_vec();
     let mut buffer = Vec::new();
     for (id, intent) in open {

@@ -11,6 +11,7 @@ use crate::timestamp::SECOND;
 
 mod faults;
 mod full;
+mod missing;
 mod model;
 mod pressure;
 mod recovery;

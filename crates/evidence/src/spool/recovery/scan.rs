@@ -165,6 +165,17 @@ impl Scan {
         Some(damaged(at, base - at))
     }
 
+    /// What was shipped up to `shipped` had been synced: where it is not there, it is missing.
+    pub(super) fn missing_at_the_end(&mut self, shipped: u64) {
+        if shipped > self.beyond {
+            self.holes.push(Hole {
+                at: self.beyond,
+                looks_unwritten: false,
+                is_first: false,
+            });
+        }
+    }
+
     /// Takes note of a segment that is given up, with all that it holds.
     pub(super) fn unreadable(&mut self, claim: &Claim, base: u64, next: Option<u64>) -> Segment {
         let file = claim.dir().open_file(&segment::name(base));

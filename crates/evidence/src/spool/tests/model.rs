@@ -83,7 +83,7 @@ struct World {
     delivered: BTreeMap<Uuid, Vec<u8>>,
     /// How many events were said to be lost.
     dropped: u64,
-    /// A segment was removed. That of the last one nobody can see, nor after a power cut whether it was ever synced.
+    /// A segment was removed. After a power cut nobody can see whether it was ever synced.
     misses: bool,
     live: Vec<(usize, Crossing)>,
     spool: Option<Spool>,

@@ -7,9 +7,9 @@ use super::World;
 impl World {
     /// A segment is removed, or a byte of one changes, before the next process reads it. What stood there may then be missing,
     /// which is counted, or unfinished if it is known that it had not ended; but what was shipped is not told in different words.
-    pub(super) fn damage(&mut self, seed: u64) {
+    pub(super) fn damage(&mut self, seed: u64, may_remove: bool) {
         let segments = self.sim.segments().len();
-        if self.sim.damage(seed) {
+        if self.sim.damage(seed, may_remove) {
             self.is_harmed(self.sim.segments().len() < segments);
         }
     }

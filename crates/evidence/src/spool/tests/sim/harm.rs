@@ -11,14 +11,12 @@ impl Sim {
     /// The segments, oldest first.
     pub(crate) fn segments(&self) -> Vec<u64> {
         let state = self.state();
-        let mut inodes: Vec<u64> = Vec::new();
-        for dir in state.live[&ROOT].entries.values() {
-            let entries = state.live.get(dir).into_iter().flat_map(|node| &node.entries);
-            let segments = entries.filter(|(name, _)| name.ends_with(".seg"));
-            inodes.extend(segments.map(|(_, inode)| *inode));
-        }
-        inodes.sort_unstable();
-        inodes
+        let dirs = state.live[&ROOT].entries.values();
+        let entries = dirs
+            .filter_map(|dir| state.live.get(dir))
+            .flat_map(|node| &node.entries);
+        let segments = entries.filter(|(name, _)| name.ends_with(".seg"));
+        segments.map(|(_, inode)| *inode).collect()
     }
 
     /// Removes the segment with this number, for good. False where there is none.
@@ -34,14 +32,14 @@ impl Sim {
         true
     }
 
-    /// Changes a byte of a segment, or removes one, for good. False where there is none.
-    pub(crate) fn damage(&self, seed: u64) -> bool {
+    /// Changes a byte of a segment or, where it may, removes one that others follow, for good. False where there is none.
+    pub(crate) fn damage(&self, seed: u64, may_remove: bool) -> bool {
         let inodes = self.segments();
         let mut random = seed;
         let Some(chosen) = (next(&mut random) as usize).checked_rem(inodes.len()) else {
             return false;
         };
-        if next(&mut random).is_multiple_of(3) {
+        if may_remove && next(&mut random).is_multiple_of(3) && chosen + 1 < inodes.len() {
             return self.remove_segment(chosen);
         }
         let inode = inodes[chosen];
