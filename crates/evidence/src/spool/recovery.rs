@@ -199,6 +199,7 @@ pub(crate) fn recover(
         chain,
         rewritten: scan.rewritten.into(),
         torn: scan.torn,
+        is_kept: false,
         unread: Unread::default(),
     })
 }

@@ -96,6 +96,11 @@ impl Sim {
         self.state().refuses_reads = refuse;
     }
 
+    /// No file can be removed any more, or again.
+    pub(crate) fn refuse_removals(&self, refuse: bool) {
+        self.state().refuses_removals = refuse;
+    }
+
     /// The volume is mounted read-only, or for writing again.
     pub(crate) fn make_read_only(&self, read_only: bool) {
         self.state().read_only = read_only;
