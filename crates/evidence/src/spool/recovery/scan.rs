@@ -16,6 +16,10 @@ use crate::spool::segment::{self, PREFACE, PREFACE_BEFORE, Records, Segment};
 /// The least that a disk writes at a time, in bytes.
 const SECTOR: usize = 512;
 
+/// Where the version stands in the preface, and which can be read; 0 where it did not reach the disk.
+const VERSION: usize = PREFACE.len() - 1;
+const VERSIONS: [u8; 3] = [0, PREFACE_BEFORE[VERSION], PREFACE[VERSION]];
+
 #[derive(Debug, Default)]
 pub(super) struct Scan {
     /// The intents without an outcome.
@@ -101,13 +105,8 @@ impl Scan {
         let mut segment = Segment::empty(base);
         let mut rest: &[u8] = &[];
         if let Some((preface, body)) = bytes.split_first_chunk::<{ PREFACE.len() }>() {
-            // A power cut may have cost the end of it.
-            let as_far_as_written = PREFACE
-                .iter()
-                .zip(preface)
-                .skip_while(|(meant, found)| meant == found);
-            let torn = as_far_as_written.map(|(_, found)| *found).all(|byte| byte == 0);
-            if *preface != PREFACE_BEFORE && !torn {
+            // A power cut may have cost the end of it, and whatever else is damaged says nothing of the records.
+            if preface[..VERSION] == PREFACE[..VERSION] && !VERSIONS.contains(&preface[VERSION]) {
                 return Err(io::Error::other("a segment of another format"));
             }
             let marks = Records::new(body).filter(|record| record.kind == Kind::Rewritten);

@@ -8,7 +8,8 @@ use super::INTERVAL;
 use super::sim::{Crash, Sim};
 use crate::shipper::Shipper;
 use crate::spool::Spool;
-use crate::testing::{DONE, MIB, Memory, Time, event, execute, open_on};
+use crate::spool::segment::PREFACE;
+use crate::testing::{DONE, MIB, Memory, Time, event, execute, open_on, ship_until};
 
 fn start(sim: &Sim) -> (Spool, Time) {
     let (spool, _, time) = open_on(Arc::new(sim.clone()), Path::new("/"), MIB, INTERVAL);
@@ -56,5 +57,19 @@ async fn what_cannot_be_deleted_is_shipped_all_the_same_and_deleted_later() {
         let data: Vec<_> = (0..events).map(|n| event(n, &DONE)).collect();
         assert_eq!(sink.data(), data, "{refuses_removals}");
         assert!(sim.tree().is_empty(), "{:?}", sim.tree());
+    }
+}
+
+#[tokio::test]
+async fn a_flipped_bit_before_the_records_costs_none_of_them() {
+    for at in 0..PREFACE.len() - 1 {
+        let sim = Sim::new();
+        let events = leave(&sim, 2).await;
+        sim.edit(|bytes| bytes[at] ^= 1);
+        let (next, _) = start(&sim);
+        let run = ship_until(&next, usize::try_from(events).unwrap());
+        let sink = tokio::time::timeout(Duration::from_secs(5), run).await.unwrap();
+        let data: Vec<_> = (0..events).map(|n| event(n, &DONE)).collect();
+        assert_eq!((sink.data(), next.stats().dropped), (data, 0));
     }
 }

@@ -50,10 +50,10 @@ impl Sim {
             let Some(node) = nodes.get_mut(&inode) else {
                 continue;
             };
-            // A segment of another format is left alone.
-            let records = node.bytes.get_mut(PREFACE.len()..).unwrap_or_default();
-            if let Some(at) = at.checked_rem(records.len()) {
-                records[at] ^= 1;
+            let at = at.checked_rem(node.bytes.len());
+            // A segment of another version is left alone.
+            if let Some(at) = at.filter(|at| *at != PREFACE.len() - 1) {
+                node.bytes[at] ^= 1;
             }
         }
         true
