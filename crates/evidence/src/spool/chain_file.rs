@@ -7,6 +7,7 @@
 //! ```text
 //! "carchn\n" version u8 | chain id 16 bytes | public key 32 bytes | crc32 u32, padded to 128 bytes
 //! twice: count u64 | position u64 | at i64 | seq u64 | hash 32 bytes | final u8 | crc32 u32, padded to 128 bytes
+//! judged 16 bytes | crc32 u32, padded to 128 bytes; zeros until it is written
 //! ```
 //!
 //! A spool without this file is one of a build that made no chains. Its events are shipped as they are: some may have been
@@ -32,7 +33,9 @@ pub(crate) const KEY: &str = "key";
 const MAGIC: [u8; 8] = *b"carchn\n\x01";
 /// The bytes of the header and of each place.
 const BLOCK: usize = 128;
-const LENGTH: usize = 3 * BLOCK;
+const LENGTH: usize = 4 * BLOCK;
+/// Where it stands in which run of the system the log was judged.
+const JUDGED: usize = 3 * BLOCK;
 
 /// The chain of one spool.
 #[derive(Debug)]
@@ -54,6 +57,8 @@ pub(crate) struct ChainFile {
     syncing: bool,
     /// The state is not written.
     dirty: bool,
+    /// The run of the system as of which is judged what is missing from the log.
+    judged: Option<Uuid>,
 }
 
 impl ChainFile {
@@ -86,6 +91,7 @@ impl ChainFile {
             synced: 0,
             syncing: false,
             dirty: false,
+            judged: None,
         })
     }
 
@@ -128,6 +134,7 @@ impl ChainFile {
             synced: read.place,
             syncing: false,
             dirty: false,
+            judged: read.judged,
         }))
     }
 
@@ -138,6 +145,20 @@ impl ChainFile {
     /// Where its bytes are.
     pub(crate) fn source(&self) -> Source {
         Source::Open(Arc::clone(&self.file))
+    }
+
+    /// The run of the system as of which is judged what is missing from the log, where a successor has written it down.
+    pub(crate) const fn judged(&self) -> Option<Uuid> {
+        self.judged
+    }
+
+    /// Writes that down, for good: who ships on from here must come to the same numbers.
+    pub(crate) fn judge(&self, boot: Uuid) -> io::Result<()> {
+        if self.judged != Some(boot) {
+            self.file.write_at(&sealed(&[boot.as_bytes()]), JUDGED as u64)?;
+            self.file.sync()?;
+        }
+        Ok(())
     }
 
     /// What is shipped up to.
@@ -224,6 +245,7 @@ pub(crate) struct Reading {
     is_final: bool,
     count: u64,
     place: usize,
+    judged: Option<Uuid>,
 }
 
 impl Reading {
@@ -246,9 +268,15 @@ impl Reading {
             return None;
         }
         let (id, public) = (Uuid::from_bytes(header.take()?), PublicKey(header.take()?));
+        let (places, judged) = places.split_at_checked(JUDGED - BLOCK).unwrap_or((places, &[]));
+        let judged = Fields::checked(judged, 16).and_then(|mut fields| fields.take());
         let places = places.chunks_exact(BLOCK).enumerate();
         let read = places.filter_map(|(place, bytes)| Self::place(id, public, place, bytes));
-        read.max_by_key(|read| read.count)
+        let last = read.max_by_key(|read| read.count)?;
+        Some(Self {
+            judged: judged.map(Uuid::from_bytes),
+            ..last
+        })
     }
 
     fn place(id: Uuid, public: PublicKey, place: usize, bytes: &[u8]) -> Option<Self> {
@@ -268,6 +296,7 @@ impl Reading {
             is_final: is_final != 0,
             count,
             place,
+            judged: None,
         })
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct Orphan {
     pub(super) rewritten: Arc<[Range<u64>]>,
     /// Bytes, at the end of segments, that were no records.
     pub(crate) torn: u64,
+    /// Something of it is shipped and could not be deleted.
+    pub(crate) is_kept: bool,
     /// The segments that cannot be read now.
     pub(crate) unread: Unread,
 }

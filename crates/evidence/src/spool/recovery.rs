@@ -23,6 +23,10 @@ use crate::chain::{CheckpointKey, write_checkpoint};
 use crate::event::not_dispatched;
 use scan::{Dispatch, Intent, Scan};
 
+/// Where the segment of what is made begins: behind all that was ever written, so that a position says whether some of it was
+/// shipped.
+const MADE: u64 = 1 << 62;
+
 /// What stands for the files of the chain among the segments that cannot be read.
 const CHAIN: u64 = u64::MAX;
 
@@ -111,6 +115,7 @@ pub(crate) fn recover(
     };
     unread.reads(CHAIN);
     let shipped = chain.as_ref().map(ChainFile::position);
+    let boot = chain.as_ref().and_then(ChainFile::judged).unwrap_or(disk.boot());
     let mut scan = Scan::default();
     let (mut segments, mut failed) = (VecDeque::new(), None);
     for (n, base) in bases.iter().enumerate() {
@@ -118,9 +123,9 @@ pub(crate) fn recover(
         match read_whole(&**claim.dir(), *base) {
             Ok((file, bytes)) => {
                 unread.reads(*base);
-                let before = scan.missing(*base, &bytes, shipped.unwrap_or(*base), disk.boot());
+                let before = scan.missing(*base, &bytes, shipped.unwrap_or(*base), boot);
                 segments.extend(before);
-                segments.push_back(scan.segment(*base, next, &bytes, disk.boot())?);
+                segments.push_back(scan.segment(*base, next, &bytes, boot)?);
                 file.sync()?;
             }
             Err(error) if inner.gives_up(unread, *base, &error, &others(inner, &claim, &bases, *base)) => {
@@ -135,8 +140,23 @@ pub(crate) fn recover(
     if let Some(error) = failed {
         return Err(error);
     }
+    if let Some(shipped) = shipped.filter(|shipped| *shipped < MADE && !bases.is_empty()) {
+        scan.missing_at_the_end(shipped);
+    }
     // What is missing and counts elsewhere was done with.
-    segments.retain(|segment| bases.contains(&segment.base) || !scan.is_elsewhere(segment.base));
+    let is_missing = |base| {
+        scan.holes
+            .iter()
+            .any(|hole| hole.at == base && scan.is_real(hole))
+    };
+    segments.retain(|segment| bases.contains(&segment.base) || is_missing(segment.base));
+    // Another run of the system would take for unwritten what this one knows was there.
+    if let Some(file) = &chain
+        && !scan.holes.is_empty()
+        && scan.boot == Some(boot)
+    {
+        file.judge(boot)?;
+    }
     if let Some(file) = &chain
         && file.chain().key.is_none()
         && scan.checkpoint >= Some(file.position())
@@ -151,18 +171,18 @@ pub(crate) fn recover(
     claim.dir().sync()?;
     let first = scan.open.values().map(|intent| intent.position).min();
     let lost = scan.forget_doubtful(&claim);
-    let hole = scan
+    // The first of them leaves its number unused where it is passed, and so does not count.
+    let mut holes = scan
         .holes
         .iter()
-        .find(|hole| scan.is_real(hole))
-        .map(|hole| hole.at);
+        .filter(|hole| scan.is_real(hole) && !hole.is_first);
+    // The file before it shows where it begins.
+    let hole = holes.next().map(|hole| hole.at.saturating_sub(1));
     let finished = scan.open.len() as u64;
     let shipped = shipped.unwrap_or(scan.shipped);
     let last = chain.as_ref().and_then(|chain| scan.last(chain));
     let made = (finished > 0 || last.is_some()).then(|| {
-        // Where it was before, if this is not the first time: some of it may be shipped.
-        let base = segments.back().map_or(shipped, Segment::end).max(scan.beyond);
-        let (segment, bytes) = finish(base, scan.open, last);
+        let (segment, bytes) = finish(scan.open, last);
         segments.push_back(segment);
         bytes
     });
@@ -179,6 +199,7 @@ pub(crate) fn recover(
         chain,
         rewritten: scan.rewritten.into(),
         torn: scan.torn,
+        is_kept: false,
         unread: Unread::default(),
     })
 }
@@ -230,10 +251,10 @@ fn tell(dir: &dyn Directory, open: &mut HashMap<Uuid, Intent>, is_marked: bool) 
 
 /// Makes a segment of the events of unfinished requests, in the order of their intents, and of the checkpoint that ends
 /// the chain.
-fn finish(base: u64, open: HashMap<Uuid, Intent>, last: Option<(Uuid, i64)>) -> (Segment, Arc<[u8]>) {
+fn finish(open: HashMap<Uuid, Intent>, last: Option<(Uuid, i64)>) -> (Segment, Arc<[u8]>) {
     let mut open: Vec<_> = open.into_iter().collect();
     open.sort_unstable_by_key(|(_, intent)| intent.position);
-    let mut segment = Segment::empty(base);
+    let mut segment = Segment::empty(MADE);
     let mut bytes = PREFACE.to_vec();
     let mut buffer = Vec::new();
     for (id, intent) in open {
