@@ -155,6 +155,18 @@ impl Scan {
         (!looks_unwritten).then(|| damaged(at, base - at))
     }
 
+    /// Whether there are segments, but not as far as is shipped: then the end of them is missing.
+    pub(super) fn is_cut_short(&mut self, shipped: Option<u64>) -> bool {
+        let is_cut_short = self.beyond > 0 && shipped > Some(self.beyond);
+        if is_cut_short {
+            self.holes.push(Hole {
+                at: self.beyond,
+                looks_unwritten: false,
+            });
+        }
+        is_cut_short
+    }
+
     /// Takes note of a segment that is given up, with all that it holds.
     pub(super) fn unreadable(&mut self, claim: &Claim, base: u64, next: Option<u64>) -> Segment {
         let file = claim.dir().open_file(&segment::name(base));
