@@ -27,6 +27,8 @@ use crate::chain::{Chain, CheckpointKey, EventHash, Head, PublicKey};
 
 /// The name of the file.
 pub(crate) const CHAIN: &str = "chain";
+/// The name of the file while what is beside it is a copy that is not whole.
+pub(crate) const COPY: &str = "chain.copy";
 /// The name of the file with the secret of the process's own key.
 pub(crate) const KEY: &str = "key";
 
@@ -36,6 +38,13 @@ const BLOCK: usize = 128;
 const LENGTH: usize = 4 * BLOCK;
 /// Where it stands in which run of the system the log was judged.
 const JUDGED: usize = 3 * BLOCK;
+
+/// A chain and when the last of its events was recorded.
+#[derive(Debug, Clone)]
+pub(crate) struct Carried {
+    pub(crate) chain: Chain,
+    pub(crate) at: i64,
+}
 
 /// The chain of one spool.
 #[derive(Debug)]
@@ -63,10 +72,11 @@ pub(crate) struct ChainFile {
 
 impl ChainFile {
     /// Makes the files of a chain, and makes them durable; the directory is not synced. The secret is kept beside the chain
-    /// where it is the process's own.
+    /// where it is the process's own. The name is [`CHAIN`], or [`COPY`] until [`finish_copy`].
     pub(crate) fn create(
         dir: &dyn Directory,
-        chain: Chain,
+        name: &str,
+        Carried { chain, at }: Carried,
         position: u64,
         lasting: bool,
     ) -> io::Result<Self> {
@@ -75,9 +85,9 @@ impl ChainFile {
             secret.write_at(key.seed(), 0)?;
             secret.sync()?;
         }
-        let file = dir.create(CHAIN)?;
+        let file = dir.create(name)?;
         let mut bytes = header(&chain).to_vec();
-        bytes.extend_from_slice(&place(0, position, 0, &chain));
+        bytes.extend_from_slice(&place(0, position, at, &chain));
         bytes.resize(LENGTH, 0);
         file.write_at(&bytes, 0)?;
         file.sync()?;
@@ -85,7 +95,7 @@ impl ChainFile {
             file,
             chain,
             position,
-            at: 0,
+            at,
             durable: position,
             count: 0,
             synced: 0,
@@ -140,6 +150,14 @@ impl ChainFile {
 
     pub(crate) const fn chain(&self) -> &Chain {
         &self.chain
+    }
+
+    /// The chain, for another directory to go on with.
+    pub(crate) fn carried(&self) -> Carried {
+        Carried {
+            chain: self.chain.clone(),
+            at: self.at,
+        }
     }
 
     /// Where its bytes are.
@@ -228,8 +246,29 @@ impl ChainFile {
     }
 }
 
+/// From now on what is beside the file is whole.
+pub(crate) fn finish_copy(dir: &dyn Directory) -> io::Result<()> {
+    dir.rename(COPY, CHAIN)?;
+    dir.sync()
+}
+
+/// Takes that back.
+pub(crate) fn disown_copy(dir: &dyn Directory) -> io::Result<()> {
+    gone_is_fine(dir.rename(CHAIN, COPY))?;
+    dir.sync()
+}
+
+/// Removes the files of a chain that goes on elsewhere, behind what was deleted beside them and for good: were they found
+/// again after a power cut, the chain would be ended where it stood here.
+pub(crate) fn remove_for_good(dir: &dyn Directory) -> io::Result<()> {
+    dir.sync()?;
+    remove(dir)?;
+    dir.sync()
+}
+
 /// Removes the files of a chain.
 pub(crate) fn remove(dir: &dyn Directory) -> io::Result<()> {
+    gone_is_fine(dir.remove(COPY))?;
     gone_is_fine(dir.remove(CHAIN))?;
     gone_is_fine(dir.remove(KEY))
 }
@@ -257,6 +296,16 @@ impl Reading {
             key: None,
             head: self.head,
             is_final: self.is_final,
+        }
+    }
+
+    /// Reads the file of this name; none where there is none, or it cannot be made out.
+    pub(crate) fn from_file(dir: &dyn Directory, name: &str) -> io::Result<Option<Self>> {
+        let mut bytes = [0; LENGTH];
+        match dir.open_file(name).and_then(|file| file.read_at(&mut bytes, 0)) {
+            Ok(()) => Ok(Self::of(&bytes)),
+            Err(error) if matches!(error.kind(), NotFound | UnexpectedEof) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

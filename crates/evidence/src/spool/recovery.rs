@@ -18,6 +18,7 @@ use super::orphan::Orphan;
 use super::record::{self, KIND_AT, Kind};
 use super::segment::{self, PREFACE, SPARE, Segment, Source};
 use super::stats::add;
+use super::superseded;
 use super::unreadable::Unread;
 use crate::chain::{CheckpointKey, write_checkpoint};
 use crate::event::not_dispatched;
@@ -50,7 +51,8 @@ pub(crate) fn adopt(inner: &Inner, unread: &mut HashMap<PathBuf, Unread>) -> io:
         let path = claim.path();
         let mut those = tried.remove(&path).unwrap_or_default();
         match recover(inner, claim, &mut those, lasting.as_ref()) {
-            Ok(mut orphan) => {
+            Ok(None) => {}
+            Ok(Some(mut orphan)) => {
                 let (finished, torn) = (orphan.finished, orphan.torn);
                 let damaged = orphan.segments.iter().filter(|segment| segment.damaged).count();
                 if orphan.unshipped().is_some() {
@@ -90,7 +92,8 @@ pub(crate) fn adopt(inner: &Inner, unread: &mut HashMap<PathBuf, Unread>) -> io:
     Ok(found)
 }
 
-/// Finishes the intents without an outcome, and makes durable what is there. No space is needed for it.
+/// Finishes the intents without an outcome, and makes durable what is there. No space is needed for it. None where another
+/// directory goes on with the chain.
 ///
 /// A segment that cannot be read is an error, until it is given up. What may have ended in a part that does not read back
 /// is not finished, because that could be told beside the true outcome. It is named and counted.
@@ -102,8 +105,13 @@ pub(crate) fn recover(
     claim: Claim,
     unread: &mut Unread,
     lasting: Option<&CheckpointKey>,
-) -> io::Result<Orphan> {
+) -> io::Result<Option<Orphan>> {
     let disk = &inner.disk;
+    if superseded::is_copy(&**claim.dir())? {
+        let lost = superseded::discard_copy(&**disk, &claim)?;
+        add(&inner.counters.dropped, lost);
+        return Ok(None);
+    }
     let bases = segment::list(&**claim.dir())?;
     let chain = match ChainFile::open(&**claim.dir(), lasting) {
         Err(error) if inner.gives_up(unread, CHAIN, &error, &others(inner, &claim, &bases, CHAIN)) => {
@@ -114,6 +122,11 @@ pub(crate) fn recover(
         read => read?,
     };
     unread.reads(CHAIN);
+    if let Some(chain) = &chain
+        && superseded::settle(&**disk, &claim, chain)?
+    {
+        return Ok(None);
+    }
     let shipped = chain.as_ref().map(ChainFile::position);
     let boot = chain.as_ref().and_then(ChainFile::judged).unwrap_or(disk.boot());
     let mut scan = Scan::default();
@@ -140,9 +153,8 @@ pub(crate) fn recover(
     if let Some(error) = failed {
         return Err(error);
     }
-    if let Some(shipped) = shipped.filter(|shipped| *shipped < MADE && !bases.is_empty()) {
-        scan.missing_at_the_end(shipped);
-    }
+    let known = shipped.filter(|shipped| *shipped < MADE && !bases.is_empty());
+    let is_cut_short = known.is_some_and(|shipped| scan.is_cut_short(shipped));
     // What is missing and counts elsewhere was done with.
     let is_missing = |base| {
         scan.holes
@@ -180,13 +192,15 @@ pub(crate) fn recover(
     let hole = holes.next().map(|hole| hole.at.saturating_sub(1));
     let finished = scan.open.len() as u64;
     let shipped = shipped.unwrap_or(scan.shipped);
-    let last = chain.as_ref().and_then(|chain| scan.last(chain));
+    // Behind what is missing at the end nothing can be said.
+    let last = chain.as_ref().filter(|_| !is_cut_short);
+    let last = last.and_then(|chain| scan.last(chain));
     let made = (finished > 0 || last.is_some()).then(|| {
         let (segment, bytes) = finish(scan.open, last);
         segments.push_back(segment);
         bytes
     });
-    Ok(Orphan {
+    Ok(Some(Orphan {
         claim,
         segments,
         shipped,
@@ -201,7 +215,7 @@ pub(crate) fn recover(
         torn: scan.torn,
         is_kept: false,
         unread: Unread::default(),
-    })
+    }))
 }
 
 /// Where else to read to see whether the volume can be read: in the other segments there, and in our own.

@@ -164,15 +164,17 @@ impl Scan {
         Some(damaged(at, base - at))
     }
 
-    /// What was shipped up to `shipped` had been synced: where it is not there, it is missing.
-    pub(super) fn missing_at_the_end(&mut self, shipped: u64) {
-        if shipped > self.beyond {
+    /// Whether the files end before `shipped`: that had been synced, so the end of them is missing.
+    pub(super) fn is_cut_short(&mut self, shipped: u64) -> bool {
+        let is_cut_short = shipped > self.beyond;
+        if is_cut_short {
             self.holes.push(Hole {
                 at: self.beyond,
                 looks_unwritten: false,
                 is_first: false,
             });
         }
+        is_cut_short
     }
 
     /// Takes note of a segment that is given up, with all that it holds.

@@ -16,6 +16,7 @@ impl World {
 
     /// What this process left is damaged, or a segment of it is missing.
     pub(super) fn is_harmed(&mut self, misses: bool) {
+        self.damaged = true;
         self.misses |= misses;
         let is_told = |n: &usize| self.delivered.contains_key(&Uuid::from_u128(*n as u128));
         let is_new = !(self.first..self.facts.len()).any(|n| is_told(&n));

@@ -197,6 +197,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::Flush),
         3 => Just(Step::Ship),
         1 => Just(Step::Remove),
+        1 => any::<u8>().prop_map(Step::RemoveSegment),
         1 => Just(Step::RemoveSpare),
         1 => any::<bool>().prop_map(Step::FailSyncs),
         1 => (0_u16..8192).prop_map(Step::Fill),

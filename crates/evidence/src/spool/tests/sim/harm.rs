@@ -59,6 +59,18 @@ impl Sim {
         true
     }
 
+    /// Removes one segment, for good. False where there is none.
+    pub(crate) fn remove_a_segment(&self, number: u8) -> bool {
+        let segments = self.tree().into_values().flatten();
+        let mut segments: Vec<_> = segments.filter(|name| name.ends_with(".seg")).collect();
+        segments.sort_unstable();
+        let chosen = usize::from(number).checked_rem(segments.len());
+        chosen.is_some_and(|chosen| {
+            self.remove_files(&segments[chosen]);
+            true
+        })
+    }
+
     /// Lets nobody read the segment with this number, whoever asks and however often. Its name.
     pub(crate) fn make_unreadable(&self, number: usize) -> String {
         let mut state = self.state();
