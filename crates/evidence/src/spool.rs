@@ -19,6 +19,7 @@ mod recovery;
 mod room;
 mod segment;
 mod stats;
+mod superseded;
 mod unreadable;
 
 use std::path::Path;

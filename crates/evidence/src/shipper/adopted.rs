@@ -23,7 +23,7 @@ pub(super) struct Adopted {
     inner: Arc<Inner>,
     delivery: Delivery,
     orphans: Vec<Orphan>,
-    /// Those whose files cannot be deleted; held, so that they are not shipped again and again.
+    /// Those that are shipped and whose files cannot be deleted yet; held, so that they are not shipped again and again.
     stuck: Vec<Orphan>,
     /// The segments that cannot be read, of those that are not adopted for their sake.
     unread: HashMap<PathBuf, Unread>,
@@ -71,8 +71,10 @@ impl Adopted {
         }
     }
 
-    /// Ships what can be read. False where something cannot, yet.
+    /// Ships what can be read. False where something cannot, yet. What could not be deleted is tried again.
     pub(super) async fn ship(&mut self, sink: &dyn StreamSink) -> bool {
+        let counters = &self.inner.counters;
+        self.stuck.retain_mut(|orphan| orphan.remove(counters).is_err());
         let mut at = 0;
         while let Some(orphan) = self.orphans.get_mut(at) {
             let Some((segment, from)) = orphan.unshipped() else {
@@ -106,9 +108,11 @@ impl Adopted {
             }
             let counters = &self.inner.counters;
             let trimmed = orphan.ship(batch.until, batch.damaged, batch.chain, batch.last, counters);
-            if let Err(error) = trimmed {
-                tracing::error!(path, %error, "shipped evidence cannot be deleted");
-                self.stuck.push(self.orphans.remove(at));
+            let was_kept = std::mem::replace(&mut orphan.is_kept, trimmed.is_err());
+            if let Err(error) = trimmed
+                && !was_kept
+            {
+                tracing::error!(path, %error, "shipped evidence cannot be deleted yet");
             }
         }
         if self.orphans.is_empty() {

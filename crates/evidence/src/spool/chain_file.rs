@@ -7,6 +7,7 @@
 //! ```text
 //! "carchn\n" version u8 | chain id 16 bytes | public key 32 bytes | crc32 u32, padded to 128 bytes
 //! twice: count u64 | position u64 | at i64 | seq u64 | hash 32 bytes | final u8 | crc32 u32, padded to 128 bytes
+//! judged 16 bytes | crc32 u32, padded to 128 bytes; zeros until it is written
 //! ```
 //!
 //! A spool without this file is one of a build that made no chains. Its events are shipped as they are: some may have been
@@ -26,13 +27,24 @@ use crate::chain::{Chain, CheckpointKey, EventHash, Head, PublicKey};
 
 /// The name of the file.
 pub(crate) const CHAIN: &str = "chain";
+/// The name of the file while what is beside it is a copy that is not whole.
+pub(crate) const COPY: &str = "chain.copy";
 /// The name of the file with the secret of the process's own key.
 pub(crate) const KEY: &str = "key";
 
 const MAGIC: [u8; 8] = *b"carchn\n\x01";
 /// The bytes of the header and of each place.
 const BLOCK: usize = 128;
-const LENGTH: usize = 3 * BLOCK;
+const LENGTH: usize = 4 * BLOCK;
+/// Where it stands in which run of the system the log was judged.
+const JUDGED: usize = 3 * BLOCK;
+
+/// A chain and when the last of its events was recorded.
+#[derive(Debug, Clone)]
+pub(crate) struct Carried {
+    pub(crate) chain: Chain,
+    pub(crate) at: i64,
+}
 
 /// The chain of one spool.
 #[derive(Debug)]
@@ -54,14 +66,17 @@ pub(crate) struct ChainFile {
     syncing: bool,
     /// The state is not written.
     dirty: bool,
+    /// The run of the system as of which is judged what is missing from the log.
+    judged: Option<Uuid>,
 }
 
 impl ChainFile {
     /// Makes the files of a chain, and makes them durable; the directory is not synced. The secret is kept beside the chain
-    /// where it is the process's own.
+    /// where it is the process's own. The name is [`CHAIN`], or [`COPY`] until [`finish_copy`].
     pub(crate) fn create(
         dir: &dyn Directory,
-        chain: Chain,
+        name: &str,
+        Carried { chain, at }: Carried,
         position: u64,
         lasting: bool,
     ) -> io::Result<Self> {
@@ -70,9 +85,9 @@ impl ChainFile {
             secret.write_at(key.seed(), 0)?;
             secret.sync()?;
         }
-        let file = dir.create(CHAIN)?;
+        let file = dir.create(name)?;
         let mut bytes = header(&chain).to_vec();
-        bytes.extend_from_slice(&place(0, position, 0, &chain));
+        bytes.extend_from_slice(&place(0, position, at, &chain));
         bytes.resize(LENGTH, 0);
         file.write_at(&bytes, 0)?;
         file.sync()?;
@@ -80,12 +95,13 @@ impl ChainFile {
             file,
             chain,
             position,
-            at: 0,
+            at,
             durable: position,
             count: 0,
             synced: 0,
             syncing: false,
             dirty: false,
+            judged: None,
         })
     }
 
@@ -128,6 +144,7 @@ impl ChainFile {
             synced: read.place,
             syncing: false,
             dirty: false,
+            judged: read.judged,
         }))
     }
 
@@ -135,9 +152,31 @@ impl ChainFile {
         &self.chain
     }
 
+    /// The chain, for another directory to go on with.
+    pub(crate) fn carried(&self) -> Carried {
+        Carried {
+            chain: self.chain.clone(),
+            at: self.at,
+        }
+    }
+
     /// Where its bytes are.
     pub(crate) fn source(&self) -> Source {
         Source::Open(Arc::clone(&self.file))
+    }
+
+    /// The run of the system as of which is judged what is missing from the log, where a successor has written it down.
+    pub(crate) const fn judged(&self) -> Option<Uuid> {
+        self.judged
+    }
+
+    /// Writes that down, for good: who ships on from here must come to the same numbers.
+    pub(crate) fn judge(&self, boot: Uuid) -> io::Result<()> {
+        if self.judged != Some(boot) {
+            self.file.write_at(&sealed(&[boot.as_bytes()]), JUDGED as u64)?;
+            self.file.sync()?;
+        }
+        Ok(())
     }
 
     /// What is shipped up to.
@@ -207,8 +246,29 @@ impl ChainFile {
     }
 }
 
+/// From now on what is beside the file is whole.
+pub(crate) fn finish_copy(dir: &dyn Directory) -> io::Result<()> {
+    dir.rename(COPY, CHAIN)?;
+    dir.sync()
+}
+
+/// Takes that back.
+pub(crate) fn disown_copy(dir: &dyn Directory) -> io::Result<()> {
+    gone_is_fine(dir.rename(CHAIN, COPY))?;
+    dir.sync()
+}
+
+/// Removes the files of a chain that goes on elsewhere, behind what was deleted beside them and for good: were they found
+/// again after a power cut, the chain would be ended where it stood here.
+pub(crate) fn remove_for_good(dir: &dyn Directory) -> io::Result<()> {
+    dir.sync()?;
+    remove(dir)?;
+    dir.sync()
+}
+
 /// Removes the files of a chain.
 pub(crate) fn remove(dir: &dyn Directory) -> io::Result<()> {
+    gone_is_fine(dir.remove(COPY))?;
     gone_is_fine(dir.remove(CHAIN))?;
     gone_is_fine(dir.remove(KEY))
 }
@@ -224,6 +284,7 @@ pub(crate) struct Reading {
     is_final: bool,
     count: u64,
     place: usize,
+    judged: Option<Uuid>,
 }
 
 impl Reading {
@@ -238,6 +299,16 @@ impl Reading {
         }
     }
 
+    /// Reads the file of this name; none where there is none, or it cannot be made out.
+    pub(crate) fn from_file(dir: &dyn Directory, name: &str) -> io::Result<Option<Self>> {
+        let mut bytes = [0; LENGTH];
+        match dir.open_file(name).and_then(|file| file.read_at(&mut bytes, 0)) {
+            Ok(()) => Ok(Self::of(&bytes)),
+            Err(error) if matches!(error.kind(), NotFound | UnexpectedEof) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Reads the bytes of a file; none where they are not those of one.
     pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
         let (header, places) = bytes.split_first_chunk::<BLOCK>()?;
@@ -246,9 +317,15 @@ impl Reading {
             return None;
         }
         let (id, public) = (Uuid::from_bytes(header.take()?), PublicKey(header.take()?));
+        let (places, judged) = places.split_at_checked(JUDGED - BLOCK).unwrap_or((places, &[]));
+        let judged = Fields::checked(judged, 16).and_then(|mut fields| fields.take());
         let places = places.chunks_exact(BLOCK).enumerate();
         let read = places.filter_map(|(place, bytes)| Self::place(id, public, place, bytes));
-        read.max_by_key(|read| read.count)
+        let last = read.max_by_key(|read| read.count)?;
+        Some(Self {
+            judged: judged.map(Uuid::from_bytes),
+            ..last
+        })
     }
 
     fn place(id: Uuid, public: PublicKey, place: usize, bytes: &[u8]) -> Option<Self> {
@@ -268,6 +345,7 @@ impl Reading {
             is_final: is_final != 0,
             count,
             place,
+            judged: None,
         })
     }
 }

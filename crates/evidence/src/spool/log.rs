@@ -16,11 +16,11 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::chain_file::Carried;
 use super::disk::{DataFile, Directory, is_full};
 use super::error::NoRoom;
 use super::record::Record;
 use super::segment::{Segment, Source};
-use crate::chain::Chain;
 
 use parked::Parked;
 use write::Need;
@@ -118,7 +118,7 @@ impl Log {
     }
 
     /// An empty log that begins at this position, in a home of its own, and goes on with this chain.
-    fn at_home(site: Site, base: u64, chain: Option<Chain>) -> io::Result<Self> {
+    fn at_home(site: Site, base: u64, chain: Option<Carried>) -> io::Result<Self> {
         let mut log = Self::homeless(site, base);
         let (home, first) = Home::make(&log.site, base, chain)?;
         log.home = Some(home);

@@ -5,9 +5,9 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::chain_file::{self, ChainFile};
+use super::chain_file::ChainFile;
 use super::claim::Claim;
-use super::disk::{Disk, gone_is_fine};
+use super::disk::Disk;
 use super::segment::{self, Segment, Source};
 use super::stats::{Counters, add, subtract};
 use super::unreadable::Unread;
@@ -39,6 +39,8 @@ pub(crate) struct Orphan {
     pub(super) rewritten: Arc<[Range<u64>]>,
     /// Bytes, at the end of segments, that were no records.
     pub(crate) torn: u64,
+    /// Something of it is shipped and could not be deleted.
+    pub(crate) is_kept: bool,
     /// The segments that cannot be read now.
     pub(crate) unread: Unread,
 }
@@ -145,12 +147,6 @@ impl Orphan {
     /// Deletes all of it once everything is shipped. Files that were kept aside stay.
     pub(crate) fn remove(&mut self, counters: &Counters) -> io::Result<()> {
         self.trim(counters)?;
-        // Without its chain nothing that was in it may come back.
-        self.claim.dir().sync()?;
-        chain_file::remove(&**self.claim.dir())?;
-        match self.claim.remove(&*self.disk) {
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
-            removed => gone_is_fine(removed),
-        }
+        self.claim.conclude(&*self.disk)
     }
 }

@@ -18,10 +18,15 @@ use super::orphan::Orphan;
 use super::record::{self, KIND_AT, Kind};
 use super::segment::{self, PREFACE, SPARE, Segment, Source};
 use super::stats::add;
+use super::superseded;
 use super::unreadable::Unread;
 use crate::chain::{CheckpointKey, write_checkpoint};
 use crate::event::not_dispatched;
 use scan::{Dispatch, Intent, Scan};
+
+/// Where the segment of what is made begins: behind all that was ever written, so that a position says whether some of it was
+/// shipped.
+const MADE: u64 = 1 << 62;
 
 /// What stands for the files of the chain among the segments that cannot be read.
 const CHAIN: u64 = u64::MAX;
@@ -46,7 +51,8 @@ pub(crate) fn adopt(inner: &Inner, unread: &mut HashMap<PathBuf, Unread>) -> io:
         let path = claim.path();
         let mut those = tried.remove(&path).unwrap_or_default();
         match recover(inner, claim, &mut those, lasting.as_ref()) {
-            Ok(mut orphan) => {
+            Ok(None) => {}
+            Ok(Some(mut orphan)) => {
                 let (finished, torn) = (orphan.finished, orphan.torn);
                 let damaged = orphan.segments.iter().filter(|segment| segment.damaged).count();
                 if orphan.unshipped().is_some() {
@@ -86,7 +92,8 @@ pub(crate) fn adopt(inner: &Inner, unread: &mut HashMap<PathBuf, Unread>) -> io:
     Ok(found)
 }
 
-/// Finishes the intents without an outcome, and makes durable what is there. No space is needed for it.
+/// Finishes the intents without an outcome, and makes durable what is there. No space is needed for it. None where another
+/// directory goes on with the chain.
 ///
 /// A segment that cannot be read is an error, until it is given up. What may have ended in a part that does not read back
 /// is not finished, because that could be told beside the true outcome. It is named and counted.
@@ -98,8 +105,13 @@ pub(crate) fn recover(
     claim: Claim,
     unread: &mut Unread,
     lasting: Option<&CheckpointKey>,
-) -> io::Result<Orphan> {
+) -> io::Result<Option<Orphan>> {
     let disk = &inner.disk;
+    if superseded::is_copy(&**claim.dir())? {
+        let lost = superseded::discard_copy(&**disk, &claim)?;
+        add(&inner.counters.dropped, lost);
+        return Ok(None);
+    }
     let bases = segment::list(&**claim.dir())?;
     let chain = match ChainFile::open(&**claim.dir(), lasting) {
         Err(error) if inner.gives_up(unread, CHAIN, &error, &others(inner, &claim, &bases, CHAIN)) => {
@@ -110,7 +122,13 @@ pub(crate) fn recover(
         read => read?,
     };
     unread.reads(CHAIN);
+    if let Some(chain) = &chain
+        && superseded::settle(&**disk, &claim, chain)?
+    {
+        return Ok(None);
+    }
     let shipped = chain.as_ref().map(ChainFile::position);
+    let boot = chain.as_ref().and_then(ChainFile::judged).unwrap_or(disk.boot());
     let mut scan = Scan::default();
     let (mut segments, mut failed) = (VecDeque::new(), None);
     for (n, base) in bases.iter().enumerate() {
@@ -118,9 +136,9 @@ pub(crate) fn recover(
         match read_whole(&**claim.dir(), *base) {
             Ok((file, bytes)) => {
                 unread.reads(*base);
-                let before = scan.missing(*base, &bytes, shipped.unwrap_or(*base), disk.boot());
+                let before = scan.missing(*base, &bytes, shipped.unwrap_or(*base), boot);
                 segments.extend(before);
-                segments.push_back(scan.segment(*base, next, &bytes, disk.boot())?);
+                segments.push_back(scan.segment(*base, next, &bytes, boot)?);
                 file.sync()?;
             }
             Err(error) if inner.gives_up(unread, *base, &error, &others(inner, &claim, &bases, *base)) => {
@@ -135,8 +153,22 @@ pub(crate) fn recover(
     if let Some(error) = failed {
         return Err(error);
     }
+    let known = shipped.filter(|shipped| *shipped < MADE && !bases.is_empty());
+    let is_cut_short = known.is_some_and(|shipped| scan.is_cut_short(shipped));
     // What is missing and counts elsewhere was done with.
-    segments.retain(|segment| bases.contains(&segment.base) || !scan.is_elsewhere(segment.base));
+    let is_missing = |base| {
+        scan.holes
+            .iter()
+            .any(|hole| hole.at == base && scan.is_real(hole))
+    };
+    segments.retain(|segment| bases.contains(&segment.base) || is_missing(segment.base));
+    // Another run of the system would take for unwritten what this one knows was there.
+    if let Some(file) = &chain
+        && !scan.holes.is_empty()
+        && scan.boot == Some(boot)
+    {
+        file.judge(boot)?;
+    }
     if let Some(file) = &chain
         && file.chain().key.is_none()
         && scan.checkpoint >= Some(file.position())
@@ -151,22 +183,24 @@ pub(crate) fn recover(
     claim.dir().sync()?;
     let first = scan.open.values().map(|intent| intent.position).min();
     let lost = scan.forget_doubtful(&claim);
-    let hole = scan
+    // The first of them leaves its number unused where it is passed, and so does not count.
+    let mut holes = scan
         .holes
         .iter()
-        .find(|hole| scan.is_real(hole))
-        .map(|hole| hole.at);
+        .filter(|hole| scan.is_real(hole) && !hole.is_first);
+    // The file before it shows where it begins.
+    let hole = holes.next().map(|hole| hole.at.saturating_sub(1));
     let finished = scan.open.len() as u64;
     let shipped = shipped.unwrap_or(scan.shipped);
-    let last = chain.as_ref().and_then(|chain| scan.last(chain));
+    // Behind what is missing at the end nothing can be said.
+    let last = chain.as_ref().filter(|_| !is_cut_short);
+    let last = last.and_then(|chain| scan.last(chain));
     let made = (finished > 0 || last.is_some()).then(|| {
-        // Where it was before, if this is not the first time: some of it may be shipped.
-        let base = segments.back().map_or(shipped, Segment::end).max(scan.beyond);
-        let (segment, bytes) = finish(base, scan.open, last);
+        let (segment, bytes) = finish(scan.open, last);
         segments.push_back(segment);
         bytes
     });
-    Ok(Orphan {
+    Ok(Some(Orphan {
         claim,
         segments,
         shipped,
@@ -179,8 +213,9 @@ pub(crate) fn recover(
         chain,
         rewritten: scan.rewritten.into(),
         torn: scan.torn,
+        is_kept: false,
         unread: Unread::default(),
-    })
+    }))
 }
 
 /// Where else to read to see whether the volume can be read: in the other segments there, and in our own.
@@ -230,10 +265,10 @@ fn tell(dir: &dyn Directory, open: &mut HashMap<Uuid, Intent>, is_marked: bool) 
 
 /// Makes a segment of the events of unfinished requests, in the order of their intents, and of the checkpoint that ends
 /// the chain.
-fn finish(base: u64, open: HashMap<Uuid, Intent>, last: Option<(Uuid, i64)>) -> (Segment, Arc<[u8]>) {
+fn finish(open: HashMap<Uuid, Intent>, last: Option<(Uuid, i64)>) -> (Segment, Arc<[u8]>) {
     let mut open: Vec<_> = open.into_iter().collect();
     open.sort_unstable_by_key(|(_, intent)| intent.position);
-    let mut segment = Segment::empty(base);
+    let mut segment = Segment::empty(MADE);
     let mut bytes = PREFACE.to_vec();
     let mut buffer = Vec::new();
     for (id, intent) in open {

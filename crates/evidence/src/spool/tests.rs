@@ -9,8 +9,10 @@ use crate::testing::{
 };
 use crate::timestamp::SECOND;
 
+mod adopted;
 mod faults;
 mod full;
+mod missing;
 mod model;
 mod pressure;
 mod recovery;

@@ -17,9 +17,6 @@ use super::segment::{Segment, Source, read};
 /// How long a segment is tried, in microseconds.
 const PATIENCE: i64 = 3 * crate::timestamp::SECOND / 2;
 
-/// How many segments of one log are tried at a time.
-const MAX_TRIED: usize = 64;
-
 /// What a file says that cannot be read: a bad sector, one that the server of the volume does not know any more, something
 /// that is no file, a file system that finds itself damaged. Whatever else the system says is about this process, or
 /// about the volume as a whole.
@@ -31,7 +28,8 @@ const BAD: [Errno; 5] = [
     Errno::BADMSG,
 ];
 
-/// The segments of one log that cannot be read, by where they begin, and since when, by the monotonic clock.
+/// The segments of one log that cannot be read, by where they begin, and since when, by the monotonic clock. No more than
+/// there are files.
 #[derive(Debug, Default)]
 pub(crate) struct Unread(BTreeMap<u64, i64>);
 
@@ -68,9 +66,6 @@ impl Inner {
             unread.reads(base);
             return false;
         }
-        if unread.0.len() == MAX_TRIED && !unread.has(base) {
-            unread.0.pop_first();
-        }
         let since = unread.0.entry(base).or_insert(now);
         if !self.is_volume_sound(others) {
             *since = now;
@@ -100,7 +95,30 @@ mod tests {
 
     use rustix::io::Errno;
 
-    use super::{UnexpectedEof, is_of_the_file};
+    use super::{PATIENCE, UnexpectedEof, Unread, is_of_the_file};
+    use crate::spool::Fsync;
+    use crate::testing::{MIB, open_with};
+
+    #[test]
+    fn any_number_of_segments_is_given_up_at_the_same_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let (spool, _, time) = open_with(dir.path(), MIB, Fsync::Always);
+        let mut unread = Unread::default();
+        let mut given_up = || {
+            let bases = (0..300).filter(|base| {
+                spool.inner.gives_up(
+                    &mut unread,
+                    *base,
+                    &Errno::IO.into(),
+                    &spool.inner.with_log(|log| log.others(None)),
+                )
+            });
+            bases.count()
+        };
+        assert_eq!(given_up(), 0);
+        time.advance(PATIENCE);
+        assert_eq!(given_up(), 300);
+    }
 
     #[test]
     fn a_want_of_this_process_is_not_an_error_of_the_file() {

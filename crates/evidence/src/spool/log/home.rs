@@ -8,7 +8,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::chain::{Chain, CheckpointKey};
-use crate::spool::chain_file::{self, ChainFile};
+use crate::spool::chain_file::{self, CHAIN, COPY, Carried, ChainFile};
 use crate::spool::claim::Claim;
 use crate::spool::disk::{DataFile, Directory, Disk, Identity, gone_is_fine, is_full};
 use crate::spool::error::NoRoom;
@@ -131,8 +131,8 @@ pub(crate) struct WantedSpare {
 }
 
 impl Home {
-    /// Makes a directory with one segment in it, which goes on with this chain or begins a new one.
-    pub(crate) fn make(site: &Site, base: u64, chain: Option<Chain>) -> io::Result<(Self, Segment)> {
+    /// Makes a directory with one segment in it, which begins a chain, or that of a copy which goes on with one.
+    pub(crate) fn make(site: &Site, base: u64, chain: Option<Carried>) -> io::Result<(Self, Segment)> {
         let claim = Claim::create(&*site.disk, &site.root)?;
         match Self::furnish(claim.clone(), site, base, chain) {
             Ok(home) => Ok((home, Segment::fresh(base))),
@@ -145,9 +145,13 @@ impl Home {
         }
     }
 
-    fn furnish(claim: Claim, site: &Site, base: u64, chain: Option<Chain>) -> io::Result<Self> {
-        let chain = chain.map_or_else(|| site.chain(), Ok)?;
-        let chain = ChainFile::create(&**claim.dir(), chain, base, site.checkpoint_key.is_some())?;
+    fn furnish(claim: Claim, site: &Site, base: u64, carried: Option<Carried>) -> io::Result<Self> {
+        let name = if carried.is_some() { COPY } else { CHAIN };
+        let new = || site.chain().map(|chain| Carried { chain, at: 0 });
+        let carried = carried.map_or_else(new, Ok)?;
+        let chain = ChainFile::create(&**claim.dir(), name, carried, base, site.checkpoint_key.is_some())?;
+        // Segments that are found without it are taken for those of a build that made no chains.
+        claim.dir().sync()?;
         let active = segment::create(&**claim.dir(), &segment::name(base), site.boot)?;
         let mut home = Self {
             claim,
@@ -227,13 +231,7 @@ impl Home {
     pub(super) fn remove(&mut self, disk: &dyn Disk) -> io::Result<()> {
         self.spare = None;
         gone_is_fine(self.dir().remove(SPARE))?;
-        // Without its chain nothing that was in it may come back.
-        self.dir().sync()?;
-        chain_file::remove(&**self.dir())?;
-        match self.claim.remove(disk) {
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
-            removed => gone_is_fine(removed),
-        }
+        self.claim.conclude(disk)
     }
 }
 

@@ -8,6 +8,7 @@ use crate::chain::Chain;
 use crate::spool::disk::{DataFile, Directory, Disk};
 use crate::spool::record::{self, Kind, MAX_RECORD};
 use crate::spool::segment::{self, Records, Segment, Source};
+use crate::spool::superseded;
 
 use super::write::Need;
 use super::{Fault, Home, Log};
@@ -239,6 +240,7 @@ impl Closed {
         };
         // A successor must find where the chain stands for as long as it finds the chain.
         home.chain.sync()?;
+        superseded::settle(&*self.disk, home.claim(), &home.chain)?;
         for segment in &self.segments {
             segment::discard(&**home.dir(), segment)?;
         }

@@ -16,6 +16,10 @@ use crate::spool::segment::{self, PREFACE, PREFACE_BEFORE, Records, Segment};
 /// The least that a disk writes at a time, in bytes.
 const SECTOR: usize = 512;
 
+/// Where the version stands in the preface, and which can be read; 0 where it did not reach the disk.
+const VERSION: usize = PREFACE.len() - 1;
+const VERSIONS: [u8; 3] = [0, PREFACE_BEFORE[VERSION], PREFACE[VERSION]];
+
 #[derive(Debug, Default)]
 pub(super) struct Scan {
     /// The intents without an outcome.
@@ -43,6 +47,8 @@ pub(super) struct Hole {
     pub(super) at: u64,
     /// It looks like what a power cut leaves of records that were not synced: nothing that counts was there.
     pub(super) looks_unwritten: bool,
+    /// No file is left before it. Once shipping is past it nothing shows it any more.
+    pub(super) is_first: bool,
 }
 
 #[derive(Debug)]
@@ -99,13 +105,8 @@ impl Scan {
         let mut segment = Segment::empty(base);
         let mut rest: &[u8] = &[];
         if let Some((preface, body)) = bytes.split_first_chunk::<{ PREFACE.len() }>() {
-            // A power cut may have cost the end of it.
-            let as_far_as_written = PREFACE
-                .iter()
-                .zip(preface)
-                .skip_while(|(meant, found)| meant == found);
-            let torn = as_far_as_written.map(|(_, found)| *found).all(|byte| byte == 0);
-            if *preface != PREFACE_BEFORE && !torn {
+            // A power cut may have cost the end of it, and whatever else is damaged says nothing of the records.
+            if preface[..VERSION] == PREFACE[..VERSION] && !VERSIONS.contains(&preface[VERSION]) {
                 return Err(io::Error::other("a segment of another format"));
             }
             let marks = Records::new(body).filter(|record| record.kind == Kind::Rewritten);
@@ -133,7 +134,11 @@ impl Scan {
             let may_tear = next.is_none_or(|next| !is_same_run && at + written(rest) < next);
             let looks_unwritten = may_tear && is_unwritten(rest, is_same_run);
             if next.is_some() || !looks_unwritten {
-                self.holes.push(Hole { at, looks_unwritten });
+                self.holes.push(Hole {
+                    at,
+                    looks_unwritten,
+                    is_first: false,
+                });
                 segment.damaged = true;
                 segment.len = size;
             }
@@ -141,8 +146,8 @@ impl Scan {
         Ok(segment)
     }
 
-    /// What is missing before this segment, where shipping stands at `shipped`: a part that cannot be read, unless the power
-    /// was cut and it was never synced. Only what is shipped is deleted, oldest first.
+    /// What is missing before this segment, where shipping stands at `shipped`: a part that cannot be read, unless it is not
+    /// [real](Self::is_real), because the power was cut and it was never synced. Only what is shipped is deleted, oldest first.
     pub(super) fn missing(&mut self, base: u64, bytes: &[u8], shipped: u64, boot: Uuid) -> Option<Segment> {
         let at = if self.beyond == 0 { shipped } else { self.beyond };
         if at >= base {
@@ -151,8 +156,25 @@ impl Scan {
         let first = Records::new(bytes.get(PREFACE.len()..).unwrap_or_default()).next();
         let run = first.and_then(|first| (first.kind == Kind::Boot).then_some(first.id));
         let looks_unwritten = run.or(self.boot) != Some(boot);
-        self.holes.push(Hole { at, looks_unwritten });
-        (!looks_unwritten).then(|| damaged(at, base - at))
+        self.holes.push(Hole {
+            at,
+            looks_unwritten,
+            is_first: self.beyond == 0,
+        });
+        Some(damaged(at, base - at))
+    }
+
+    /// Whether the files end before `shipped`: that had been synced, so the end of them is missing.
+    pub(super) fn is_cut_short(&mut self, shipped: u64) -> bool {
+        let is_cut_short = shipped > self.beyond;
+        if is_cut_short {
+            self.holes.push(Hole {
+                at: self.beyond,
+                looks_unwritten: false,
+                is_first: false,
+            });
+        }
+        is_cut_short
     }
 
     /// Takes note of a segment that is given up, with all that it holds.
@@ -163,6 +185,7 @@ impl Scan {
         self.holes.push(Hole {
             at: base,
             looks_unwritten: false,
+            is_first: false,
         });
         self.beyond = self.beyond.max(base.saturating_add(size));
         damaged(base, size)

@@ -30,7 +30,9 @@ fn recovered(root: &Path) -> Vec<(Uuid, Vec<u8>)> {
 fn recovered_by(inner: &Inner, root: &Path) -> Vec<(Uuid, Vec<u8>)> {
     let mut events = Vec::new();
     for claim in Claim::orphans(&*inner.disk, root, root.metadata().unwrap().uid()).unwrap() {
-        let orphan = recover(inner, claim, &mut Unread::default(), None).unwrap();
+        let orphan = recover(inner, claim, &mut Unread::default(), None)
+            .unwrap()
+            .unwrap();
         for segment in &orphan.segments {
             let (source, length) = (orphan.source(segment.base), usize::try_from(segment.len).unwrap());
             let bytes = segment::read(&source, segment, segment.first(), length - PREFACE.len()).unwrap();

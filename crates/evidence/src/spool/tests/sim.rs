@@ -57,6 +57,7 @@ struct State {
     refuses_writes: bool,
     fails_syncs: bool,
     refuses_looks: bool,
+    refuses_removals: bool,
     refuses_new_files: bool,
     refuses_reads: bool,
     hangs_syncs: bool,

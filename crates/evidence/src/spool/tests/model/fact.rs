@@ -23,6 +23,8 @@ pub(super) struct Fact {
     pub(super) at_risk: bool,
     /// It was damaged.
     pub(super) harmed: bool,
+    /// It was damaged before its process had shipped anything: all of it is shipped by those that see the damage.
+    pub(super) is_exact: bool,
     /// The power was cut before its event was shipped.
     pub(super) cut: bool,
 }

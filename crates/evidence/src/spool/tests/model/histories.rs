@@ -154,6 +154,39 @@ fn a_process_that_dies_taking_over_leaves_the_truth() {
     }
 }
 
+#[test]
+fn what_is_missing_leaves_the_same_numbers_unused_whoever_ships_it() {
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    for (is_open, removed) in [
+        (true, 0),
+        (true, 1),
+        (true, 2),
+        (false, 0),
+        (false, 1),
+        (false, 2),
+    ] {
+        let mut world = World::new(INTERVAL);
+        if is_open {
+            world.step(Step::Leave);
+        }
+        for _ in 0..REQUESTS + 3 {
+            world.step(Step::Whole);
+        }
+        world.step(Step::Flush);
+        world.die();
+        assert!(world.sim.remove_segment(removed));
+        world.is_harmed(true);
+        for changes in 0..60 {
+            for first in [Crash::Kill, Crash::LoseAll] {
+                for second in [Crash::Kill, Crash::LoseAll, Crash::Mixed(changes)] {
+                    world.check(first, Some((changes, second)));
+                }
+            }
+        }
+    }
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => Just(Step::Whole),
@@ -164,6 +197,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::Flush),
         3 => Just(Step::Ship),
         1 => Just(Step::Remove),
+        1 => any::<u8>().prop_map(Step::RemoveSegment),
         1 => Just(Step::RemoveSpare),
         1 => any::<bool>().prop_map(Step::FailSyncs),
         1 => (0_u16..8192).prop_map(Step::Fill),
@@ -212,7 +246,9 @@ proptest! {
             }
             world.crash(crash);
             if let Some(seed) = damage {
-                world.damage(seed);
+                // After a power cut it would look as if it had never been synced.
+                let is_cut = early.is_some_and(|(_, crash)| crash != Crash::Kill);
+                world.damage(seed, crash == Crash::Kill && !is_cut);
             }
             if let Some((changes, crash)) = early {
                 world.die_taking_over(changes, crash);

@@ -152,6 +152,9 @@ impl Directory for Handle {
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut state = self.sim.state();
         state.entry(self.inode, name)?;
+        if state.refuses_removals {
+            return Err(rustix::io::Errno::IO.into());
+        }
         state.change()?;
         state.node(self.inode).entries.remove(name);
         Ok(())

@@ -8,34 +8,67 @@ use crate::testing::Time;
 use crate::timestamp::SECOND;
 
 impl Sim {
-    /// Changes a byte of a segment, for good. False where there is none.
-    pub(crate) fn damage(&self, seed: u64) -> bool {
+    /// The segments, oldest first.
+    pub(crate) fn segments(&self) -> Vec<u64> {
+        let state = self.state();
+        let dirs = state.live[&ROOT].entries.values();
+        let entries = dirs
+            .filter_map(|dir| state.live.get(dir))
+            .flat_map(|node| &node.entries);
+        let segments = entries.filter(|(name, _)| name.ends_with(".seg"));
+        segments.map(|(_, inode)| *inode).collect()
+    }
+
+    /// Removes the segment with this number, for good. False where there is none.
+    pub(crate) fn remove_segment(&self, number: usize) -> bool {
+        let Some(removed) = self.segments().get(number).copied() else {
+            return false;
+        };
         let mut state = self.state();
-        let mut inodes: Vec<u64> = Vec::new();
-        for dir in state.live[&ROOT].entries.values() {
-            let entries = state.live.get(dir).into_iter().flat_map(|node| &node.entries);
-            let segments = entries.filter(|(name, _)| name.ends_with(".seg"));
-            inodes.extend(segments.map(|(_, inode)| *inode));
+        let State { live, durable, .. } = &mut *state;
+        for node in live.values_mut().chain(durable.values_mut()) {
+            node.entries.retain(|_, inode| *inode != removed);
         }
-        inodes.sort_unstable();
+        true
+    }
+
+    /// Changes a byte of a segment or, where it may, removes one that others follow, for good. False where there is none.
+    pub(crate) fn damage(&self, seed: u64, may_remove: bool) -> bool {
+        let inodes = self.segments();
         let mut random = seed;
         let Some(chosen) = (next(&mut random) as usize).checked_rem(inodes.len()) else {
             return false;
         };
+        if may_remove && next(&mut random).is_multiple_of(3) && chosen + 1 < inodes.len() {
+            return self.remove_segment(chosen);
+        }
         let inode = inodes[chosen];
         let at = next(&mut random) as usize;
+        let mut state = self.state();
         let State { live, durable, .. } = &mut *state;
         for nodes in [live, durable] {
             let Some(node) = nodes.get_mut(&inode) else {
                 continue;
             };
-            // A segment of another format is left alone.
-            let records = node.bytes.get_mut(PREFACE.len()..).unwrap_or_default();
-            if let Some(at) = at.checked_rem(records.len()) {
-                records[at] ^= 1;
+            let at = at.checked_rem(node.bytes.len());
+            // A segment of another version is left alone.
+            if let Some(at) = at.filter(|at| *at != PREFACE.len() - 1) {
+                node.bytes[at] ^= 1;
             }
         }
         true
+    }
+
+    /// Removes one segment, for good. False where there is none.
+    pub(crate) fn remove_a_segment(&self, number: u8) -> bool {
+        let segments = self.tree().into_values().flatten();
+        let mut segments: Vec<_> = segments.filter(|name| name.ends_with(".seg")).collect();
+        segments.sort_unstable();
+        let chosen = usize::from(number).checked_rem(segments.len());
+        chosen.is_some_and(|chosen| {
+            self.remove_files(&segments[chosen]);
+            true
+        })
     }
 
     /// Lets nobody read the segment with this number, whoever asks and however often. Its name.
@@ -73,6 +106,11 @@ impl Sim {
     /// No file can be read any more, or again.
     pub(crate) fn refuse_reads(&self, refuse: bool) {
         self.state().refuses_reads = refuse;
+    }
+
+    /// No file can be removed any more, or again.
+    pub(crate) fn refuse_removals(&self, refuse: bool) {
+        self.state().refuses_removals = refuse;
     }
 
     /// The volume is mounted read-only, or for writing again.
