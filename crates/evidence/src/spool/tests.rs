@@ -9,6 +9,7 @@ use crate::testing::{
 };
 use crate::timestamp::SECOND;
 
+mod chain;
 mod faults;
 mod full;
 mod model;
