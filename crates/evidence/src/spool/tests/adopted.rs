@@ -20,7 +20,7 @@ fn start(sim: &Sim) -> (Spool, Time) {
 async fn leave(sim: &Sim, segments: u64) -> u128 {
     let (spool, _) = start(sim);
     let mut n = 0;
-    while (spool.stats().files as u64) < segments {
+    while spool.stats().files < segments {
         execute(&spool, n..n + 1).await;
         n += 1;
     }
