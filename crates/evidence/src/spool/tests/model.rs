@@ -298,7 +298,9 @@ impl World {
             let read = Batch::read(&source, &segment, from, None, chain.clone(), &orphan.rewritten());
             let batch = match read {
                 // What said that it stands elsewhere is damaged.
-                Err(_) if self.facts.iter().any(|fact| fact.harmed) => Batch::unreadable(from, chain),
+                Err(_) if self.misses || self.facts.iter().any(|fact| fact.harmed) => {
+                    Batch::unreadable(from, chain)
+                }
                 read => read?,
             };
             self.deliver(&batch);
