@@ -1,17 +1,14 @@
 //! Where a spool's chain stands, on disk: the acknowledgement of what is shipped.
 //!
 //! A successor goes on from the position and the head that stand here, so events that are shipped again have the same
-//! bytes. The file has a fixed size and is written in place, so it can be written on a full volume. It has two places: what
-//! is synced stays in one while the other is written, so a write that a power cut tears costs nothing.
-//!
-//! ```text
-//! "carchn\n" version u8 | chain id 16 bytes | public key 32 bytes | crc32 u32, padded to 128 bytes
-//! twice: count u64 | position u64 | at i64 | seq u64 | hash 32 bytes | final u8 | crc32 u32, padded to 128 bytes
-//! judged 16 bytes | crc32 u32, padded to 128 bytes; zeros until it is written
-//! ```
+//! bytes. The file has a fixed size and is written in place, so it can be written on a full volume; on one that copies on write
+//! nothing is deleted until a block is free. It has two places: what is synced stays in one while the other is written, so a
+//! write that a power cut tears costs nothing.
 //!
 //! A spool without this file is one of a build that made no chains. Its events are shipped as they are: some may have been
 //! shipped before, and the audit service takes other bytes under an id that it has for tampering.
+
+mod format;
 
 use std::io::{
     self,
@@ -19,25 +16,23 @@ use std::io::{
 };
 use std::sync::Arc;
 
-use uuid::Uuid;
-
 use super::disk::{DataFile, Directory, gone_is_fine};
 use super::segment::Source;
-use crate::chain::{Chain, CheckpointKey, EventHash, Head, PublicKey};
+use crate::chain::{Chain, CheckpointKey};
+use uuid::Uuid;
+
+use format::{BLOCK, JUDGED, LENGTH, header, judged, place};
+
+pub(crate) use format::Reading;
 
 /// The name of the file.
 pub(crate) const CHAIN: &str = "chain";
 /// The name of the file while what is beside it is a copy that is not whole.
 pub(crate) const COPY: &str = "chain.copy";
+/// The name of the file until it takes the place of one that is gone.
+const NEW: &str = "chain.new";
 /// The name of the file with the secret of the process's own key.
 pub(crate) const KEY: &str = "key";
-
-const MAGIC: [u8; 8] = *b"carchn\n\x01";
-/// The bytes of the header and of each place.
-const BLOCK: usize = 128;
-const LENGTH: usize = 4 * BLOCK;
-/// Where it stands in which run of the system the log was judged.
-const JUDGED: usize = 3 * BLOCK;
 
 /// A chain and when the last of its events was recorded.
 #[derive(Debug, Clone)]
@@ -105,6 +100,44 @@ impl ChainFile {
         })
     }
 
+    /// Makes the files of a chain that are gone, or other ones, and makes them durable; the secret where it is missing.
+    pub(crate) fn restore(
+        dir: &dyn Directory,
+        carried: Carried,
+        position: u64,
+        lasting: bool,
+    ) -> io::Result<Self> {
+        let has_key = lasting || stands(dir, KEY)?;
+        gone_is_fine(dir.remove(NEW))?;
+        let made = Self::create(dir, NEW, carried, position, has_key)?;
+        dir.rename(NEW, CHAIN)?;
+        dir.sync()?;
+        Ok(made)
+    }
+
+    /// Goes on in a file that was [made anew](Self::restore).
+    pub(crate) fn go_on_in(&mut self, made: Self) {
+        let was = std::mem::replace(self, made);
+        if was.position > self.position {
+            self.advance(was.position, was.chain, Some(was.at));
+        }
+    }
+
+    /// Whether the files stand under their names.
+    pub(crate) fn is_in_place(file: &dyn DataFile, dir: &dyn Directory, lasting: bool) -> io::Result<bool> {
+        let there = match dir.identity_of(CHAIN) {
+            Ok(there) => there == file.identity()?,
+            Err(error) if error.kind() == NotFound => false,
+            Err(error) => return Err(error),
+        };
+        Ok(there && (lasting || stands(dir, KEY)?))
+    }
+
+    /// The open file.
+    pub(crate) fn file(&self) -> Arc<dyn DataFile> {
+        Arc::clone(&self.file)
+    }
+
     /// Opens the chain of an abandoned spool; none where it never had one, or where the file cannot be made out.
     ///
     /// `lasting` is this process's key: it goes on where the chain has the same.
@@ -162,7 +195,7 @@ impl ChainFile {
 
     /// Where its bytes are.
     pub(crate) fn source(&self) -> Source {
-        Source::Open(Arc::clone(&self.file))
+        Source::Open(self.file())
     }
 
     /// The run of the system as of which is judged what is missing from the log, where a successor has written it down.
@@ -173,8 +206,8 @@ impl ChainFile {
     /// Writes that down, for good: who ships on from here must come to the same numbers.
     pub(crate) fn judge(&self, boot: Uuid) -> io::Result<()> {
         if self.judged != Some(boot) {
-            self.file.write_at(&sealed(&[boot.as_bytes()]), JUDGED as u64)?;
-            self.file.sync()?;
+            self.file().write_at(&judged(boot), JUDGED as u64)?;
+            self.file().sync()?;
         }
         Ok(())
     }
@@ -246,6 +279,15 @@ impl ChainFile {
     }
 }
 
+/// Whether there is a file of this name.
+pub(crate) fn stands(dir: &dyn Directory, name: &str) -> io::Result<bool> {
+    match dir.identity_of(name) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// From now on what is beside the file is whole.
 pub(crate) fn finish_copy(dir: &dyn Directory) -> io::Result<()> {
     dir.rename(COPY, CHAIN)?;
@@ -269,85 +311,9 @@ pub(crate) fn remove_for_good(dir: &dyn Directory) -> io::Result<()> {
 /// Removes the files of a chain.
 pub(crate) fn remove(dir: &dyn Directory) -> io::Result<()> {
     gone_is_fine(dir.remove(COPY))?;
+    gone_is_fine(dir.remove(NEW))?;
     gone_is_fine(dir.remove(CHAIN))?;
     gone_is_fine(dir.remove(KEY))
-}
-
-/// What stands in a file.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Reading {
-    pub(crate) id: Uuid,
-    pub(crate) public: PublicKey,
-    pub(crate) position: u64,
-    at: i64,
-    pub(crate) head: Head,
-    is_final: bool,
-    count: u64,
-    place: usize,
-    judged: Option<Uuid>,
-}
-
-impl Reading {
-    /// The chain, to see what will be shipped; its key is not needed for that, except by checkpoints.
-    pub(crate) fn chain(&self) -> Chain {
-        Chain {
-            id: self.id,
-            public: self.public,
-            key: None,
-            head: self.head,
-            is_final: self.is_final,
-        }
-    }
-
-    /// Reads the file of this name; none where there is none, or it cannot be made out.
-    pub(crate) fn from_file(dir: &dyn Directory, name: &str) -> io::Result<Option<Self>> {
-        let mut bytes = [0; LENGTH];
-        match dir.open_file(name).and_then(|file| file.read_at(&mut bytes, 0)) {
-            Ok(()) => Ok(Self::of(&bytes)),
-            Err(error) if matches!(error.kind(), NotFound | UnexpectedEof) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Reads the bytes of a file; none where they are not those of one.
-    pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
-        let (header, places) = bytes.split_first_chunk::<BLOCK>()?;
-        let mut header = Fields::checked(header, 56)?;
-        if header.take::<8>()? != MAGIC {
-            return None;
-        }
-        let (id, public) = (Uuid::from_bytes(header.take()?), PublicKey(header.take()?));
-        let (places, judged) = places.split_at_checked(JUDGED - BLOCK).unwrap_or((places, &[]));
-        let judged = Fields::checked(judged, 16).and_then(|mut fields| fields.take());
-        let places = places.chunks_exact(BLOCK).enumerate();
-        let read = places.filter_map(|(place, bytes)| Self::place(id, public, place, bytes));
-        let last = read.max_by_key(|read| read.count)?;
-        Some(Self {
-            judged: judged.map(Uuid::from_bytes),
-            ..last
-        })
-    }
-
-    fn place(id: Uuid, public: PublicKey, place: usize, bytes: &[u8]) -> Option<Self> {
-        let mut fields = Fields::checked(bytes, 65)?;
-        let count = u64::from_le_bytes(fields.take()?);
-        let position = u64::from_le_bytes(fields.take()?);
-        let at = i64::from_le_bytes(fields.take()?);
-        let seq = u64::from_le_bytes(fields.take()?);
-        let hash = EventHash(fields.take()?);
-        let [is_final] = fields.take()?;
-        Some(Self {
-            id,
-            public,
-            position,
-            at,
-            head: Head { seq, hash },
-            is_final: is_final != 0,
-            count,
-            place,
-            judged: None,
-        })
-    }
 }
 
 /// The process's own key; none where there is none, or what is there is none.
@@ -357,47 +323,6 @@ fn own_key(dir: &dyn Directory) -> io::Result<Option<CheckpointKey>> {
         Ok(()) => Ok(CheckpointKey::from_seed(seed)),
         Err(error) if matches!(error.kind(), NotFound | UnexpectedEof) => Ok(None),
         Err(error) => Err(error),
-    }
-}
-
-fn header(chain: &Chain) -> [u8; BLOCK] {
-    sealed(&[&MAGIC, chain.id.as_bytes(), &chain.public.0])
-}
-
-fn place(count: u64, position: u64, at: i64, chain: &Chain) -> [u8; BLOCK] {
-    sealed(&[
-        &count.to_le_bytes(),
-        &position.to_le_bytes(),
-        &at.to_le_bytes(),
-        &chain.head.seq.to_le_bytes(),
-        &chain.head.hash.0,
-        &[u8::from(chain.is_final)],
-    ])
-}
-
-/// A block of these fields and their checksum.
-fn sealed(fields: &[&[u8]]) -> [u8; BLOCK] {
-    let mut bytes = fields.concat();
-    bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
-    bytes.resize(BLOCK, 0);
-    bytes.try_into().unwrap_or([0; BLOCK])
-}
-
-/// Fields of fixed size, one after the other.
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    /// The fields of a block, of this length altogether; none where their checksum is wrong.
-    fn checked(block: &'a [u8], length: usize) -> Option<Self> {
-        let (fields, rest) = block.split_at_checked(length)?;
-        let sum = u32::from_le_bytes(*rest.first_chunk()?);
-        (crc32fast::hash(fields) == sum).then_some(Self(fields))
-    }
-
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (field, rest) = self.0.split_first_chunk::<N>()?;
-        self.0 = rest;
-        Some(*field)
     }
 }
 

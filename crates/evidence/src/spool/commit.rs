@@ -131,6 +131,9 @@ impl Inner {
         if let Some(lost) = lost_spare {
             self.with_log(|log| log.lose_spare(lost));
         }
+        if in_place && look.misses_chain()? {
+            self.restore_chain()?;
+        }
         if !in_place {
             let path = self.with_log(|log| {
                 log.evict();
@@ -143,6 +146,20 @@ impl Inner {
             );
         }
         Ok(in_place)
+    }
+
+    /// Makes the files of the chain anew. Without them a successor would ship what is shipped already, as other events.
+    fn restore_chain(&self) -> io::Result<()> {
+        let Some(lost) = self.with_log(|log| log.lost_chain()) else {
+            return Ok(());
+        };
+        let made = lost.restore()?;
+        self.with_log(|log| log.take_chain(made));
+        add(&self.counters.removed, 1);
+        tracing::error!(
+            "somebody removed the state of the chain, or its key, from the evidence spool; it was made anew"
+        );
+        Ok(())
     }
 
     fn sync(&self, plan: &SyncPlan) -> io::Result<()> {

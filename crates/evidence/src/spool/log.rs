@@ -4,6 +4,7 @@
 //! copy of it, a log that still shows an intent also shows how it was settled, unless a segment behind it cannot be read.
 
 mod home;
+mod look;
 mod moving;
 mod parked;
 mod repair;

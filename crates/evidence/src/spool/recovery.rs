@@ -128,47 +128,7 @@ pub(crate) fn recover(
         return Ok(None);
     }
     let shipped = chain.as_ref().map(ChainFile::position);
-    let boot = chain.as_ref().and_then(ChainFile::judged).unwrap_or(disk.boot());
-    let mut scan = Scan::default();
-    let (mut segments, mut failed) = (VecDeque::new(), None);
-    for (n, base) in bases.iter().enumerate() {
-        let next = bases.get(n + 1).copied();
-        match read_whole(&**claim.dir(), *base) {
-            Ok((file, bytes)) => {
-                unread.reads(*base);
-                let before = scan.missing(*base, &bytes, shipped.unwrap_or(*base), boot);
-                segments.extend(before);
-                segments.push_back(scan.segment(*base, next, &bytes, boot)?);
-                file.sync()?;
-            }
-            Err(error) if inner.gives_up(unread, *base, &error, &others(inner, &claim, &bases, *base)) => {
-                let path = claim.path().join(segment::name(*base)).display().to_string();
-                tracing::error!(path, %error, "a segment of an abandoned spool cannot be read");
-                segments.push_back(scan.unreadable(&claim, *base, next));
-            }
-            // The others are looked at all the same, so that all of them are tried for as long.
-            Err(error) => failed = Some(error),
-        }
-    }
-    if let Some(error) = failed {
-        return Err(error);
-    }
-    let known = shipped.filter(|shipped| *shipped < MADE && !bases.is_empty());
-    let is_cut_short = known.is_some_and(|shipped| scan.is_cut_short(shipped));
-    // What is missing and counts elsewhere was done with.
-    let is_missing = |base| {
-        scan.holes
-            .iter()
-            .any(|hole| hole.at == base && scan.is_real(hole))
-    };
-    segments.retain(|segment| bases.contains(&segment.base) || is_missing(segment.base));
-    // Another run of the system would take for unwritten what this one knows was there.
-    if let Some(file) = &chain
-        && !scan.holes.is_empty()
-        && scan.boot == Some(boot)
-    {
-        file.judge(boot)?;
-    }
+    let (mut scan, mut segments) = look_through(inner, &claim, &bases, chain.as_ref(), unread)?;
     if let Some(file) = &chain
         && file.chain().key.is_none()
         && scan.checkpoint >= Some(file.position())
@@ -193,7 +153,7 @@ pub(crate) fn recover(
     let finished = scan.open.len() as u64;
     let shipped = shipped.unwrap_or(scan.shipped);
     // Behind what is missing at the end nothing can be said.
-    let last = chain.as_ref().filter(|_| !is_cut_short);
+    let last = chain.as_ref().filter(|_| !scan.is_cut_short);
     let last = last.and_then(|chain| scan.last(chain));
     let made = (finished > 0 || last.is_some()).then(|| {
         let (segment, bytes) = finish(scan.open, last);
@@ -216,6 +176,60 @@ pub(crate) fn recover(
         is_kept: false,
         unread: Unread::default(),
     }))
+}
+
+/// Reads what stands in the segments, and where something is missing. What may be judged in different ways is written down.
+fn look_through(
+    inner: &Inner,
+    claim: &Claim,
+    bases: &[u64],
+    chain: Option<&ChainFile>,
+    unread: &mut Unread,
+) -> io::Result<(Scan, VecDeque<Segment>)> {
+    let shipped = chain.map(ChainFile::position);
+    let boot = chain.and_then(ChainFile::judged).unwrap_or(inner.disk.boot());
+    let mut scan = Scan::default();
+    let (mut segments, mut failed) = (VecDeque::new(), None);
+    for (n, base) in bases.iter().enumerate() {
+        let next = bases.get(n + 1).copied();
+        match read_whole(&**claim.dir(), *base) {
+            Ok((file, bytes)) => {
+                unread.reads(*base);
+                let before = scan.missing(*base, &bytes, shipped.unwrap_or(*base), boot);
+                segments.extend(before);
+                segments.push_back(scan.segment(*base, next, &bytes, boot)?);
+                file.sync()?;
+            }
+            Err(error) if inner.gives_up(unread, *base, &error, &others(inner, claim, bases, *base)) => {
+                let path = claim.path().join(segment::name(*base)).display().to_string();
+                tracing::error!(path, %error, "a segment of an abandoned spool cannot be read");
+                segments.push_back(scan.unreadable(claim, *base, next));
+            }
+            // The others are looked at all the same, so that all of them are tried for as long.
+            Err(error) => failed = Some(error),
+        }
+    }
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    if let Some(shipped) = shipped.filter(|shipped| *shipped < MADE && !bases.is_empty()) {
+        scan.missing_at_the_end(shipped);
+    }
+    // What is missing and counts elsewhere was done with.
+    let is_missing = |base| {
+        scan.holes
+            .iter()
+            .any(|hole| hole.at == base && scan.is_real(hole))
+    };
+    segments.retain(|segment| bases.contains(&segment.base) || is_missing(segment.base));
+    // Another run of the system would take for unwritten what this one knows was there.
+    if let Some(file) = chain
+        && !scan.holes.is_empty()
+        && scan.boot == Some(boot)
+    {
+        file.judge(boot)?;
+    }
+    Ok((scan, segments))
 }
 
 /// Where else to read to see whether the volume can be read: in the other segments there, and in our own.

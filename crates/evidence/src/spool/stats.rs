@@ -27,7 +27,7 @@ pub struct Stats {
     pub drained: u64,
     /// Events that dead processes left unfinished, and that were finished as `interrupted` or `not_dispatched`.
     pub recovered: u64,
-    /// How often the directory, or a segment in it, was removed by somebody else.
+    /// How often the directory, or a segment or the chain in it, was removed by somebody else.
     pub removed: u64,
     /// How much of the bound is taken or promised, in records of the greatest size.
     pub queue_depth: u64,

@@ -9,7 +9,7 @@ use std::io;
 
 use uuid::Uuid;
 
-use super::chain_file::{self, CHAIN, COPY, ChainFile, Reading};
+use super::chain_file::{self, CHAIN, COPY, ChainFile, Reading, stands};
 use super::claim::Claim;
 use super::disk::{Directory, Disk, gone_is_fine};
 use super::segment::{self, SPARE, Segment};
@@ -17,14 +17,6 @@ use super::segment::{self, SPARE, Segment};
 /// Whether what is in this directory is a copy that is not whole.
 pub(super) fn is_copy(dir: &dyn Directory) -> io::Result<bool> {
     Ok(!stands(dir, CHAIN)? && stands(dir, COPY)?)
-}
-
-fn stands(dir: &dyn Directory, name: &str) -> io::Result<bool> {
-    match dir.identity_of(name) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 /// Removes a copy that is not whole. Where the directory that it was made of is gone, its segments are kept aside, for

@@ -10,6 +10,7 @@ use crate::testing::{
 use crate::timestamp::SECOND;
 
 mod adopted;
+mod chain;
 mod faults;
 mod full;
 mod missing;

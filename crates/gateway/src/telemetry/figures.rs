@@ -80,7 +80,7 @@ pub fn evidence(stats: &evidence::Stats, out: &mut dyn Samples) {
         gauge "caracal_gateway_audit_waiting", "Gateway audit events of this process that wait to be taken by the audit stream", waiting;
         counter "caracal_gateway_audit_suppressed_total", "Refusals that were summed up in another event because their reason was over its quota", suppressed;
         counter "caracal_gateway_audit_recovered_total", "Events that a killed process left unfinished, finished as interrupted or not_dispatched", recovered;
-        counter "caracal_gateway_audit_spool_removed_total", "How often the spool's directory, or a segment in it, was removed while it was in use", removed;
+        counter "caracal_gateway_audit_spool_removed_total", "How often the spool's directory, or a segment or the chain in it, was removed while it was in use", removed;
         gauge "caracal_gateway_audit_available", "Whether new requests can be recorded; while they cannot, they are refused", u64::from(available);
     }
 }

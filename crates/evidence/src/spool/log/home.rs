@@ -86,12 +86,12 @@ impl Site {
 /// can move the intents of live requests on, so that what is shipped can be deleted, and take outcomes.
 #[derive(Debug)]
 pub(crate) struct Home {
-    claim: Claim,
+    pub(super) claim: Claim,
     boot: Uuid,
     active: Arc<dyn DataFile>,
     /// The newest segments, oldest first, the active one included.
-    held: VecDeque<HeldSegment>,
-    spare: Option<Spare>,
+    pub(super) held: VecDeque<HeldSegment>,
+    pub(super) spare: Option<Spare>,
     pub(super) chain: ChainFile,
 }
 
@@ -108,16 +108,7 @@ pub(crate) struct Spare {
 pub(crate) struct HeldSegment {
     pub(crate) base: u64,
     file: Arc<dyn DataFile>,
-    identity: Identity,
-}
-
-/// What is needed to see whether a home is still in its place.
-#[derive(Debug)]
-pub(crate) struct Look {
-    disk: Arc<dyn Disk>,
-    claim: Claim,
-    held: Vec<HeldSegment>,
-    spare: Option<Spare>,
+    pub(super) identity: Identity,
 }
 
 /// What is needed to make a spare segment.
@@ -235,35 +226,6 @@ impl Home {
     }
 }
 
-impl Look {
-    /// Whether the directory and the segments still stand under their names.
-    pub(crate) fn is_in_place(&self) -> io::Result<bool> {
-        if !self.claim.is_in_place(&*self.disk)? {
-            return Ok(false);
-        }
-        for held in &self.held {
-            match self.claim.dir().identity_of(&segment::name(held.base)) {
-                Ok(there) if there == held.identity => {}
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                Ok(_) | Err(_) => return Ok(false),
-            }
-        }
-        Ok(true)
-    }
-
-    /// The spare segment, where it does not stand under its name.
-    pub(crate) fn lost_spare(&self) -> io::Result<Option<&Arc<dyn DataFile>>> {
-        let Some(Spare { file, .. }) = &self.spare else {
-            return Ok(None);
-        };
-        match self.claim.dir().identity_of(SPARE) {
-            Ok(there) => Ok((there != file.identity()?).then_some(file)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(file)),
-            Err(error) => Err(error),
-        }
-    }
-}
-
 impl WantedSpare {
     /// Makes a spare with as much space as there is, up to what is wanted.
     pub(crate) fn make(self) -> io::Result<Spare> {
@@ -297,23 +259,6 @@ impl WantedSpare {
 }
 
 impl Log {
-    /// What to look at to see whether the home is in its place.
-    pub(crate) fn look(&self) -> Option<Look> {
-        let home = self.home.as_ref().filter(|_| !self.is_homeless())?;
-        Some(Look {
-            disk: Arc::clone(&self.site.disk),
-            claim: home.claim.clone(),
-            held: home.held.iter().cloned().collect(),
-            spare: home.spare.clone(),
-        })
-    }
-
-    /// Does without the spare segment, if it is this one.
-    pub(crate) fn lose_spare(&mut self, lost: &Arc<dyn DataFile>) -> Option<Spare> {
-        let spare = &mut self.home.as_mut()?.spare;
-        spare.take_if(|spare| Arc::ptr_eq(&spare.file, lost))
-    }
-
     /// The spare segment to make, where none is or one of another size, on a volume of which this process has `taken` and
     /// may have `free` besides.
     pub(crate) fn wanted_spare(&mut self, taken: u64, free: u64) -> Option<WantedSpare> {

@@ -38,6 +38,8 @@ pub(super) struct Scan {
     pub(super) event: Option<(u64, i64, bool)>,
     /// Where the last checkpoint stands.
     pub(super) checkpoint: Option<u64>,
+    /// The end of the files is missing.
+    pub(super) is_cut_short: bool,
 }
 
 /// A part of the log that does not read back.
@@ -164,17 +166,16 @@ impl Scan {
         Some(damaged(at, base - at))
     }
 
-    /// Whether the files end before `shipped`: that had been synced, so the end of them is missing.
-    pub(super) fn is_cut_short(&mut self, shipped: u64) -> bool {
-        let is_cut_short = shipped > self.beyond;
-        if is_cut_short {
+    /// What was shipped up to `shipped` had been synced: where it is not there, it is missing.
+    pub(super) fn missing_at_the_end(&mut self, shipped: u64) {
+        self.is_cut_short = shipped > self.beyond;
+        if self.is_cut_short {
             self.holes.push(Hole {
                 at: self.beyond,
                 looks_unwritten: false,
                 is_first: false,
             });
         }
-        is_cut_short
     }
 
     /// Takes note of a segment that is given up, with all that it holds.

@@ -36,6 +36,8 @@ impl Fact {
             return &[];
         }
         match (self.left, self.cut) {
+            // Its mark may have stood in the last segment, which nobody misses.
+            (true, true) if self.at_risk => &[Status::Interrupted, Status::NotDispatched],
             (true, _) => &[Status::Interrupted],
             (false, false) => &[Status::NotDispatched],
             // It may have been told from its mark before the power was cut.

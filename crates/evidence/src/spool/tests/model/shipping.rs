@@ -60,6 +60,7 @@ impl World {
                 // Somebody removed it, or what said that it stands elsewhere is damaged.
                 Err(error)
                     if error.kind() == io::ErrorKind::NotFound
+                        || self.misses
                         || self.facts.iter().any(|fact| fact.harmed) =>
                 {
                     Batch::unreadable(from, chain)
