@@ -134,7 +134,7 @@ impl Scan {
             // been synced. Anything else is damage, and is kept.
             let (at, is_same_run) = (segment.end(), self.boot == Some(boot));
             let may_tear = next.is_none_or(|next| !is_same_run && at + written(rest) < next);
-            let looks_unwritten = may_tear && is_unwritten(rest, is_same_run);
+            let looks_unwritten = may_tear && is_unwritten(rest, segment.len, is_same_run);
             if next.is_some() || !looks_unwritten {
                 self.holes.push(Hole {
                     at,
@@ -285,14 +285,17 @@ fn written(rest: &[u8]) -> u64 {
     last.map_or(0, |at| at as u64 + 1)
 }
 
-/// Whether these bytes, with which no record begins, may be what is left where writing ended: the beginning of a record. When
-/// the power is cut zeros may lie behind it, and whole sectors of zeros between others.
-fn is_unwritten(rest: &[u8], is_same_run: bool) -> bool {
+/// Whether these bytes, which begin there in the file and with which no record begins, may be what is left where writing ended:
+/// the beginning of a record. When the power is cut zeros may lie behind it, and sectors of zeros between others, the first
+/// of which holds the end of what was written before.
+fn is_unwritten(rest: &[u8], from: u64, is_same_run: bool) -> bool {
     if is_same_run {
         return record::is_begun(rest);
     }
     let end = usize::try_from(written(rest)).unwrap_or(rest.len());
     let rest = rest.get(..end).unwrap_or_default();
+    let in_sector = usize::try_from(from % SECTOR as u64).unwrap_or(0);
+    let leading = rest.iter().take_while(|byte| **byte == 0).count();
     let mut zeros = rest.split(|byte| *byte != 0);
-    record::is_begun(rest) || zeros.any(|zeros| zeros.len() >= SECTOR)
+    record::is_begun(rest) || leading >= SECTOR - in_sector || zeros.any(|zeros| zeros.len() >= SECTOR)
 }

@@ -1,4 +1,4 @@
-//! Segments that somebody removed.
+//! Segments that somebody removed, and what a power cut leaves of one.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -34,4 +34,22 @@ async fn what_was_shipped_from_a_newest_segment_that_is_missing_is_not_called_in
     let orphan = adopt(&next.inner, &mut HashMap::new()).unwrap().pop().unwrap();
     assert_eq!(orphan.finished, 0, "it was executed");
     assert!(next.stats().dropped > 0);
+}
+
+#[tokio::test]
+async fn a_sector_that_a_power_cut_cost_behind_what_was_synced_is_no_damage() {
+    let sim = Sim::new();
+    let spool = start(&sim);
+    cross(&spool, 1_000_000).await.abandon();
+    spool.inner.flush().unwrap();
+    let synced = usize::try_from(spool.inner.with_log(|log| log.head())).unwrap();
+    execute(&spool, 0..4).await;
+    drop(spool);
+    sim.crash(Crash::KeepAll);
+    let next_sector = synced.next_multiple_of(512);
+    assert_ne!(synced, next_sector, "or there would be nothing to lose");
+    sim.edit_segment(0, |bytes| bytes[synced..next_sector].fill(0));
+    let next = start(&sim);
+    let orphan = adopt(&next.inner, &mut HashMap::new()).unwrap().pop().unwrap();
+    assert_eq!((orphan.finished, next.stats().dropped), (1, 0));
 }
