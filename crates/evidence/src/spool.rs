@@ -44,7 +44,7 @@ pub(crate) use inner::Inner;
 pub(crate) use orphan::Orphan;
 pub(crate) use record::{Broken, Kind, MAX_RECORD, position};
 pub(crate) use recovery::adopt;
-pub(crate) use segment::{Records, Segment, Source, read};
+pub(crate) use segment::{Records, Segment, Source, name_aside, read};
 pub(crate) use stats::{Whose, add};
 pub(crate) use unreadable::Unread;
 

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{AnchorConfig, AnchorSetupError};
 use crate::endpoint::Endpoint;
-use crate::http::{Client, ClientConfig, Leaving, PoolLimits, Target};
+use crate::http::{Client, ClientConfig, PoolLimits, Target};
 use crate::tls;
 
 /// How much of an answer's body is read, and for how long: only for its server to get rid of it.
@@ -32,14 +32,6 @@ pub(super) struct Post {
     target: Uri,
     http: Client<Full<Bytes>>,
     resolver: Arc<dyn Resolver>,
-}
-
-/// Nobody needs to know when a checkpoint leaves.
-struct Unwatched;
-
-impl Leaving for Unwatched {
-    fn mark(&self, _reused: bool) {}
-    fn take_back(&self) {}
 }
 
 impl Post {
@@ -93,7 +85,7 @@ impl Post {
             origin: &self.endpoint.origin,
             addresses: &addresses,
         };
-        let sent = self.http.send_to(&target, request, &Unwatched).await;
+        let sent = self.http.send_to(&target, request, &()).await;
         let response = sent.map_err(|failure| failure.cause().clone())?;
         let status = response.status();
         let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES);

@@ -335,6 +335,12 @@ pub(crate) trait Leaving: Sync {
     }
 }
 
+/// Nobody needs to know.
+impl Leaving for () {
+    fn mark(&self, _reused: bool) {}
+    fn take_back(&self) {}
+}
+
 /// A recorded intent that wants to know when its request departs.
 pub trait Departs {
     /// Called right before the first byte of the request is written to a connection, perhaps more than once; where it

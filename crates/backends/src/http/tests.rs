@@ -115,11 +115,6 @@ impl Leaving for Marks {
     }
 }
 
-impl Leaving for () {
-    fn mark(&self, _reused: bool) {}
-    fn take_back(&self) {}
-}
-
 #[tokio::test]
 async fn connection_is_reused_after_a_clean_end() {
     let (server, fixture) = (Server::echo(), Fixture::new(PoolLimits::default()));

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::delivery::{DISK_PAUSE, Delivery, Stretch, back_off, set_aside};
+use super::delivery::{DISK_PAUSE, Delivery, Stretch, back_off};
 use super::sink::StreamSink;
-use crate::spool::{Inner, Orphan, Unread, adopt, blocking};
+use crate::spool::{Inner, Orphan, Unread, adopt, blocking, name_aside};
 
 /// How often to look for what processes that died meanwhile left behind.
 const RESCAN_INTERVAL: Duration = Duration::from_secs(30);
@@ -88,12 +88,14 @@ impl Adopted {
                 chain: orphan.chain(),
                 rewritten: orphan.rewritten(),
             };
-            let others = orphan.others(segment.base);
+            let mut unread = std::mem::take(&mut orphan.unread);
             let others = || {
                 let own = self.inner.with_log(|log| log.others(None));
-                others.into_iter().chain(own).collect()
+                orphan.others(segment.base).into_iter().chain(own).collect()
             };
-            let Some(batch) = self.delivery.read(&stretch, &mut orphan.unread, others).await else {
+            let read = self.delivery.read(&stretch, &mut unread, others).await;
+            orphan.unread = unread;
+            let Some(batch) = read else {
                 at += 1;
                 continue;
             };
@@ -103,7 +105,7 @@ impl Adopted {
             self.delivery.is_done();
             let path = orphan.claim.path().display().to_string();
             if batch.damaged {
-                let file = set_aside(segment.base);
+                let file = name_aside(segment.base);
                 tracing::error!(path, file, "a segment cannot be read to its end and is set aside");
             }
             let counters = &self.inner.counters;

@@ -156,11 +156,6 @@ impl Delivery {
     }
 }
 
-/// The name of a segment that is set aside, for someone to look at.
-pub(super) fn set_aside(base: u64) -> String {
-    format!("{base:016x}.damaged")
-}
-
 /// Waits, and says how long to wait the next time.
 pub(super) async fn back_off(pause: Duration, longest: Duration) -> Duration {
     sleep(pause).await;

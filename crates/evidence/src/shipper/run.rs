@@ -8,10 +8,10 @@ use tokio::join;
 use tokio::time::{sleep, timeout};
 
 use super::adopted::Adopted;
-use super::delivery::{DISK_PAUSE, Delivery, Stretch, back_off, set_aside};
+use super::delivery::{DISK_PAUSE, Delivery, Stretch, back_off};
 use super::sink::StreamSink;
 use crate::signature::AuditKey;
-use crate::spool::{Inner, Spool, Unread, Whose, add, blocking, flush};
+use crate::spool::{Inner, Spool, Unread, Whose, add, blocking, flush, name_aside};
 
 /// How soon to try again what nothing new is recorded behind.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -144,7 +144,7 @@ impl Own {
     }
 
     fn lost(&self, base: u64, events: u64) {
-        let file = set_aside(base);
+        let file = name_aside(base);
         tracing::error!(
             file,
             events,

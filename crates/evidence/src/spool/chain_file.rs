@@ -16,11 +16,11 @@ use std::io::{
 };
 use std::sync::Arc;
 
-use super::disk::{DataFile, Directory, gone_is_fine};
-use super::segment::Source;
-use crate::chain::{Chain, CheckpointKey};
 use uuid::Uuid;
 
+use super::disk::{DataFile, Directory, gone_is_fine, standing};
+use super::segment::Source;
+use crate::chain::{Chain, CheckpointKey};
 use format::{BLOCK, JUDGED, LENGTH, header, judged, place};
 
 pub(crate) use format::Reading;
@@ -107,7 +107,7 @@ impl ChainFile {
         position: u64,
         lasting: bool,
     ) -> io::Result<Self> {
-        let has_key = lasting || stands(dir, KEY)?;
+        let has_key = lasting || standing(dir, KEY)?.is_some();
         gone_is_fine(dir.remove(NEW))?;
         let made = Self::create(dir, NEW, carried, position, has_key)?;
         dir.rename(NEW, CHAIN)?;
@@ -125,12 +125,8 @@ impl ChainFile {
 
     /// Whether the files stand under their names.
     pub(crate) fn is_in_place(file: &dyn DataFile, dir: &dyn Directory, lasting: bool) -> io::Result<bool> {
-        let there = match dir.identity_of(CHAIN) {
-            Ok(there) => there == file.identity()?,
-            Err(error) if error.kind() == NotFound => false,
-            Err(error) => return Err(error),
-        };
-        Ok(there && (lasting || stands(dir, KEY)?))
+        let there = standing(dir, CHAIN)? == Some(file.identity()?);
+        Ok(there && (lasting || standing(dir, KEY)?.is_some()))
     }
 
     /// The open file.
@@ -206,8 +202,8 @@ impl ChainFile {
     /// Writes that down, for good: who ships on from here must come to the same numbers.
     pub(crate) fn judge(&self, boot: Uuid) -> io::Result<()> {
         if self.judged != Some(boot) {
-            self.file().write_at(&judged(boot), JUDGED as u64)?;
-            self.file().sync()?;
+            self.file.write_at(&judged(boot), JUDGED as u64)?;
+            self.file.sync()?;
         }
         Ok(())
     }
@@ -276,15 +272,6 @@ impl ChainFile {
         let synced = file.sync();
         self.end_sync(synced.is_ok().then_some(position));
         synced
-    }
-}
-
-/// Whether there is a file of this name.
-pub(crate) fn stands(dir: &dyn Directory, name: &str) -> io::Result<bool> {
-    match dir.identity_of(name) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == NotFound => Ok(false),
-        Err(error) => Err(error),
     }
 }
 

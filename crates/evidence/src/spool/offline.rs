@@ -13,8 +13,8 @@ use uuid::Uuid;
 use super::chain_file::{CHAIN, Reading};
 use super::claim::PREFIX;
 use super::disk::{Disk as _, System};
-use super::record::{self, Kind};
-use super::segment::{self, PREFACE, Records, Segment};
+use super::record::{self, Kind, Record};
+use super::segment::{self, ASIDE, PREFACE, Records, Segment};
 
 /// How often a directory is looked at again whose files go while they are opened.
 const TRIES: u32 = 100;
@@ -95,7 +95,7 @@ fn set_aside(dir: &Path) -> io::Result<Vec<(Range<u64>, String)>> {
     let mut all = Vec::new();
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "damaged") {
+        if path.as_os_str().as_encoded_bytes().ends_with(ASIDE.as_bytes()) {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             all.push((0..u64::MAX, format!("{name} was set aside: it did not read back")));
         }
@@ -145,6 +145,16 @@ impl Stretch {
         bytes.drain(..PREFACE.len().min(self.len));
         Ok(bytes)
     }
+
+    /// The records in these bytes of it, with their positions, as far as they read back.
+    fn records<'a>(&self, bytes: &'a [u8]) -> impl Iterator<Item = (u64, Record<'a>)> + use<'a> {
+        let mut next = Segment::empty(self.base).first();
+        Records::new(bytes).map(move |record| {
+            let position = next;
+            next += record.bytes.len() as u64;
+            (position, record)
+        })
+    }
 }
 
 /// What a first reading of the records finds.
@@ -177,32 +187,32 @@ impl Part {
 
     fn read(&self, dir: &Path, take: &mut dyn FnMut(Stored)) -> io::Result<SpoolPart> {
         let mut survey = self.survey()?;
-        let (mut waiting, mut under_way) = (0, 0);
-        let mut give = |record: &record::Record<'_>, is_finished| {
-            take(Stored {
-                id: record.id,
-                data: record.payload.to_vec(),
-                is_finished,
-            });
-        };
-        self.each(|position, record| {
-            let counts =
-                position >= survey.shipped && !survey.rewritten.iter().any(|range| range.contains(&position));
-            if record.kind == Kind::Event && counts {
-                waiting += 1;
-                give(record, true);
+        let (mut waiting, mut open) = (0, Vec::new());
+        for stretch in &self.files {
+            for (position, record) in stretch.records(&stretch.read()?) {
+                let counts = position >= survey.shipped
+                    && !survey.rewritten.iter().any(|range| range.contains(&position));
+                let is_event = record.kind == Kind::Event && counts;
+                let is_intent = matches!(
+                    record.kind,
+                    Kind::Intent | Kind::Dispatched | Kind::Undispatched | Kind::Untold
+                );
+                let is_open = is_intent && !record.payload.is_empty() && survey.settled.insert(record.id);
+                let stored = || Stored {
+                    id: record.id,
+                    data: record.payload.to_vec(),
+                    is_finished: is_event,
+                };
+                if is_event {
+                    waiting += 1;
+                    take(stored());
+                } else if is_open {
+                    open.push(stored());
+                }
             }
-        })?;
-        self.each(|_, record| {
-            let is_intent = matches!(
-                record.kind,
-                Kind::Intent | Kind::Dispatched | Kind::Undispatched | Kind::Untold
-            );
-            if is_intent && !record.payload.is_empty() && survey.settled.insert(record.id) {
-                under_way += 1;
-                give(record, false);
-            }
-        })?;
+        }
+        let under_way = open.len() as u64;
+        open.into_iter().for_each(take);
         let known = self.state.as_ref();
         let holes = survey.holes.into_iter().chain(set_aside(dir)?);
         Ok(SpoolPart {
@@ -220,22 +230,32 @@ impl Part {
 
     fn survey(&self) -> io::Result<Survey> {
         let mut survey = Survey::default();
-        let mut copied_from = None;
-        self.each(|at, record| match record.kind {
-            Kind::Ack => survey.shipped = survey.shipped.max(record::position(record).unwrap_or(0)),
-            Kind::Event | Kind::Cancel => drop(survey.settled.insert(record.id)),
-            Kind::Rewritten => match copied_from.take() {
-                Some((from, base)) => survey.rewritten.push(from..base),
-                None => copied_from = Some((record::position(record).unwrap_or(at), at)),
-            },
-            Kind::Lost => {
-                let lost = record::position(record).unwrap_or(0);
-                let why =
-                    format!("{lost} events were lost before they were shipped, as the process itself says");
-                survey.holes.push((at..at + 1, why));
+        let (mut copied_from, mut end) = (None, self.state.as_ref().map(|state| state.position));
+        for (n, stretch) in self.files.iter().enumerate() {
+            let bytes = stretch.read()?;
+            let mut read = Segment::empty(stretch.base).first();
+            for (at, record) in stretch.records(&bytes) {
+                read = at + record.bytes.len() as u64;
+                match record.kind {
+                    Kind::Ack => survey.shipped = survey.shipped.max(record::position(&record).unwrap_or(0)),
+                    Kind::Event | Kind::Cancel => drop(survey.settled.insert(record.id)),
+                    Kind::Rewritten => match copied_from.take() {
+                        Some((from, base)) => survey.rewritten.push(from..base),
+                        None => copied_from = Some((record::position(&record).unwrap_or(at), at)),
+                    },
+                    Kind::Lost => {
+                        let lost = record::position(&record).unwrap_or(0);
+                        let why = format!(
+                            "{lost} events were lost before they were shipped, as the process itself says"
+                        );
+                        survey.holes.push((at..at + 1, why));
+                    }
+                    Kind::Intent | Kind::Dispatched | Kind::Undispatched | Kind::Untold | Kind::Boot => {}
+                }
             }
-            Kind::Intent | Kind::Dispatched | Kind::Undispatched | Kind::Untold | Kind::Boot => {}
-        })?;
+            let is_last = n + 1 == self.files.len();
+            end = Some(survey.hole(stretch, &bytes, (end, read), is_last));
+        }
         // A copy that is not whole does not count; it is the last there is.
         survey
             .rewritten
@@ -243,52 +263,39 @@ impl Part {
         if let Some(state) = &self.state {
             survey.shipped = state.position;
         }
-        survey.holes.extend(self.holes(survey.shipped)?);
         Ok(survey)
     }
+}
 
-    /// The positions behind what is shipped of which nothing can be read.
-    fn holes(&self, shipped: u64) -> io::Result<Vec<(Range<u64>, String)>> {
-        let mut holes = Vec::new();
-        let mut end = self.state.as_ref().map(|_| shipped);
-        for (n, stretch) in self.files.iter().enumerate() {
-            let (base, name) = (stretch.base, segment::name(stretch.base));
-            if let Some(end) = end.filter(|end| *end < base) {
-                holes.push((end..base, format!("the segment before {name} is missing")));
-            }
-            let bytes = stretch.read()?;
-            let mut records = Records::new(&bytes);
-            while records.next().is_some() {}
-            let read = Segment::empty(base).first() + records.taken() as u64;
-            let rest = &bytes[records.taken()..];
-            // Where writing ended there may be a part of a record, and nothing behind it.
-            let is_damaged = !rest.is_empty() && (n + 1 < self.files.len() || holds_record(&rest[1..]));
-            if is_damaged {
-                let until = read + rest.len() as u64;
-                holes.push((
-                    read..until,
-                    format!("{name} cannot be read behind byte {}", read - base),
-                ));
-            }
-            end = Some(
-                end.unwrap_or(0)
-                    .max(read + if is_damaged { rest.len() as u64 } else { 0 }),
-            );
+impl Survey {
+    /// Notes what is missing before these bytes of a file, or does not read back behind `read`. `end` is where the file
+    /// before ends. Where this one does.
+    fn hole(
+        &mut self,
+        stretch: &Stretch,
+        bytes: &[u8],
+        (end, read): (Option<u64>, u64),
+        is_last: bool,
+    ) -> u64 {
+        let (base, name) = (stretch.base, segment::name(stretch.base));
+        if let Some(end) = end.filter(|end| *end < base) {
+            self.holes
+                .push((end..base, format!("the segment before {name} is missing")));
         }
-        Ok(holes)
-    }
-
-    /// Every record with its position, as far as files read back.
-    fn each(&self, mut take: impl FnMut(u64, &record::Record<'_>)) -> io::Result<()> {
-        for stretch in &self.files {
-            let bytes = stretch.read()?;
-            let mut position = Segment::empty(stretch.base).first();
-            for record in Records::new(&bytes) {
-                take(position, &record);
-                position += record.bytes.len() as u64;
-            }
+        let taken = usize::try_from(read - Segment::empty(base).first()).unwrap_or(bytes.len());
+        let rest = bytes.get(taken..).unwrap_or_default();
+        // Where writing ended there may be a part of a record, and nothing behind it.
+        let is_damaged = !rest.is_empty() && (!is_last || holds_record(&rest[1..]));
+        let until = if is_damaged {
+            read + rest.len() as u64
+        } else {
+            read
+        };
+        if is_damaged {
+            let why = format!("{name} cannot be read behind byte {}", read - base);
+            self.holes.push((read..until, why));
         }
-        Ok(())
+        end.unwrap_or(0).max(until)
     }
 }
 

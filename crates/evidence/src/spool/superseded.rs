@@ -9,14 +9,14 @@ use std::io;
 
 use uuid::Uuid;
 
-use super::chain_file::{self, CHAIN, COPY, ChainFile, Reading, stands};
+use super::chain_file::{self, CHAIN, COPY, ChainFile, Reading};
 use super::claim::Claim;
-use super::disk::{Directory, Disk, gone_is_fine};
+use super::disk::{Directory, Disk, gone_is_fine, standing};
 use super::segment::{self, SPARE, Segment};
 
 /// Whether what is in this directory is a copy that is not whole.
 pub(super) fn is_copy(dir: &dyn Directory) -> io::Result<bool> {
-    Ok(!stands(dir, CHAIN)? && stands(dir, COPY)?)
+    Ok(standing(dir, CHAIN)?.is_none() && standing(dir, COPY)?.is_some())
 }
 
 /// Removes a copy that is not whole. Where the directory that it was made of is gone, its segments are kept aside, for

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::spool::chain_file::{Carried, ChainFile};
 use crate::spool::claim::Claim;
-use crate::spool::disk::{DataFile, Directory, Disk};
+use crate::spool::disk::{DataFile, Directory, Disk, standing};
 use crate::spool::segment::{self, SPARE};
 
 use super::Log;
@@ -44,10 +44,8 @@ impl Look {
             return Ok(false);
         }
         for held in &self.held {
-            match self.claim.dir().identity_of(&segment::name(held.base)) {
-                Ok(there) if there == held.identity => {}
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                Ok(_) | Err(_) => return Ok(false),
+            if standing(&**self.claim.dir(), &segment::name(held.base))? != Some(held.identity) {
+                return Ok(false);
             }
         }
         Ok(true)
@@ -58,11 +56,8 @@ impl Look {
         let Some(Spare { file, .. }) = &self.spare else {
             return Ok(None);
         };
-        match self.claim.dir().identity_of(SPARE) {
-            Ok(there) => Ok((there != file.identity()?).then_some(file)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(file)),
-            Err(error) => Err(error),
-        }
+        let there = standing(&**self.claim.dir(), SPARE)?;
+        Ok((there != Some(file.identity()?)).then_some(file))
     }
 
     /// Whether a file of the chain does not stand under its name.
