@@ -2,7 +2,7 @@
 
 use crate::hand::{HAND, HandUpstream};
 use crate::report::Report;
-use crate::wire::{ask, head};
+use crate::wire::head;
 use crate::world::World;
 use testkit::http::{Connection, Ending, Piece, Response};
 use testkit::wait::until;
@@ -27,12 +27,7 @@ impl Scene {
     /// Lets the upstream answer one request with these bytes and hang up.
     async fn answer(&mut self, lines: &str, answer: &str) -> Response {
         let request = head(&self.world, "GET", HAND, "/", lines);
-        let play = async {
-            let mut call = self.upstream.call().await;
-            call.head().await;
-            call.send(answer).await;
-        };
-        tokio::join!(play, ask(self.world.addr(), request)).1
+        self.upstream.answer(self.world.addr(), request, answer).await
     }
 }
 

@@ -7,8 +7,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use super::INTERVAL;
 use super::sim::{Crash, Sim};
+use super::{INTERVAL, keep_all};
 use crate::Shipper;
 use crate::shipper::Batch;
 use crate::spool::recovery::adopt;
@@ -165,17 +165,7 @@ async fn what_is_promised_on_a_small_volume_fits() {
     }
     assert_eq!(spool.reserve().unwrap_err(), NoRoom::NoSpace);
     assert!(rooms.len() > 10, "{}", rooms.len());
-    let long = "\\".repeat(600);
-    for (n, room) in rooms.into_iter().enumerate() {
-        let request = crate::Request {
-            zone_id: &long,
-            request_id: &long,
-            resource: &long,
-            agent_session_id: Some(&long),
-            ..request(n as u128)
-        };
-        room.intent(&request).await.unwrap().outcome(&DONE);
-    }
+    keep_all(rooms).await;
     assert_eq!(spool.stats().dropped, 0);
 }
 
