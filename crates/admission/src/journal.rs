@@ -36,7 +36,8 @@ pub trait Journal: Sized + Send {
     /// The spool is full or cannot be written.
     fn reserve(&mut self) -> Result<Self::Room, Cause>;
 
-    /// Records that the request is about to be dispatched.
+    /// Records that the request is about to be dispatched, or holds that until a connection to the upstream is dialled or
+    /// used, whichever comes first.
     ///
     /// # Errors
     /// The record could not be written: the journal comes back.

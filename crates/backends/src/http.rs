@@ -26,7 +26,7 @@ pub use direct::BodyError;
 pub use failure::SendFailure;
 pub use figures::StatsNames;
 pub use pool::PoolLimits;
-pub use socket::Guard;
+pub use socket::{Departure, Guard};
 
 pub(crate) use client::{Leaving, Target};
 pub(crate) use failure::in_words;

@@ -18,7 +18,7 @@ pub const MAX_EVENT_BYTES: usize = 8 * 1024;
 pub(crate) const MAX_OUTCOME_BYTES: usize = 512;
 
 /// Bytes that an event usually fits in.
-const USUAL_EVENT_BYTES: usize = 1024;
+pub(crate) const USUAL_EVENT_BYTES: usize = 1024;
 
 /// What is known about a request when it is dispatched or refused.
 #[derive(Debug, Clone, Copy)]
@@ -262,7 +262,6 @@ pub(crate) struct Template {
 impl Template {
     /// Appends the event of a request whose outcome is not known.
     pub(crate) fn write(out: &mut Vec<u8>, request: &Request<'_>) -> Self {
-        out.reserve(USUAL_EVENT_BYTES);
         let base = out.len();
         open(out, request.id, request.zone_id, REQUEST, request.request_id);
         let judgement = out.len() - base;
@@ -300,7 +299,6 @@ impl Template {
         let copy = |out: &mut Vec<u8>, run: Range<usize>| {
             out.extend_from_slice(template.get(run).unwrap_or_default());
         };
-        out.reserve(USUAL_EVENT_BYTES);
         let [first, second, third] = self.runs.clone();
         let end = third.end..template.len();
         copy(out, 0..self.judgement);

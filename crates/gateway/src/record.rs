@@ -65,7 +65,7 @@ pub trait Phase: Into<Reached> {}
 /// The request was received.
 pub struct Received;
 
-/// Its intent is on record: bytes of it may go upstream.
+/// Its intent is on record, or will be before a connection is dialled or a byte of it is written: it may go upstream.
 pub struct Intended(Dispatched);
 
 /// The upstream answered, and the answer is on its way to the caller.

@@ -1,6 +1,7 @@
 //! One request, one try.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -201,6 +202,10 @@ where
                 }
             }
         }
+        if let Some(guard) = leaving.guard() {
+            let barred = |error: io::Error| SendFailure::Barred(Cause::new(error.to_string()));
+            guard.keep().map_err(barred)?;
+        }
         let fresh = self.dial(target).await.map_err(SendFailure::to_connect)?;
         match self.try_send(fresh, request, leaving).await {
             Ok(response) => Ok(response),
@@ -329,7 +334,7 @@ where
 pub(crate) trait Leaving: Sync {
     fn mark(&self, reused: bool);
     fn take_back(&self);
-    /// Called right before the first byte is written.
+    /// What has to know that it departs.
     fn guard(&self) -> Option<Guard> {
         None
     }
@@ -343,8 +348,7 @@ impl Leaving for () {
 
 /// A recorded intent that wants to know when its request departs.
 pub trait Departs {
-    /// Called right before the first byte of the request is written to a connection, perhaps more than once; where it
-    /// fails nothing is written.
+    /// What the client and the connection tell.
     fn departure(&self) -> Guard;
 }
 

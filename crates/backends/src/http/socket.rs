@@ -27,8 +27,24 @@ struct Asked {
     barred: AtomicBool,
 }
 
-/// Called before the first byte of a request is written; an error keeps it from being written.
-pub type Guard = Arc<dyn Fn() -> io::Result<()> + Send + Sync>;
+/// What has to know that a request departs.
+pub trait Departure: Send + Sync {
+    /// Called before a connection for the request is dialled, which may take a while; where it fails nothing is dialled.
+    ///
+    /// # Errors
+    /// The request must not leave.
+    fn keep(&self) -> io::Result<()>;
+
+    /// Called right before the first byte of the request is written to a connection, perhaps more than once; where it
+    /// fails nothing is written.
+    ///
+    /// # Errors
+    /// The request must not leave.
+    fn mark(&self) -> io::Result<()>;
+}
+
+/// Shared by the client and the connection that writes.
+pub type Guard = Arc<dyn Departure>;
 
 impl Probe {
     /// Asks the connection to look whether its peer has hung up.
@@ -60,7 +76,9 @@ impl Probe {
             return Ok(());
         }
         if let Some(guard) = &*self.0.guard.lock() {
-            guard().inspect_err(|_| self.0.barred.store(true, Ordering::Release))?;
+            guard
+                .mark()
+                .inspect_err(|_| self.0.barred.store(true, Ordering::Release))?;
         }
         // Only now: what is refused once is refused for good.
         self.0.guarded.store(false, Ordering::Release);

@@ -109,6 +109,12 @@ impl Inner {
         result
     }
 
+    /// Bytes that are promised.
+    #[cfg(test)]
+    pub(crate) fn promised(&self) -> u64 {
+        self.budget.promised()
+    }
+
     /// Whether nobody holds the log.
     #[cfg(test)]
     pub(crate) fn is_at_hand(&self) -> bool {

@@ -232,7 +232,10 @@ impl Log {
 
     /// Appends a record, or says why it cannot.
     pub(crate) fn append(&mut self, record: &Record<'_>) -> io::Result<()> {
-        let need = self.need(record);
+        self.append_for(self.need(record), record)
+    }
+
+    fn append_for(&mut self, need: Need, record: &Record<'_>) -> io::Result<()> {
         let is_barred = match self.fault {
             // What was promised may fit the space that is kept back.
             Some(Fault::Write(NoRoom::NoSpace)) => need == Need::New,

@@ -9,7 +9,7 @@
 
 use uuid::Uuid;
 
-use crate::event::MAX_EVENT_BYTES;
+use crate::event::{MAX_EVENT_BYTES, USUAL_EVENT_BYTES};
 
 /// Bytes before the payload.
 pub(crate) const HEADER: usize = 33;
@@ -18,7 +18,7 @@ pub(crate) const HEADER: usize = 33;
 pub(crate) const MAX_RECORD: usize = HEADER + MAX_EVENT_BYTES;
 
 /// Bytes that a record usually fits in.
-const USUAL_RECORD: usize = MAX_RECORD / 8;
+const USUAL_RECORD: usize = HEADER + USUAL_EVENT_BYTES;
 
 const CHECKED_FROM: usize = 8;
 
@@ -86,7 +86,11 @@ pub(crate) fn seal(bytes: &mut [u8], kind: Kind, at: i64, id: Uuid) -> Record<'_
         let sum = checksum(header, payload);
         header[4..8].copy_from_slice(&sum.to_le_bytes());
     }
-    let bytes: &[u8] = bytes;
+    sealed(bytes, kind, at, id)
+}
+
+/// The record that these bytes were sealed as.
+pub(crate) fn sealed(bytes: &[u8], kind: Kind, at: i64, id: Uuid) -> Record<'_> {
     Record {
         kind,
         at,

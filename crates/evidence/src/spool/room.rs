@@ -1,15 +1,16 @@
 //! The evidence of one request, from the promise of room to its outcome.
 
 use std::io;
-use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use uuid::Uuid;
 
 use super::config::Fsync;
 use super::error::{NoRoom, SpoolError};
 use super::inner::Inner;
-use super::record::{self, HEADER, Kind, MAX_RECORD};
+use super::log::Log;
+use super::record::{self, HEADER, Kind, MAX_RECORD, Record};
 use super::stats::add;
 use crate::event::{MAX_OUTCOME_BYTES, Outcome, Request, Status, Template};
 
@@ -64,8 +65,13 @@ impl Room {
     /// # Errors
     /// [`SpoolError::Write`], [`SpoolError::DuplicateId`], [`SpoolError::FsyncDeadline`].
     pub async fn intent(self, request: &Request<'_>) -> Result<Crossing, SpoolError> {
-        let (mut crossing, end) = self.write(request)?;
+        let mut crossing = self.prepare(request, Kind::Intent);
         let inner = &crossing.promise.inner;
+        let end = crossing.intent.change(inner, |log, intent| {
+            intent.write(log)?;
+            Ok::<_, SpoolError>(log.head())
+        })?;
+        crossing.unfinished = Unfinished::Cancelled;
         if inner.fsync == Fsync::Always {
             let mut durable = inner.durable();
             let reached = durable.wait_for(|durable| *durable >= end);
@@ -80,32 +86,111 @@ impl Room {
         Ok(crossing)
     }
 
-    fn write(self, request: &Request<'_>) -> Result<(Crossing, u64), SpoolError> {
+    /// The same for a request that is expected to leave next: its intent is held until then, and written together with
+    /// the mark of its departure, in one go. Whoever has to wait for something first calls [`Departure::keep`].
+    ///
+    /// Under [`Fsync::Always`] nothing is held.
+    ///
+    /// # Errors
+    /// As [`intent`](Self::intent).
+    pub async fn held_intent(self, request: &Request<'_>) -> Result<Crossing, SpoolError> {
+        if self.0.inner.fsync == Fsync::Always {
+            return self.intent(request).await;
+        }
+        let mut crossing = self.prepare(request, Kind::Dispatched);
+        crossing.unfinished = Unfinished::Unknown;
+        Ok(crossing)
+    }
+
+    fn prepare(self, request: &Request<'_>, kind: Kind) -> Crossing {
         let mut promise = self.0;
         let mut bytes = record::begin();
         let template = Template::write(&mut bytes, request);
-        let intent = record::seal(&mut bytes, Kind::Intent, request.occurred_at, request.id);
-        let end = promise.inner.with_log(|log| {
-            if log.is_open(request.id) {
-                return Err(SpoolError::DuplicateId);
-            }
-            log.append(&intent).map_err(SpoolError::Write)?;
-            Ok(log.head())
-        })?;
-        promise.shrink(2 * HEADER as u64 + (bytes.len() + MAX_OUTCOME_BYTES) as u64);
+        record::seal(&mut bytes, kind, request.occurred_at, request.id);
         // Kept for as long as the crossing lasts.
         bytes.shrink_to_fit();
-        let (id, unfinished) = (request.id, Unfinished::Cancelled);
-        Ok((
-            Crossing {
-                promise,
-                template,
-                bytes,
-                id,
-                unfinished,
-            },
-            end,
-        ))
+        let intent = Intent {
+            id: request.id,
+            at: request.occurred_at,
+            kind,
+            bytes,
+            held: AtomicBool::new(true),
+        };
+        let behind = (2 * HEADER + intent.bytes.len() + MAX_OUTCOME_BYTES) as u64;
+        promise.shrink(intent.room() + behind);
+        // The intent gives its part back.
+        promise.bytes = behind;
+        Crossing {
+            promise,
+            template,
+            intent: Arc::new(intent),
+            unfinished: Unfinished::Nothing,
+        }
+    }
+}
+
+/// The intent of a request, on record or about to be.
+#[derive(Debug)]
+struct Intent {
+    id: Uuid,
+    at: i64,
+    kind: Kind,
+    /// Its record.
+    bytes: Vec<u8>,
+    /// It is not on record, and may get there: its room is promised. Changed by whoever has locked the log alone.
+    held: AtomicBool,
+}
+
+impl Intent {
+    /// What its record takes.
+    fn room(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// Puts it on record, or sees to it that it does not get there.
+    fn change<R>(&self, inner: &Inner, work: impl FnOnce(&mut Log, &Self) -> R) -> R {
+        let (result, was_held) = inner.with_log(|log| {
+            let was_held = self.is_held();
+            (work(log, self), was_held)
+        });
+        if was_held && !self.is_held() {
+            inner.release(self.room());
+        }
+        result
+    }
+
+    /// Puts it on record as what it was sealed as.
+    fn write(&self, log: &mut Log) -> Result<(), SpoolError> {
+        self.put(log, &record::sealed(&self.bytes, self.kind, self.at, self.id))
+    }
+
+    /// Puts it on record as that of a request that has not left.
+    fn write_unmarked(&self, log: &mut Log) -> Result<(), SpoolError> {
+        let mut copy = Vec::new();
+        let record = record::encode(&mut copy, Kind::Intent, self.at, self.id, self.payload());
+        self.put(log, &record)
+    }
+
+    fn put(&self, log: &mut Log, record: &Record<'_>) -> Result<(), SpoolError> {
+        if log.is_open(self.id) {
+            return Err(SpoolError::DuplicateId);
+        }
+        log.append(record).map_err(SpoolError::Write)?;
+        self.let_go();
+        Ok(())
+    }
+
+    fn is_held(&self) -> bool {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// It is on record, or not to be put there any more.
+    fn let_go(&self) {
+        self.held.store(false, Ordering::Relaxed);
+    }
+
+    fn payload(&self) -> &[u8] {
+        self.bytes.get(HEADER..).unwrap_or_default()
     }
 }
 
@@ -127,9 +212,7 @@ enum Unfinished {
 pub struct Crossing {
     promise: Promise,
     template: Template,
-    /// The intent's record.
-    bytes: Vec<u8>,
-    id: Uuid,
+    intent: Arc<Intent>,
     unfinished: Unfinished,
 }
 
@@ -139,7 +222,7 @@ impl Crossing {
     pub fn departure(&self) -> Departure {
         Departure {
             inner: Arc::clone(&self.promise.inner),
-            id: self.id,
+            intent: Arc::clone(&self.intent),
         }
     }
 
@@ -152,7 +235,13 @@ impl Crossing {
 
     fn end(&mut self, outcome: &Outcome) {
         self.unfinished = Unfinished::Nothing;
-        let departed = || self.promise.inner.with_log(|log| log.bar(self.id));
+        let departed = || {
+            let inner = &self.promise.inner;
+            self.intent.change(inner, |log, intent| {
+                intent.let_go();
+                log.bar(intent.id)
+            })
+        };
         let outcome = &match outcome.status {
             Status::Interrupted if !departed() => Outcome {
                 status: Status::NotDispatched,
@@ -161,21 +250,23 @@ impl Crossing {
             _ => *outcome,
         };
         let mut bytes = record::begin();
-        self.template
-            .complete(self.bytes.get(HEADER..).unwrap_or_default(), outcome, &mut bytes);
+        self.template.complete(self.intent.payload(), outcome, &mut bytes);
         self.settle(&mut bytes, Kind::Event);
     }
 
     /// The event's id.
     #[must_use]
-    pub const fn id(&self) -> Uuid {
-        self.id
+    pub fn id(&self) -> Uuid {
+        self.intent.id
     }
 
     fn settle(&self, bytes: &mut [u8], kind: Kind) {
         let inner = &self.promise.inner;
-        let record = record::seal(bytes, kind, inner.now(), self.id);
-        inner.with_log(|log| log.conclude(&record));
+        let record = record::seal(bytes, kind, inner.now(), self.intent.id);
+        self.intent.change(inner, |log, intent| {
+            intent.let_go();
+            log.conclude(&record);
+        });
         add(&inner.counters.persisted, u64::from(kind == Kind::Event));
     }
 
@@ -189,13 +280,13 @@ impl Crossing {
 impl Drop for Crossing {
     fn drop(&mut self) {
         match self.unfinished {
+            Unfinished::Nothing if self.intent.is_held() => {
+                self.intent
+                    .change(&self.promise.inner, |_, intent| intent.let_go());
+            }
             Unfinished::Nothing => {}
             Unfinished::Unknown => self.end(&Outcome::new(Status::Interrupted)),
-            Unfinished::Cancelled => {
-                let mut bytes = mem::take(&mut self.bytes);
-                bytes.truncate(HEADER);
-                self.settle(&mut bytes, Kind::Cancel);
-            }
+            Unfinished::Cancelled => self.settle(&mut [0; HEADER], Kind::Cancel),
         }
     }
 }
@@ -204,18 +295,41 @@ impl Drop for Crossing {
 #[derive(Debug, Clone)]
 pub struct Departure {
     inner: Arc<Inner>,
-    id: Uuid,
+    intent: Arc<Intent>,
 }
 
 impl Departure {
+    /// Puts a [held](Room::held_intent) intent on record: to be called before anything is waited for that comes before the
+    /// departure. A second time, or where it is on record, it does nothing.
+    ///
+    /// # Errors
+    /// It cannot be written: the request must not leave.
+    pub fn keep(&self) -> io::Result<()> {
+        if !self.intent.is_held() {
+            return Ok(());
+        }
+        let kept = self.intent.change(&self.inner, |log, intent| {
+            if intent.is_held() {
+                intent.write_unmarked(log)
+            } else {
+                Ok(())
+            }
+        });
+        kept.map_err(io::Error::other)
+    }
+
     /// To be called before the first byte of the request is written to the upstream's connection. Once this has returned,
     /// the request is known as dispatched even if this process is killed. A second time it does nothing.
     ///
     /// # Errors
     /// The mark cannot be written, or the outcome is on record: the request must not leave.
     pub fn mark(&self) -> io::Result<()> {
-        let mut bytes = [0; HEADER];
-        let mark = record::seal(&mut bytes, Kind::Dispatched, 0, self.id);
-        self.inner.with_log(|log| log.depart(&mark))
+        self.intent.change(&self.inner, |log, intent| {
+            if intent.is_held() {
+                return intent.write(log).map_err(io::Error::other);
+            }
+            let mut bytes = [0; HEADER];
+            log.depart(&record::seal(&mut bytes, Kind::Dispatched, 0, intent.id))
+        })
     }
 }

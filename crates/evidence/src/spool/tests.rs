@@ -3,9 +3,10 @@ use std::time::Duration;
 
 use crate::event::{Outcome, Refusal, Replay, Status};
 use crate::fingerprint::fingerprint;
-use crate::spool::{Fsync, NoRoom, Room, Spool, SpoolConfig, SpoolError};
+use crate::spool::record::HEADER;
+use crate::spool::{Crossing, Fsync, NoRoom, Room, Spool, SpoolConfig, SpoolError};
 use crate::testing::{
-    DONE, MIB, cross, event, execute, interrupted, open, open_with, request, ship, ship_until,
+    DONE, MIB, cross, event, execute, interrupted, not_dispatched, open, open_with, request, ship, ship_until,
 };
 use crate::timestamp::SECOND;
 
@@ -75,6 +76,73 @@ async fn an_id_that_is_in_use_is_refused() {
     let second = spool.reserve().unwrap().intent(&request(1)).await;
     assert!(matches!(second, Err(SpoolError::DuplicateId)));
     first.outcome(&DONE);
+    assert_eq!(ship(&spool).await.data(), [event(1, &DONE)]);
+}
+
+/// A request whose intent is held until it leaves.
+async fn hold(spool: &Spool, n: u128) -> Crossing {
+    spool.reserve().unwrap().held_intent(&request(n)).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_held_intent_is_written_with_the_mark_or_before_a_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    let written = || spool.inner.with_log(|log| log.head());
+    let start = written();
+    let (left, waited, both) = (
+        hold(&spool, 1).await,
+        hold(&spool, 2).await,
+        hold(&spool, 3).await,
+    );
+    assert_eq!(written(), start);
+    left.departure().mark().unwrap();
+    let with_mark = written() - start;
+    left.departure().mark().unwrap();
+    left.departure().keep().unwrap();
+    waited.departure().keep().unwrap();
+    assert_eq!(written() - start, 2 * with_mark, "one record each");
+    both.departure().keep().unwrap();
+    both.departure().mark().unwrap();
+    assert_eq!(written() - start, 3 * with_mark + HEADER as u64);
+    [left, waited, both].into_iter().for_each(Crossing::abandon);
+    drop(spool);
+    let mut found = recovery::recovered(dir.path());
+    found.sort();
+    let expected = [interrupted(1), not_dispatched(2), interrupted(3)];
+    assert_eq!(
+        found.into_iter().map(|(_, event)| event).collect::<Vec<_>>(),
+        expected
+    );
+}
+
+#[tokio::test]
+async fn a_request_that_ends_while_its_intent_is_held_does_not_leave() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    let (dropped, refused) = (hold(&spool, 1).await, hold(&spool, 2).await);
+    let departures = [dropped.departure(), refused.departure()];
+    drop(dropped);
+    refused.outcome(&DONE);
+    for departure in departures {
+        assert!(departure.mark().is_err());
+        departure.keep().unwrap();
+    }
+    assert_eq!(ship(&spool).await.data(), [not_dispatched(1), event(2, &DONE)]);
+    assert_eq!(spool.inner.promised(), 0);
+}
+
+#[tokio::test]
+async fn an_id_that_is_in_use_does_not_leave_from_where_it_is_held() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    let (first, second) = (hold(&spool, 1).await, hold(&spool, 1).await);
+    first.departure().mark().unwrap();
+    assert!(second.departure().mark().is_err());
+    assert!(second.departure().keep().is_err());
+    second.abandon();
+    first.outcome(&DONE);
+    assert_eq!(spool.inner.promised(), 0);
     assert_eq!(ship(&spool).await.data(), [event(1, &DONE)]);
 }
 

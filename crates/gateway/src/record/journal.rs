@@ -1,11 +1,12 @@
 //! What the gates and the connection tell the record.
 
+use std::io;
 use std::sync::Arc;
 
 use admission::denial::Stage;
 use admission::ports::Cause;
 use admission::{CrossingFacts, Denial, Journal, Subject};
-use backends::http::{Departs, Guard};
+use backends::http::{Departs, Departure, Guard};
 use evidence::Room;
 
 use super::{Dispatched, Identity, Intended, Received, Record};
@@ -78,7 +79,7 @@ impl Journal for Record<Received> {
         else {
             return Err((self, Cause::new("the record has no subject and application")));
         };
-        let evidence = match room.intent(&known.event(identity, Some(crossing))).await {
+        let evidence = match room.held_intent(&known.event(identity, Some(crossing))).await {
             Ok(evidence) => evidence,
             Err(error) => return Err((self, Cause::new(error.to_string()))),
         };
@@ -98,12 +99,31 @@ impl Journal for Record<Received> {
 
 impl Departs for Record<Intended> {
     fn departure(&self) -> Guard {
+        let known = self.0.as_ref();
+        Arc::new(Departing(
+            known.map(|(_, Intended(dispatched))| dispatched.evidence.departure()),
+        ))
+    }
+}
+
+/// A request that may leave for as long as its record has not ended.
+struct Departing(Option<evidence::Departure>);
+
+impl Departing {
+    fn tell(&self, tell: fn(&evidence::Departure) -> io::Result<()>) -> io::Result<()> {
         match &self.0 {
-            Some((_, Intended(dispatched))) => {
-                let departure = dispatched.evidence.departure();
-                Arc::new(move || departure.mark())
-            }
-            None => Arc::new(|| Err(std::io::Error::other("the record has ended"))),
+            Some(departure) => tell(departure),
+            None => Err(io::Error::other("the record has ended")),
         }
+    }
+}
+
+impl Departure for Departing {
+    fn keep(&self) -> io::Result<()> {
+        self.tell(evidence::Departure::keep)
+    }
+
+    fn mark(&self) -> io::Result<()> {
+        self.tell(evidence::Departure::mark)
     }
 }

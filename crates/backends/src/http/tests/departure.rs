@@ -9,14 +9,16 @@ use rustls::{ServerConnection, StreamOwned};
 use testkit::tls::Ca;
 
 use super::super::client::{Leaving, Target};
-use super::super::socket::Guard;
+use super::super::socket::{Departure, Guard};
 use super::super::{PoolLimits, SendFailure};
 use super::server::{OK, Seen, Server};
 use super::{Fixture, client_with, get, origin};
 use crate::tls::ClientTls;
 
-/// Counts the requests that want out, and lets them or not.
+/// Counts the requests that have to wait and those that want out, and lets the latter or not.
+#[derive(Clone, Default)]
 struct Door {
+    kept: Arc<AtomicUsize>,
     asked: Arc<AtomicUsize>,
     is_open: bool,
 }
@@ -25,32 +27,45 @@ impl Leaving for Door {
     fn mark(&self, _reused: bool) {}
     fn take_back(&self) {}
     fn guard(&self) -> Option<Guard> {
-        let (asked, is_open) = (Arc::clone(&self.asked), self.is_open);
-        Some(Arc::new(move || {
-            asked.fetch_add(1, Ordering::Relaxed);
-            if is_open {
-                Ok(())
-            } else {
-                Err(io::Error::other("closed"))
-            }
-        }))
+        Some(Arc::new(self.clone()))
+    }
+}
+
+impl Departure for Door {
+    fn keep(&self) -> io::Result<()> {
+        self.kept.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn mark(&self) -> io::Result<()> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        if self.is_open {
+            Ok(())
+        } else {
+            Err(io::Error::other("closed"))
+        }
     }
 }
 
 #[tokio::test]
 async fn guard_is_asked_once_for_each_request_and_keeps_its_first_byte_back() {
     let (server, fixture) = (Server::echo(), Fixture::new(PoolLimits::default()));
-    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Door::default();
     let door = |is_open| Door {
-        asked: Arc::clone(&asked),
         is_open,
+        ..counted.clone()
     };
     for _ in ["fresh", "pooled"] {
         let response = fixture.head("a", &[server.addr], &door(true)).await.unwrap();
         response.into_body().collect().await.unwrap();
         assert_eq!(server.next(), Seen::Request(0));
     }
-    assert_eq!(asked.load(Ordering::Relaxed), 2);
+    assert_eq!(counted.asked.load(Ordering::Relaxed), 2);
+    assert_eq!(
+        counted.kept.load(Ordering::Relaxed),
+        1,
+        "only where it has to be dialled"
+    );
     let failed = fixture
         .head("a", &[server.addr], &door(false))
         .await
@@ -105,8 +120,8 @@ async fn farewell_of_a_dead_connection_is_not_taken_for_a_request() {
         addresses: &[server.addr],
     };
     let door = Door {
-        asked: Arc::default(),
         is_open: true,
+        ..Door::default()
     };
     let first = client
         .send_to(&target, get(Full::default()), &door)

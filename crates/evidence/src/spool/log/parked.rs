@@ -6,6 +6,7 @@ use std::io;
 use crate::spool::disk::is_full;
 use crate::spool::record::{self, Record};
 
+use super::write::Need;
 use super::{Fault, Log};
 
 /// The most bytes of refusals that are kept in memory while the disk fails.
@@ -37,8 +38,8 @@ impl Log {
     /// Appends the outcome of a request, after which no byte of it may leave. Its place was promised: what cannot be
     /// written now is kept and written later.
     pub(crate) fn conclude(&mut self, record: &Record<'_>) {
-        self.bar(record.id);
-        if self.append(record).is_err() {
+        if self.append_for(Need::Due, record).is_err() {
+            self.bar(record.id);
             self.owed.push(record);
         }
     }
@@ -64,22 +65,22 @@ impl Log {
             let mut buffer = Vec::new();
             self.quietly(|log| log.write(&record::ack(&mut buffer, log.shipped, now)))
         } else {
-            self.write_parked(|log| &mut log.owed)
-                .and_then(|()| self.write_parked(|log| &mut log.refusals))
+            self.write_parked(Need::Due, |log| &mut log.owed)
+                .and_then(|()| self.write_parked(Need::New, |log| &mut log.refusals))
         };
         self.fault = tried.as_ref().err().map(Fault::of);
         tried
     }
 
     /// Writes these records. One for which there is no space holds up none that is smaller.
-    fn write_parked(&mut self, of: fn(&mut Self) -> &mut Parked) -> io::Result<()> {
+    fn write_parked(&mut self, need: Need, of: fn(&mut Self) -> &mut Parked) -> io::Result<()> {
         let (mut tried, mut shorter_than) = (Ok(()), usize::MAX);
         for bytes in std::mem::take(of(self)).records {
             let Ok(record) = record::decode(&bytes) else {
                 continue;
             };
             if bytes.len() < shorter_than {
-                let Err(error) = self.write(&record) else {
+                let Err(error) = self.write_for(need, &record) else {
                     continue;
                 };
                 shorter_than = if is_full(&error) { bytes.len() } else { 0 };

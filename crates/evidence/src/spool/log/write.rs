@@ -26,6 +26,8 @@ impl Log {
             // Nothing rests on an acknowledgement.
             Kind::Ack | Kind::Intent => Need::New,
             Kind::Event if !self.open.contains_key(&record.id) => Need::New,
+            // An intent that is written with its mark.
+            Kind::Dispatched if !record.payload.is_empty() => Need::New,
             _ => Need::Due,
         }
     }
@@ -102,13 +104,11 @@ impl Log {
                 if let Some(active) = self.segments.back_mut() {
                     active.events += 1;
                 }
-                let _ = self.settled(record.id);
+                self.settled(record.id);
                 self.waiting += 1;
                 self.waiting_since.get_or_insert(record.at);
             }
-            Kind::Cancel => {
-                let _ = self.settled(record.id);
-            }
+            Kind::Cancel => self.settled(record.id),
             Kind::Ack | Kind::Boot | Kind::Undispatched | Kind::Untold | Kind::Rewritten | Kind::Lost => {}
         }
     }
@@ -129,32 +129,39 @@ impl Log {
 
     /// Notes that the active segment holds the newest copy of an intent.
     pub(super) fn stands(&mut self, id: Uuid, bytes: u64, departure: Departure) {
-        let was = self.settled(id);
         let Some(active) = self.segments.back_mut() else {
             return;
         };
         active.open += 1;
-        let base = active.base;
-        // What is known is not forgotten.
-        let departure = was.map_or(departure, |was| was.departure);
-        self.open_bytes += bytes;
         let open = Open {
-            base,
+            base: active.base,
             bytes,
             departure,
         };
-        self.open.insert(id, open);
+        self.open_bytes += bytes;
+        if let Some(was) = self.open.insert(id, open) {
+            self.leave_behind(was);
+            // What is known is not forgotten.
+            self.open
+                .entry(id)
+                .and_modify(|open| open.departure = was.departure);
+        }
     }
 
     /// Notes that an intent waits no more.
-    fn settled(&mut self, id: Uuid) -> Option<Open> {
-        let was = self.open.remove(&id)?;
+    fn settled(&mut self, id: Uuid) {
+        if let Some(was) = self.open.remove(&id) {
+            self.leave_behind(was);
+        }
+    }
+
+    /// Notes that this copy of an intent is needed no more.
+    fn leave_behind(&mut self, was: Open) {
         self.open_bytes = self.open_bytes.saturating_sub(was.bytes);
         let head = self.head;
         if let Some(segment) = self.segment(was.base) {
             segment.open = segment.open.saturating_sub(1);
             segment.settled = head;
         }
-        Some(was)
     }
 }

@@ -45,8 +45,10 @@ enum Step {
     Whole,
     /// A request that leaves, and does not end yet.
     Leave,
-    /// A request that is about to leave.
+    /// A request that has to wait before it leaves.
     Intend,
+    /// A request that is about to leave.
+    Hold,
     /// The oldest request ends.
     End,
     /// The newest one is dropped.
@@ -190,6 +192,11 @@ impl World {
                 }
             }
             Step::Intend => {
+                if self.intend() {
+                    self.keep();
+                }
+            }
+            Step::Hold => {
                 self.intend();
             }
             Step::End | Step::Drop if self.live.is_empty() => return false,
@@ -222,21 +229,29 @@ impl World {
         let Some(spool) = &self.spool else { return false };
         let Ok(room) = spool.reserve() else { return false };
         let request = request(n as u128);
-        let mut intent = Box::pin(room.intent(&request));
+        let mut intent = Box::pin(room.held_intent(&request));
         let kept = poll(&mut intent).or_else(|| {
             let _ = spool.inner.flush();
             poll(&mut intent)
         });
         let Some(Ok(crossing)) = kept else { return false };
-        self.facts[n].intended = true;
-        self.facts[n].durable.0 = self.fsync == Fsync::Always;
+        self.facts[n].intended = self.fsync == Fsync::Always;
+        self.facts[n].durable.0 = self.facts[n].intended;
         self.live.push((n, crossing));
         true
     }
 
+    fn keep(&mut self) {
+        if let Some((n, crossing)) = self.live.last() {
+            self.facts[*n].intended |= crossing.departure().keep().is_ok();
+        }
+    }
+
     fn leave(&mut self) {
         if let Some((n, crossing)) = self.live.last() {
-            self.facts[*n].left |= crossing.departure().mark().is_ok();
+            let left = crossing.departure().mark().is_ok();
+            self.facts[*n].left |= left;
+            self.facts[*n].intended |= left;
         }
     }
 

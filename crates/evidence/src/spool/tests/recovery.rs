@@ -22,7 +22,7 @@ use crate::testing::{
 use crate::verify::Verifier;
 
 /// Events that the next process would ship, without shipping them.
-fn recovered(root: &Path) -> Vec<(Uuid, Vec<u8>)> {
+pub(super) fn recovered(root: &Path) -> Vec<(Uuid, Vec<u8>)> {
     let elsewhere = tempfile::tempdir().unwrap();
     recovered_by(&open(elsewhere.path()).inner, root)
 }

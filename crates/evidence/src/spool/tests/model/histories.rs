@@ -191,7 +191,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => Just(Step::Whole),
         3 => Just(Step::Leave),
-        3 => Just(Step::Intend),
+        2 => Just(Step::Intend),
+        2 => Just(Step::Hold),
         3 => Just(Step::End),
         2 => Just(Step::Drop),
         3 => Just(Step::Flush),
