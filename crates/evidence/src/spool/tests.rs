@@ -18,6 +18,7 @@ mod model;
 mod pressure;
 mod recovery;
 pub(crate) mod sim;
+mod sound;
 mod space;
 mod unreadable;
 

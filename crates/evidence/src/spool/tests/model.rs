@@ -67,6 +67,8 @@ enum Step {
     Free,
     /// A request is refused.
     Refuse,
+    /// The volume is asked whether it is sound.
+    Probe,
     /// Nothing happens for a while.
     Wait,
     /// Whatever is wrong with the disk ends.
@@ -207,6 +209,7 @@ impl World {
             Step::Fill(leaving) => self.sim.fill(u64::from(leaving)),
             Step::Free => self.sim.set_capacity(u64::MAX / 2),
             Step::Refuse => self.refuse(),
+            Step::Probe => drop(self.inner().map(|inner| inner.probe())),
             Step::Wait => self.wait(),
             Step::Recover => self.recover(),
         }
