@@ -104,6 +104,10 @@ impl Orphan {
         }
         if let (Some(file), Some(chain)) = (&mut self.chain, chain) {
             file.advance(self.shipped, chain, last);
+            if damaged {
+                // What follows keeps its numbers, also where all of the segment reads back after a power cut.
+                file.sync()?;
+            }
         }
         self.trim(counters)
     }

@@ -26,7 +26,7 @@ pub(super) fn start_at(sim: &Sim) -> (Spool, Time) {
 }
 
 /// Adopts what can be read, and what cannot when it has been tried long enough.
-fn adopt_patiently(next: &Spool, time: &Time) -> Vec<Orphan> {
+pub(super) fn adopt_patiently(next: &Spool, time: &Time) -> Vec<Orphan> {
     let mut unread = HashMap::new();
     assert!(adopt(&next.inner, &mut unread).unwrap().is_empty() && !unread.is_empty());
     time.advance(2 * SECOND);
