@@ -13,6 +13,7 @@ mod inner;
 mod log;
 mod offline;
 mod orphan;
+mod probe;
 mod quota;
 mod record;
 mod recovery;

@@ -89,11 +89,7 @@ impl Adopted {
                 rewritten: orphan.rewritten(),
             };
             let mut unread = std::mem::take(&mut orphan.unread);
-            let others = || {
-                let own = self.inner.with_log(|log| log.others(None));
-                orphan.others(segment.base).into_iter().chain(own).collect()
-            };
-            let read = self.delivery.read(&stretch, &mut unread, others).await;
+            let read = self.delivery.read(&stretch, &mut unread).await;
             orphan.unread = unread;
             let Some(batch) = read else {
                 at += 1;

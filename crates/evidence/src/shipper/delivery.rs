@@ -87,12 +87,7 @@ impl Delivery {
     }
 
     /// Reads a batch; one that ends there where the segment is given up. None while it cannot be read yet.
-    pub(super) async fn read(
-        &self,
-        stretch: &Stretch,
-        unread: &mut Unread,
-        others: impl FnOnce() -> Vec<(Segment, Source)>,
-    ) -> Option<Batch> {
+    pub(super) async fn read(&self, stretch: &Stretch, unread: &mut Unread) -> Option<Batch> {
         let (base, key, wanted) = (stretch.segment.base, self.key.clone(), stretch.clone());
         let read = blocking(move || {
             let Stretch {
@@ -112,9 +107,9 @@ impl Delivery {
             Err(error) => error,
         };
         tracing::error!(%error, segment = base, "the evidence spool cannot be read");
-        let (inner, others, mut tried) = (Arc::clone(&self.inner), others(), std::mem::take(unread));
+        let (inner, mut tried) = (Arc::clone(&self.inner), std::mem::take(unread));
         let judged = blocking(move || {
-            let is_lost = inner.gives_up(&mut tried, base, &error, &others);
+            let is_lost = inner.gives_up(&mut tried, base, &error);
             Ok((is_lost, tried))
         });
         let (is_lost, tried) = judged.await.unwrap_or_default();

@@ -115,8 +115,7 @@ impl Own {
                 chain,
                 rewritten: Arc::default(),
             };
-            let others = || self.inner.with_log(|log| log.others(Some(base)));
-            let Some(batch) = self.delivery.read(&stretch, &mut self.unread, others).await else {
+            let Some(batch) = self.delivery.read(&stretch, &mut self.unread).await else {
                 pause = back_off(pause, DISK_PAUSE.1).await;
                 continue;
             };

@@ -19,7 +19,6 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::disk::{DataFile, Directory, gone_is_fine, standing};
-use super::segment::Source;
 use crate::chain::{Chain, CheckpointKey};
 use format::{BLOCK, JUDGED, LENGTH, header, judged, place};
 
@@ -187,11 +186,6 @@ impl ChainFile {
             chain: self.chain.clone(),
             at: self.at,
         }
-    }
-
-    /// Where its bytes are.
-    pub(crate) fn source(&self) -> Source {
-        Source::Open(self.file())
     }
 
     /// The run of the system as of which is judged what is missing from the log, where a successor has written it down.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::chain_file;
 use super::disk::{Directory, Disk, gone_is_fine};
+use super::probe;
 
 /// How many names are tried for a new subdirectory.
 const TRIES: u32 = 10_000;
@@ -38,8 +39,10 @@ impl Claim {
             }
             // Another process may adopt the new directory before it is locked, find it empty and remove it.
             if let Some(claim) = Self::take(&*above, root, name)? {
-                above.sync()?;
-                return Ok(claim);
+                let synced = above.sync().inspect_err(|_| {
+                    let _ = above.remove_directory(&claim.name);
+                });
+                return synced.map(|()| claim);
             }
         }
         Err(io::Error::from(io::ErrorKind::AlreadyExists))
@@ -153,11 +156,12 @@ impl Claim {
         Self::take(&*disk.open(&self.root, false)?, &self.root, name)
     }
 
-    /// Removes the chain, and the directory if nothing is left in it.
+    /// Removes the chain and a leftover probe, and the directory if nothing is left in it.
     pub(crate) fn conclude(&self, disk: &dyn Disk) -> io::Result<()> {
         // Without its chain nothing that was in it may come back.
         self.dir.sync()?;
         chain_file::remove(&*self.dir)?;
+        probe::remove(&*self.dir)?;
         match self.remove(disk) {
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
             removed => gone_is_fine(removed),

@@ -50,6 +50,8 @@ impl Inner {
     /// Ends the spool and removes it, if nothing in it is still needed; false where something is.
     pub(crate) fn close(&self) -> io::Result<bool> {
         let _one_at_a_time = self.syncing.lock();
+        // A probe in the directory would keep it from being removed.
+        let _no_probe = self.probed.lock();
         match self.with_log(Log::close) {
             Some(closed) => closed.remove().map(|()| true),
             None => Ok(false),
@@ -247,8 +249,8 @@ impl Inner {
             Err(error) => error,
         };
         let is_news = !unread.has(base);
-        let others = self.with_log(|log| log.others(Some(base)));
-        let is_lost = self.gives_up(unread, base, &error, &others);
+        self.ask();
+        let is_lost = self.gives_up(unread, base, &error);
         if is_lost {
             unread.reads(base);
         }

@@ -74,6 +74,8 @@ pub(crate) trait DataFile: Debug + Send + Sync {
     fn allocate(&self, bytes: u64) -> io::Result<()>;
     /// Makes the contents durable.
     fn sync(&self) -> io::Result<()>;
+    /// Lets go of contents that are durable and in memory, where the file system can: the next read asks the device.
+    fn forget(&self);
 }
 
 /// Whether there was no space, on the volume or in the user's quota.

@@ -20,7 +20,7 @@ use super::quota::{Quota, Verdict};
 use super::record::{self, Kind, MAX_RECORD};
 use super::room::ROOM;
 use super::stats::{Counters, Stats, add, get};
-use super::unreadable::Unread;
+use super::unreadable::{Probed, Unread};
 use crate::event::{Summary, write_summary};
 
 pub(crate) struct Inner {
@@ -39,6 +39,8 @@ pub(crate) struct Inner {
     log: Mutex<Log>,
     /// Held by whoever syncs and deletes, one at a time; the segments that cannot be read whose intents move on.
     pub(super) syncing: Mutex<Unread>,
+    /// Held by whoever asks whether the volume is sound: when that was answered last, and how. No request waits for it.
+    pub(super) probed: Mutex<Option<Probed>>,
     /// Since when the flusher has waited for the disk, by the monotonic clock; 0 while it does not.
     pub(super) asking_since: AtomicI64,
     pub(super) durable: watch::Sender<u64>,
@@ -81,6 +83,7 @@ impl Inner {
             shut: AtomicU8::new(NoRoom::code(log.shut())),
             log: Mutex::new(log),
             syncing: Mutex::default(),
+            probed: Mutex::default(),
             asking_since: AtomicI64::new(0),
             durable: watch::Sender::new(0),
             quota: Mutex::default(),

@@ -219,17 +219,6 @@ impl Log {
         }
     }
 
-    /// Where to read to see whether the volume can be read: all segments but one or, where there are none, the chain.
-    pub(crate) fn others(&self, but: Option<u64>) -> Vec<(Segment, Source)> {
-        let segments = self.segments.iter();
-        let others = segments.filter(|other| Some(other.base) != but && !other.damaged);
-        let others: Vec<_> = others.map(|other| (*other, self.source(other.base))).collect();
-        match &self.home {
-            Some(home) if others.is_empty() => vec![(Segment::fresh(0), home.chain.source())],
-            _ => others,
-        }
-    }
-
     /// Appends a record, or says why it cannot.
     pub(crate) fn append(&mut self, record: &Record<'_>) -> io::Result<()> {
         self.append_for(self.need(record), record)

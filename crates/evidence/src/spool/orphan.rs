@@ -60,14 +60,6 @@ impl Orphan {
         }
     }
 
-    /// Where the bytes of the other segments are.
-    pub(crate) fn others(&self, base: u64) -> Vec<(Segment, Source)> {
-        let segments = self.segments.iter();
-        let others =
-            segments.filter(|other| other.base != base && !other.damaged && !self.is_made(other.base));
-        others.map(|other| (*other, self.source(other.base))).collect()
-    }
-
     /// The positions of events that stand once more behind them, and are shipped from there.
     pub(crate) fn rewritten(&self) -> Arc<[Range<u64>]> {
         Arc::clone(&self.rewritten)
@@ -112,6 +104,10 @@ impl Orphan {
         }
         if let (Some(file), Some(chain)) = (&mut self.chain, chain) {
             file.advance(self.shipped, chain, last);
+            if damaged {
+                // What follows keeps its numbers, also where all of the segment reads back after a power cut.
+                file.sync()?;
+            }
         }
         self.trim(counters)
     }

@@ -16,7 +16,7 @@ use super::disk::{DataFile, Directory, gone_is_fine};
 use super::inner::Inner;
 use super::orphan::Orphan;
 use super::record::{self, KIND_AT, Kind};
-use super::segment::{self, PREFACE, SPARE, Segment, Source};
+use super::segment::{self, PREFACE, SPARE, Segment};
 use super::stats::add;
 use super::superseded;
 use super::unreadable::Unread;
@@ -114,7 +114,7 @@ pub(crate) fn recover(
     }
     let bases = segment::list(&**claim.dir())?;
     let chain = match ChainFile::open(&**claim.dir(), lasting) {
-        Err(error) if inner.gives_up(unread, CHAIN, &error, &others(inner, &claim, &bases, CHAIN)) => {
+        Err(error) if inner.gives_up(unread, CHAIN, &error) => {
             let path = claim.path().display().to_string();
             tracing::error!(path, %error, "the state of a chain cannot be read: its events are shipped without one");
             None
@@ -200,7 +200,7 @@ fn look_through(
                 segments.push_back(scan.segment(*base, next, &bytes, boot)?);
                 file.sync()?;
             }
-            Err(error) if inner.gives_up(unread, *base, &error, &others(inner, claim, bases, *base)) => {
+            Err(error) if inner.gives_up(unread, *base, &error) => {
                 let path = claim.path().join(segment::name(*base)).display().to_string();
                 tracing::error!(path, %error, "a segment of an abandoned spool cannot be read");
                 segments.push_back(scan.unreadable(claim, *base, next));
@@ -230,13 +230,6 @@ fn look_through(
         file.judge(boot)?;
     }
     Ok((scan, segments))
-}
-
-/// Where else to read to see whether the volume can be read: in the other segments there, and in our own.
-fn others(inner: &Inner, claim: &Claim, bases: &[u64], but: u64) -> Vec<(Segment, Source)> {
-    let there = bases.iter().filter(|base| **base != but);
-    let there = there.map(|base| (Segment::fresh(*base), Source::Named(Arc::clone(claim.dir()))));
-    there.chain(inner.with_log(|log| log.others(None))).collect()
 }
 
 fn read_whole(dir: &dyn Directory, base: u64) -> io::Result<(Arc<dyn DataFile>, Vec<u8>)> {

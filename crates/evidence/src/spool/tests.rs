@@ -19,6 +19,7 @@ mod model;
 mod pressure;
 mod recovery;
 pub(crate) mod sim;
+mod sound;
 mod space;
 mod unreadable;
 

@@ -5,17 +5,23 @@ use std::io::{
     self,
     ErrorKind::{NotFound, UnexpectedEof},
 };
+use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use super::claim::Claim;
+use super::disk::is_full;
 use super::error::NoRoom;
 use super::inner::Inner;
-use super::log::Fault;
-use super::record::HEADER;
-use super::segment::{Segment, Source, read};
+use super::log::{Fault, Log};
+use super::probe::probe;
+use crate::timestamp::SECOND;
 
 /// How long a segment is tried, in microseconds.
-const PATIENCE: i64 = 3 * crate::timestamp::SECOND / 2;
+const PATIENCE: i64 = 3 * SECOND / 2;
+
+/// How long it counts what the volume answered, in microseconds: one answer for all segments of a pass.
+const FRESH: i64 = SECOND / 20;
 
 /// What a file says that cannot be read: a bad sector, one that the server of the volume does not know any more, something
 /// that is no file, a file system that finds itself damaged. Whatever else the system says is about this process, or
@@ -28,10 +34,18 @@ const BAD: [Errno; 5] = [
     Errno::BADMSG,
 ];
 
-/// The segments of one log that cannot be read, by where they begin, and since when, by the monotonic clock. No more than
-/// there are files.
+/// The segments of one log that cannot be read, by where they begin, and since when that is so on a sound volume, by the
+/// monotonic clock. No more than there are files.
 #[derive(Debug, Default)]
-pub(crate) struct Unread(BTreeMap<u64, i64>);
+pub(crate) struct Unread(BTreeMap<u64, Option<i64>>);
+
+/// What the volume answered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Probed {
+    /// By the monotonic clock.
+    at: i64,
+    is_sound: bool,
+}
 
 impl Unread {
     /// Whether all of them can be read.
@@ -52,34 +66,55 @@ impl Unread {
 
 impl Inner {
     /// Whether to give up a segment that cannot be read: the error is about the file, it has been so for a while, and the
-    /// volume is sound. Where the volume is not, or this process lacks something, the while begins when it is mended.
-    /// `others` may show that it is sound, as our own log may.
-    pub(crate) fn gives_up(
-        &self,
-        unread: &mut Unread,
-        base: u64,
-        error: &io::Error,
-        others: &[(Segment, Source)],
-    ) -> bool {
-        let now = (self.monotonic)();
+    /// volume has been sound all the while. Where it is not, or this process lacks something, the while has not begun.
+    pub(crate) fn gives_up(&self, unread: &mut Unread, base: u64, error: &io::Error) -> bool {
         if !is_of_the_file(error) {
             unread.reads(base);
             return false;
         }
-        let since = unread.0.entry(base).or_insert(now);
-        if !self.is_volume_sound(others) {
-            *since = now;
-        }
-        now.saturating_sub(*since) >= PATIENCE
+        let (is_sound, now) = (self.is_volume_sound(), (self.monotonic)());
+        let since = unread.0.entry(base).or_default();
+        *since = is_sound.then_some(since.unwrap_or(now));
+        since.is_some_and(|since| now.saturating_sub(since) >= PATIENCE)
     }
 
-    /// Whether records can be written, as far as there is space for them, and some file can be read.
-    fn is_volume_sound(&self, others: &[(Segment, Source)]) -> bool {
-        let fault = self.with_log(|log| log.fault());
-        let refuses = matches!(fault, Some(Fault::Sync | Fault::Write(NoRoom::Unwritable)));
-        let reads =
-            |(segment, source): &(Segment, Source)| read(source, segment, segment.first(), HEADER).is_ok();
-        !refuses && others.iter().any(reads)
+    /// Whether records can be written, as far as there is space for them, and the device takes and gives a file. It is asked
+    /// by one at a time, and not for each segment anew.
+    fn is_volume_sound(&self) -> bool {
+        let mut probed = self.probed.lock();
+        let was = *probed;
+        let fresh = was.filter(|was| (self.monotonic)().saturating_sub(was.at) < FRESH);
+        if let Some(fresh) = fresh {
+            return fresh.is_sound;
+        }
+        let refused = self.probe().err().filter(|error| !is_full(error));
+        if let Some(error) = &refused
+            && was.is_none_or(|was| was.is_sound)
+        {
+            tracing::error!(%error, "the volume of the evidence spool is not sound; what cannot be read waits for it");
+        }
+        let is_sound = refused.is_none();
+        *probed = Some(Probed {
+            at: (self.monotonic)(),
+            is_sound,
+        });
+        is_sound
+    }
+
+    /// Asks the device, in our own directory or, where there is none in its place, in one that is made for it.
+    pub(super) fn probe(&self) -> io::Result<()> {
+        let home = |log: &mut Log| (log.fault(), log.home().map(|home| Arc::clone(home.dir())));
+        match self.with_log(home) {
+            (Some(Fault::Sync | Fault::Write(NoRoom::Unwritable)), _) => {
+                Err(io::Error::other("the spool cannot be written"))
+            }
+            (Some(Fault::Homeless(_)), _) | (_, None) => {
+                let claim = Claim::create(&*self.disk, &self.root)?;
+                let answered = probe(&**claim.dir());
+                claim.remove(&*self.disk).and(answered)
+            }
+            (_, Some(dir)) => probe(&*dir),
+        }
     }
 }
 
@@ -92,32 +127,30 @@ fn is_of_the_file(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use std::io;
+    use std::path::Path;
+    use std::sync::Arc;
 
     use rustix::io::Errno;
 
     use super::{PATIENCE, UnexpectedEof, Unread, is_of_the_file};
     use crate::spool::Fsync;
-    use crate::testing::{MIB, open_with};
+    use crate::spool::tests::sim::Sim;
+    use crate::testing::{MIB, open_on};
 
     #[test]
-    fn any_number_of_segments_is_given_up_at_the_same_time() {
-        let dir = tempfile::tempdir().unwrap();
-        let (spool, _, time) = open_with(dir.path(), MIB, Fsync::Always);
+    fn any_number_of_segments_is_given_up_at_the_same_time_and_the_volume_asked_once_a_pass() {
+        let sim = Sim::new();
+        let (spool, _, time) = open_on(Arc::new(sim.clone()), Path::new("/"), MIB, Fsync::Always);
         let mut unread = Unread::default();
         let mut given_up = || {
-            let bases = (0..300).filter(|base| {
-                spool.inner.gives_up(
-                    &mut unread,
-                    *base,
-                    &Errno::IO.into(),
-                    &spool.inner.with_log(|log| log.others(None)),
-                )
-            });
-            bases.count()
+            let before = sim.changes();
+            let bases = (0..300).filter(|base| spool.inner.gives_up(&mut unread, *base, &Errno::IO.into()));
+            (bases.count(), sim.changes() - before)
         };
-        assert_eq!(given_up(), 0);
+        // It is made, written, synced and removed.
+        assert_eq!(given_up(), (0, 4));
         time.advance(PATIENCE);
-        assert_eq!(given_up(), 300);
+        assert_eq!(given_up(), (300, 4));
     }
 
     #[test]

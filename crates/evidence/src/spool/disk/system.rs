@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{
-    AtFlags, Dir, FallocateFlags, FlockOperation, Mode, OFlags, fallocate, flock, fstatvfs, mkdirat, openat,
-    renameat, statat, unlinkat,
+    Advice, AtFlags, Dir, FallocateFlags, FlockOperation, Mode, OFlags, fadvise, fallocate, flock, fstatvfs,
+    mkdirat, openat, renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
 use uuid::Uuid;
@@ -176,5 +176,9 @@ impl DataFile for Held {
 
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn forget(&self) {
+        let _ = fadvise(&self.0, 0, None, Advice::DontNeed);
     }
 }

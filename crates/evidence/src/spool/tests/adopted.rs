@@ -1,14 +1,19 @@
 //! What a dead process left, on a disk that fails now and then.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::INTERVAL;
 use super::sim::{Crash, Sim};
-use crate::shipper::Shipper;
-use crate::spool::Spool;
+use super::unreadable::adopt_patiently;
+use crate::shipper::{Batch, Shipper};
+use crate::spool::recovery::adopt;
 use crate::spool::segment::PREFACE;
+use crate::spool::{Orphan, Spool};
 use crate::testing::{DONE, MIB, Memory, Time, event, execute, open_on, ship_until};
 
 fn start(sim: &Sim) -> (Spool, Time) {
@@ -71,5 +76,46 @@ async fn a_flipped_bit_before_the_records_costs_none_of_them() {
         let sink = tokio::time::timeout(Duration::from_secs(5), run).await.unwrap();
         let data: Vec<_> = (0..events).map(|n| event(n, &DONE)).collect();
         assert_eq!((sink.data(), next.stats().dropped), (data, 0));
+    }
+}
+
+/// Takes all but what is made at the end, and passes what cannot be read. Its bytes, by the ids.
+fn take(orphan: &mut Orphan, spool: &Spool) -> HashMap<String, Bytes> {
+    let mut taken = HashMap::new();
+    while let Some((segment, from)) = orphan.unshipped().filter(|(segment, _)| segment.base < 1 << 62) {
+        let (source, chain) = (orphan.source(segment.base), orphan.chain());
+        let read = Batch::read(&source, &segment, from, None, chain.clone(), &orphan.rewritten());
+        let batch = read.unwrap_or_else(|_| Batch::unreadable(from, chain));
+        taken.extend(
+            batch
+                .shipments
+                .into_iter()
+                .map(|shipment| (shipment.id, shipment.data)),
+        );
+        let counters = &spool.inner.counters;
+        orphan
+            .ship(batch.until, batch.damaged, batch.chain, batch.last, counters)
+            .unwrap();
+    }
+    taken
+}
+
+#[tokio::test]
+async fn what_follows_a_segment_that_was_given_up_keeps_its_numbers_when_that_reads_back() {
+    let sim = Sim::new();
+    leave(&sim, 3).await;
+    sim.make_unreadable(1);
+    let (next, time) = start(&sim);
+    let mut orphan = adopt_patiently(&next, &time).pop().unwrap();
+    let first = take(&mut orphan, &next);
+    drop((orphan, next));
+    sim.crash(Crash::LoseAll);
+    sim.make_readable();
+    let (last, _) = start(&sim);
+    let mut orphan = adopt(&last.inner, &mut HashMap::new()).unwrap().pop().unwrap();
+    let second = take(&mut orphan, &last);
+    assert!(!second.is_empty(), "nobody knew that it was shipped");
+    for (id, data) in second {
+        assert_eq!(first.get(&id), Some(&data));
     }
 }

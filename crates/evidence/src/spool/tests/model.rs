@@ -69,6 +69,8 @@ enum Step {
     Free,
     /// A request is refused.
     Refuse,
+    /// The volume is asked whether it is sound.
+    Probe,
     /// Nothing happens for a while.
     Wait,
     /// Whatever is wrong with the disk ends.
@@ -214,6 +216,7 @@ impl World {
             Step::Fill(leaving) => self.sim.fill(u64::from(leaving)),
             Step::Free => self.sim.set_capacity(u64::MAX / 2),
             Step::Refuse => self.refuse(),
+            Step::Probe => drop(self.inner().map(|inner| inner.probe())),
             Step::Wait => self.wait(),
             Step::Recover => self.recover(),
         }

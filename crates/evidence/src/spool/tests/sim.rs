@@ -60,6 +60,10 @@ struct State {
     refuses_removals: bool,
     refuses_new_files: bool,
     refuses_reads: bool,
+    /// The device gives nothing: what is in memory can be read.
+    refuses_cold_reads: bool,
+    /// The file that is not in memory.
+    forgotten: Option<u64>,
     hangs_syncs: bool,
     hanging: bool,
 }

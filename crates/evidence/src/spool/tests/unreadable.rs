@@ -20,13 +20,13 @@ fn start(sim: &Sim) -> Spool {
     start_at(sim).0
 }
 
-fn start_at(sim: &Sim) -> (Spool, Time) {
+pub(super) fn start_at(sim: &Sim) -> (Spool, Time) {
     let (spool, _, time) = open_on(Arc::new(sim.clone()), Path::new("/"), MIB, INTERVAL);
     (spool, time)
 }
 
 /// Adopts what can be read, and what cannot when it has been tried long enough.
-fn adopt_patiently(next: &Spool, time: &Time) -> Vec<Orphan> {
+pub(super) fn adopt_patiently(next: &Spool, time: &Time) -> Vec<Orphan> {
     let mut unread = HashMap::new();
     assert!(adopt(&next.inner, &mut unread).unwrap().is_empty() && !unread.is_empty());
     time.advance(2 * SECOND);
@@ -34,7 +34,7 @@ fn adopt_patiently(next: &Spool, time: &Time) -> Vec<Orphan> {
 }
 
 /// Requests for a segment and more.
-async fn fill(spool: &Spool, first: u128) -> std::ops::Range<u128> {
+pub(super) async fn fill(spool: &Spool, first: u128) -> std::ops::Range<u128> {
     let (files, mut n) = (spool.stats().files, first);
     while spool.stats().files == files {
         execute(spool, n..n + 1).await;
@@ -55,13 +55,13 @@ async fn leave(sim: &Sim) {
     sim.crash(Crash::Kill);
 }
 
-async fn until(is_so: impl Fn() -> bool) {
+pub(super) async fn until(is_so: impl Fn() -> bool) {
     while !is_so() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
-async fn run(spool: &Spool, sink: &Arc<Memory>, done: impl Future<Output = ()> + Send) {
+pub(super) async fn run(spool: &Spool, sink: &Arc<Memory>, done: impl Future<Output = ()> + Send) {
     let run = Shipper::new(spool, None).run(sink.clone(), done);
     tokio::time::timeout(Duration::from_secs(30), run).await.unwrap();
 }

@@ -204,6 +204,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0_u16..8192).prop_map(Step::Fill),
         1 => Just(Step::Free),
         2 => Just(Step::Refuse),
+        1 => Just(Step::Probe),
         1 => Just(Step::Wait),
         1 => Just(Step::Recover),
     ]

@@ -3,6 +3,7 @@
 use super::super::INTERVAL;
 use super::super::sim::Crash;
 use super::{Gap, Step, World};
+use crate::spool::log::Log;
 
 impl World {
     /// What the living process has recorded may be lost.
@@ -100,6 +101,43 @@ fn what_is_shipped_during_a_move_has_one_place_in_its_chain_wherever_it_ends() {
             world.step(Step::Remove);
             world.move_while_shipping(change);
             world.check(crash, None);
+        }
+    }
+}
+
+#[test]
+fn a_process_that_dies_while_it_probes_leaves_nothing_of_it() {
+    let states: [fn(&mut World); 3] = [
+        |_| {},
+        // Its directory is not in its place.
+        |world| {
+            world.step(Step::Remove);
+            world.inner().unwrap().with_log(Log::evict);
+        },
+        |world| {
+            world.step(Step::Fill(0));
+        },
+    ];
+    for enter in states {
+        let prepare = || {
+            let mut world = prepare();
+            enter(&mut world);
+            world
+        };
+        let mut whole = prepare();
+        let begin = whole.sim.changes();
+        whole.step(Step::Probe);
+        let operations = whole.sim.changes() - begin;
+        for change in 0..=operations {
+            for (again, crash) in (0..).step_by(3).zip(CRASHES) {
+                let mut world = prepare();
+                world.sim.die_at(begin + change);
+                world.step(Step::Probe);
+                world.die();
+                world.step(Step::Free);
+                world.check(crash, None);
+                world.check(crash, Some((again, crash)));
+            }
         }
     }
 }

@@ -192,7 +192,8 @@ impl DataFile for Handle {
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         let mut state = self.sim.state();
-        if state.refuses_reads || state.unreadable == Some(self.inode) {
+        let is_cold = state.refuses_cold_reads && state.forgotten == Some(self.inode);
+        if state.refuses_reads || is_cold || state.unreadable == Some(self.inode) {
             state.failed_reads += 1;
             return Err(rustix::io::Errno::IO.into());
         }
@@ -251,5 +252,9 @@ impl DataFile for Handle {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_with(|durable, live| durable.bytes.clone_from(&live.bytes))
+    }
+
+    fn forget(&self) {
+        self.sim.state().forgotten = Some(self.inode);
     }
 }

@@ -108,6 +108,11 @@ impl Sim {
         self.state().refuses_reads = refuse;
     }
 
+    /// What the system does not have in memory cannot be read any more, or again.
+    pub(crate) fn refuse_cold_reads(&self, refuse: bool) {
+        self.state().refuses_cold_reads = refuse;
+    }
+
     /// No file can be removed any more, or again.
     pub(crate) fn refuse_removals(&self, refuse: bool) {
         self.state().refuses_removals = refuse;
