@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::event::{Outcome, Request, Status, Template};
 use crate::fingerprint::fingerprint;
 use crate::shipper::{Batch, BoxFuture, Shipment, Shipper, SinkError, StreamSink};
-use crate::spool::{Clock, Crossing, Disk, Flusher, Fsync, Spool, SpoolConfig, System};
+use crate::spool::{Clock, Crossing, Disk, Flusher, Fsync, Room, Spool, SpoolConfig, SpoolError, System};
 
 pub(crate) const MIB: u64 = 1024 * 1024;
 
@@ -109,9 +109,21 @@ pub(crate) fn not_dispatched(n: u128) -> Vec<u8> {
     event(n, &Outcome::new(Status::NotDispatched))
 }
 
-/// A request that is about to be dispatched.
+/// A request that is about to be dispatched, with its intent on record.
 pub(crate) async fn intend(spool: &Spool, n: u128) -> Crossing {
-    spool.reserve().unwrap().intent(&request(n)).await.unwrap()
+    kept(spool.reserve().unwrap(), &request(n)).await.unwrap()
+}
+
+/// The same for a room that may be of no use any more. Where it is not, the request is forgotten.
+pub(crate) async fn kept(room: Room, request: &Request<'_>) -> Result<Crossing, SpoolError> {
+    let crossing = room.intent(request).await?;
+    match crossing.departure().keep() {
+        Ok(()) => Ok(crossing),
+        Err(error) => {
+            crossing.abandon();
+            Err(SpoolError::Write(error))
+        }
+    }
 }
 
 /// A request that was dispatched.

@@ -1,8 +1,8 @@
 //! The record of one request: what is counted, logged and kept as evidence, exactly once, however
 //! the request ends.
 //!
-//! A record goes through the request's life with it: received, intended (on disk, about to be
-//! dispatched), answered. Each phase consumes the one before, and each can end the record. One that
+//! A record goes through the request's life with it: received, intended (about to be dispatched, and on disk before
+//! anything is dialled or leaves), answered. Each phase consumes the one before, and each can end the record. One that
 //! is dropped ends too: as that of a caller who left, or of what the connection says ended it.
 
 mod ending;

@@ -75,12 +75,14 @@ impl Probe {
         if !self.0.guarded.load(Ordering::Acquire) {
             return Ok(());
         }
-        if let Some(guard) = &*self.0.guard.lock() {
+        let mut guard = self.0.guard.lock();
+        if let Some(guard) = &*guard {
             guard
                 .mark()
                 .inspect_err(|_| self.0.barred.store(true, Ordering::Release))?;
         }
         // Only now: what is refused once is refused for good.
+        *guard = None;
         self.0.guarded.store(false, Ordering::Release);
         Ok(())
     }

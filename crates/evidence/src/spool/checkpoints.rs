@@ -58,7 +58,7 @@ impl Inner {
             let is_wanted = log
                 .chain()
                 .is_some_and(|chain| chain.head.seq > 0 && !chain.is_final);
-            is_wanted && log.is_idle() && log.append(&last).is_ok()
+            is_wanted && self.is_idle(log) && log.append(&last).is_ok()
         })
     }
 }

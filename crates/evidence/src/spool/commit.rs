@@ -52,7 +52,7 @@ impl Inner {
         let _one_at_a_time = self.syncing.lock();
         // A probe in the directory would keep it from being removed.
         let _no_probe = self.probed.lock();
-        match self.with_log(Log::close) {
+        match self.with_log(|log| self.is_idle(log).then(|| log.close())) {
             Some(closed) => closed.remove().map(|()| true),
             None => Ok(false),
         }

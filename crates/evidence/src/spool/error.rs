@@ -24,9 +24,6 @@ pub enum SpoolError {
     /// The record could not be written.
     #[error("spool write: {0}")]
     Write(#[source] io::Error),
-    /// A request with this id is already under way.
-    #[error("the event id is in use")]
-    DuplicateId,
     /// The group `fsync` took longer than it may.
     #[error("the spool's fsync took longer than AUDIT_FSYNC_TIMEOUT")]
     FsyncDeadline,

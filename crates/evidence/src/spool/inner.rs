@@ -112,6 +112,11 @@ impl Inner {
         result
     }
 
+    /// Whether everything is shipped and no request is under way, be its intent on record or not.
+    pub(crate) fn is_idle(&self, log: &Log) -> bool {
+        log.is_idle() && self.budget.promised() == 0
+    }
+
     /// Bytes that are promised.
     #[cfg(test)]
     pub(crate) fn promised(&self) -> u64 {

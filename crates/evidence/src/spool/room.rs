@@ -57,47 +57,20 @@ impl Room {
         }))
     }
 
-    /// Records that the request may be dispatched. Before [`Departure::mark`] no byte of it may go upstream.
+    /// Makes the intent of a request. It is held until the request departs, and written together with the mark of that, in
+    /// one go; whoever has to wait for something before calls [`Departure::keep`]. Before [`Departure::mark`] no byte of the
+    /// request may go upstream.
     ///
-    /// Waits only under [`Fsync::Always`]. If it fails or is dropped, the request counts as not dispatched and
-    /// leaves no event.
+    /// Under [`Fsync::Always`] it is written at once, and waited for. If that fails or is dropped, the request counts as not
+    /// dispatched and leaves no event.
     ///
     /// # Errors
-    /// [`SpoolError::Write`], [`SpoolError::DuplicateId`], [`SpoolError::FsyncDeadline`].
+    /// [`SpoolError::Write`], [`SpoolError::FsyncDeadline`].
     pub async fn intent(self, request: &Request<'_>) -> Result<Crossing, SpoolError> {
-        let mut crossing = self.prepare(request, Kind::Intent);
-        let inner = &crossing.promise.inner;
-        let end = crossing.intent.change(inner, |log, intent| {
-            intent.write(log)?;
-            Ok::<_, SpoolError>(log.head())
-        })?;
-        crossing.unfinished = Unfinished::Cancelled;
-        if inner.fsync == Fsync::Always {
-            let mut durable = inner.durable();
-            let reached = durable.wait_for(|durable| *durable >= end);
-            if !matches!(
-                tokio::time::timeout(inner.fsync_timeout, reached).await,
-                Ok(Ok(_))
-            ) {
-                return Err(SpoolError::FsyncDeadline);
-            }
-        }
-        crossing.unfinished = Unfinished::Unknown;
-        Ok(crossing)
-    }
-
-    /// The same for a request that is expected to leave next: its intent is held until then, and written together with
-    /// the mark of its departure, in one go. Whoever has to wait for something first calls [`Departure::keep`].
-    ///
-    /// Under [`Fsync::Always`] nothing is held.
-    ///
-    /// # Errors
-    /// As [`intent`](Self::intent).
-    pub async fn held_intent(self, request: &Request<'_>) -> Result<Crossing, SpoolError> {
-        if self.0.inner.fsync == Fsync::Always {
-            return self.intent(request).await;
-        }
-        let mut crossing = self.prepare(request, Kind::Dispatched);
+        let mut crossing = match self.0.inner.fsync {
+            Fsync::Interval(_) => self.prepare(request, Kind::Dispatched),
+            Fsync::Always => self.prepare(request, Kind::Intent).written().await?,
+        };
         crossing.unfinished = Unfinished::Unknown;
         Ok(crossing)
     }
@@ -116,10 +89,9 @@ impl Room {
             bytes,
             held: AtomicBool::new(true),
         };
-        let behind = (2 * HEADER + intent.bytes.len() + MAX_OUTCOME_BYTES) as u64;
-        promise.shrink(intent.room() + behind);
+        promise.shrink(intent.room() + (2 * HEADER + intent.bytes.len() + MAX_OUTCOME_BYTES) as u64);
         // The intent gives its part back.
-        promise.bytes = behind;
+        promise.bytes = promise.bytes.saturating_sub(intent.room());
         Crossing {
             promise,
             template,
@@ -160,22 +132,19 @@ impl Intent {
     }
 
     /// Puts it on record as what it was sealed as.
-    fn write(&self, log: &mut Log) -> Result<(), SpoolError> {
+    fn write(&self, log: &mut Log) -> io::Result<()> {
         self.put(log, &record::sealed(&self.bytes, self.kind, self.at, self.id))
     }
 
     /// Puts it on record as that of a request that has not left.
-    fn write_unmarked(&self, log: &mut Log) -> Result<(), SpoolError> {
+    fn write_unmarked(&self, log: &mut Log) -> io::Result<()> {
         let mut copy = Vec::new();
         let record = record::encode(&mut copy, Kind::Intent, self.at, self.id, self.payload());
         self.put(log, &record)
     }
 
-    fn put(&self, log: &mut Log, record: &Record<'_>) -> Result<(), SpoolError> {
-        if log.is_open(self.id) {
-            return Err(SpoolError::DuplicateId);
-        }
-        log.append(record).map_err(SpoolError::Write)?;
+    fn put(&self, log: &mut Log, record: &Record<'_>) -> io::Result<()> {
+        log.append(record)?;
         self.let_go();
         Ok(())
     }
@@ -217,6 +186,24 @@ pub struct Crossing {
 }
 
 impl Crossing {
+    /// Its intent is on record and durable.
+    async fn written(mut self) -> Result<Self, SpoolError> {
+        let inner = &self.promise.inner;
+        let written = self.intent.change(inner, |log, intent| {
+            intent.write(log)?;
+            Ok(log.head())
+        });
+        let end = written.map_err(SpoolError::Write)?;
+        self.unfinished = Unfinished::Cancelled;
+        let mut durable = inner.durable();
+        let reached = durable.wait_for(|durable| *durable >= end);
+        match tokio::time::timeout(inner.fsync_timeout, reached).await {
+            Ok(Ok(_)) => {}
+            _ => return Err(SpoolError::FsyncDeadline),
+        }
+        Ok(self)
+    }
+
     /// What marks the departure of the request.
     #[must_use]
     pub fn departure(&self) -> Departure {
@@ -299,7 +286,7 @@ pub struct Departure {
 }
 
 impl Departure {
-    /// Puts a [held](Room::held_intent) intent on record: to be called before anything is waited for that comes before the
+    /// Puts a [held](Room::intent) intent on record: to be called before anything is waited for that comes before the
     /// departure. A second time, or where it is on record, it does nothing.
     ///
     /// # Errors
@@ -308,14 +295,13 @@ impl Departure {
         if !self.intent.is_held() {
             return Ok(());
         }
-        let kept = self.intent.change(&self.inner, |log, intent| {
+        self.intent.change(&self.inner, |log, intent| {
             if intent.is_held() {
                 intent.write_unmarked(log)
             } else {
                 Ok(())
             }
-        });
-        kept.map_err(io::Error::other)
+        })
     }
 
     /// To be called before the first byte of the request is written to the upstream's connection. Once this has returned,
@@ -326,7 +312,7 @@ impl Departure {
     pub fn mark(&self) -> io::Result<()> {
         self.intent.change(&self.inner, |log, intent| {
             if intent.is_held() {
-                return intent.write(log).map_err(io::Error::other);
+                return intent.write(log);
             }
             let mut bytes = [0; HEADER];
             log.depart(&record::seal(&mut bytes, Kind::Dispatched, 0, intent.id))

@@ -6,7 +6,8 @@ use crate::fingerprint::fingerprint;
 use crate::spool::record::HEADER;
 use crate::spool::{Crossing, Fsync, NoRoom, Room, Spool, SpoolConfig, SpoolError};
 use crate::testing::{
-    DONE, MIB, cross, event, execute, interrupted, not_dispatched, open, open_with, request, ship, ship_until,
+    DONE, MIB, cross, event, execute, interrupted, kept, not_dispatched, open, open_with, request, ship,
+    ship_until,
 };
 use crate::timestamp::SECOND;
 
@@ -59,30 +60,29 @@ async fn an_empty_spool_is_removed_at_the_end_and_takes_no_more() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());
     execute(&spool, 0..3).await;
-    let room = spool.reserve().unwrap();
     ship(&spool).await;
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     assert_eq!(spool.reserve().unwrap_err(), NoRoom::Closed);
-    assert!(matches!(
-        room.intent(&request(9)).await,
-        Err(SpoolError::Write(_))
-    ));
 }
 
 #[tokio::test]
-async fn an_id_that_is_in_use_is_refused() {
+async fn a_spool_stays_while_a_request_may_still_need_it() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());
-    let first = cross(&spool, 1).await;
-    let second = spool.reserve().unwrap().intent(&request(1)).await;
-    assert!(matches!(second, Err(SpoolError::DuplicateId)));
-    first.outcome(&DONE);
+    execute(&spool, 0..1).await;
+    let (room, held) = (spool.reserve().unwrap(), hold(&spool, 1).await);
+    ship(&spool).await;
+    drop(room);
+    assert!(!spool.inner.conclude() && !spool.inner.close().unwrap());
+    held.departure().mark().unwrap();
+    held.outcome(&DONE);
     assert_eq!(ship(&spool).await.data(), [event(1, &DONE)]);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
 /// A request whose intent is held until it leaves.
 async fn hold(spool: &Spool, n: u128) -> Crossing {
-    spool.reserve().unwrap().held_intent(&request(n)).await.unwrap()
+    spool.reserve().unwrap().intent(&request(n)).await.unwrap()
 }
 
 #[tokio::test]
@@ -134,20 +134,6 @@ async fn a_request_that_ends_while_its_intent_is_held_does_not_leave() {
 }
 
 #[tokio::test]
-async fn an_id_that_is_in_use_does_not_leave_from_where_it_is_held() {
-    let dir = tempfile::tempdir().unwrap();
-    let spool = open(dir.path());
-    let (first, second) = (hold(&spool, 1).await, hold(&spool, 1).await);
-    first.departure().mark().unwrap();
-    assert!(second.departure().mark().is_err());
-    assert!(second.departure().keep().is_err());
-    second.abandon();
-    first.outcome(&DONE);
-    assert_eq!(spool.inner.promised(), 0);
-    assert_eq!(ship(&spool).await.data(), [event(1, &DONE)]);
-}
-
-#[tokio::test]
 async fn under_always_an_intent_waits_for_the_flusher() {
     let dir = tempfile::tempdir().unwrap();
     let (spool, flusher, _) = open_with(dir.path(), MIB, Fsync::Always);
@@ -185,7 +171,7 @@ async fn a_full_spool_refuses_until_something_is_shipped() {
     let mut n = 0;
     let refused = loop {
         match spool.reserve() {
-            Ok(room) => room.intent(&request(n)).await.unwrap().outcome(&DONE),
+            Ok(room) => kept(room, &request(n)).await.unwrap().outcome(&DONE),
             Err(refused) => break refused,
         }
         n += 1;
@@ -225,7 +211,7 @@ async fn keep_all(rooms: Vec<Room>) {
             agent_session_id: Some(&long),
             ..request(n as u128)
         };
-        room.intent(&request).await.unwrap().outcome(&DONE);
+        kept(room, &request).await.unwrap().outcome(&DONE);
     }
 }
 

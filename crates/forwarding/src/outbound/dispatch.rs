@@ -87,7 +87,7 @@ pub struct DispatchParts<I> {
 }
 
 impl<J: Journal> Outbound<J> {
-    /// Records the intent: from here on the evidence knows of the crossing. The trailers rule goes
+    /// Makes the intent: from here on the crossing has a record, which is on disk before anything is dialled or leaves. The trailers rule goes
     /// beside the dispatch, to the body that follows the head.
     ///
     /// # Errors

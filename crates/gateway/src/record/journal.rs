@@ -79,7 +79,7 @@ impl Journal for Record<Received> {
         else {
             return Err((self, Cause::new("the record has no subject and application")));
         };
-        let evidence = match room.held_intent(&known.event(identity, Some(crossing))).await {
+        let evidence = match room.intent(&known.event(identity, Some(crossing))).await {
             Ok(evidence) => evidence,
             Err(error) => return Err((self, Cause::new(error.to_string()))),
         };

@@ -19,6 +19,7 @@ use crate::tls::ClientTls;
 #[derive(Clone, Default)]
 struct Door {
     kept: Arc<AtomicUsize>,
+    stays: bool,
     asked: Arc<AtomicUsize>,
     is_open: bool,
 }
@@ -34,7 +35,11 @@ impl Leaving for Door {
 impl Departure for Door {
     fn keep(&self) -> io::Result<()> {
         self.kept.fetch_add(1, Ordering::Relaxed);
-        Ok(())
+        if self.stays {
+            Err(io::Error::other("stays"))
+        } else {
+            Ok(())
+        }
     }
 
     fn mark(&self) -> io::Result<()> {
@@ -72,7 +77,13 @@ async fn guard_is_asked_once_for_each_request_and_keeps_its_first_byte_back() {
         .err()
         .unwrap();
     assert!(matches!(failed, SendFailure::Barred(_)), "{failed:?}");
-    // What the server sees next came on a connection of its own.
+    let stays = Door {
+        stays: true,
+        ..door(true)
+    };
+    let failed = fixture.head("b", &[server.addr], &stays).await.err().unwrap();
+    assert!(matches!(failed, SendFailure::Barred(_)), "{failed:?}");
+    // What the server sees next came on a connection of its own, and nobody dialled in between.
     fixture.head("a", &[server.addr], &door(true)).await.unwrap();
     let seen = [server.next(), server.next()];
     assert!(
@@ -143,5 +154,10 @@ async fn farewell_of_a_dead_connection_is_not_taken_for_a_request() {
         "{seen:?}"
     );
     assert_eq!(client.stats().found_dead, 1);
+    assert_eq!(
+        door.kept.load(Ordering::Relaxed),
+        2,
+        "before each of them is dialled"
+    );
     assert_eq!(door.asked.load(Ordering::Relaxed), 2);
 }

@@ -203,24 +203,21 @@ impl Log {
         self.closed
     }
 
-    /// Whether everything is shipped and no request is under way.
+    /// Whether everything is shipped, and no request whose intent is on record is under way.
     pub(crate) fn is_idle(&self) -> bool {
         let is_written = self.owed.is_empty() && self.refusals.is_empty() && self.fault.is_none();
         self.waiting == 0 && self.open.is_empty() && is_written
     }
 
-    /// Ends the log, if nothing in it is still needed. What is left of it is to be deleted.
-    pub(crate) fn close(&mut self) -> Option<Closed> {
-        if !self.is_idle() {
-            return None;
-        }
+    /// Ends the log, in which nothing is needed any more. What is left of it is to be deleted.
+    pub(crate) fn close(&mut self) -> Closed {
         self.closed = true;
         self.disk = 0;
-        Some(Closed {
+        Closed {
             disk: Arc::clone(&self.site.disk),
             home: self.home.take(),
             segments: std::mem::take(&mut self.segments),
-        })
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::shipper::Batch;
 use crate::spool::recovery::adopt;
 use crate::spool::{NoRoom, Spool, SpoolError, flush, segment};
 use crate::testing::{
-    DONE, MIB, cross, event, execute, home, interrupted, open, open_on, open_with, request, ship,
+    DONE, MIB, cross, event, execute, home, interrupted, kept, open, open_on, open_with, request, ship,
 };
 
 /// A spool on a disk that fails when it is told to.
@@ -30,10 +30,7 @@ async fn outcomes_survive_a_disk_that_cannot_be_written() {
     first.outcome(&DONE);
     drop(second);
     assert_eq!(spool.reserve().unwrap_err(), NoRoom::Unwritable);
-    assert!(matches!(
-        room.intent(&request(3)).await,
-        Err(SpoolError::Write(_))
-    ));
+    assert!(matches!(kept(room, &request(3)).await, Err(SpoolError::Write(_))));
     flush(&spool.inner).await;
     assert!(!spool.stats().available, "the probe failed as well");
 
@@ -54,7 +51,7 @@ async fn a_refusal_that_cannot_be_written_is_kept_for_a_while_and_then_counted()
     let (spool, _, time) = open_on(Arc::new(disk.clone()), Path::new("/"), MIB, INTERVAL);
     disk.refuse_writes(true);
     let room = spool.reserve().unwrap();
-    assert!(room.intent(&request(0)).await.is_err());
+    assert!(kept(room, &request(0)).await.is_err());
     // That request's mandate is spent.
     spool.denied(&request(0), &super::refusal("session_revoked"));
     assert_eq!((spool.stats().dropped, spool.stats().persisted), (0, 1));

@@ -10,7 +10,8 @@ use super::{INTERVAL, refusal};
 use crate::Shipper;
 use crate::spool::{NoRoom, Spool, flush};
 use crate::testing::{
-    DONE, MIB, Memory, cross, event, execute, intend, not_dispatched, open_on, request, ship, ship_until,
+    DONE, MIB, Memory, cross, event, execute, intend, kept, not_dispatched, open_on, request, ship,
+    ship_until,
 };
 
 const GIB: u64 = 1024 * MIB;
@@ -64,7 +65,7 @@ async fn a_refusal_without_a_place_holds_up_no_outcome_and_eats_nothing_that_is_
     flush(&spool.inner).await;
     sim.fill(0);
     before.outcome(&DONE);
-    assert!(room.intent(&request(2)).await.is_err());
+    assert!(kept(room, &request(2)).await.is_err());
     spool.denied(&request(2), &refusal("exchange_refused"));
     after.outcome(&DONE);
     flush(&spool.inner).await;
@@ -112,7 +113,7 @@ async fn to_see_whether_there_is_space_takes_nothing_of_what_is_kept_back() {
     let room = spool.reserve().unwrap();
     flush(&spool.inner).await;
     sim.fill(0);
-    assert!(room.intent(&request(1)).await.is_err());
+    assert!(kept(room, &request(1)).await.is_err());
     let kept_back = || spool.inner.with_log(|log| log.kept_back());
     let before = (kept_back(), head(&spool));
     for _ in 0..10 {
@@ -132,7 +133,7 @@ async fn what_had_no_place_is_written_and_shipped_once_there_is_space() {
     let rooms = [spool.reserve().unwrap(), spool.reserve().unwrap()];
     sim.fill(0);
     for (n, room) in (1..).zip(rooms) {
-        assert!(room.intent(&request(n)).await.is_err());
+        assert!(kept(room, &request(n)).await.is_err());
         spool.denied(&request(n), &refusal("exchange_refused"));
     }
     crossing.outcome(&DONE);
@@ -161,7 +162,7 @@ async fn outcomes_that_fit_are_written_beside_one_that_does_not() {
     };
     let mut crossings = Vec::new();
     for n in 0..25 {
-        crossings.push(spool.reserve().unwrap().intent(&big(n)).await.unwrap());
+        crossings.push(kept(spool.reserve().unwrap(), &big(n)).await.unwrap());
     }
     let little = cross(&spool, 100).await;
     sim.fill(0);
@@ -299,7 +300,7 @@ async fn a_live_stream_is_promised_no_more_than_its_outcome_takes() {
     let (_, spool) = small(4 * MIB);
     let mut live = Vec::new();
     while let Ok(room) = spool.reserve() {
-        live.push(room.intent(&request(live.len() as u128)).await.unwrap());
+        live.push(kept(room, &request(live.len() as u128)).await.unwrap());
     }
     assert!(live.len() > 1500, "{}", live.len());
     live.into_iter().for_each(|crossing| crossing.outcome(&DONE));

@@ -49,6 +49,10 @@ enum Step {
     Intend,
     /// A request that is about to leave.
     Hold,
+    /// It has to wait.
+    Keep,
+    /// It leaves.
+    Mark,
     /// The oldest request ends.
     End,
     /// The newest one is dropped.
@@ -201,6 +205,8 @@ impl World {
             Step::Hold => {
                 self.intend();
             }
+            Step::Keep => self.keep(),
+            Step::Mark => self.leave(),
             Step::End | Step::Drop if self.live.is_empty() => return false,
             Step::End => self.end(0, true),
             Step::Drop => self.end(self.live.len() - 1, false),
@@ -232,7 +238,7 @@ impl World {
         let Some(spool) = &self.spool else { return false };
         let Ok(room) = spool.reserve() else { return false };
         let request = request(n as u128);
-        let mut intent = Box::pin(room.held_intent(&request));
+        let mut intent = Box::pin(room.intent(&request));
         let kept = poll(&mut intent).or_else(|| {
             let _ = spool.inner.flush();
             poll(&mut intent)

@@ -14,7 +14,7 @@ use crate::shipper::Batch;
 use crate::spool::recovery::adopt;
 use crate::spool::{Fsync, NoRoom, Spool, flush, segment};
 use crate::testing::{
-    DONE, MIB, Memory, cross, event, execute, home, intend, open, open_on, plain, request, ship,
+    self, DONE, MIB, Memory, cross, event, execute, home, intend, open, open_on, plain, request, ship,
     ship_to_nobody,
 };
 
@@ -106,7 +106,7 @@ async fn a_small_volume_that_its_own_data_fills_is_used_again() {
             let mut live = Vec::new();
             // As many as fit at once, and none of them ends before the volume is full.
             while let Ok(room) = spool.reserve() {
-                let Ok(crossing) = room.intent(&request(done)).await else {
+                let Ok(crossing) = testing::kept(room, &request(done)).await else {
                     break;
                 };
                 done += 1;
@@ -143,7 +143,7 @@ async fn what_is_written_is_shipped_where_nothing_more_can_be() {
     // Nobody has synced yet, and somebody else takes all the rest.
     sim.remove_files(segment::SPARE);
     sim.fill(0);
-    assert!(room.intent(&request(150)).await.is_err());
+    assert!(testing::kept(room, &request(150)).await.is_err());
     let sink = Memory::new();
     for _ in 0..5 {
         flush(&spool.inner).await;

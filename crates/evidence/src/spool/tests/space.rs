@@ -10,8 +10,8 @@ use super::sim::{Crash, Sim};
 use crate::Shipper;
 use crate::spool::{NoRoom, Spool, flush, segment};
 use crate::testing::{
-    DONE, FSYNC_TIMEOUT, MIB, Memory, cross, event, execute, home, intend, interrupted, not_dispatched, open,
-    open_on, request, ship, ship_until,
+    DONE, FSYNC_TIMEOUT, MIB, Memory, cross, event, execute, home, intend, interrupted, kept, not_dispatched,
+    open, open_on, request, ship, ship_until,
 };
 
 const GIB: u64 = 1024 * MIB;
@@ -153,7 +153,7 @@ async fn a_volume_that_fills_up_refuses_until_something_is_shipped() {
     let mut n = 10;
     let refused = loop {
         match spool.reserve() {
-            Ok(room) => match room.intent(&request(n)).await {
+            Ok(room) => match kept(room, &request(n)).await {
                 Ok(crossing) => crossing.outcome(&DONE),
                 Err(_) => break spool.reserve().unwrap_err(),
             },
