@@ -110,6 +110,7 @@ impl Proxy {
             request_id: arrival.request_id,
             trusted_proxies: &self.trusted_proxies,
             trace: ids::fresh_trace(),
+            is_bodiless: arrival.upload.is_whole(),
         };
         let outbound = Outbound::rewrite(permit, &crossing).map_err(refuse)?;
         let (dispatch, trailers) = outbound.record().await.map_err(refuse)?;
