@@ -147,7 +147,7 @@ impl Proxy {
             Ok(inbound) => inbound,
             Err(error) => {
                 let cause = admission::ports::Cause::new(error.to_string());
-                let refused = Refused::because(Denial::UpstreamUnreachable, cause);
+                let refused = Refused::because(Denial::UpstreamResponseInvalid, cause);
                 record.refused(&refused);
                 return refusal::answer(refused.denial, None, arrival.request_id, http::Version::HTTP_11);
             }

@@ -27,6 +27,8 @@ use super::socket::{Guard, Probe};
 
 /// Largest response head, and most bytes of a body that are read ahead of the consumer.
 const BUFFER_BYTES: usize = 64 * 1024;
+/// The most fields of a response head.
+const MAX_FIELDS: usize = 256;
 /// How long a connection that nobody wants any more may take to close: its peer may have stopped
 /// reading, and TLS has a last record to write.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -263,6 +265,7 @@ where
         .await?;
         let (sender, driver) = http1::Builder::new()
             .max_buf_size(BUFFER_BYTES)
+            .max_headers(MAX_FIELDS)
             .handshake(TokioIo::new(wire))
             .await
             .map_err(|error| in_words("connect", &error))?;
@@ -305,12 +308,13 @@ where
             }
             Err(mut failed) => {
                 let whole = failed.take_message();
-                let cause = in_words("request", &failed.into_error());
+                let error = failed.into_error();
+                let cause = in_words("request", &error);
                 let Some(request) = whole else {
-                    return Err(Unsent::Gone(if connection.probe.was_barred() {
-                        SendFailure::Barred(cause)
-                    } else {
-                        SendFailure::MaybeSent(cause)
+                    return Err(Unsent::Gone(match () {
+                        () if connection.probe.was_barred() => SendFailure::Barred(cause),
+                        () if error.is_parse() => SendFailure::Invalid(cause),
+                        () => SendFailure::MaybeSent(cause),
                     }));
                 };
                 leaving.take_back();
