@@ -10,7 +10,10 @@ use serde_json::Value;
 use crate::clock;
 use crate::failure::Result;
 
-const STREAM: &str = "caracal.audit.events";
+/// The stream of audit events.
+pub(crate) const STREAM: &str = "caracal.audit.events";
+/// The type of an event about the evidence itself, and about no request.
+pub(crate) const CHECKPOINT: &str = "gateway_evidence_checkpoint";
 /// How long delivery may lag behind the last answer.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause between two looks.
@@ -18,16 +21,13 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// Entries per page.
 const PAGE: usize = 1000;
 
-/// Events of this type are about no request.
-const CHECKPOINT: &str = "gateway_evidence_checkpoint";
-
 /// The stream of audit events.
 pub(crate) struct AuditStream(MultiplexedConnection);
 
 /// What the stream holds.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Evidence {
-    /// Entries.
+    /// Entries, checkpoints left out.
     pub(crate) entries: u64,
     /// Different event ids.
     pub(crate) events: u64,

@@ -54,6 +54,11 @@ impl Child {
         self.process.id()
     }
 
+    /// Where its files are.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// What it has printed so far.
     pub(crate) fn output(&self) -> String {
         read(self.directory.path().join("output")).unwrap_or_default()

@@ -24,7 +24,16 @@ pub(crate) fn command(text: &str) -> Result<Vec<OsString>> {
 
 /// Starts it and waits until it is ready.
 pub(crate) async fn start(command: &[OsString], servers: &Servers) -> Result<Subject> {
-    let mut subject = launch(command, servers, &[]).await?;
+    start_with(command, servers, &[]).await
+}
+
+/// The same with these variables besides.
+pub(crate) async fn start_with(
+    command: &[OsString],
+    servers: &Servers,
+    variables: &[(&'static str, String)],
+) -> Result<Subject> {
+    let mut subject = launch(command, servers, variables).await?;
     let address = subject.address;
     let ready = async |_: &Child| is_ready(address).await.then_some(());
     subject.child.until("the gateway to be ready", ready).await?;
@@ -40,15 +49,7 @@ pub(crate) async fn launch(
     let directory = tempfile::tempdir()?;
     let spool = directory.path().join("spool");
     std::fs::create_dir(&spool)?;
-    let mut environment = vec![
-        ("CARACAL_ENV", "dev".to_owned()),
-        ("INSECURE_HTTP", "true".to_owned()),
-        ("BIND_ADDR", "127.0.0.1".to_owned()),
-        ("PORT", "0".to_owned()),
-        ("ALLOW_PRIVATE_UPSTREAMS", "true".to_owned()),
-        ("AUDIT_REPLAY_DIR", spool.display().to_string()),
-    ];
-    environment.extend(servers.environment()?);
+    let mut environment = environment(servers, &spool)?;
     environment.extend_from_slice(variables);
     let (program, arguments) = command.split_first().ok_or("no command")?;
     let arguments = [arguments, &["serve".into()]].concat();
@@ -60,6 +61,20 @@ pub(crate) async fn launch(
         address,
         audit: Some(servers.audit_stream().await),
     })
+}
+
+/// The variables of a gateway at these servers whose spool lies in this directory.
+pub(crate) fn environment(servers: &Servers, spool: &Path) -> Result<Vec<(&'static str, String)>> {
+    let mut environment = vec![
+        ("CARACAL_ENV", "dev".to_owned()),
+        ("INSECURE_HTTP", "true".to_owned()),
+        ("BIND_ADDR", "127.0.0.1".to_owned()),
+        ("PORT", "0".to_owned()),
+        ("ALLOW_PRIVATE_UPSTREAMS", "true".to_owned()),
+        ("AUDIT_REPLAY_DIR", spool.display().to_string()),
+    ];
+    environment.extend(servers.environment()?);
+    Ok(environment)
 }
 
 async fn is_ready(address: SocketAddr) -> bool {

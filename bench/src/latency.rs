@@ -24,6 +24,11 @@ impl Latencies {
         self.0.saturating_record(nanoseconds(took));
     }
 
+    /// Adds those of another one.
+    pub(crate) fn add(&mut self, other: &Self) -> Result<()> {
+        Ok(self.0.add(&other.0)?)
+    }
+
     /// How many there are.
     pub(crate) fn count(&self) -> u64 {
         self.0.len()

@@ -5,18 +5,21 @@
 //! same load in turns, and prints the ratio of their CPU per request. `soak` sends many requests and checks that none
 //! failed, that the evidence of each arrived and that memory stayed flat. `state` holds a million revoked anchors in a
 //! revocation state of its own, `state-bindings` loads many bindings and changes them under load, `state-streams` keeps
-//! many streams open and revokes some. `bench/run` builds what is needed and finds the servers' programs.
+//! many streams open and revokes some. `backlog` takes the audit stream away and lets what has gathered drain, `crash` kills
+//! gateways and compares their evidence with what the upstream saw. `bench/run` builds what is needed and finds the servers' programs.
 //!
 //! The proxy has one core to itself; generator, upstream, STS and stores share another. CPU time is the kernel's own
 //! account of the whole process. Every request carries a mandate of its own, minted before the measurement.
 
 mod announcer;
 mod audit;
+mod backlog;
 mod child;
 mod clock;
 mod compare;
 mod connection;
 mod cpu;
+mod crash;
 mod failure;
 mod gateway;
 mod latency;
@@ -38,12 +41,13 @@ mod subject;
 mod table;
 mod verification;
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::failure::Result;
 use crate::servers::Servers;
@@ -72,6 +76,10 @@ enum Command {
     StateStreams(state_streams::Plan),
     /// Send many requests; check answers, evidence and memory.
     Soak(soak::Plan),
+    /// Take the audit stream away for minutes under load; measure latency and memory meanwhile and while the events drain.
+    Backlog(backlog::Plan),
+    /// Kill gateways at random moments under load; compare the evidence with what the upstream saw.
+    Crash(crash::Plan),
 }
 
 fn main() -> ExitCode {
@@ -92,15 +100,14 @@ fn run(cli: Cli) -> Result<(String, bool)> {
         None => std::env::current_exe()?.with_file_name("caracal-gateway"),
     };
     let gateway = [gateway.into()];
+    if let Command::Crash(plan) = &cli.command {
+        return crash(&gateway, plan);
+    }
     // Before the first thread and the first child, which all inherit it.
     cpu::pin(cpu::OTHERS)?;
     // STS and upstream have a thread of their own, so that the generator's share can be told from theirs.
-    let servers = Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("devstack")
-        .enable_all()
-        .build()?;
-    let stack = servers.block_on(servers::stack())?;
+    let servers = devstack()?;
+    let stack = servers.block_on(servers::stack(None))?;
     let generator = Builder::new_current_thread().enable_all().build()?;
     generator.block_on(async {
         let servers = Servers::start(stack).await?;
@@ -111,6 +118,25 @@ fn run(cli: Cli) -> Result<(String, bool)> {
             Command::StateBindings(plan) => state_bindings::run(&gateway, &servers, &plan).await,
             Command::StateStreams(plan) => state_streams::run(&gateway, &servers, &plan).await,
             Command::Soak(plan) => soak::run(&gateway, &servers, &plan).await,
+            Command::Backlog(plan) => backlog::run(&gateway, &servers, &plan).await,
+            Command::Crash(_) => Err("it has servers of its own".into()),
         }
     })
+}
+
+/// The runtime of STS and upstream.
+fn devstack() -> std::io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("devstack")
+        .enable_all()
+        .build()
+}
+
+/// Nothing is measured, so every process may use all cores.
+fn crash(gateway: &[OsString], plan: &crash::Plan) -> Result<(String, bool)> {
+    let servers = devstack()?;
+    let watched = servers.block_on(crash::Watched::start())?;
+    let generator = Builder::new_current_thread().enable_all().build()?;
+    generator.block_on(crash::run(gateway, watched, plan))
 }

@@ -1,6 +1,6 @@
-//! Requests, each with a mandate of its own, made before anything is measured.
+//! Requests and their mandates, made before anything is measured.
 
-use devstack::Devstack;
+use devstack::{Devstack, MintRequest, Use};
 
 use crate::failure::Result;
 
@@ -25,6 +25,18 @@ impl Requests {
                 .map_err(|refusal| format!("no mandate: {refusal:?}"))?;
             mandates.push(minted.token.expose().to_owned());
         }
+        Ok(Self { mandates })
+    }
+
+    /// Requests with one mandate, which may be presented many times within 15 minutes.
+    pub(crate) fn reusable(stack: &Devstack, count: usize) -> Result<Self> {
+        let request = MintRequest {
+            mandate_use: Use::Session,
+            ..stack.request_for(RESOURCE)
+        };
+        let minted = stack.mint(&request);
+        let minted = minted.map_err(|refusal| format!("no mandate: {refusal:?}"))?;
+        let mandates = vec![minted.token.expose().to_owned(); count];
         Ok(Self { mandates })
     }
 

@@ -3,7 +3,7 @@
 use admission::mode::Mode;
 use aws_lc_rs::rand;
 use data_encoding::HEXLOWER;
-use devstack::{Devstack, StackConfig};
+use devstack::{Devstack, Resource, StackConfig};
 use redis::aio::MultiplexedConnection;
 use testkit::postgres::{Database, Layout, PrivatePostgres};
 use testkit::redis::PrivateRedis;
@@ -22,15 +22,17 @@ pub(crate) struct Servers {
     _postgres: PrivatePostgres,
 }
 
-/// Starts STS and upstream. They serve on the runtime that calls this.
-pub(crate) async fn stack() -> Result<Devstack> {
+/// Starts STS and upstream, with one more resource if there is one. They serve on the runtime that calls this.
+pub(crate) async fn stack(resource: Option<Resource>) -> Result<Devstack> {
     let Mode::Dev(proof) = Mode::parse("dev")? else {
         return Err("no proof of development mode".into());
     };
-    let config = StackConfig {
+    let mut config = StackConfig {
+        accept_session_mandates: true,
         recorded_requests: 0,
         ..StackConfig::standard()?
     };
+    config.resources.extend(resource);
     Ok(Devstack::start(proof, config).await?)
 }
 

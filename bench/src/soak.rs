@@ -56,11 +56,12 @@ pub(crate) async fn run(command: &[OsString], servers: &Servers, plan: &Plan) ->
         )?;
         failures.extend(measured.outcome.first_failure);
     }
+    let status = subject.child.stop().await?;
+    // At its end it ships what it has left.
     let evidence = match &mut subject.audit {
         Some(audit) => audit.evidence().await?,
         None => return Err("no evidence to read".into()),
     };
-    let status = subject.child.stop().await?;
 
     let wanted = plan.requests as u64;
     let served = answered == wanted && failures.is_empty();
@@ -88,7 +89,8 @@ pub(crate) async fn run(command: &[OsString], servers: &Servers, plan: &Plan) ->
     Ok((text, served && complete && flat && status.success()))
 }
 
-fn is_flat(memory: &[Resident]) -> bool {
+/// Whether memory did not grow from the first reading to the last.
+pub(crate) fn is_flat(memory: &[Resident]) -> bool {
     let (Some(first), Some(last)) = (memory.first(), memory.last()) else {
         return false;
     };

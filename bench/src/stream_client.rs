@@ -23,6 +23,8 @@ use crate::failure::Result;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Whom the gateway's certificate names.
 pub(crate) const HOST: &str = "127.0.0.1";
+/// What a stream may take of resident memory, in KiB.
+pub(crate) const MOST_KIB: f64 = 20.0;
 /// What the gateway lets a connection of HTTP/2 carry.
 const STREAMS_PER_CONNECTION: usize = 100;
 
@@ -43,16 +45,6 @@ impl Speaks {
         match self {
             Self::Http1 | Self::Http1Tls => 1,
             Self::Http2 => STREAMS_PER_CONNECTION,
-        }
-    }
-
-    /// What a stream may take of resident memory, in KiB: mostly the HTTP library's fixed buffers, 16 KiB for each
-    /// connection of HTTP/1.1 on either side, and 8 KiB more towards the upstream.
-    pub(crate) fn most_kib(self) -> f64 {
-        match self {
-            Self::Http1 => 42.0,
-            Self::Http1Tls => 50.0,
-            Self::Http2 => 30.0,
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::wait::until;
 pub use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::{Command, ExitStatus};
@@ -37,8 +37,13 @@ impl Default for Launch {
 impl Launch {
     /// With no arguments and an empty environment.
     pub fn new() -> Self {
+        Self::of(environment::gateway_command())
+    }
+
+    /// The same of another command than the one under test.
+    pub fn of(command: Vec<OsString>) -> Self {
         Self {
-            command: environment::gateway_command(),
+            command,
             environment: BTreeMap::new(),
             directory: tempfile::tempdir().expect("a temporary directory"),
             loopback: None,
@@ -54,8 +59,9 @@ impl Launch {
 
     /// Runs it by another command, which takes it as its last arguments: `["prlimit", "--nofile=64"]`.
     #[must_use]
-    pub fn under(mut self, command: &[&str]) -> Self {
-        self.command = command.iter().map(Into::into).chain(self.command).collect();
+    pub fn under<S: AsRef<OsStr>>(mut self, command: &[S]) -> Self {
+        let outer = command.iter().map(|word| word.as_ref().to_owned());
+        self.command = outer.chain(self.command).collect();
         self
     }
 
@@ -135,9 +141,9 @@ impl Launch {
     /// When it ends instead, with all that it printed.
     pub async fn start(self) -> Gateway {
         let mut gateway = self.spawn();
-        let addr = until("the gateway to listen", async || {
+        until("the gateway to listen", async || {
             let ended = gateway.process.ended();
-            let addr = gateway.process.stderr().iter().find_map(|line| listening(line));
+            let addr = gateway.listening();
             if let (None, Some(status)) = (addr, ended) {
                 panic!(
                     "the gateway ended with {status} before it listened:\n{}",
@@ -147,7 +153,6 @@ impl Launch {
             addr
         })
         .await;
-        gateway.addr = Some(addr);
         gateway
     }
 
@@ -186,6 +191,14 @@ impl Gateway {
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.addr.expect("start has waited for the address")
+    }
+
+    /// Where it listens, once it does.
+    pub fn listening(&mut self) -> Option<SocketAddr> {
+        if self.addr.is_none() {
+            self.addr = self.process.stderr().iter().find_map(|line| listening(line));
+        }
+        self.addr
     }
 
     /// Its process id.

@@ -17,6 +17,7 @@
 //! | [`tls`] | a certificate authority and a TLS front for any port |
 //! | [`http`] | HTTP/1.1 byte for byte, and how the answer ended |
 //! | [`gateway`] | the gateway under test as a child process |
+//! | [`volume`] | a small volume, to be filled |
 //! | [`mod@wait`] | waiting for a condition with a deadline |
 #![expect(
     clippy::expect_used,
@@ -38,4 +39,5 @@ mod random;
 pub mod redis;
 pub mod tls;
 pub mod vectors;
+pub mod volume;
 pub mod wait;

@@ -3,6 +3,7 @@
 mod answer;
 mod body;
 mod codings;
+mod events;
 mod request;
 mod unread;
 mod untaken;

@@ -74,7 +74,9 @@ fn url_of(address: &str) -> String {
 #[tokio::test]
 async fn egress_to_what_is_never_an_upstream_is_refused_whatever_the_flags() {
     // Private upstreams are permitted here, and no list of hosts limits them.
-    let world = World::start().await;
+    let anchor = 9443;
+    let url = format!("https://localhost:{anchor}/");
+    let world = World::builder().env("AUDIT_ANCHOR_URL", url).start().await;
     let mut report = Report::default();
     let mut urls: Vec<String> = vectors("never").iter().map(|address| url_of(address)).collect();
     assert!(urls.len() > 20);
@@ -131,6 +133,7 @@ async fn egress_to_what_is_never_an_upstream_is_refused_whatever_the_flags() {
         urls.push(format!("http://localhost:{port}/x"));
         urls.push(format!("http://[::ffff:127.0.0.1]:{port}/x"));
     }
+    urls.push(format!("https://localhost:{anchor}/x"));
     bind(&world, &urls).await;
     let before = world.stack.sts().counts().exchanges;
     judge(&mut report, &world, world.addr(), &urls, |_| REFUSED).await;

@@ -1,5 +1,6 @@
 //! Every crossing leaves one event, whatever becomes of it.
 
+mod anchor;
 mod command;
 mod disk;
 mod durable;

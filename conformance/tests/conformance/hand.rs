@@ -1,6 +1,8 @@
 //! An upstream that a test plays by hand: every request comes to the test, which answers it byte for byte.
 
+use crate::wire::ask;
 use std::net::{Ipv4Addr, SocketAddr};
+use testkit::http::Response;
 use testkit::wait::PATIENCE;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -48,6 +50,21 @@ impl HandUpstream {
             calls,
             _tasks: tasks,
         }
+    }
+
+    /// Sends a request to the gateway there, answers it with these bytes, hangs up, and gives what the caller gets.
+    pub(crate) async fn answer(
+        &mut self,
+        gateway: SocketAddr,
+        request: impl AsRef<[u8]>,
+        answer: impl AsRef<[u8]>,
+    ) -> Response {
+        let play = async {
+            let mut call = self.call().await;
+            call.head().await;
+            call.send(answer).await;
+        };
+        tokio::join!(play, ask(gateway, request)).1
     }
 
     /// `http://127.0.0.1:<port>`.

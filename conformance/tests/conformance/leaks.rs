@@ -48,15 +48,7 @@ async fn leaks_no_sink_holds_a_planted_secret_after_good_and_bad_requests() {
         .start()
         .await;
     planted.push(("provider", "planted-provider".into()));
-    for name in [
-        "STREAMS_HMAC_KEY",
-        "AUDIT_HMAC_KEY",
-        "GATEWAY_STS_HMAC_KEY",
-        "CARACAL_ADMIN_TOKEN",
-    ] {
-        planted.push((name, world.variable(name).to_owned()));
-    }
-    planted.push(("Redis password", world.redis.password().to_owned()));
+    planted.extend(world.secrets());
     let database = world.variable("DATABASE_URL");
     let password = database
         .split('@')

@@ -76,15 +76,7 @@ impl Run {
             .await;
         let mut planted = PLANTED.map(|(what, secret)| (what, secret.to_owned())).to_vec();
         planted.push(("metrics bearer", METRICS_BEARER.to_owned()));
-        planted.push(("Redis password", world.redis.password().to_owned()));
-        for name in [
-            "STREAMS_HMAC_KEY",
-            "AUDIT_HMAC_KEY",
-            "GATEWAY_STS_HMAC_KEY",
-            "CARACAL_ADMIN_TOKEN",
-        ] {
-            planted.push((name, world.variable(name).to_owned()));
-        }
+        planted.extend(world.secrets());
         Self {
             world,
             upstream,

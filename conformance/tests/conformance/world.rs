@@ -83,6 +83,19 @@ impl World {
         self.recipe.variable(name)
     }
 
+    /// What the gateway and its neighbours share, each with its name.
+    pub(crate) fn secrets(&self) -> Vec<(&'static str, String)> {
+        let names = [
+            "STREAMS_HMAC_KEY",
+            "AUDIT_HMAC_KEY",
+            "GATEWAY_STS_HMAC_KEY",
+            "CARACAL_ADMIN_TOKEN",
+        ];
+        let variables = names.iter().map(|name| (*name, self.variable(name).to_owned()));
+        let redis = ("Redis password", self.redis.password().to_owned());
+        variables.chain([redis]).collect()
+    }
+
     /// Where the gateway listens.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.gateway.addr()

@@ -85,4 +85,7 @@ pub enum OwnEndpoint {
     /// A host name at this port: refused by name before any resolution, and every address that it
     /// resolves to is refused too.
     Host(String, u16),
+    /// A host name at this port, refused by name alone: no request waits until it is resolved, or fails because it is not.
+    /// What it resolves to may be an upstream's too, as behind a load balancer that both share.
+    Name(String, u16),
 }

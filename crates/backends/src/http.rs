@@ -6,15 +6,23 @@
 
 mod address;
 mod body;
+mod chunked;
 mod client;
 mod connect;
+mod direct;
+mod driver;
 mod failure;
 mod figures;
+mod handover;
+mod lent;
 mod pool;
+mod response_head;
 mod socket;
 
 pub use body::PooledBody;
+pub use chunked::{Chunked, Malformed, Piece};
 pub use client::{Client, ClientConfig, Departs, Sending, Stats};
+pub use direct::BodyError;
 pub use failure::SendFailure;
 pub use figures::StatsNames;
 pub use pool::PoolLimits;
@@ -22,6 +30,8 @@ pub use socket::Guard;
 
 pub(crate) use client::{Leaving, Target};
 pub(crate) use failure::in_words;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 #[cfg(test)]
 mod tests;

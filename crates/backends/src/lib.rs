@@ -6,6 +6,7 @@ pub mod jwks;
 pub mod sts;
 pub mod tls;
 
+pub mod anchor;
 pub mod audit_reader;
 pub mod audit_stream;
 pub mod bindings;
@@ -20,6 +21,7 @@ pub mod embedded;
 
 pub mod keepalive;
 
+mod endpoint;
 mod last_seen;
 mod local;
 mod log_limit;

@@ -2,7 +2,6 @@
 
 mod call;
 mod component;
-mod endpoint;
 mod health;
 mod recovery;
 
@@ -10,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use admission::exchange::SignedExchange;
+use admission::exchange::sign::TOKEN_PATH;
 use admission::ports::{BoxFuture, Cause, Clock, Departure, ExchangeFailure, Resolver, Sts, StsAnswer};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
@@ -18,14 +18,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
+use crate::endpoint::Endpoint;
 use crate::http::{Client, ClientConfig, PoolLimits, Stats};
 use crate::tls::{self, ClientTls, TlsError};
 use call::Phase;
-use endpoint::Endpoint;
 use health::Health;
 
+pub use crate::endpoint::Transport;
 pub use component::samples;
-pub use endpoint::Transport;
 
 /// Largest answer in bytes.
 pub const MAX_ANSWER_BYTES: usize = 256 * 1024;
@@ -69,6 +69,9 @@ pub struct StsClient(Arc<Inner>);
 
 struct Inner {
     endpoint: Endpoint,
+    /// The path of the base address without its last slash.
+    prefix: String,
+    token_target: Uri,
     timeout: Duration,
     http: Client<Full<Bytes>>,
     resolver: Arc<dyn Resolver>,
@@ -87,12 +90,17 @@ impl StsClient {
         clock: Arc<dyn Clock>,
         tracker: TaskTracker,
     ) -> Result<Self, StsSetupError> {
+        let endpoint = Endpoint::new("STS_URL", &config.url, config.transport);
+        let prefix = config.url.path().trim_end_matches('/').to_owned();
+        let token_target = format!("{prefix}{TOKEN_PATH}").parse();
         let http = ClientConfig {
             tls: Arc::new(tls::http_client_config(&config.tls)?),
             limits: config.pool,
         };
         Ok(Self(Arc::new(Inner {
-            endpoint: Endpoint::new(&config.url, config.transport)?,
+            endpoint: endpoint.map_err(StsSetupError::Url)?,
+            prefix,
+            token_target: token_target.map_err(|_| StsSetupError::Url("its path cannot be requested"))?,
             timeout: config.timeout,
             http: Client::new(http, Arc::clone(&clock), tracker),
             resolver,
@@ -105,7 +113,7 @@ impl StsClient {
     /// [`ExchangeSigner::new`](admission::exchange::ExchangeSigner::new) wants.
     #[must_use]
     pub fn prefix(&self) -> &str {
-        &self.0.endpoint.prefix
+        &self.0.prefix
     }
 
     /// How long one call may take.
@@ -184,7 +192,7 @@ impl Inner {
                 .map_err(|_| ExchangeFailure::Transport(Cause::new("sts: an id that is no header value")))
         };
         let body = Bytes::copy_from_slice(call.body.as_bytes());
-        let mut request = self.request(Method::POST, self.endpoint.token_target.clone(), body);
+        let mut request = self.request(Method::POST, self.token_target.clone(), body);
         let id = value(&call.exchange_id)?;
         let headers = request.headers_mut();
         headers.insert(header::ACCEPT, JSON);

@@ -36,7 +36,7 @@ pub(crate) mod tests {
     pub(crate) fn show(endpoints: &[OwnEndpoint]) -> Vec<String> {
         let show = |endpoint: &OwnEndpoint| match endpoint {
             OwnEndpoint::Net(net, port) => format!("{net} {port}"),
-            OwnEndpoint::Host(host, port) => format!("{host} {port}"),
+            OwnEndpoint::Host(host, port) | OwnEndpoint::Name(host, port) => format!("{host} {port}"),
         };
         endpoints.iter().map(show).collect()
     }

@@ -8,6 +8,7 @@
 //!
 //! Only [`ProcessEnv`] reads the process environment. Secrets have no `Display`, and no error repeats one.
 
+mod anchor;
 mod checklist;
 mod egress;
 mod endpoints;
@@ -36,6 +37,7 @@ mod warning;
 #[cfg(test)]
 mod tests;
 
+pub use anchor::{Anchor, AnchorTransport, AnchorUrl};
 pub use checklist::{ChecklistLine, Status, checklist};
 pub use egress::Egress;
 pub use env::{Env, Layered, MapEnv, ProcessEnv};

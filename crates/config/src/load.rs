@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use admission::mode::Mode;
 
+use crate::anchor::Anchor;
 use crate::egress::Egress;
 use crate::env::Env;
 use crate::gates::Gates;
@@ -12,7 +13,7 @@ use crate::limits::{Capacity, Timeouts};
 use crate::listener::Listener;
 use crate::operator::{Evidence, LifeCycle, Operator};
 use crate::reader::{Read, Reader};
-use crate::secret::{CheckpointSecret, HmacKey};
+use crate::secret::HmacKey;
 use crate::signing::SigningKeys;
 use crate::stores::{Database, External, Redis, Stores};
 use crate::sts::Sts;
@@ -58,7 +59,7 @@ pub struct StandAlone {
 }
 
 impl StandAlone {
-    /// Reads the mode, the database's variables and those of upstreams; of Redis and the STS only where they are, if the
+    /// Reads the mode, the database's variables and those of upstreams; of Redis, the STS and the anchor only where they are, if the
     /// environment says so.
     ///
     /// # Errors
@@ -85,8 +86,10 @@ impl StandAlone {
         let egress = Egress::read(reader, mode);
         let redis = Redis::named(reader);
         let sts = Sts::named(reader);
+        let anchor = Anchor::named(reader);
         let database = Database::read(reader, mode)?;
-        let own = redis?.into_iter().chain(sts?).chain(database.url.endpoints());
+        let own = redis?.into_iter().chain(sts?).chain(anchor?);
+        let own = own.chain(database.url.endpoints());
         Ok(Self {
             egress: egress?.own(own),
             database,
@@ -99,8 +102,6 @@ impl StandAlone {
 pub struct EvidenceAccess {
     /// `AUDIT_HMAC_KEY`, to judge signatures; none where it is not set.
     pub audit_key: Option<HmacKey>,
-    /// `AUDIT_CHECKPOINT_KEY`, where it is set.
-    pub checkpoint_key: Option<CheckpointSecret>,
     /// How the audit stream is reached; none where it is not read.
     pub redis: Option<Redis>,
 }
@@ -120,11 +121,9 @@ impl EvidenceAccess {
     fn read(reader: &mut Reader<'_>, from_stream: bool) -> Read<Self> {
         let mode = read_mode(reader);
         let audit_key = SigningKeys::read_audit(reader);
-        let checkpoint_key = Evidence::read_checkpoint_key(reader);
         let redis = from_stream.then(|| Redis::read(reader, mode)).transpose();
         Ok(Self {
             audit_key: audit_key?,
-            checkpoint_key: checkpoint_key?,
             redis: redis?,
         })
     }
@@ -181,14 +180,19 @@ impl Config {
         let egress = Egress::read(reader, mode);
         let stores = stores(reader, mode);
         let signing = SigningKeys::read(reader, mode);
-        let evidence = Evidence::read(reader);
+        let evidence = Evidence::read(reader, mode);
         let public = listener.as_ref().ok().map(|listener| listener.address);
         let operator = Operator::read(reader, mode, public);
         let life_cycle = LifeCycle::read(reader, mode);
 
-        let (sts, stores) = (sts?, stores?);
+        let (sts, stores, evidence) = (sts?, stores?, evidence?);
         // None of the backends may be an upstream.
-        let own = sts.own_endpoint().into_iter().chain(stores.own_endpoints());
+        let anchor = evidence.anchor.as_ref().and_then(Anchor::own_endpoint);
+        let own = sts
+            .own_endpoint()
+            .into_iter()
+            .chain(stores.own_endpoints())
+            .chain(anchor);
         Ok(Self {
             mode: mode?,
             listener: listener?,
@@ -199,7 +203,7 @@ impl Config {
             egress: egress?.own(own),
             sts,
             stores,
-            evidence: evidence?,
+            evidence,
             operator: operator?,
             life_cycle: life_cycle?,
         })

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use admission::mode::{DevOnly, Mode};
 
+use crate::anchor::Anchor;
 use crate::keys::operation as keys;
 use crate::reader::{Read, Reader};
 use crate::secret::{CheckpointSecret, Secret};
@@ -29,6 +30,8 @@ pub struct Evidence {
     pub stream_max_len: u32,
     /// Denial events a second for each zone and reason.
     pub denials_per_second: NonZeroU32,
+    /// Where checkpoints are also sent; `None` where they are not.
+    pub anchor: Option<Anchor>,
 }
 
 const CHECKPOINT_KEY_FORM: &str = "must have 64 hexadecimal digits; make it with `openssl rand -hex 32`";
@@ -46,7 +49,7 @@ pub enum Fsync {
 }
 
 impl Evidence {
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Read<Self> {
+    pub(crate) fn read(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Self> {
         let directory = reader.directory(&keys::AUDIT_REPLAY_DIR);
         let checkpoint_key = Self::read_checkpoint_key(reader);
         let fsync = reader.required(&keys::AUDIT_FSYNC, "interval or always", |text| match text {
@@ -65,6 +68,7 @@ impl Evidence {
         });
         let stream_max_len = reader.count_or_zero(&keys::AUDIT_STREAM_MAX_LEN);
         let denials_per_second = reader.count(&keys::AUDIT_DENIALS_PER_SECOND);
+        let anchor = Anchor::read(reader, mode);
         Ok(Self {
             directory: directory?,
             checkpoint_key: checkpoint_key?,
@@ -73,10 +77,11 @@ impl Evidence {
             max_bytes: max_bytes?,
             stream_max_len: stream_max_len?,
             denials_per_second: denials_per_second?,
+            anchor: anchor?,
         })
     }
 
-    pub(crate) fn read_checkpoint_key(reader: &mut Reader<'_>) -> Read<Option<CheckpointSecret>> {
+    fn read_checkpoint_key(reader: &mut Reader<'_>) -> Read<Option<CheckpointSecret>> {
         let Some(text) = reader.secret(&keys::AUDIT_CHECKPOINT_KEY)? else {
             return Ok(None);
         };

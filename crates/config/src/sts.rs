@@ -108,9 +108,19 @@ impl Sts {
     }
 }
 
-fn endpoint_of(url: &Url) -> Option<OwnEndpoint> {
+pub(crate) fn endpoint_of(url: &Url) -> Option<OwnEndpoint> {
     let port = url.port_or_known_default()?;
     endpoint(url.host_str()?.trim_matches(['[', ']']), port)
+}
+
+/// Whether the host is the machine itself, as far as the URL says: the connector asks for the addresses of `localhost`.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).to_canonical().is_loopback(),
+        None => false,
+    }
 }
 
 fn dialect(text: &str) -> Option<Dialect> {
@@ -150,11 +160,7 @@ fn base_url(text: &str) -> Result<Url, Violation> {
 fn transport_of(url: &Url, insecure: Option<DevOnly>) -> Result<StsTransport, Violation> {
     match (url.scheme(), url.host(), insecure) {
         ("https", _, _) => Ok(StsTransport::Https),
-        (_, Some(Host::Domain("localhost")), _) => Ok(StsTransport::PlainLoopback),
-        (_, Some(Host::Ipv4(address)), _) if address.is_loopback() => Ok(StsTransport::PlainLoopback),
-        (_, Some(Host::Ipv6(address)), _) if IpAddr::V6(address).to_canonical().is_loopback() => {
-            Ok(StsTransport::PlainLoopback)
-        }
+        _ if is_loopback(url) => Ok(StsTransport::PlainLoopback),
         (_, _, Some(proof)) => Ok(StsTransport::PlainAnywhere(proof)),
         (_, Some(Host::Domain(name)), None) if !name.contains('.') => Ok(StsTransport::PlainSingleLabel),
         _ => Err(Violation::Variable(

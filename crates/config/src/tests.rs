@@ -1,5 +1,6 @@
 //! The crate as a whole: environments in, configurations, violations and warnings out.
 
+mod anchor;
 mod certificates;
 mod check;
 mod fixture;

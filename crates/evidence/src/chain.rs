@@ -14,8 +14,9 @@ use uuid::Uuid;
 
 use crate::event::{close, judge, open};
 use crate::json::{flag, key, maybe_text, number, text};
+pub(crate) use checkpoint::Signature;
+use checkpoint::statement;
 pub use checkpoint::{CheckpointKey, InvalidPublicKey, PublicKey};
-pub(crate) use checkpoint::{Signature, Statement};
 
 /// The event type of a checkpoint.
 pub const CHECKPOINT: &str = "gateway_evidence_checkpoint";
@@ -31,6 +32,8 @@ const METADATA_END: &[u8] = b"},\"occurred_at\":\"";
 /// The metadata of a checkpoint before it joins: whether it is the last event of its chain.
 const MORE: &[u8] = b"{\"final\":false";
 const FINAL: &[u8] = b"{\"final\":true";
+/// The member of a checkpoint that is not signed: the last one of its metadata.
+const SIGNATURE: &str = "signature";
 /// Where `,"zone_id":…` stands in an event: behind `{"id":"` and a UUID.
 const ZONE: usize = 44;
 
@@ -139,18 +142,12 @@ impl Chain {
         self.is_final = false;
         if is_front(front) {
             self.is_final = front.ends_with(FINAL);
-            let statement = Statement {
-                chain_id: &id,
-                head: before,
-                occurred_at: occurred_at(end),
-                is_final: self.is_final,
-            };
             key(&mut out, "count");
             number(&mut out, before.seq);
             text(&mut out, "head", &before.hash.hex());
             text(&mut out, "key", &self.public.hex());
-            let signature = self.key.as_ref().map(|key| key.sign(&statement).hex());
-            maybe_text(&mut out, "signature", signature.as_deref());
+            let signature = self.key.as_ref().map(|key| key.sign(&statement(&out, end)).hex());
+            maybe_text(&mut out, SIGNATURE, signature.as_deref());
         }
         out.extend_from_slice(end);
         self.head = Head {
@@ -194,19 +191,26 @@ pub(crate) fn last_id(chain: Uuid) -> Uuid {
     uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
-/// Whether this is the front of a checkpoint that has not joined.
-fn is_front(front: &[u8]) -> bool {
+/// Whether this event calls itself a checkpoint, in a chain or not yet.
+pub(crate) fn names_checkpoint(event: &[u8]) -> bool {
     let mut named = Vec::with_capacity(128);
     text(&mut named, "zone_id", CHECKPOINT_ZONE);
     text(&mut named, "event_type", CHECKPOINT);
-    let names = front.get(ZONE..).is_some_and(|front| front.starts_with(&named));
-    names && (front.ends_with(MORE) || front.ends_with(FINAL))
+    event.get(ZONE..).is_some_and(|event| event.starts_with(&named))
 }
 
-fn occurred_at(end: &[u8]) -> &str {
-    let time = end.get(METADATA_END.len()..END - 2);
-    time.and_then(|time| std::str::from_utf8(time).ok())
-        .unwrap_or_default()
+/// Whether this is the front of a checkpoint that has not joined.
+fn is_front(front: &[u8]) -> bool {
+    names_checkpoint(front) && (front.ends_with(MORE) || front.ends_with(FINAL))
+}
+
+/// What a checkpoint with this signature is signed over; none where it does not have the form of one.
+pub(crate) fn signed(event: &[u8], signature: &str) -> Option<Vec<u8>> {
+    let (front, end) = event.split_at_checked(event.len().checked_sub(END)?)?;
+    let mut member = vec![b' '];
+    text(&mut member, SIGNATURE, signature);
+    let front = front.strip_suffix(&member[1..])?;
+    end.starts_with(METADATA_END).then(|| statement(front, end))
 }
 
 #[cfg(test)]

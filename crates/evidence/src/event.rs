@@ -14,6 +14,9 @@ use crate::timestamp::write_rfc3339;
 /// No event is longer than this before it joins its chain, which adds at most 768 bytes, whatever the values in it: each is cut at 512 bytes.
 pub const MAX_EVENT_BYTES: usize = 8 * 1024;
 
+/// The most bytes by which an event with its outcome is longer than without.
+pub(crate) const MAX_OUTCOME_BYTES: usize = 512;
+
 /// Bytes that an event usually fits in.
 const USUAL_EVENT_BYTES: usize = 1024;
 

@@ -29,8 +29,8 @@ pub use fingerprint::{Fingerprint, fingerprint};
 pub use shipper::{BoxFuture, Shipment, Shipper, SinkError, StreamSink};
 pub use signature::{AuditKey, InvalidKey};
 pub use spool::{
-    Clock, Crossing, Departure, Flusher, Found, Fsync, NoRoom, Room, Spool, SpoolConfig, SpoolError, Stats,
-    Stored, read_spool,
+    Clock, Crossing, Departure, Flusher, Fsync, NoRoom, Room, Spool, SpoolConfig, SpoolError, SpoolPart,
+    Stats, Stored, read_spool,
 };
 pub use uuid::Uuid;
-pub use verify::{ChainReport, Fault, KeyTrust, Report, Verifier};
+pub use verify::{ChainReport, CheckpointPlace, Fault, KeyTrust, Report, Verifier, checkpoint_place};

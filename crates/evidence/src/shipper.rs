@@ -1,6 +1,8 @@
 //! From the spool to the audit stream.
 
+mod adopted;
 mod batch;
+mod delivery;
 mod run;
 mod sink;
 

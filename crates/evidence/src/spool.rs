@@ -1,5 +1,6 @@
 //! The spool: evidence on the local disk until the audit stream has it.
 
+mod budget;
 mod chain_file;
 mod checkpoints;
 mod claim;
@@ -18,10 +19,11 @@ mod recovery;
 mod room;
 mod segment;
 mod stats;
+mod superseded;
 mod unreadable;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, atomic};
 use std::time::Duration;
 
 use crate::event::{Outcome, REPLAY, Refusal, Replay, Request, Template, write_replay};
@@ -33,18 +35,18 @@ use log::{Log, Site};
 pub use config::{Clock, Fsync, SpoolConfig};
 pub use error::{NoRoom, SpoolError};
 pub use flusher::Flusher;
-pub use offline::{Found, Stored, read_spool};
+pub use offline::{SpoolPart, Stored, read_spool};
 pub use room::{Crossing, Departure, Room};
 pub use stats::Stats;
 
 pub(crate) use flusher::{blocking, flush};
 pub(crate) use inner::Inner;
 pub(crate) use orphan::Orphan;
-pub(crate) use record::{Broken, HEADER, Kind, MAX_RECORD};
+pub(crate) use record::{Broken, Kind, MAX_RECORD, position};
 pub(crate) use recovery::adopt;
-pub(crate) use segment::{Records, Segment, Source, read};
-pub(crate) use stats::add;
-pub(crate) use unreadable::is_of_the_file;
+pub(crate) use segment::{Records, Segment, Source, name_aside, read};
+pub(crate) use stats::{Whose, add};
+pub(crate) use unreadable::Unread;
 
 /// How long a batch may take to be shipped.
 const STALL: Duration = Duration::from_secs(1);

@@ -25,6 +25,10 @@ impl Time {
     pub(crate) fn set(&self, micros: i64) {
         self.0.store(micros, Ordering::Relaxed);
     }
+
+    pub(crate) fn advance(&self, micros: i64) {
+        self.0.fetch_add(micros, Ordering::Relaxed);
+    }
 }
 
 pub(crate) fn open_with(dir: &Path, max_bytes: u64, fsync: Fsync) -> (Spool, Flusher, Time) {

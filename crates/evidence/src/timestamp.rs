@@ -17,6 +17,9 @@ const FORMAT: EncodedConfig = Config::DEFAULT
     })
     .encode();
 
+/// The bytes of an instant as text.
+pub(crate) const LENGTH: usize = 27;
+
 /// Appends an instant as `YYYY-MM-DDThh:mm:ss.ffffffZ`. Instants before 1970 or after 9999 are moved to the
 /// nearer end, so that the text always has 27 bytes.
 pub(crate) fn write_rfc3339(out: &mut Vec<u8>, micros: i64) {

@@ -146,7 +146,7 @@ async fn a_killed_process_loses_nothing_and_invents_nothing() {
         let mut verifier = Verifier::default();
         shipped
             .iter()
-            .for_each(|(_, data)| verifier.add(data.as_bytes(), None));
+            .for_each(|(id, data)| verifier.add(id, data.as_bytes(), None));
         let report = verifier.finish();
         assert!(report.is_sound() && report.proved == report.events, "{report:?}");
         assert!(report.chains.iter().all(|chain| chain.is_complete), "{report:?}");

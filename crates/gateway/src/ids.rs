@@ -33,7 +33,8 @@ pub fn request_id(headers: &HeaderMap, own: &Uuid) -> HeaderValue {
         (1..=128).contains(&value.len()) && value.as_bytes().iter().all(|byte| (0x21..=0x7e).contains(byte))
     };
     match headers.get(REQUEST_ID).filter(usable) {
-        Some(value) => value.clone(),
+        // Copied, because a live stream keeps it, and a clone the buffer of the whole head with it.
+        Some(value) => HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| header_value(own)),
         None => header_value(own),
     }
 }

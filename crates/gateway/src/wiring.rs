@@ -50,6 +50,9 @@ pub enum StartError {
     /// The STS cannot be set up.
     #[error(transparent)]
     Sts(#[from] backends::sts::StsSetupError),
+    /// Nothing can be sent to the anchor.
+    #[error(transparent)]
+    Anchor(#[from] backends::anchor::AnchorSetupError),
     /// TLS cannot be set up.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),

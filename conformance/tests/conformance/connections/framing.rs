@@ -82,6 +82,41 @@ async fn framing_that_has_one_meaning_crosses_as_the_gateway_states_it() {
 }
 
 #[tokio::test]
+async fn framing_by_a_length_beside_chunks_is_the_last_of_its_connection_whatever_is_answered() {
+    let mut upstream = HandUpstream::start().await;
+    let world = World::builder().hand(&upstream).start().await;
+    let mut report = Report::default();
+    let lines = "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n";
+    for kind in ["text/event-stream", "text/plain"] {
+        let mut client = Connection::open(world.addr()).await;
+        let request = head(&world, "POST", HAND, "/", lines) + "5\r\nhello\r\n0\r\n\r\n";
+        client.send(request).await.expect("an open connection");
+        let mut call = upstream.call().await;
+        call.head().await;
+        call.exactly(b"5\r\nhello\r\n0\r\n\r\n".len()).await;
+        call.send(format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n0\r\n\r\n"
+        ))
+        .await;
+        let response = client.response().await;
+        report.equal(
+            kind,
+            (response.status(), response.text().as_ref()),
+            (200, "data: 1\n\n"),
+        );
+        report.equal(kind, response.header("connection"), Some("close"));
+        // Ignored where it arrives after the end.
+        let _ = client.send("GET /health HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        report.equal(
+            format!("{kind}: closed"),
+            client.rest(PATIENCE).await,
+            Rest::Closed,
+        );
+    }
+    report.finish();
+}
+
+#[tokio::test]
 async fn framing_of_chunks_that_are_none_is_refused_as_the_callers_fault() {
     let mut upstream = HandUpstream::start().await;
     let world = World::builder().hand(&upstream).start().await;

@@ -3,7 +3,7 @@
 use super::request::resource_at;
 use crate::hand::{HAND, HandUpstream};
 use crate::report::{Report, refusal};
-use crate::wire::{ask, head};
+use crate::wire::head;
 use crate::world::World;
 use devstack::Target;
 use testkit::http::{Ending, Response};
@@ -27,12 +27,7 @@ impl Scene {
     /// Lets the upstream answer one request with these bytes and hang up.
     async fn answer(&mut self, method: &str, lines: &str, answer: impl AsRef<[u8]>) -> Response {
         let request = head(&self.world, method, HAND, "/x", lines);
-        let play = async {
-            let mut call = self.upstream.call().await;
-            call.head().await;
-            call.send(answer).await;
-        };
-        tokio::join!(play, ask(self.world.addr(), request)).1
+        self.upstream.answer(self.world.addr(), request, answer).await
     }
 
     async fn get(&mut self, answer: impl AsRef<[u8]>) -> Response {

@@ -10,12 +10,11 @@ use crate::world::{NONE, World, parse_metrics, present_to};
 use devstack::Target;
 use serde_json::Value;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use testkit::gateway::Gateway;
 use testkit::http::{self, Connection};
+use testkit::volume::Volume;
 use testkit::wait::until;
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -114,85 +113,18 @@ async fn evidence_in_a_spool_that_is_removed_is_saved_and_without_a_new_one_noth
     report.finish();
 }
 
-/// A small volume of its own, in a mount namespace that lasts as long as this value.
-struct Volume {
-    holder: Child,
-    dir: PathBuf,
-    _place: tempfile::TempDir,
+/// None where this user may not mount one.
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+fn volume(bytes: u64) -> Option<Volume> {
+    Volume::mount(bytes)
+        .inspect_err(|reason| eprintln!("skipped: {reason}"))
+        .ok()
 }
 
-impl Volume {
-    /// None where this user may not mount one.
-    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
-    fn mount(bytes: u64) -> Option<Self> {
-        let place = tempfile::tempdir().expect("a directory");
-        let dir = place.path().join("volume");
-        fs::create_dir(&dir).expect("a directory");
-        let script =
-            format!(r#"mount -t tmpfs -o size={bytes},mode=700 tmpfs "$0" && echo mounted && exec cat"#);
-        let holder = Command::new("unshare")
-            .args(["--map-root-user", "--mount", "sh", "-c", &script])
-            .arg(&dir)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn();
-        let Ok(mut holder) = holder else {
-            eprintln!("skipped: there is no unshare here");
-            return None;
-        };
-        let mut line = String::new();
-        let told = holder.stdout.take().expect("a pipe");
-        BufReader::new(told).read_line(&mut line).expect("a line");
-        let volume = Self {
-            holder,
-            dir,
-            _place: place,
-        };
-        if line.trim() != "mounted" {
-            eprintln!("skipped: this user may not mount a volume");
-            return None;
-        }
-        Some(volume)
-    }
-
-    /// The volume, from outside its namespace.
-    fn seen(&self) -> PathBuf {
-        let root = format!("/proc/{}/root", self.holder.id());
-        Path::new(&root).join(self.dir.strip_prefix("/").expect("an absolute path"))
-    }
-
-    /// Takes all the space that is left.
-    fn fill(&self) -> PathBuf {
-        let path = self.seen().join("filler");
-        let mut file = fs::File::create(&path).expect("a file");
-        while file.write_all(&[1; 4096]).is_ok() {}
-        path
-    }
-
-    async fn gateway(&self, world: &World) -> Gateway {
-        let pid = self.holder.id().to_string();
-        let enter = [
-            "nsenter",
-            "--target",
-            &pid,
-            "--user",
-            "--mount",
-            "--preserve-credentials",
-        ];
-        let dir = self.dir.display().to_string();
-        world
-            .launch(&[("AUDIT_REPLAY_DIR", &dir)])
-            .under(&[&enter[..], &["--"]].concat())
-            .start()
-            .await
-    }
-}
-
-impl Drop for Volume {
-    fn drop(&mut self) {
-        let _ = self.holder.kill();
-        let _ = self.holder.wait();
-    }
+async fn gateway_on(volume: &Volume, world: &World) -> Gateway {
+    let dir = volume.dir().display().to_string();
+    let launch = world.launch(&[("AUDIT_REPLAY_DIR", &dir)]);
+    launch.under(&volume.enter()).start().await
 }
 
 /// A stream that stays open.
@@ -210,10 +142,10 @@ async fn evidence_of_far_more_than_the_volume_holds_passes_through_it_beside_a_l
     let upstream = HandUpstream::start().await;
     let world = world(&upstream).await;
     let mut report = Report::default();
-    let Some(volume) = Volume::mount(512 * 1024) else {
+    let Some(volume) = volume(512 * 1024) else {
         return;
     };
-    let mut gateway = volume.gateway(&world).await;
+    let mut gateway = gateway_on(&volume, &world).await;
     let token = reusable(&world);
     served_again(gateway.addr(), &token).await;
     let streaming = stream(gateway.addr(), &token, "streaming").await;
@@ -232,7 +164,7 @@ async fn evidence_of_far_more_than_the_volume_holds_passes_through_it_beside_a_l
     );
     gateway.kill().await;
     drop(streaming);
-    let next = volume.gateway(&world).await;
+    let next = gateway_on(&volume, &world).await;
     let events = world.events_of("streaming", 1).await;
     report.equal(
         "the stream",
@@ -248,10 +180,10 @@ async fn evidence_on_a_full_volume_is_shipped_after_a_restart_and_the_gate_opens
     let upstream = HandUpstream::start().await;
     let mut world = world(&upstream).await;
     let mut report = Report::default();
-    let Some(volume) = Volume::mount(2 * 1024 * 1024) else {
+    let Some(volume) = volume(2 * 1024 * 1024) else {
         return;
     };
-    let mut gateway = volume.gateway(&world).await;
+    let mut gateway = gateway_on(&volume, &world).await;
     let token = reusable(&world);
     served_again(gateway.addr(), &token).await;
     let streaming = stream(gateway.addr(), &token, "cut").await;
@@ -265,7 +197,7 @@ async fn evidence_on_a_full_volume_is_shipped_after_a_restart_and_the_gate_opens
     drop(streaming);
     world.redis.resume();
 
-    let next = volume.gateway(&world).await;
+    let next = gateway_on(&volume, &world).await;
     for at in 0..5 {
         world.events_of(&format!("kept-{at}"), 1).await;
     }

@@ -85,7 +85,7 @@ fn judge(address: IpAddr, port: u16, policy: &EgressPolicy) -> Result<JudgedAddr
             *at == port && spellings(address).any(|spelling| net.contains(&spelling))
         }
         // Compared by name, and by address once resolved: `super::judge`.
-        OwnEndpoint::Host(..) => false,
+        OwnEndpoint::Host(..) | OwnEndpoint::Name(..) => false,
     };
     if policy.own_endpoints.iter().any(own) {
         return refuse("is an endpoint of the gateway's own");

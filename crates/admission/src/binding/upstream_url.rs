@@ -116,8 +116,7 @@ impl UpstreamUrl {
     /// Whether the policy permits this URL, as far as its text says.
     pub(crate) fn permitted_by(&self, policy: &EgressPolicy) -> Result<(), Cause> {
         let Origin { host, port, .. } = &*self.origin;
-        let own =
-            |own: &OwnEndpoint| matches!(own, OwnEndpoint::Host(name, at) if name == host && at == port);
+        let own = |own: &OwnEndpoint| matches!(own, OwnEndpoint::Host(name, at) | OwnEndpoint::Name(name, at) if name == host && at == port);
         if policy.own_endpoints.iter().any(own) {
             return refuse("upstream is an endpoint of the gateway's own");
         }

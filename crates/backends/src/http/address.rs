@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use admission::binding::JudgedAddress;
 
 /// An address that someone judged. Not open to other crates: they dial what a
-/// [`Dispatch`](forwarding::Dispatch) holds, or the configured STS.
+/// [`Dispatch`](forwarding::Dispatch) holds. This one dials the configured STS and the anchor, too.
 pub(crate) trait Dialable: Copy + Send + Sync {
     fn socket(self) -> SocketAddr;
 }

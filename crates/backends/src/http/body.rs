@@ -7,58 +7,76 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
+use super::direct::{BodyError, DirectBody, Framing};
+use super::lent::Lent;
 use super::pool::{Connection, Pool};
 
 /// A response body. At its clean end the connection goes back to the pool; a body that is dropped
 /// before its end, or fails, closes it.
-pub struct PooledBody<B> {
-    incoming: Incoming,
-    lease: Option<(Connection<B>, Arc<Pool<B>>)>,
+pub struct PooledBody<B>(Source<B>);
+
+enum Source<B> {
+    Library {
+        incoming: Incoming,
+        lease: Option<(Connection<B>, Arc<Pool<B>>)>,
+    },
+    /// A stream of events.
+    Direct(DirectBody),
 }
 
 impl<B> PooledBody<B> {
     pub(super) fn new(incoming: Incoming, connection: Connection<B>, pool: Arc<Pool<B>>) -> Self {
-        let mut body = Self {
-            incoming,
-            lease: Some((connection, pool)),
-        };
-        if body.incoming.is_end_stream() {
-            body.give_back();
+        let mut lease = Some((connection, pool));
+        if incoming.is_end_stream() {
+            give_back(&mut lease);
         }
-        body
+        Self(Source::Library { incoming, lease })
     }
 
-    fn give_back(&mut self) {
-        if let Some((connection, pool)) = self.lease.take() {
-            pool.put(connection);
-        }
+    pub(super) fn direct(lent: Lent, framing: Framing) -> Self {
+        Self(Source::Direct(DirectBody::new(lent, framing)))
+    }
+}
+
+fn give_back<B>(lease: &mut Option<(Connection<B>, Arc<Pool<B>>)>) {
+    if let Some((connection, pool)) = lease.take() {
+        pool.put(connection);
     }
 }
 
 impl<B: 'static> Body for PooledBody<B> {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let this = self.get_mut();
-        let polled = Pin::new(&mut this.incoming).poll_frame(cx);
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let (incoming, lease) = match &mut self.get_mut().0 {
+            Source::Direct(direct) => return direct.poll_frame(cx),
+            Source::Library { incoming, lease } => (incoming, lease),
+        };
+        let polled = Pin::new(&mut *incoming).poll_frame(cx);
         match &polled {
-            Poll::Ready(None) => this.give_back(),
-            Poll::Ready(Some(Ok(_))) if this.incoming.is_end_stream() => this.give_back(),
-            Poll::Ready(Some(Err(_))) => this.lease = None,
+            Poll::Ready(None) => give_back(lease),
+            Poll::Ready(Some(Ok(_))) if incoming.is_end_stream() => give_back(lease),
+            Poll::Ready(Some(Err(_))) => *lease = None,
             Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
         }
-        polled
+        polled.map_err(BodyError::Library)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        match &self.0 {
+            Source::Library { incoming, .. } => incoming.is_end_stream(),
+            Source::Direct(direct) => direct.is_over(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match &self.0 {
+            Source::Library { incoming, .. } => incoming.size_hint(),
+            Source::Direct(_) => SizeHint::default(),
+        }
     }
 }

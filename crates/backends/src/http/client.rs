@@ -10,32 +10,25 @@ use admission::ports::{Cause, Clock, Watch};
 use bytes::Buf;
 use forwarding::{Dispatch, DispatchParts, ResponseRules};
 use http::{Request, Response};
-use hyper::body::Body;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper::body::{Body, Incoming};
 use rustls::ClientConfig as TlsConfig;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::BoxError;
 use super::address::{Dialable, in_order};
 use super::body::PooledBody;
 use super::connect::connect;
+use super::direct::Framing;
+use super::driver::{Driver, Endpoint};
 use super::failure::{SendFailure, in_words};
+use super::handover::RequestBody;
 use super::pool::{Connection, Pool, PoolLimits};
 use super::socket::{Guard, Probe};
 
-/// Largest response head, and most bytes of a body that are read ahead of the consumer.
-const BUFFER_BYTES: usize = 64 * 1024;
-/// The most fields of a response head.
-const MAX_FIELDS: usize = 256;
-/// How long a connection that nobody wants any more may take to close: its peer may have stopped
-/// reading, and TLS has a last record to write.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often idle connections are looked through.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What a client needs to know.
 #[derive(Clone, Debug)]
@@ -103,7 +96,7 @@ pub(crate) struct Target<'a, A> {
 
 impl<B> Client<B>
 where
-    B: Body + Send + 'static,
+    B: Body + Unpin + Send + 'static,
     B::Data: Buf + Send,
     B::Error: Into<BoxError>,
 {
@@ -195,7 +188,7 @@ where
     ) -> Result<Response<PooledBody<B>>, SendFailure> {
         let mut request = request;
         if let Some(pooled) = self.0.pool.take(target.origin, target.addresses) {
-            pooled.probe.ask();
+            pooled.endpoint.probe.ask();
             match self.try_send(pooled, request, leaving).await {
                 Err(Unsent::Whole(unsent, _)) => {
                     self.0.found_dead.fetch_add(1, Ordering::Relaxed);
@@ -263,32 +256,17 @@ where
             probe.clone(),
         )
         .await?;
-        let (sender, driver) = http1::Builder::new()
-            .max_buf_size(BUFFER_BYTES)
-            .max_headers(MAX_FIELDS)
-            .handshake(TokioIo::new(wire))
+        let endpoint = Endpoint {
+            origin: Arc::new(target.origin.clone()),
+            peer,
+            probe,
+        };
+        let (connection, driver) = Driver::new(wire, endpoint)
             .await
             .map_err(|error| in_words("connect", &error))?;
         self.0.dialled.fetch_add(1, Ordering::Relaxed);
-        // Boxed, because the task would hold its place twice.
-        let driver = Box::pin(driver);
-        let unwanted = CancellationToken::new();
-        let wanted = unwanted.clone().drop_guard();
-        self.0.tracker.spawn(async move {
-            tokio::select! {
-                // The request that suffers from it is told; an idle connection's end is no event.
-                _ = driver => {}
-                () = async { unwanted.cancelled().await; sleep(CLOSE_TIMEOUT).await } => {}
-            }
-        });
-        Ok(Connection {
-            sender,
-            _wanted: wanted,
-            probe,
-            origin: Arc::new(target.origin.clone()),
-            peer,
-            reused: false,
-        })
+        self.0.tracker.spawn(driver.run(Arc::downgrade(&self.0.pool)));
+        Ok(connection)
     }
 
     async fn try_send(
@@ -298,29 +276,54 @@ where
         leaving: &impl Leaving,
     ) -> Result<Response<PooledBody<B>>, Unsent<B>> {
         leaving.mark(connection.reused);
+        connection.handover.begin();
+        let request = request.map(|body| RequestBody::new(body, connection.handover.clone()));
         if let Some(guard) = leaving.guard() {
-            connection.probe.guard(guard);
+            connection.endpoint.probe.guard(guard);
         }
         match connection.sender.try_send_request(request).await {
-            Ok(response) => {
-                let pool = Arc::clone(&self.0.pool);
-                Ok(response.map(|incoming| PooledBody::new(incoming, connection, pool)))
-            }
+            Ok(response) => self.take_over(connection, response).await,
             Err(mut failed) => {
                 let whole = failed.take_message();
                 let error = failed.into_error();
                 let cause = in_words("request", &error);
                 let Some(request) = whole else {
-                    return Err(Unsent::Gone(match () {
-                        () if connection.probe.was_barred() => SendFailure::Barred(cause),
-                        () if error.is_parse() => SendFailure::Invalid(cause),
-                        () => SendFailure::MaybeSent(cause),
+                    return Err(Unsent::Gone(if connection.endpoint.probe.was_barred() {
+                        SendFailure::Barred(cause)
+                    } else if error.is_parse() {
+                        SendFailure::Invalid(cause)
+                    } else {
+                        SendFailure::MaybeSent(cause)
                     }));
                 };
                 leaving.take_back();
-                Err(Unsent::Whole(Box::new(request), cause))
+                Err(Unsent::Whole(
+                    Box::new(request.map(RequestBody::into_inner)),
+                    cause,
+                ))
             }
         }
+    }
+
+    /// Lets the library read the body, or the body itself.
+    async fn take_over(
+        &self,
+        connection: Connection<B>,
+        response: Response<Incoming>,
+    ) -> Result<Response<PooledBody<B>>, Unsent<B>> {
+        let framing = Framing::of(&response);
+        let Some((lent, framing)) = connection.handover.settle(framing.is_some()).zip(framing) else {
+            let pool = Arc::clone(&self.0.pool);
+            return Ok(response.map(|incoming| PooledBody::new(incoming, connection, pool)));
+        };
+        // Without them the library would close the connection.
+        let (head, _incoming) = response.into_parts();
+        let lent = lent.await.map_err(|_| {
+            Unsent::Gone(SendFailure::MaybeSent(Cause::new(
+                "request: connection broken behind the response's head",
+            )))
+        })?;
+        Ok(Response::from_parts(head, PooledBody::direct(lent, framing)))
     }
 }
 
@@ -333,6 +336,12 @@ pub(crate) trait Leaving: Sync {
     fn guard(&self) -> Option<Guard> {
         None
     }
+}
+
+/// Nobody needs to know.
+impl Leaving for () {
+    fn mark(&self, _reused: bool) {}
+    fn take_back(&self) {}
 }
 
 /// A recorded intent that wants to know when its request departs.

@@ -2,7 +2,6 @@
 //! addresses do not hold the peer.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,8 @@ use parking_lot::Mutex;
 use tokio_util::sync::DropGuard;
 
 use super::address::Dialable;
-use super::socket::Probe;
+use super::driver::Endpoint;
+use super::handover::{Handover, RequestBody};
 
 /// Bounds of the idle connections.
 #[derive(Clone, Copy, Debug)]
@@ -38,12 +38,11 @@ impl Default for PoolLimits {
 
 /// A connection and where it leads. Dropping it closes the connection.
 pub(super) struct Connection<B> {
-    pub(super) sender: SendRequest<B>,
+    pub(super) sender: SendRequest<RequestBody<B>>,
     /// Tells the connection's task that it is dropped.
     pub(super) _wanted: DropGuard,
-    pub(super) probe: Probe,
-    pub(super) origin: Arc<Origin>,
-    pub(super) peer: SocketAddr,
+    pub(super) handover: Handover,
+    pub(super) endpoint: Endpoint,
     /// It answered a request before.
     pub(super) reused: bool,
 }
@@ -88,7 +87,7 @@ impl<B> Pool<B> {
                 && idle.connection.sender.is_ready()
                 && addresses
                     .iter()
-                    .any(|address| address.socket() == idle.connection.peer)
+                    .any(|address| address.socket() == idle.connection.endpoint.peer)
         };
         let at = idle.iter().rposition(usable)?;
         let mut taken = idle.remove(at).connection;
@@ -106,10 +105,10 @@ impl<B> Pool<B> {
         let mut all = self.idle.lock();
         let full = all
             .by_origin
-            .get(&connection.origin)
+            .get(&connection.endpoint.origin)
             .is_some_and(|idle| idle.len() >= self.limits.per_origin);
         let evicted = if full {
-            let origin = Arc::clone(&connection.origin);
+            let origin = Arc::clone(&connection.endpoint.origin);
             all.evict(&origin)
         } else if all.count >= self.limits.total {
             all.oldest().and_then(|origin| all.evict(&origin))
@@ -118,7 +117,7 @@ impl<B> Pool<B> {
         };
         all.count += 1;
         all.by_origin
-            .entry(Arc::clone(&connection.origin))
+            .entry(Arc::clone(&connection.endpoint.origin))
             .or_default()
             .push(Idle { connection, since });
         drop(all);

@@ -1,5 +1,6 @@
 mod departure;
 mod dial;
+mod event_streams;
 mod server;
 mod unasked;
 
@@ -32,7 +33,7 @@ struct Fixture {
 
 fn client_with<B>(limits: PoolLimits, tls: &ClientTls) -> (Client<B>, FixedClock, TaskTracker)
 where
-    B: hyper::body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + 'static,
+    B: hyper::body::Body<Data = Bytes, Error = std::convert::Infallible> + Unpin + Send + 'static,
 {
     let (clock, tracker) = (FixedClock::default(), TaskTracker::new());
     let config = ClientConfig {
@@ -112,11 +113,6 @@ impl Leaving for Marks {
     fn take_back(&self) {
         self.0.lock().unwrap().push("take back");
     }
-}
-
-impl Leaving for () {
-    fn mark(&self, _reused: bool) {}
-    fn take_back(&self) {}
 }
 
 #[tokio::test]

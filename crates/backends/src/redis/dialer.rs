@@ -226,7 +226,7 @@ mod tests {
     fn published(peers: &Peers) -> Vec<String> {
         let show = |endpoint: &OwnEndpoint| match endpoint {
             OwnEndpoint::Net(net, port) => format!("{net} {port}"),
-            OwnEndpoint::Host(host, port) => format!("{host} {port}"),
+            OwnEndpoint::Host(host, port) | OwnEndpoint::Name(host, port) => format!("{host} {port}"),
         };
         peers.published.borrow().iter().map(show).collect()
     }

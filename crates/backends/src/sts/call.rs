@@ -10,7 +10,7 @@ use hyper::body::Body;
 use tokio::time::timeout;
 
 use super::{Inner, MAX_ANSWER_BYTES};
-use crate::http::{Leaving, SendFailure, Target, in_words};
+use crate::http::{BodyError, Leaving, SendFailure, Target, in_words};
 
 /// How far a call came, for its failure's name and for the replay mark.
 #[derive(Default)]
@@ -84,13 +84,7 @@ impl Inner {
         request: Request<Full<Bytes>>,
         phase: &Phase<'_>,
     ) -> Result<StsAnswer, ExchangeFailure> {
-        let addresses = match self.endpoint.literal {
-            Some(address) => self.endpoint.judge(&[address]),
-            None => match self.resolver.resolve(&self.endpoint.origin.host).await {
-                Ok(addresses) => self.endpoint.judge(&addresses),
-                Err(cause) => Err(cause),
-            },
-        };
+        let addresses = self.endpoint.addresses(&*self.resolver).await;
         let sent = match &addresses {
             Ok(addresses) => {
                 let target = Target {
@@ -115,7 +109,7 @@ impl Inner {
 
 async fn read<B>(response: Response<B>) -> Result<StsAnswer, ExchangeFailure>
 where
-    B: Body<Data = Bytes, Error = hyper::Error>,
+    B: Body<Data = Bytes, Error = BodyError>,
 {
     let (head, body) = response.into_parts();
     let content_type = head.headers.get(header::CONTENT_TYPE);
@@ -129,7 +123,7 @@ where
 
 async fn collect<B>(body: B) -> Result<Bytes, ExchangeFailure>
 where
-    B: Body<Data = Bytes, Error = hyper::Error>,
+    B: Body<Data = Bytes, Error = BodyError>,
 {
     if body.size_hint().lower() > MAX_ANSWER_BYTES as u64 {
         return Err(ExchangeFailure::Oversized);

@@ -12,6 +12,7 @@ mod authority;
 mod contract;
 mod support;
 
+mod anchor;
 mod audit_stream;
 mod bindings;
 mod bindings_announced;

@@ -88,7 +88,7 @@ async fn events(cluster: &Cluster) -> Vec<String> {
 fn own_ports(redis: &RedisConnector) -> Vec<u16> {
     let endpoints = redis.endpoints().borrow().clone();
     let port = |endpoint: &OwnEndpoint| match endpoint {
-        OwnEndpoint::Net(_, port) | OwnEndpoint::Host(_, port) => *port,
+        OwnEndpoint::Net(_, port) | OwnEndpoint::Host(_, port) | OwnEndpoint::Name(_, port) => *port,
     };
     let mut ports: Vec<u16> = endpoints.iter().map(port).collect();
     ports.sort_unstable();

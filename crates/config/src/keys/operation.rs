@@ -9,8 +9,14 @@ section! {
     AUDIT_CHECKPOINT_KEY: Secret, Unset("each process makes a key of its own"),
         "The Ed25519 secret that signs the checkpoints of audit events, 64 hexadecimal digits (`openssl rand -hex 32`). Its \
         public key is in the log and in the first event of each process.",
-        advice "Set it where auditors should verify with one key that they know beforehand; to change it, stop every gateway that has \
-        the old one cleanly.";
+        advice "Set it where auditors should verify with one key that they know beforehand; to change it, or to take it away, \
+        stop every gateway that has the old one cleanly while Redis takes events: what they leave waits for the old one.";
+    AUDIT_ANCHOR_URL: SecretUrl, Unset("checkpoints are in the audit stream alone"),
+        "An https URL outside that gets a POST with each checkpoint of audit events: [audit.md](audit.md). Traffic and \
+        shipping never wait for it. Its path and query may hold a secret.",
+        advice "A service that neither the operators of Redis nor those of the audit database can write to.";
+    AUDIT_ANCHOR_CA_FILE: File, Unset("the system's authorities"),
+        "Authorities to trust at `AUDIT_ANCHOR_URL`, in PEM.";
     AUDIT_REPLAY_DIR: Directory, Value("/var/lib/caracal/audit-replay"),
         "Where the spool lies. It must survive a restart, so use a volume of its own.";
     AUDIT_FSYNC: Choice(&["interval", "always"]), Value("interval"),

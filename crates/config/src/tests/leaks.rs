@@ -27,7 +27,7 @@ fn secrets() -> impl Strategy<Value = &'static Key> {
 }
 
 /// Ways to spell a planted secret, most of them wrong for most variables.
-const SHAPES: [&str; 19] = [
+const SHAPES: [&str; 21] = [
     "{}",
     "postgres://user:{}@db/caracal",
     "postgres://user:{}@db:port/caracal",
@@ -42,6 +42,8 @@ const SHAPES: [&str; 19] = [
     "redis-cluster://:{}@c1,c2",
     "unix://:{}@/run/redis.sock",
     "https://user:{}@example",
+    "https://anchor.example/{}?key={}",
+    "http://localhost/{}#{}",
     "mysql://u:{}@db",
     "{}\n{}",
     "{} trailing",

@@ -261,12 +261,18 @@ fn the_gateways_own_backends_are_never_upstreams() {
             ("STS_URL", "https://sts.example"),
             ("REDIS_URL", "redis://10.0.0.6"),
             ("DATABASE_URL", "postgres://db/caracal"),
+            ("AUDIT_ANCHOR_URL", "https://anchor.example"),
         ],
     );
     let (config, _) = load(&env).unwrap();
     assert_eq!(
         show(&config.egress.policy([]).own_endpoints),
-        ["sts.example 443", "10.0.0.6/32 6379", "db 5432"]
+        [
+            "sts.example 443",
+            "10.0.0.6/32 6379",
+            "db 5432",
+            "anchor.example 443"
+        ]
     );
 }
 

@@ -1,4 +1,4 @@
-//! What a checkpoint states, and the key that signs it.
+//! What signs a checkpoint.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,35 +7,13 @@ use aws_lc_rs::rand;
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use data_encoding::HEXLOWER;
 
-use super::Head;
-
 /// The first line of what is signed; it changes with the form of the rest.
-const FORM: &str = "caracal-evidence-checkpoint/1";
+const FORM: &[u8] = b"caracal-evidence-checkpoint/1\n";
 
-/// What a checkpoint states.
-#[derive(Debug)]
-pub(crate) struct Statement<'a> {
-    pub(crate) chain_id: &'a str,
-    /// The event before the checkpoint.
-    pub(crate) head: Head,
-    /// As in the event.
-    pub(crate) occurred_at: &'a str,
-    /// Nothing follows.
-    pub(crate) is_final: bool,
-}
-
-impl Statement<'_> {
-    /// The bytes that are signed: six lines, each with its line feed.
-    fn bytes(&self) -> Vec<u8> {
-        let Self {
-            chain_id,
-            head,
-            occurred_at,
-            is_final,
-        } = self;
-        let (seq, hash) = (head.seq, head.hash.hex());
-        format!("{FORM}\n{chain_id}\n{seq}\n{hash}\n{occurred_at}\nfinal={is_final}\n").into_bytes()
-    }
+/// What a checkpoint's signature is made over: a line that says what it is, and the event's bytes without the member
+/// `signature`, which stands between these two parts.
+pub(crate) fn statement(front: &[u8], end: &[u8]) -> Vec<u8> {
+    [FORM, front, end].concat()
 }
 
 /// An Ed25519 signature (RFC 8032).
@@ -91,8 +69,8 @@ impl CheckpointKey {
         PublicKey(bytes.first_chunk().copied().unwrap_or_default())
     }
 
-    pub(crate) fn sign(&self, statement: &Statement<'_>) -> Signature {
-        let signature = self.pair.sign(&statement.bytes());
+    pub(crate) fn sign(&self, statement: &[u8]) -> Signature {
+        let signature = self.pair.sign(statement);
         Signature(signature.as_ref().first_chunk().copied().unwrap_or([0; 64]))
     }
 }
@@ -130,9 +108,9 @@ impl PublicKey {
         HEXLOWER.encode(&self.0)
     }
 
-    pub(crate) fn verifies(&self, statement: &Statement<'_>, signature: &Signature) -> bool {
+    pub(crate) fn verifies(&self, statement: &[u8], signature: &Signature) -> bool {
         UnparsedPublicKey::new(&ED25519, &self.0)
-            .verify(&statement.bytes(), &signature.0)
+            .verify(statement, &signature.0)
             .is_ok()
     }
 }

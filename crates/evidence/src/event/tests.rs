@@ -2,7 +2,9 @@ use proptest::prelude::*;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{MAX_EVENT_BYTES, Outcome, Refusal, Replay, Request, Status, Summary, Template};
+use super::{
+    MAX_EVENT_BYTES, MAX_OUTCOME_BYTES, Outcome, Refusal, Replay, Request, Status, Summary, Template,
+};
 use crate::fingerprint::{Fingerprint, fingerprint};
 
 fn request() -> Request<'static> {
@@ -253,6 +255,9 @@ proptest! {
         };
         let event = complete(&request, &outcome);
         prop_assert!(event.len() <= MAX_EVENT_BYTES, "{}", event.len());
+        let mut without = Vec::new();
+        Template::write(&mut without, &request);
+        prop_assert!(event.len() <= without.len() + MAX_OUTCOME_BYTES / 2, "{}", event.len());
         prop_assert!(!event.contains('\0') && !event.contains("\\u0000"));
         let parsed: Value = serde_json::from_str(&event).unwrap();
         prop_assert_eq!(parsed["metadata_json"].as_object().unwrap().len(), 20);

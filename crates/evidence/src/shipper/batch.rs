@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::sink::Shipment;
 use crate::chain::Chain;
 use crate::signature::AuditKey;
-use crate::spool::{Broken, Kind, MAX_RECORD, Records, Segment, Source, read};
+use crate::spool::{Broken, Kind, MAX_RECORD, Records, Segment, Source, position as lost, read};
 
 /// The most events in a batch.
 const MAX_EVENTS: usize = 256;
@@ -66,6 +66,10 @@ impl Batch {
         {
             let position = from + (records.taken() - record.bytes.len()) as u64;
             let counts = !rewritten.iter().any(|range| range.contains(&position));
+            if record.kind == Kind::Lost && counts {
+                let events = lost(&record).unwrap_or(0);
+                batch.chain.iter_mut().for_each(|chain| chain.skip(events));
+            }
             if record.kind == Kind::Event && counts {
                 let data = match &mut batch.chain {
                     Some(chain) => chain.join(record.payload).into(),

@@ -9,7 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::disk::{Directory, Disk};
+use super::chain_file;
+use super::disk::{Directory, Disk, gone_is_fine};
 
 /// How many names are tried for a new subdirectory.
 const TRIES: u32 = 10_000;
@@ -123,6 +124,43 @@ impl Claim {
             Ok(there) => Ok(there == self.dir.identity()?),
             Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(false),
             Err(error) => Err(error),
+        }
+    }
+
+    /// The other directories of this user that a process with the same number made, open, with their names.
+    pub(crate) fn siblings(&self, disk: &dyn Disk) -> io::Result<Vec<(String, Arc<dyn Directory>)>> {
+        use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+        let above = disk.open(&self.root, false)?;
+        let stem = self.name.trim_end_matches(|end| end != '-');
+        let user = self.user()?;
+        let mut siblings = Vec::new();
+        for name in above.names()? {
+            if !name.starts_with(stem) || name == self.name {
+                continue;
+            }
+            match above.open_directory(&name) {
+                Ok(dir) if dir.owner()? == user => siblings.push((name, dir)),
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), NotFound | NotADirectory | PermissionDenied) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(siblings)
+    }
+
+    /// Takes one of them. `None` when it is owned or gone.
+    pub(crate) fn sibling(&self, disk: &dyn Disk, name: String) -> io::Result<Option<Self>> {
+        Self::take(&*disk.open(&self.root, false)?, &self.root, name)
+    }
+
+    /// Removes the chain, and the directory if nothing is left in it.
+    pub(crate) fn conclude(&self, disk: &dyn Disk) -> io::Result<()> {
+        // Without its chain nothing that was in it may come back.
+        self.dir.sync()?;
+        chain_file::remove(&*self.dir)?;
+        match self.remove(disk) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+            removed => gone_is_fine(removed),
         }
     }
 

@@ -8,7 +8,7 @@ use super::inner::Inner;
 use super::log::{Log, SyncPlan};
 use super::segment::{self, Segment};
 use super::stats::add;
-use super::unreadable::is_of_the_file;
+use super::unreadable::Unread;
 
 /// The disk is asked until this is dropped.
 struct Asking<'a>(&'a Inner);
@@ -19,9 +19,6 @@ impl Drop for Asking<'_> {
     }
 }
 
-/// How long a segment is tried whose intents move on, in microseconds.
-const UNREAD: i64 = 2 * crate::timestamp::SECOND;
-
 /// How often in a row a directory may be found missing.
 const HOMES: u32 = 2;
 
@@ -29,10 +26,10 @@ impl Inner {
     /// Makes everything written so far durable, repairing the log first where it has to be, and deletes what is done
     /// with.
     pub(crate) fn flush(&self) -> io::Result<()> {
-        let _one_at_a_time = self.syncing.lock();
+        let mut unread = self.syncing.lock();
         let _until_done = Asking(self);
         let committed = self.commit();
-        let reclaimed = self.reclaim();
+        let reclaimed = self.reclaim(&mut unread);
         if committed.is_err() && matches!(reclaimed, Ok(true)) {
             // There may be the space now that there was not.
             return self.commit();
@@ -43,11 +40,11 @@ impl Inner {
     /// Deletes the segments that are done with, and moves on the intents for whose sake others are kept. A flush that is
     /// under way does so itself at its end.
     pub(crate) fn trim(&self) -> io::Result<()> {
-        let Some(_one_at_a_time) = self.syncing.try_lock() else {
+        let Some(mut unread) = self.syncing.try_lock() else {
             return Ok(());
         };
         let _until_done = Asking(self);
-        self.reclaim().map(drop)
+        self.reclaim(&mut unread).map(drop)
     }
 
     /// Ends the spool and removes it, if nothing in it is still needed; false where something is.
@@ -134,6 +131,9 @@ impl Inner {
         if let Some(lost) = lost_spare {
             self.with_log(|log| log.lose_spare(lost));
         }
+        if in_place && look.misses_chain()? {
+            self.restore_chain()?;
+        }
         if !in_place {
             let path = self.with_log(|log| {
                 log.evict();
@@ -146,6 +146,20 @@ impl Inner {
             );
         }
         Ok(in_place)
+    }
+
+    /// Makes the files of the chain anew. Without them a successor would ship what is shipped already, as other events.
+    fn restore_chain(&self) -> io::Result<()> {
+        let Some(lost) = self.with_log(|log| log.lost_chain()) else {
+            return Ok(());
+        };
+        let made = lost.restore()?;
+        self.with_log(|log| log.take_chain(made));
+        add(&self.counters.removed, 1);
+        tracing::error!(
+            "somebody removed the state of the chain, or its key, from the evidence spool; it was made anew"
+        );
+        Ok(())
     }
 
     fn sync(&self, plan: &SyncPlan) -> io::Result<()> {
@@ -167,14 +181,14 @@ impl Inner {
             .send_if_modified(|known| std::mem::replace(known, durable) != durable);
     }
 
-    /// Deletes what can be deleted and prepares the next segment. True if something was deleted.
-    fn reclaim(&self) -> io::Result<bool> {
-        let deleted = self.delete();
-        self.prepare();
-        deleted
+    /// Deletes what can be deleted and prepares the next segment. True if there is space now that there was not.
+    fn reclaim(&self, unread: &mut Unread) -> io::Result<bool> {
+        let deleted = self.delete(unread);
+        let prepared = self.prepare();
+        deleted.map(|deleted| deleted || prepared)
     }
 
-    fn delete(&self) -> io::Result<bool> {
+    fn delete(&self, unread: &mut Unread) -> io::Result<bool> {
         let mut deleted = false;
         // Where it cannot be left, something else may be deleted.
         let left = self.with_log(Log::leave_shipped);
@@ -191,11 +205,19 @@ impl Inner {
             };
             self.ask();
             let length = usize::try_from(pinned.len).map_err(io::Error::other)?;
-            let Some(bytes) = self.readable(&pinned, segment::read(&source, &pinned, pinned.first(), length))
-            else {
+            let read = segment::read(&source, &pinned, pinned.first(), length);
+            let Some(bytes) = self.readable(unread, &pinned, read) else {
                 return left.map(|()| deleted);
             };
-            self.with_log(|log| log.carry(pinned.base, &bytes))?;
+            let (segment, lost) = (pinned.base, self.with_log(|log| log.carry(pinned.base, &bytes))?);
+            if lost > 0 {
+                add(&self.counters.dropped, lost.into());
+                tracing::error!(
+                    segment,
+                    lost,
+                    "intents of requests under way do not read back and are given up; the outcomes will come all the same, unless this process is killed"
+                );
+            }
             if let Err(error) = self.commit() {
                 // The copies may be durable all the same.
                 tracing::error!(%error, "the evidence spool cannot be written");
@@ -215,36 +237,38 @@ impl Inner {
     }
 
     /// What was read of a segment whose intents move on. None while it may be read yet.
-    fn readable(&self, segment: &Segment, read: io::Result<Vec<u8>>) -> Option<Vec<u8>> {
-        let (base, intents, now) = (segment.base, segment.open, (self.monotonic)());
-        let since = match read {
-            Ok(_) => self.unread_since.swap(0, Ordering::Relaxed),
-            Err(_) => self.unread_since.load(Ordering::Relaxed),
+    fn readable(&self, unread: &mut Unread, segment: &Segment, read: io::Result<Vec<u8>>) -> Option<Vec<u8>> {
+        let (base, intents) = (segment.base, segment.open);
+        let error = match read {
+            Ok(bytes) => {
+                unread.reads(base);
+                return Some(bytes);
+            }
+            Err(error) => error,
         };
-        match read {
-            Ok(bytes) => Some(bytes),
-            Err(error) if since == 0 => {
-                self.unread_since.store(now.max(1), Ordering::Relaxed);
-                tracing::error!(segment = base, intents, %error, "intents of requests under way cannot be read, to be moved on");
-                None
-            }
-            Err(error) if is_of_the_file(&error) && now.saturating_sub(since) > UNREAD => {
-                self.unread_since.store(0, Ordering::Relaxed);
-                tracing::error!(segment = base, intents, %error, "the intents of a segment are given up; the outcomes will come all the same, unless this process is killed");
-                Some(Vec::new())
-            }
-            Err(_) => None,
+        let is_news = !unread.has(base);
+        let others = self.with_log(|log| log.others(Some(base)));
+        let is_lost = self.gives_up(unread, base, &error, &others);
+        if is_lost {
+            unread.reads(base);
         }
+        if is_lost || is_news {
+            tracing::error!(segment = base, intents, %error, "intents of requests under way cannot be read, to be moved on");
+        }
+        is_lost.then(Vec::new)
     }
 
-    /// Prepares the spare segment where none is, and looks how much space there is besides.
-    fn prepare(&self) {
-        if let Some(wanted) = self.with_log(|log| log.wanted_spare()) {
-            self.ask();
-            let spare = wanted.make();
-            self.with_log(|log| log.equip(spare));
-        }
+    /// Prepares the spare segment where none is, and looks how much space there is besides. True where the spare one was
+    /// missed.
+    fn prepare(&self) -> bool {
+        let (taken, free) = self.measure();
+        let wanted = self.with_log(|log| log.wanted_spare(taken, free));
+        let Some(wanted) = wanted else { return false };
+        self.ask();
+        let spare = wanted.make();
+        let was_missed = self.with_log(|log| log.equip(spare));
         self.measure();
+        was_missed
     }
 
     /// The disk is asked for something more.

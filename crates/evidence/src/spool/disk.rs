@@ -84,6 +84,15 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     )
 }
 
+/// What stands under a name in a directory, if anything.
+pub(crate) fn standing(dir: &dyn Directory, name: &str) -> io::Result<Option<Identity>> {
+    match dir.identity_of(name) {
+        Ok(there) => Ok(Some(there)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Takes a name away; that it is not there any more is no error.
 pub(crate) fn gone_is_fine(removed: io::Result<()>) -> io::Result<()> {
     removed.or_else(|error| match error.kind() {

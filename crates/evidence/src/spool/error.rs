@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::budget::Exceeded;
+
 /// The spool cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
@@ -55,6 +57,15 @@ pub enum NoRoom {
     /// The process is about to end, and its spool was emptied and removed.
     #[error("the evidence spool is closed")]
     Closed,
+}
+
+impl From<Exceeded> for NoRoom {
+    fn from(exceeded: Exceeded) -> Self {
+        match exceeded {
+            Exceeded::Limit => Self::Full,
+            Exceeded::Space => Self::NoSpace,
+        }
+    }
 }
 
 impl NoRoom {

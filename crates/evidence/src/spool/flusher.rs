@@ -14,6 +14,9 @@ use super::inner::Inner;
 /// How often sums are written and a failing disk is tried again.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// The least time between a flush that failed and the next one.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// How long the last flush may take.
 const LAST_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -47,7 +50,9 @@ impl Flusher {
             self.next().await;
             self.inner.summarise_due(false);
             self.inner.checkpoint_due();
-            flush(&self.inner).await;
+            if !flush(&self.inner).await {
+                sleep(PAUSE).await;
+            }
         }
     }
 
@@ -64,12 +69,14 @@ impl Flusher {
     }
 }
 
-/// Flushes on a thread that may block.
-pub(crate) async fn flush(inner: &Arc<Inner>) {
+/// Flushes on a thread that may block. False where something failed.
+pub(crate) async fn flush(inner: &Arc<Inner>) -> bool {
     let worker = Arc::clone(inner);
-    if let Err(error) = blocking(move || worker.flush()).await {
+    let flushed = blocking(move || worker.flush()).await;
+    if let Err(error) = &flushed {
         tracing::error!(%error, "the evidence spool cannot be written");
     }
+    flushed.is_ok()
 }
 
 /// Works on a thread that may block. An error also when the work panicked or the runtime ends.

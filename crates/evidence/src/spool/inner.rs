@@ -3,13 +3,14 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
+use super::budget::Budget;
 use super::checkpoints::LastCheckpoint;
 use super::config::{Clock, Fsync, SpoolConfig};
 use super::disk::Disk;
@@ -17,7 +18,9 @@ use super::error::NoRoom;
 use super::log::Log;
 use super::quota::{Quota, Verdict};
 use super::record::{self, Kind, MAX_RECORD};
+use super::room::ROOM;
 use super::stats::{Counters, Stats, add, get};
+use super::unreadable::Unread;
 use crate::event::{Summary, write_summary};
 
 pub(crate) struct Inner {
@@ -30,21 +33,14 @@ pub(crate) struct Inner {
     pub(crate) counters: Counters,
     /// Tells the flusher that something was written.
     pub(crate) dirty: Notify,
-    limit: u64,
-    /// Bytes promised and not written.
-    reserved: AtomicU64,
-    /// Bytes of the log, as of the last time it was locked.
-    written: AtomicU64,
-    /// How many bytes of it the volume has place for, as of the last look.
-    space: AtomicU64,
+    budget: Budget,
     /// Why nothing may be promised, as of the last time the log was locked.
     shut: AtomicU8,
     log: Mutex<Log>,
-    pub(super) syncing: Mutex<()>,
+    /// Held by whoever syncs and deletes, one at a time; the segments that cannot be read whose intents move on.
+    pub(super) syncing: Mutex<Unread>,
     /// Since when the flusher has waited for the disk, by the monotonic clock; 0 while it does not.
     pub(super) asking_since: AtomicI64,
-    /// Since when a segment cannot be read whose intents move on, by the monotonic clock; 0 while there is none.
-    pub(super) unread_since: AtomicI64,
     pub(super) durable: watch::Sender<u64>,
     quota: Mutex<Quota>,
     pub(super) checkpoints: Mutex<LastCheckpoint>,
@@ -81,15 +77,11 @@ impl Inner {
             fsync_timeout,
             counters: Counters::default(),
             dirty: Notify::new(),
-            limit,
-            reserved: AtomicU64::new(0),
-            written: AtomicU64::new(log.bytes()),
-            space: AtomicU64::new(u64::MAX),
+            budget: Budget::new(limit, log.bytes()),
             shut: AtomicU8::new(NoRoom::code(log.shut())),
             log: Mutex::new(log),
-            syncing: Mutex::new(()),
+            syncing: Mutex::default(),
             asking_since: AtomicI64::new(0),
-            unread_since: AtomicI64::new(0),
             durable: watch::Sender::new(0),
             quota: Mutex::default(),
             checkpoints,
@@ -107,7 +99,7 @@ impl Inner {
     pub(crate) fn with_log<R>(&self, work: impl FnOnce(&mut Log) -> R) -> R {
         let mut log = self.log.lock();
         let result = work(&mut log);
-        self.written.store(log.bytes(), Ordering::Release);
+        self.budget.wrote(log.bytes());
         self.shut.store(NoRoom::code(log.shut()), Ordering::Release);
         let news = log.announce();
         drop(log);
@@ -123,27 +115,29 @@ impl Inner {
         self.log.try_lock().is_some()
     }
 
-    /// Looks how much space the volume has besides the spare segment. Where that cannot be told, a write will.
-    pub(super) fn measure(&self) {
+    /// Looks how much space of the volume is taken, and how much is free besides the spare segment. Where that cannot be
+    /// told, a write will.
+    pub(super) fn measure(&self) -> (u64, u64) {
         let taken = self.taken();
         let dir = self.with_log(|log| log.home().map(|home| Arc::clone(home.dir())));
         let free = dir.and_then(|dir| dir.available().ok()).unwrap_or(u64::MAX);
-        self.space.store(taken.saturating_add(free), Ordering::Release);
+        self.budget.has_space(taken.saturating_add(free));
         self.with_log(|log| log.measured(free));
+        (taken, free)
     }
 
     fn taken(&self) -> u64 {
-        get(&self.counters.adopted_bytes) + self.written.load(Ordering::Acquire)
+        get(&self.counters.adopted_bytes) + self.budget.written()
     }
 
     /// Whether less than a quarter of the bound is left beside what is on disk. What is promised is mostly given back.
     pub(crate) fn is_nearly_full(&self) -> bool {
-        self.taken() > self.limit / 4 * 3
+        self.taken() > self.budget.limit() / 4 * 3
     }
 
     /// How long the shipper has got no further, with events that wait for it.
     pub(crate) fn stalled_for(&self) -> Duration {
-        let since = get(&self.counters.shipping_since);
+        let since = self.counters.waiting_since();
         let now = u64::try_from(self.now()).unwrap_or(0);
         Duration::from_micros(if since == 0 { 0 } else { now.saturating_sub(since) })
     }
@@ -162,20 +156,12 @@ impl Inner {
     }
 
     fn promise(&self, bytes: u64) -> Result<(), NoRoom> {
-        // The promise is made before the sum is read, so that no two can both take the last place.
-        let reserved = self.reserved.fetch_add(bytes, Ordering::AcqRel) + bytes;
-        let wanted = reserved + self.taken();
-        let refused = match () {
-            () if wanted > self.limit => NoRoom::Full,
-            () if wanted > self.space.load(Ordering::Acquire) => NoRoom::NoSpace,
-            () => return Ok(()),
-        };
-        self.release(bytes);
-        Err(refused)
+        let others = get(&self.counters.adopted_bytes);
+        self.budget.promise(bytes, others).map_err(NoRoom::from)
     }
 
     pub(crate) fn release(&self, bytes: u64) {
-        self.reserved.fetch_sub(bytes, Ordering::AcqRel);
+        self.budget.release(bytes);
     }
 
     pub(crate) fn durable(&self) -> watch::Receiver<u64> {
@@ -191,7 +177,7 @@ impl Inner {
         write: impl FnOnce(&mut Vec<u8>),
     ) {
         // The last quarter of the spool belongs to requests that cross.
-        let scarce = self.reserved.load(Ordering::Acquire) + self.taken() > self.limit / 4 * 3;
+        let scarce = self.budget.promised() + self.taken() > self.budget.limit() / 4 * 3;
         let allowed = if scarce { 0 } else { self.denials_per_second };
         // By the moment of writing, read under the lock: when a request began says nothing of how many are written now, and
         // a time that lies before another one's would begin a new window.
@@ -225,7 +211,8 @@ impl Inner {
     /// Appends an event that has no intent. False when there is no room.
     pub(super) fn standalone(&self, id: Uuid, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         let promised = MAX_RECORD as u64;
-        // Where the disk fails it is kept for a while: its request may have been refused for just that.
+        // Where the volume has no place for all that is promised, it may have one for this, or it is kept for a while: its
+        // request may have been refused for just that.
         let promise = self.promise(promised);
         if promise == Err(NoRoom::Full) {
             return false;
@@ -233,7 +220,7 @@ impl Inner {
         let mut bytes = record::begin();
         write(&mut bytes);
         let event = record::seal(&mut bytes, Kind::Event, self.now(), id);
-        let written = self.with_log(|log| log.note(&event, promise.is_ok()));
+        let written = self.with_log(|log| log.note(&event));
         if promise.is_ok() {
             self.release(promised);
         }
@@ -249,7 +236,8 @@ impl Inner {
             .filter(|since| *since > 0);
         let oldest = [since, adopted].into_iter().flatten().min().unwrap_or(now);
         let bytes = self.taken();
-        let depth = (bytes + self.reserved.load(Ordering::Acquire)).div_ceil(MAX_RECORD as u64);
+        let wanted = bytes + self.budget.promised();
+        let depth = wanted.div_ceil(MAX_RECORD as u64);
         Stats {
             files: files + get(&self.counters.adopted_files),
             bytes,
@@ -264,8 +252,8 @@ impl Inner {
             recovered: get(&self.counters.recovered),
             removed: get(&self.counters.removed),
             queue_depth: depth,
-            queue_capacity: self.limit / MAX_RECORD as u64,
-            available: self.shut().is_none(),
+            queue_capacity: self.budget.limit() / MAX_RECORD as u64,
+            available: self.shut().is_none() && self.budget.exceeded(wanted + ROOM).is_none(),
         }
     }
 }

@@ -4,7 +4,9 @@
 //! copy of it, a log that still shows an intent also shows how it was settled, unless a segment behind it cannot be read.
 
 mod home;
+mod look;
 mod moving;
+mod parked;
 mod repair;
 mod trim;
 mod write;
@@ -15,16 +17,16 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::chain_file::Carried;
 use super::disk::{DataFile, Directory, is_full};
 use super::error::NoRoom;
 use super::record::Record;
 use super::segment::{Segment, Source};
-use crate::chain::Chain;
+
+use parked::Parked;
+use write::Need;
 
 pub(crate) use home::{Home, Site};
-
-/// The most bytes of refusals that are kept in memory while the disk fails.
-const MAX_PARKED_REFUSALS: u64 = 256 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -51,15 +53,16 @@ pub(crate) struct Log {
     /// The flusher has been told that there is more to sync.
     announced: bool,
     fault: Option<Fault>,
-    /// There was no space for a whole spare segment.
-    cramped: bool,
+    /// Why there is no whole spare segment.
+    cramped: Option<NoRoom>,
     /// There is no space for another segment besides.
     short: bool,
     /// How many bytes of the active segment have their space, where it was the spare one and there is no other.
     last: Option<u64>,
-    /// Records that could not be written yet.
-    parked: VecDeque<Vec<u8>>,
-    parked_bytes: u64,
+    /// Outcomes that could not be written yet.
+    owed: Parked,
+    /// Refusals that could not be.
+    refusals: Parked,
     waiting: u64,
     waiting_since: Option<i64>,
 }
@@ -116,13 +119,13 @@ impl Log {
     }
 
     /// An empty log that begins at this position, in a home of its own, and goes on with this chain.
-    fn at_home(site: Site, base: u64, chain: Option<Chain>) -> io::Result<Self> {
+    fn at_home(site: Site, base: u64, chain: Option<Carried>) -> io::Result<Self> {
         let mut log = Self::homeless(site, base);
         let (home, first) = Home::make(&log.site, base, chain)?;
         log.home = Some(home);
         log.fault = None;
         log.enter(first);
-        if let Some(wanted) = log.wanted_spare() {
+        if let Some(wanted) = log.spare_of(log.site.segment_bytes) {
             log.equip(wanted.make());
         }
         Ok(log)
@@ -145,11 +148,11 @@ impl Log {
             planned: head,
             announced: false,
             fault: Some(Fault::Homeless(NoRoom::NoSpace)),
-            cramped: false,
+            cramped: None,
             short: false,
             last: None,
-            parked: VecDeque::new(),
-            parked_bytes: 0,
+            owed: Parked::default(),
+            refusals: Parked::default(),
             waiting: 0,
             waiting_since: None,
         }
@@ -169,7 +172,7 @@ impl Log {
 
     /// Bytes on disk and bytes that could not be put there yet.
     pub(crate) const fn bytes(&self) -> u64 {
-        self.disk + self.parked_bytes
+        self.disk + self.owed.bytes() + self.refusals.bytes()
     }
 
     pub(crate) fn files(&self) -> usize {
@@ -189,13 +192,12 @@ impl Log {
     }
 
     /// Why nothing may be promised, if so.
-    pub(crate) const fn shut(&self) -> Option<NoRoom> {
+    pub(crate) fn shut(&self) -> Option<NoRoom> {
         match self.fault {
             _ if self.closed => Some(NoRoom::Closed),
             Some(Fault::Write(why) | Fault::Homeless(why)) => Some(why),
             Some(Fault::Sync) => Some(NoRoom::Unwritable),
-            None if self.cramped => Some(NoRoom::NoSpace),
-            None => None,
+            None => self.cramped.or(self.last.map(|_| NoRoom::NoSpace)),
         }
     }
 
@@ -217,47 +219,30 @@ impl Log {
         }
     }
 
-    /// Where the bytes of the other segments are.
-    pub(crate) fn others(&self, base: u64) -> Vec<(Segment, Source)> {
+    /// Where to read to see whether the volume can be read: all segments but one or, where there are none, the chain.
+    pub(crate) fn others(&self, but: Option<u64>) -> Vec<(Segment, Source)> {
         let segments = self.segments.iter();
-        let others = segments.filter(|other| other.base != base && !other.damaged);
-        others.map(|other| (*other, self.source(other.base))).collect()
+        let others = segments.filter(|other| Some(other.base) != but && !other.damaged);
+        let others: Vec<_> = others.map(|other| (*other, self.source(other.base))).collect();
+        match &self.home {
+            Some(home) if others.is_empty() => vec![(Segment::fresh(0), home.chain.source())],
+            _ => others,
+        }
     }
 
     /// Appends a record, or says why it cannot.
     pub(crate) fn append(&mut self, record: &Record<'_>) -> io::Result<()> {
-        if self.fault.is_some() || self.closed {
+        let need = self.need(record);
+        let is_barred = match self.fault {
+            // What was promised may fit the space that is kept back.
+            Some(Fault::Write(NoRoom::NoSpace)) => need == Need::New,
+            fault => fault.is_some(),
+        };
+        if is_barred || self.closed {
             return Err(io::Error::other("the spool takes no records now"));
         }
-        self.write(record)
+        self.write_for(need, record)
             .inspect_err(|error| self.fault = Some(Fault::of(error)))
-    }
-
-    /// Appends the outcome of a request, after which no byte of it may leave. Its place was promised: what cannot be
-    /// written now is kept and written later.
-    pub(crate) fn conclude(&mut self, record: &Record<'_>) {
-        self.bar(record.id);
-        if self.append(record).is_err() {
-            self.park(record);
-        }
-    }
-
-    /// Appends the event of a refusal. One that cannot be written now is kept and written later, as far as there is
-    /// memory for it; false where there is none. Where it has no place on disk, it may only be kept while the disk fails.
-    pub(crate) fn note(&mut self, event: &Record<'_>, has_place: bool) -> bool {
-        if has_place && self.append(event).is_ok() {
-            return true;
-        }
-        let fits = self.fault.is_some() && !self.closed && self.parked_bytes < MAX_PARKED_REFUSALS;
-        if fits {
-            self.park(event);
-        }
-        fits
-    }
-
-    fn park(&mut self, record: &Record<'_>) {
-        self.parked_bytes += record.bytes.len() as u64;
-        self.parked.push_back(record.bytes.to_vec());
     }
 
     /// Records that bytes of a request are about to leave.
@@ -271,16 +256,19 @@ impl Log {
             Departure::Pending if self.segment(open.base).is_none() => {
                 Err(io::Error::other("the intent of the request was lost"))
             }
-            Departure::Pending => {
-                let is_quiet = self.planned == self.head;
-                self.append(mark)?;
-                if is_quiet {
-                    // Nobody waits for a mark to be durable.
-                    self.planned = self.head;
-                }
-                Ok(())
-            }
+            // Nobody waits for a mark to be durable.
+            Departure::Pending => self.quietly(|log| log.append(mark)),
         }
+    }
+
+    /// Writes something for whose sake alone nobody need sync.
+    fn quietly(&mut self, write: impl FnOnce(&mut Self) -> io::Result<()>) -> io::Result<()> {
+        let is_quiet = self.planned == self.head;
+        write(self)?;
+        if is_quiet {
+            self.planned = self.head;
+        }
+        Ok(())
     }
 
     /// Whether bytes of a request may have left. If not, none will.
@@ -319,10 +307,25 @@ impl Log {
         self.roll_to_spare()
     }
 
+    /// How many bytes are left of the space that is kept back, and how many the intents take that may have to go there.
+    #[cfg(test)]
+    pub(crate) fn kept_back(&self) -> (u64, u64) {
+        let used = self.segments.back().map_or(0, |active| active.len);
+        let in_active = self.last.map_or(0, |last| last.saturating_sub(used));
+        let spare = self.home.as_ref().and_then(Home::spare_bytes);
+        (in_active.max(spare.unwrap_or(0)), self.open_bytes)
+    }
+
     fn leave_for(&mut self, file: Arc<dyn DataFile>, last: Option<u64>) -> io::Result<()> {
         let next = Segment::fresh(self.head);
+        let len = self.segments.back().map(|active| active.len);
         let home = self.home.as_mut().ok_or_else(no_segment)?;
-        self.left.push(home.take_up(next.base, file)?);
+        let left = home.take_up(next.base, file)?;
+        if let Some(len) = len {
+            // It may have been the spare one, and have more space than it needs.
+            let _ = left.cut(len);
+        }
+        self.left.push(left);
         self.last = last;
         self.enter(next);
         Ok(())

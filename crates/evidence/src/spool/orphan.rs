@@ -5,11 +5,12 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::chain_file::{self, ChainFile};
+use super::chain_file::ChainFile;
 use super::claim::Claim;
-use super::disk::{Disk, gone_is_fine};
+use super::disk::Disk;
 use super::segment::{self, Segment, Source};
 use super::stats::{Counters, add, subtract};
+use super::unreadable::Unread;
 use crate::chain::Chain;
 
 /// The spool of a process that is gone. Every event in it is finished and durable.
@@ -22,12 +23,14 @@ pub(crate) struct Orphan {
     pub(crate) shipped: u64,
     /// How many intents recovery has finished.
     pub(crate) finished: u64,
-    /// How many intents have an outcome that may stand in a segment that cannot be read.
+    /// How many intents have an outcome that may stand where nothing reads back.
     pub(super) lost: u64,
+    /// How many events may be missing before the last segment, for their sake and for that of intents that do not read back.
+    pub(super) missing: u64,
     /// The last segment, where it is one of finished intents, in memory alone. Until it is shipped the intents stay, and
     /// from them it can be made again.
     pub(super) made: Option<Arc<[u8]>>,
-    /// The position from which on segments hold such intents.
+    /// The position from which on segments hold such intents, or show that something is missing.
     pub(super) held: u64,
     pub(super) disk: Arc<dyn Disk>,
     /// None where it is one of a build that made no chains.
@@ -36,6 +39,10 @@ pub(crate) struct Orphan {
     pub(super) rewritten: Arc<[Range<u64>]>,
     /// Bytes, at the end of segments, that were no records.
     pub(crate) torn: u64,
+    /// Something of it is shipped and could not be deleted.
+    pub(crate) is_kept: bool,
+    /// The segments that cannot be read now.
+    pub(crate) unread: Unread,
 }
 
 impl Orphan {
@@ -70,46 +77,40 @@ impl Orphan {
         self.made.is_some() && self.segments.back().is_some_and(|last| last.base == base)
     }
 
-    /// The chain as it stands where shipping goes on. What cannot be read before that had at least one event.
+    /// The chain as it stands where shipping goes on.
     pub(crate) fn chain(&self) -> Option<Chain> {
         let mut chain = self.chain.as_ref()?.chain().clone();
-        let (_, from) = self.unshipped()?;
-        chain.skip(self.lost_between(self.shipped, from));
+        let (segment, from) = self.unshipped()?;
+        if self.is_made(segment.base) && from == segment.first() {
+            chain.skip(self.missing);
+        }
         Some(chain)
     }
 
-    /// How many segments that cannot be read to their end lie between these positions. What was written once more is not lost.
-    fn lost_between(&self, after: u64, until: u64) -> u64 {
-        let is_rewritten =
-            |segment: &Segment| self.rewritten.iter().any(|range| range.contains(&segment.end()));
-        let damaged = self.segments.iter().filter(|segment| segment.damaged);
-        let lost = damaged.filter(|segment| !is_rewritten(segment));
-        lost.filter(|segment| after < segment.end() && segment.end() <= until)
-            .count() as u64
-    }
-
-    /// Notes what is shipped, or that the rest of the segment cannot be, and deletes what is done with. From there on the
-    /// chain goes on as it stands in `chain`; the last event was recorded at `last`.
+    /// Notes that everything before `until` is shipped, the last event of it recorded at `last`, and, where what follows does
+    /// not read back, that the rest of the segment is not to be shipped: it had at least one event, unless it was written once
+    /// more. Deletes what is done with. From there on the chain goes on as it stands in `chain`.
     pub(crate) fn ship(
         &mut self,
         until: u64,
         damaged: bool,
-        chain: Option<Chain>,
+        mut chain: Option<Chain>,
         last: Option<i64>,
         counters: &Counters,
     ) -> io::Result<()> {
-        let from = self.unshipped().map_or(self.shipped, |(_, from)| from);
         let mut segments = self.segments.iter_mut();
         let current = segments.find(|segment| segment.beyond(self.shipped).is_some());
         self.shipped = self.shipped.max(until);
         if damaged && let Some(segment) = current {
+            // It was counted when it was adopted, if it was seen then.
+            add(&counters.dropped, u64::from(!segment.damaged));
             segment.damaged = true;
             self.shipped = self.shipped.max(segment.end());
-            add(&counters.dropped, 1);
+            if !self.rewritten.iter().any(|range| range.contains(&until)) {
+                chain.iter_mut().for_each(|chain| chain.skip(1));
+            }
         }
-        let lost = self.lost_between(from, self.shipped);
-        if let (Some(file), Some(mut chain)) = (&mut self.chain, chain) {
-            chain.skip(lost);
+        if let (Some(file), Some(chain)) = (&mut self.chain, chain) {
             file.advance(self.shipped, chain, last);
         }
         self.trim(counters)
@@ -146,12 +147,6 @@ impl Orphan {
     /// Deletes all of it once everything is shipped. Files that were kept aside stay.
     pub(crate) fn remove(&mut self, counters: &Counters) -> io::Result<()> {
         self.trim(counters)?;
-        // Without its chain nothing that was in it may come back.
-        self.claim.dir().sync()?;
-        chain_file::remove(&**self.claim.dir())?;
-        match self.claim.remove(&*self.disk) {
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
-            removed => gone_is_fine(removed),
-        }
+        self.claim.conclude(&*self.disk)
     }
 }

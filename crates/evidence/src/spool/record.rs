@@ -44,6 +44,8 @@ pub(crate) enum Kind {
     /// What stands from the position in the payload on in earlier segments stands once more in this one, between two of
     /// these: there it counts. Without the second one the copy is not whole, and does not.
     Rewritten = 9,
+    /// So many events as the payload says stood here, and could not be read when the others moved to this directory.
+    Lost = 10,
 }
 
 /// Where in a record its kind stands.
@@ -117,6 +119,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Record<'_>, Broken> {
         7 => Kind::Undispatched,
         8 => Kind::Untold,
         9 => Kind::Rewritten,
+        10 => Kind::Lost,
         _ => return Err(Broken::Bad),
     };
     if length > MAX_EVENT_BYTES {
@@ -137,12 +140,26 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Record<'_>, Broken> {
     })
 }
 
+/// Whether these bytes are the beginning of a record, and no more: none is whole behind it, nor is it but for its length.
+pub(crate) fn is_begun(bytes: &[u8]) -> bool {
+    let length = u32::try_from(bytes.len().saturating_sub(HEADER)).unwrap_or(u32::MAX);
+    let counted = bytes.get(4..).map(|rest| [&length.to_le_bytes(), rest].concat());
+    let is_whole = counted.is_some_and(|bytes| decode(&bytes).is_ok());
+    let behind = |at: usize| bytes.get(at..).is_some_and(|rest| decode(rest).is_ok());
+    matches!(decode(bytes), Err(Broken::Short)) && !is_whole && !(1..bytes.len()).any(behind)
+}
+
 /// Makes the mark of a segment that holds what was written from `position` on.
 pub(crate) fn rewritten(out: &mut Vec<u8>, position: u64) -> Record<'_> {
     encode(out, Kind::Rewritten, 0, Uuid::nil(), &position.to_le_bytes())
 }
 
-/// The position in an acknowledgement, or in the mark of a rewritten segment.
+/// Makes the record of so many lost events.
+pub(crate) fn lost(out: &mut Vec<u8>, events: u64) -> Record<'_> {
+    encode(out, Kind::Lost, 0, Uuid::nil(), &events.to_le_bytes())
+}
+
+/// The position in an acknowledgement, or in the mark of a rewritten segment; how many events are lost.
 pub(crate) fn position(record: &Record<'_>) -> Option<u64> {
     record.payload.try_into().ok().map(u64::from_le_bytes)
 }

@@ -1,47 +1,63 @@
 //! Taking over what a process left behind.
 
+mod scan;
+
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
 use super::chain_file::ChainFile;
 use super::claim::Claim;
-use super::disk::{DataFile, Directory, Disk, gone_is_fine};
+use super::disk::{DataFile, Directory, gone_is_fine};
 use super::inner::Inner;
 use super::orphan::Orphan;
-use super::record::{self, KIND_AT, Kind, Record};
-use super::segment::{self, PREFACE, PREFACE_BEFORE, Records, SPARE, Segment};
+use super::record::{self, KIND_AT, Kind};
+use super::segment::{self, PREFACE, SPARE, Segment, Source};
 use super::stats::add;
-use super::unreadable::is_of_the_file;
-use crate::chain::{CheckpointKey, is_last, last_id, write_checkpoint};
+use super::superseded;
+use super::unreadable::Unread;
+use crate::chain::{CheckpointKey, write_checkpoint};
 use crate::event::not_dispatched;
+use scan::{Dispatch, Intent, Scan};
+
+/// Where the segment of what is made begins: behind all that was ever written, so that a position says whether some of it was
+/// shipped.
+const MADE: u64 = 1 << 62;
+
+/// What stands for the files of the chain among the segments that cannot be read.
+const CHAIN: u64 = u64::MAX;
+
+/// Without the key a checkpoint would be shipped that proves nothing, and with other bytes where it was shipped before.
+const NO_KEY: &str = "a checkpoint in it waits for the key of its chain: set AUDIT_CHECKPOINT_KEY as its process had it; where \
+                      that key is lost, remove the file `chain`, and its events are shipped without a chain";
 
 /// How many spools are adopted in one go: each costs a file descriptor until it is shipped.
 const MAX_ORPHANS: usize = 64;
 
 /// Adopts the spools that no living process owns, but not too many at once. One that cannot be read is left for
 /// a later try; neither it nor one in which only files that were kept aside are left counts as one of them, or
-/// such would in the end be all that is adopted. The last `try` sets a segment aside that cannot be read; says also
-/// whether an earlier one met such.
-pub(crate) fn adopt(inner: &Inner, last_try: bool) -> io::Result<(Vec<Orphan>, bool)> {
+/// such would in the end be all that is adopted. Those with segments that cannot be read, and are tried, are in `unread`.
+pub(crate) fn adopt(inner: &Inner, unread: &mut HashMap<PathBuf, Unread>) -> io::Result<Vec<Orphan>> {
     let counters = &inner.counters;
-    let (mut found, mut unread) = (Vec::new(), false);
+    let (mut found, mut tried) = (Vec::new(), std::mem::take(unread));
     let lasting = inner.with_log(|log| log.site().checkpoint_key.clone());
     let user = inner.with_log(|log| log.home().map(|home| home.claim().user()));
     let user = user.unwrap_or_else(|| Ok(inner.disk.user()))?;
     for claim in Claim::orphans(&*inner.disk, &inner.root, user)? {
-        let path = claim.path().display().to_string();
-        match recover(&inner.disk, claim, last_try, lasting.as_ref()) {
-            Ok(mut orphan) => {
+        let path = claim.path();
+        let mut those = tried.remove(&path).unwrap_or_default();
+        match recover(inner, claim, &mut those, lasting.as_ref()) {
+            Ok(None) => {}
+            Ok(Some(mut orphan)) => {
                 let (finished, torn) = (orphan.finished, orphan.torn);
                 let damaged = orphan.segments.iter().filter(|segment| segment.damaged).count();
                 if orphan.unshipped().is_some() {
                     tracing::info!(
-                        path,
+                        path = %path.display(),
                         finished,
                         torn,
                         damaged,
@@ -62,8 +78,10 @@ pub(crate) fn adopt(inner: &Inner, last_try: bool) -> io::Result<(Vec<Orphan>, b
                 found.push(orphan);
             }
             Err(error) => {
-                unread |= is_of_the_file(&error);
-                tracing::error!(path, %error, "an abandoned evidence spool cannot be adopted");
+                tracing::error!(path = %path.display(), %error, "an abandoned evidence spool cannot be adopted");
+                if !those.is_empty() {
+                    unread.insert(path, those);
+                }
             }
         }
         if found.len() == MAX_ORPHANS {
@@ -71,248 +89,154 @@ pub(crate) fn adopt(inner: &Inner, last_try: bool) -> io::Result<(Vec<Orphan>, b
         }
     }
     found.sort_by_key(|orphan| orphan.claim.path());
-    Ok((found, unread))
+    Ok(found)
 }
 
-/// Finishes the intents without an outcome, and makes durable what is there. No space is needed for it.
+/// Finishes the intents without an outcome, and makes durable what is there. No space is needed for it. None where another
+/// directory goes on with the chain.
 ///
-/// A segment that cannot be read is an error, or set aside where others can be read: then the intents before it whose
-/// outcome may stand in it are not finished, because that would be told beside the true one. They are named and counted.
+/// A segment that cannot be read is an error, until it is given up. What may have ended in a part that does not read back
+/// is not finished, because that could be told beside the true outcome. It is named and counted.
 ///
 /// Repeated after a crash in the middle, it has the same result: what it adds is made of the intents, and what is said of
 /// their dispatch is durable before it is shipped.
 pub(crate) fn recover(
-    disk: &Arc<dyn Disk>,
+    inner: &Inner,
     claim: Claim,
-    sets_aside: bool,
+    unread: &mut Unread,
     lasting: Option<&CheckpointKey>,
-) -> io::Result<Orphan> {
-    let chain = ChainFile::open(&**claim.dir(), lasting)?;
-    let bases = segment::list(&**claim.dir())?;
-    let mut scan = Scan {
-        sets_aside,
-        ..Scan::default()
-    };
-    let mut segments = VecDeque::new();
-    for (n, base) in bases.iter().enumerate() {
-        segments.push_back(scan.segment(&claim, *base, n + 1 == bases.len())?);
+) -> io::Result<Option<Orphan>> {
+    let disk = &inner.disk;
+    if superseded::is_copy(&**claim.dir())? {
+        let lost = superseded::discard_copy(&**disk, &claim)?;
+        add(&inner.counters.dropped, lost);
+        return Ok(None);
     }
-    if scan.unread.len() == segments.len()
-        && let Some(error) = scan.unread.pop()
+    let bases = segment::list(&**claim.dir())?;
+    let chain = match ChainFile::open(&**claim.dir(), lasting) {
+        Err(error) if inner.gives_up(unread, CHAIN, &error, &others(inner, &claim, &bases, CHAIN)) => {
+            let path = claim.path().display().to_string();
+            tracing::error!(path, %error, "the state of a chain cannot be read: its events are shipped without one");
+            None
+        }
+        read => read?,
+    };
+    unread.reads(CHAIN);
+    if let Some(chain) = &chain
+        && superseded::settle(&**disk, &claim, chain)?
     {
-        // Not this file: the volume.
-        return Err(error);
+        return Ok(None);
+    }
+    let shipped = chain.as_ref().map(ChainFile::position);
+    let (mut scan, mut segments) = look_through(inner, &claim, &bases, chain.as_ref(), unread)?;
+    if let Some(file) = &chain
+        && file.chain().key.is_none()
+        && scan.checkpoint >= Some(file.position())
+    {
+        return Err(io::Error::other(NO_KEY));
     }
     // A mark that was not synced is lost with the system's run, and one may be in what is missing or does not read back.
-    let is_whole = !scan.gap && segments.iter().all(|segment| !segment.damaged);
+    let is_whole = scan.holes.iter().all(|hole| scan.is_elsewhere(hole.at));
     let is_marked = is_whole && scan.boot == Some(disk.boot());
     tell(&**claim.dir(), &mut scan.open, is_marked)?;
     gone_is_fine(claim.dir().remove(SPARE))?;
     claim.dir().sync()?;
-    let lost = scan.forget_doubtful(&claim);
     let first = scan.open.values().map(|intent| intent.position).min();
+    let lost = scan.forget_doubtful(&claim);
+    // The first of them leaves its number unused where it is passed, and so does not count.
+    let mut holes = scan
+        .holes
+        .iter()
+        .filter(|hole| scan.is_real(hole) && !hole.is_first);
+    // The file before it shows where it begins.
+    let hole = holes.next().map(|hole| hole.at.saturating_sub(1));
     let finished = scan.open.len() as u64;
-    let shipped = chain.as_ref().map_or(scan.shipped, ChainFile::position);
-    let last = chain.as_ref().and_then(|chain| scan.last(chain));
-    let made = (first.is_some() || last.is_some()).then(|| {
-        // Where it was before, if this is not the first time: some of it may be shipped.
-        let base = segments.back().map_or(shipped, Segment::end).max(scan.beyond);
-        let (segment, bytes) = finish(base, scan.open, last);
+    let shipped = shipped.unwrap_or(scan.shipped);
+    // Behind what is missing at the end nothing can be said.
+    let last = chain.as_ref().filter(|_| !scan.is_cut_short);
+    let last = last.and_then(|chain| scan.last(chain));
+    let made = (finished > 0 || last.is_some()).then(|| {
+        let (segment, bytes) = finish(scan.open, last);
         segments.push_back(segment);
         bytes
     });
-    Ok(Orphan {
+    Ok(Some(Orphan {
         claim,
         segments,
         shipped,
         finished,
         lost,
         made,
-        held: first.unwrap_or(u64::MAX),
+        missing: lost + u64::from(hole.is_some()),
+        held: first.into_iter().chain(hole).min().unwrap_or(u64::MAX),
         disk: Arc::clone(disk),
         chain,
         rewritten: scan.rewritten.into(),
         torn: scan.torn,
-    })
+        is_kept: false,
+        unread: Unread::default(),
+    }))
 }
 
-#[derive(Debug, Default)]
-struct Scan {
-    /// The intents without an outcome.
-    open: HashMap<Uuid, Intent>,
-    /// The run of the system in which the spool was written.
-    boot: Option<Uuid>,
-    shipped: u64,
-    torn: u64,
-    /// The position behind the last byte of any file.
-    beyond: u64,
-    /// A segment is missing.
-    gap: bool,
-    /// Whether to go on behind a segment that cannot be read.
-    sets_aside: bool,
-    /// Why segments cannot be read.
-    unread: Vec<io::Error>,
-    /// What does not count, because it stands elsewhere too.
-    rewritten: Vec<Range<u64>>,
-    /// The last event: where it stands, when it was recorded, and whether it is the last of its chain.
-    event: Option<(u64, i64, bool)>,
-}
-
-#[derive(Debug)]
-struct Intent {
-    /// Where the first copy stands.
-    position: u64,
-    at: i64,
-    payload: Vec<u8>,
-    dispatch: Dispatch,
-    /// The segments in which copies stand, and where in them.
-    copies: Vec<(u64, u64)>,
-    /// Its outcome may stand in a segment that cannot be read.
-    is_doubtful: bool,
-    /// It was told before that nobody can tell.
-    is_untold: bool,
-}
-
-/// What is known of a request's dispatch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Dispatch {
-    /// There is no mark of it.
-    Unmarked,
-    /// Bytes may have left.
-    Marked,
-    /// None have.
-    Never,
-}
-
-impl Scan {
-    /// The id and the time of the checkpoint that ends the chain, where it has none. Its time is that of the event before
-    /// it, wherever that stands, so that it is the same when it is made again.
-    fn last(&self, file: &ChainFile) -> Option<(Uuid, i64)> {
-        let chain = file.chain();
-        let unfinished = self.open.values().max_by_key(|intent| intent.position);
-        let (logged, is_final) = match self.event {
-            Some((position, at, is_final)) if position >= file.position() => (Some(at), is_final),
-            _ => (None, chain.is_final),
-        };
-        let at = unfinished.map(|intent| intent.at).or(logged);
-        let has_events = chain.head.seq > 0 || at.is_some();
-        let is_over = is_final && unfinished.is_none();
-        (has_events && !is_over && chain.key.is_some()).then(|| (last_id(chain.id), at.unwrap_or(file.at())))
-    }
-
-    /// One that cannot be read is set aside with all that it holds; the others are read all the same.
-    fn segment(&mut self, claim: &Claim, base: u64, last: bool) -> io::Result<Segment> {
-        let (file, bytes) = match read_whole(&**claim.dir(), base) {
-            Err(error) if self.sets_aside && is_of_the_file(&error) => {
-                let path = claim.path().join(segment::name(base)).display().to_string();
+/// Reads what stands in the segments, and where something is missing. What may be judged in different ways is written down.
+fn look_through(
+    inner: &Inner,
+    claim: &Claim,
+    bases: &[u64],
+    chain: Option<&ChainFile>,
+    unread: &mut Unread,
+) -> io::Result<(Scan, VecDeque<Segment>)> {
+    let shipped = chain.map(ChainFile::position);
+    let boot = chain.and_then(ChainFile::judged).unwrap_or(inner.disk.boot());
+    let mut scan = Scan::default();
+    let (mut segments, mut failed) = (VecDeque::new(), None);
+    for (n, base) in bases.iter().enumerate() {
+        let next = bases.get(n + 1).copied();
+        match read_whole(&**claim.dir(), *base) {
+            Ok((file, bytes)) => {
+                unread.reads(*base);
+                let before = scan.missing(*base, &bytes, shipped.unwrap_or(*base), boot);
+                segments.extend(before);
+                segments.push_back(scan.segment(*base, next, &bytes, boot)?);
+                file.sync()?;
+            }
+            Err(error) if inner.gives_up(unread, *base, &error, &others(inner, claim, bases, *base)) => {
+                let path = claim.path().join(segment::name(*base)).display().to_string();
                 tracing::error!(path, %error, "a segment of an abandoned spool cannot be read");
-                for intent in self.open.values_mut() {
-                    intent.is_doubtful = true;
-                }
-                self.unread.push(error);
-                return Ok(Segment {
-                    damaged: true,
-                    ..Segment::empty(base)
-                });
+                segments.push_back(scan.unreadable(claim, *base, next));
             }
-            read => read?,
-        };
-        let size = bytes.len() as u64;
-        let mut segment = Segment::empty(base);
-        if let Some((preface, body)) = bytes.split_first_chunk::<{ PREFACE.len() }>() {
-            // A power cut may have cost the end of it.
-            let as_far_as_written = PREFACE
-                .iter()
-                .zip(preface)
-                .skip_while(|(meant, found)| meant == found);
-            let torn = as_far_as_written.map(|(_, found)| *found).all(|byte| byte == 0);
-            if *preface != PREFACE_BEFORE && !torn {
-                return Err(io::Error::other("a segment of another format"));
-            }
-            let marks = Records::new(body).filter(|record| record.kind == Kind::Rewritten);
-            let is_part_of_a_copy = marks.count() == 1;
-            let mut records = Records::new(body);
-            let mut position = segment.first();
-            for record in &mut records {
-                if !is_part_of_a_copy {
-                    self.record(&record, position, &mut segment);
-                }
-                position += record.bytes.len() as u64;
-            }
-            segment.len += records.taken() as u64;
-            if is_part_of_a_copy {
-                self.rewritten.push(base..segment.end());
-            }
-        }
-        if size > segment.len {
-            self.torn += size - segment.len;
-            // A tail tears where writing ended. Anything else is damage, and is kept.
-            segment.damaged = !last;
-        }
-        self.gap |= self.beyond != 0 && self.beyond < base;
-        self.beyond = self.beyond.max(base.saturating_add(size.max(segment.len)));
-        file.sync()?;
-        Ok(segment)
-    }
-
-    fn record(&mut self, record: &Record<'_>, position: u64, segment: &mut Segment) {
-        match record.kind {
-            Kind::Dispatched if record.payload.is_empty() => {
-                if let Some(intent) = self.open.get_mut(&record.id) {
-                    intent.dispatch = Dispatch::Marked;
-                    intent.is_doubtful = false;
-                }
-            }
-            Kind::Intent | Kind::Dispatched | Kind::Undispatched | Kind::Untold => {
-                let intent = self.open.entry(record.id).or_insert_with(|| Intent {
-                    position,
-                    at: record.at,
-                    payload: record.payload.to_vec(),
-                    dispatch: Dispatch::Unmarked,
-                    copies: Vec::new(),
-                    is_doubtful: false,
-                    is_untold: false,
-                });
-                // When this was written there was no outcome.
-                intent.is_doubtful = false;
-                if record.kind != Kind::Dispatched {
-                    intent.copies.push((segment.base, position - segment.base));
-                }
-                intent.is_untold |= record.kind == Kind::Untold;
-                match record.kind {
-                    Kind::Dispatched | Kind::Untold => intent.dispatch = Dispatch::Marked,
-                    Kind::Undispatched => intent.dispatch = Dispatch::Never,
-                    _ => {}
-                }
-            }
-            Kind::Event => {
-                segment.events += 1;
-                self.event = Some((position, record.at, is_last(record.payload)));
-                self.open.remove(&record.id);
-            }
-            Kind::Cancel => {
-                self.open.remove(&record.id);
-            }
-            Kind::Ack => self.shipped = self.shipped.max(record::position(record).unwrap_or(0)),
-            Kind::Boot => self.boot = Some(record.id),
-            Kind::Rewritten => {
-                let from = record::position(record).unwrap_or(segment.base);
-                self.rewritten.push(from..segment.base);
-            }
+            // The others are looked at all the same, so that all of them are tried for as long.
+            Err(error) => failed = Some(error),
         }
     }
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    if let Some(shipped) = shipped.filter(|shipped| *shipped < MADE && !bases.is_empty()) {
+        scan.missing_at_the_end(shipped);
+    }
+    // What is missing and counts elsewhere was done with.
+    let is_missing = |base| {
+        scan.holes
+            .iter()
+            .any(|hole| hole.at == base && scan.is_real(hole))
+    };
+    segments.retain(|segment| bases.contains(&segment.base) || is_missing(segment.base));
+    // Another run of the system would take for unwritten what this one knows was there.
+    if let Some(file) = chain
+        && !scan.holes.is_empty()
+        && scan.boot == Some(boot)
+    {
+        file.judge(boot)?;
+    }
+    Ok((scan, segments))
 }
 
-impl Scan {
-    /// Takes out the intents whose outcome may stand in a segment that cannot be read. How many.
-    fn forget_doubtful(&mut self, claim: &Claim) -> u64 {
-        let path = claim.path().display().to_string();
-        let doubtful = self.open.extract_if(|_, intent| intent.is_doubtful);
-        let named = doubtful.map(|(id, _)| {
-            tracing::error!(path, %id, "how a request ended stands in a segment that cannot be read; no event is made of its intent");
-        });
-        named.count() as u64
-    }
+/// Where else to read to see whether the volume can be read: in the other segments there, and in our own.
+fn others(inner: &Inner, claim: &Claim, bases: &[u64], but: u64) -> Vec<(Segment, Source)> {
+    let there = bases.iter().filter(|base| **base != but);
+    let there = there.map(|base| (Segment::fresh(*base), Source::Named(Arc::clone(claim.dir()))));
+    there.chain(inner.with_log(|log| log.others(None))).collect()
 }
 
 fn read_whole(dir: &dyn Directory, base: u64) -> io::Result<(Arc<dyn DataFile>, Vec<u8>)> {
@@ -355,10 +279,10 @@ fn tell(dir: &dyn Directory, open: &mut HashMap<Uuid, Intent>, is_marked: bool) 
 
 /// Makes a segment of the events of unfinished requests, in the order of their intents, and of the checkpoint that ends
 /// the chain.
-fn finish(base: u64, open: HashMap<Uuid, Intent>, last: Option<(Uuid, i64)>) -> (Segment, Arc<[u8]>) {
+fn finish(open: HashMap<Uuid, Intent>, last: Option<(Uuid, i64)>) -> (Segment, Arc<[u8]>) {
     let mut open: Vec<_> = open.into_iter().collect();
     open.sort_unstable_by_key(|(_, intent)| intent.position);
-    let mut segment = Segment::empty(base);
+    let mut segment = Segment::empty(MADE);
     let mut bytes = PREFACE.to_vec();
     let mut buffer = Vec::new();
     for (id, intent) in open {

@@ -11,13 +11,16 @@ use super::error::{NoRoom, SpoolError};
 use super::inner::Inner;
 use super::record::{self, HEADER, Kind, MAX_RECORD};
 use super::stats::add;
-use crate::event::{Outcome, Request, Status, Template};
+use crate::event::{MAX_OUTCOME_BYTES, Outcome, Request, Status, Template};
 
 /// What one record may take.
 const ONE: u64 = MAX_RECORD as u64;
 
 /// What the records behind an intent may take: the mark of its dispatch and its outcome.
 const REST: u64 = HEADER as u64 + ONE;
+
+/// What all the records of a request may take.
+pub(super) const ROOM: u64 = ONE + REST;
 
 /// Bytes that are promised and not written. Given back when dropped.
 #[derive(Debug)]
@@ -46,10 +49,10 @@ pub struct Room(Promise);
 
 impl Room {
     pub(super) fn reserve(inner: &Arc<Inner>) -> Result<Self, NoRoom> {
-        inner.reserve(ONE + REST)?;
+        inner.reserve(ROOM)?;
         Ok(Self(Promise {
             inner: Arc::clone(inner),
-            bytes: ONE + REST,
+            bytes: ROOM,
         }))
     }
 
@@ -89,7 +92,7 @@ impl Room {
             log.append(&intent).map_err(SpoolError::Write)?;
             Ok(log.head())
         })?;
-        promise.shrink(REST);
+        promise.shrink(2 * HEADER as u64 + (bytes.len() + MAX_OUTCOME_BYTES) as u64);
         // Kept for as long as the crossing lasts.
         bytes.shrink_to_fit();
         let (id, unfinished) = (request.id, Unfinished::Cancelled);

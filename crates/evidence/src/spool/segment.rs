@@ -18,7 +18,8 @@ pub(crate) const PREFACE: [u8; 8] = *b"carspl\n\x02";
 pub(crate) const PREFACE_BEFORE: [u8; 8] = *b"carspl\n\x01";
 
 const SUFFIX: &str = ".seg";
-const DAMAGED: &str = ".damaged";
+/// What the names of segments end with that were set aside.
+pub(crate) const ASIDE: &str = ".damaged";
 
 /// The name of the file that becomes the next segment.
 pub(crate) const SPARE: &str = "spare";
@@ -85,6 +86,11 @@ pub(crate) fn name(base: u64) -> String {
     format!("{base:016x}{SUFFIX}")
 }
 
+/// The name under which that segment is set aside, for someone to look at.
+pub(crate) fn name_aside(base: u64) -> String {
+    format!("{base:016x}{ASIDE}")
+}
+
 /// Creates a file that is a [fresh](Segment::fresh) segment.
 pub(crate) fn create(dir: &dyn Directory, name: &str, boot: Uuid) -> io::Result<Arc<dyn DataFile>> {
     let file = dir.create(name)?;
@@ -116,7 +122,7 @@ pub(crate) fn discard(dir: &dyn Directory, segment: &Segment) -> io::Result<()> 
     dir.sync()?;
     let name = name(segment.base);
     gone_is_fine(if segment.damaged {
-        dir.rename(&name, &name.replace(SUFFIX, DAMAGED))
+        dir.rename(&name, &name_aside(segment.base))
     } else {
         dir.remove(&name)
     })

@@ -27,7 +27,7 @@ pub struct Stats {
     pub drained: u64,
     /// Events that dead processes left unfinished, and that were finished as `interrupted` or `not_dispatched`.
     pub recovered: u64,
-    /// How often the directory, or a segment in it, was removed by somebody else.
+    /// How often the directory, or a segment or the chain in it, was removed by somebody else.
     pub removed: u64,
     /// How much of the bound is taken or promised, in records of the greatest size.
     pub queue_depth: u64,
@@ -51,8 +51,17 @@ pub(crate) struct Counters {
     pub(crate) adopted_bytes: AtomicU64,
     /// When the oldest adopted event that is not shipped was recorded; 0 when there is none.
     pub(crate) adopted_since: AtomicU64,
-    /// Since when the shipper waits for the stream, or for the disk, to take it further; 0 when it has nothing to ship.
-    pub(crate) shipping_since: AtomicU64,
+    /// Since when the shipper of own and of adopted events waits to be taken further; 0 when it has nothing to ship.
+    shipping_since: [AtomicU64; 2],
+}
+
+/// Who recorded events.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Whose {
+    /// This process.
+    Own,
+    /// One that died.
+    Adopted,
 }
 
 impl Counters {
@@ -60,8 +69,19 @@ impl Counters {
         store(&self.adopted_since, since);
     }
 
-    pub(crate) fn shipping_since(&self, since: Option<i64>) {
-        store(&self.shipping_since, since);
+    pub(crate) fn shipping_since(&self, whose: Whose, since: Option<i64>) {
+        let [own, adopted] = &self.shipping_since;
+        let shipping_since = match whose {
+            Whose::Own => own,
+            Whose::Adopted => adopted,
+        };
+        store(shipping_since, since);
+    }
+
+    /// Since when events have waited without one being taken further; 0 when none do.
+    pub(crate) fn waiting_since(&self) -> u64 {
+        let since = self.shipping_since.iter().map(get);
+        since.filter(|since| *since > 0).min().unwrap_or(0)
     }
 
     pub(crate) fn stream_is_full(&self, full: bool) {

@@ -3,13 +3,17 @@ use std::time::Duration;
 
 use crate::event::{Outcome, Refusal, Replay, Status};
 use crate::fingerprint::fingerprint;
-use crate::spool::{Fsync, NoRoom, Spool, SpoolConfig, SpoolError};
+use crate::spool::{Fsync, NoRoom, Room, Spool, SpoolConfig, SpoolError};
 use crate::testing::{
     DONE, MIB, cross, event, execute, interrupted, open, open_with, request, ship, ship_until,
 };
 use crate::timestamp::SECOND;
 
+mod adopted;
+mod chain;
 mod faults;
+mod full;
+mod missing;
 mod model;
 mod pressure;
 mod recovery;
@@ -141,16 +145,8 @@ async fn ship_until_flushed(spool: &Spool, count: usize) -> std::sync::Arc<crate
     ship_until(spool, count).await
 }
 
-#[tokio::test]
-async fn rooms_are_promised_and_counted() {
-    let dir = tempfile::tempdir().unwrap();
-    let (spool, _, _) = open_with(dir.path(), MIB, INTERVAL);
-    let mut rooms = Vec::new();
-    while let Ok(room) = spool.reserve() {
-        rooms.push(room);
-    }
-    assert_eq!(rooms.len() as u64, spool.stats().queue_capacity / 2);
-    // Every promise can be kept, however long the events are.
+/// Uses each of these rooms, for events as long as they may be.
+async fn keep_all(rooms: Vec<Room>) {
     let long = "\\".repeat(600);
     for (n, room) in rooms.into_iter().enumerate() {
         let request = crate::Request {
@@ -162,6 +158,19 @@ async fn rooms_are_promised_and_counted() {
         };
         room.intent(&request).await.unwrap().outcome(&DONE);
     }
+}
+
+#[tokio::test]
+async fn rooms_are_promised_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _, _) = open_with(dir.path(), MIB, INTERVAL);
+    let mut rooms = Vec::new();
+    while let Ok(room) = spool.reserve() {
+        rooms.push(room);
+    }
+    assert_eq!(rooms.len() as u64, spool.stats().queue_capacity / 2);
+    // Every promise can be kept, however long the events are.
+    keep_all(rooms).await;
     let stats = spool.stats();
     assert!(stats.dropped == 0 && stats.bytes <= MIB, "{stats:?}");
 }

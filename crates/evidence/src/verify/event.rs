@@ -2,7 +2,11 @@
 
 use serde::Deserialize;
 
-use crate::chain::{CHECKPOINT, EventHash, Head, PublicKey, Signature};
+use crate::chain::{CHECKPOINT, EventHash, Head, PublicKey, Signature, signed};
+use crate::timestamp;
+
+/// A time as text, whose order is that of times.
+pub(super) type Time = [u8; timestamp::LENGTH];
 
 #[derive(Debug)]
 pub(super) struct Event {
@@ -23,9 +27,19 @@ pub(super) struct Joined {
     pub(super) chain_id: String,
     pub(super) seq: u64,
     pub(super) prev: EventHash,
+    pub(super) occurred_at: Time,
     /// The key that the first event announces.
     pub(super) announced: Option<PublicKey>,
     pub(super) checkpoint: Option<Box<Checkpoint>>,
+}
+
+/// Where a checkpoint stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointPlace {
+    /// Its chain.
+    pub chain_id: String,
+    /// Its number there.
+    pub seq: u64,
 }
 
 /// What a checkpoint says.
@@ -33,7 +47,8 @@ pub(super) struct Joined {
 pub(super) struct Checkpoint {
     pub(super) head: Head,
     pub(super) key: PublicKey,
-    pub(super) signature: Signature,
+    /// All of it is signed with that key.
+    pub(super) is_signed: bool,
     pub(super) occurred_at: Box<str>,
     pub(super) is_final: bool,
 }
@@ -66,7 +81,7 @@ pub(super) fn read(data: &[u8]) -> Result<Event, String> {
     let wire: Wire = serde_json::from_slice(data).map_err(|error| error.to_string())?;
     let metadata = &wire.metadata_json;
     let checkpoint = (&*wire.event_type == CHECKPOINT)
-        .then(|| checkpoint(&wire))
+        .then(|| checkpoint(data, &wire))
         .transpose();
     let checkpoint = checkpoint.map_err(|what| incomplete(&wire.id, what))?;
     let place = match (&metadata.chain_id, metadata.chain_seq, &metadata.chain_prev) {
@@ -74,6 +89,7 @@ pub(super) fn read(data: &[u8]) -> Result<Event, String> {
         (Some(chain_id), Some(seq @ 1..), Some(prev)) => Place::In(Joined {
             chain_id: chain_id.clone(),
             seq,
+            occurred_at: time(&wire)?,
             prev: EventHash::from_hex(prev).ok_or_else(|| incomplete(&wire.id, "chain_prev"))?,
             announced: key(metadata.chain_key.as_deref()).map_err(|what| incomplete(&wire.id, what))?,
             checkpoint: checkpoint.map(Box::new),
@@ -83,20 +99,27 @@ pub(super) fn read(data: &[u8]) -> Result<Event, String> {
     Ok(Event { id: wire.id, place })
 }
 
-fn checkpoint(wire: &Wire) -> Result<Checkpoint, &'static str> {
+fn checkpoint(data: &[u8], wire: &Wire) -> Result<Checkpoint, &'static str> {
     let metadata = &wire.metadata_json;
     let hash = metadata.head.as_deref().and_then(EventHash::from_hex);
-    let signature = metadata.signature.as_deref().and_then(Signature::from_hex);
+    let key = key(metadata.key.as_deref())?.ok_or("key")?;
+    let signature = metadata.signature.as_deref().ok_or("signature")?;
+    let decoded = Signature::from_hex(signature).ok_or("signature")?;
     Ok(Checkpoint {
         head: Head {
             seq: metadata.count.ok_or("count")?,
             hash: hash.ok_or("head")?,
         },
-        key: key(metadata.key.as_deref())?.ok_or("key")?,
-        signature: signature.ok_or("signature")?,
+        key,
+        is_signed: signed(data, signature).is_some_and(|signed| key.verifies(&signed, &decoded)),
         occurred_at: wire.occurred_at.clone(),
         is_final: metadata.is_final.ok_or("final")?,
     })
+}
+
+fn time(wire: &Wire) -> Result<Time, String> {
+    let time = wire.occurred_at.as_bytes().try_into();
+    time.map_err(|_| incomplete(&wire.id, "occurred_at"))
 }
 
 fn key(text: Option<&str>) -> Result<Option<PublicKey>, &'static str> {

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::event::Checkpoint;
+use super::Terms;
+use super::event::{Checkpoint, Joined, Time};
 use super::report::{ChainReport, Fault, KeyTrust, Report};
-use crate::chain::{EventHash, Head, PublicKey, Statement};
+use crate::chain::{EventHash, Head, PublicKey};
 
 /// What is there of a chain.
 #[derive(Debug, Default)]
@@ -12,15 +13,16 @@ pub(super) struct Links {
     links: BTreeMap<u64, Link>,
     checkpoints: BTreeMap<u64, Box<Checkpoint>>,
     /// The key that the first event announces.
-    pub(super) announced: Option<PublicKey>,
-    /// What came before is elsewhere.
-    pub(super) before: Option<Head>,
+    announced: Option<PublicKey>,
+    /// The checkpoints that were sent to an anchor.
+    pub(super) anchored: BTreeMap<u64, EventHash>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Link {
     hash: EventHash,
     prev: EventHash,
+    at: Time,
 }
 
 /// What became of an event that was added.
@@ -34,14 +36,15 @@ pub(super) enum Added {
 }
 
 impl Links {
-    pub(super) fn add(
-        &mut self,
-        seq: u64,
-        hash: EventHash,
-        prev: EventHash,
-        checkpoint: Option<Box<Checkpoint>>,
-        announced: Option<PublicKey>,
-    ) -> Added {
+    pub(super) fn add(&mut self, joined: Joined, hash: EventHash) -> Added {
+        let Joined {
+            chain_id: _,
+            seq,
+            prev,
+            occurred_at: at,
+            announced,
+            checkpoint,
+        } = joined;
         if let Some(there) = self.links.get(&seq) {
             return if there.hash == hash {
                 Added::Again
@@ -49,7 +52,7 @@ impl Links {
                 Added::Conflicting
             };
         }
-        self.links.insert(seq, Link { hash, prev });
+        self.links.insert(seq, Link { hash, prev, at });
         // Nothing but the first event announces one, or whoever can add an event could change the key.
         if prev == EventHash::NONE && self.announced.is_none() {
             self.announced = announced;
@@ -60,53 +63,103 @@ impl Links {
     }
 
     /// Reports what this chain proves.
-    pub(super) fn judge(mut self, id: &str, trusted: &[PublicKey], report: &mut Report) {
-        if let Some(before) = self.before {
-            // What is there of it all the same, as after a crash, is judged where it belongs.
-            self.links.retain(|seq, _| *seq > before.seq);
-            self.checkpoints.retain(|seq, _| *seq > before.seq);
-        }
+    pub(super) fn judge(self, id: &str, terms: &Terms, report: &mut Report) {
+        let anchored = self.judge_anchored(id, report);
         let (Some((first, _)), Some((last, _))) = (self.links.first_key_value(), self.links.last_key_value())
         else {
             return;
         };
-        let (first, last) = (*first, *last);
-        let (key, trust) = self.key(trusted);
+        let (key, trust) = self.key(&terms.trusted);
         let mut chain = ChainReport {
             id: id.to_owned(),
             key: key.map(|key| key.hex()),
             key_trust: trust,
-            first,
-            last,
+            first: *first,
+            last: *last,
             events: self.links.len() as u64,
             proved: 0,
             checkpoints: 0,
             last_checkpoint: None,
             is_complete: false,
+            anchored,
         };
+        let name = || id.to_owned();
         if trust == KeyTrust::Foreign {
-            report.fault(Fault::Key { chain: id.to_owned() });
+            report.fault(Fault::Key { chain: name() });
         }
         let sound = self.sound_checkpoints(id, key.filter(|_| trust != KeyTrust::Foreign), report);
+        let end = sound.iter().find(|(_, checkpoint)| checkpoint.is_final);
+        if let Some((end, _)) = end.filter(|(end, _)| **end < *last) {
+            let (from, to) = (end + 1, *last);
+            report.fault(Fault::BehindEnd {
+                chain: name(),
+                from,
+                to,
+            });
+        }
+        let is_current = |checkpoint: &&Checkpoint| checkpoint.occurred_at.as_bytes() >= &terms.oldest[..];
+        let is_late = !sound.values().any(is_current);
         // From the end: what a sound checkpoint proves reaches down to where something is missing or wrong.
         let mut is_proved = false;
+        let mut overdue: Option<(u64, u64)> = None;
         for (seq, follows) in self.follows(id, report).into_iter().rev() {
-            if let Some((at, is_final)) = sound.get(&seq) {
+            if let Some(checkpoint) = sound.get(&seq) {
                 chain.checkpoints += 1;
                 if chain.last_checkpoint.is_none() {
-                    chain.last_checkpoint = Some(at.to_string());
-                    chain.is_complete = seq == last && *is_final;
+                    chain.last_checkpoint = Some(checkpoint.occurred_at.to_string());
+                    chain.is_complete = seq == *last && checkpoint.is_final;
                 }
+                is_proved = true;
             }
-            // A checkpoint proves what is before it. Its own bytes are proved by what names them, and the last one's statement
-            // is signed.
-            let is_sound = sound.contains_key(&seq);
-            chain.proved += u64::from(is_proved || (is_sound && seq == last));
-            is_proved |= is_sound;
+            chain.proved += u64::from(is_proved);
+            let at = &self.links[&seq].at;
+            if !is_proved && ((is_late && at < &terms.oldest) || at > &terms.newest) {
+                overdue = Some((seq, overdue.map_or(seq, |(_, to)| to)));
+            }
             is_proved &= follows;
         }
+        if let Some((from, to)) = overdue {
+            report.fault(Fault::Unproved {
+                chain: name(),
+                from,
+                to,
+            });
+        }
         report.proved += chain.proved;
+        report.unproved += chain.events - chain.proved;
         report.chains.push(chain);
+    }
+
+    /// Compares what is there with what was sent to an anchor; the number of the last event that is there as it was sent.
+    fn judge_anchored(&self, id: &str, report: &mut Report) -> Option<u64> {
+        let last = self.links.last_key_value().map_or(0, |(last, _)| *last);
+        let (mut newest, mut cut) = (None, None);
+        for (seq, hash) in &self.anchored {
+            let why = match self.links.get(seq) {
+                Some(link) if link.hash == *hash => {
+                    report.anchored += 1;
+                    newest = Some(*seq);
+                    continue;
+                }
+                Some(_) => "the one that is there is another one",
+                None if *seq > last => {
+                    cut = Some(*seq);
+                    continue;
+                }
+                None => "it is not there",
+            };
+            let chain = id.to_owned();
+            report.fault(Fault::Anchored {
+                chain,
+                seq: *seq,
+                why,
+            });
+        }
+        if let Some(to) = cut {
+            let (chain, from) = (id.to_owned(), last + 1);
+            report.fault(Fault::Missing { chain, from, to });
+        }
+        newest
     }
 
     /// The key that this chain's checkpoints must have.
@@ -117,38 +170,32 @@ impl Links {
         });
         let trust = match own {
             Some(key) if trusted.contains(&key) => KeyTrust::Given,
-            Some(_) if !trusted.is_empty() => KeyTrust::Foreign,
+            _ if !trusted.is_empty() => KeyTrust::Foreign,
             _ if self.announced.is_some() => KeyTrust::Announced,
             _ => KeyTrust::Unannounced,
         };
         (own, trust)
     }
 
-    /// The checkpoints that state what is there, signed with this key: when each was made, and whether it is the last event.
+    /// The checkpoints that state what is there, signed with this key.
     fn sound_checkpoints(
         &self,
         id: &str,
         key: Option<PublicKey>,
         report: &mut Report,
-    ) -> BTreeMap<u64, (Box<str>, bool)> {
+    ) -> BTreeMap<u64, &Checkpoint> {
         let mut sound = BTreeMap::new();
         for (seq, checkpoint) in &self.checkpoints {
-            let statement = Statement {
-                chain_id: id,
-                head: checkpoint.head,
-                occurred_at: &checkpoint.occurred_at,
-                is_final: checkpoint.is_final,
-            };
             let why = if Some(checkpoint.key) != key {
                 "it is signed with another key than the chain's"
-            } else if !checkpoint.key.verifies(&statement, &checkpoint.signature) {
+            } else if !checkpoint.is_signed {
                 "its signature does not hold"
             } else if checkpoint.head.seq + 1 != *seq
                 || self.links.get(seq).map(|link| link.prev) != Some(checkpoint.head.hash)
             {
                 "it does not state the event before it"
             } else {
-                sound.insert(*seq, (checkpoint.occurred_at.clone(), checkpoint.is_final));
+                sound.insert(*seq, &**checkpoint);
                 continue;
             };
             report.fault(Fault::Checkpoint {
@@ -163,7 +210,7 @@ impl Links {
     /// For each event, in order, whether the one before it is there and is the one that it names; or no other was ever
     /// shipped in between.
     fn follows(&self, id: &str, report: &mut Report) -> Vec<(u64, bool)> {
-        let mut before = self.before.unwrap_or(Head::START);
+        let mut before = Head::START;
         let mut all = Vec::with_capacity(self.links.len());
         for (seq, link) in &self.links {
             let (is_next, is_named) = (*seq == before.seq + 1, link.prev == before.hash);

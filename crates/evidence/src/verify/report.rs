@@ -17,6 +17,10 @@ pub struct Report {
     pub unchained: u64,
     /// Events that are in an unbroken chain up to a checkpoint whose signature holds.
     pub proved: u64,
+    /// Events in a chain that no such checkpoint covers, as yet.
+    pub unproved: u64,
+    /// Checkpoints that are there as they were sent to the anchor.
+    pub anchored: u64,
     /// Whether the signatures of events were judged.
     pub signatures_judged: bool,
     /// Every chain of which there is an event.
@@ -28,7 +32,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether nothing is missing, changed or forged, as far as these events can tell. Those in no chain tell nothing.
+    /// Whether there is no hole in what is there, and nothing that is wrong. Those in no chain tell nothing, and those that
+    /// are not proved little.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         self.fault_count == 0
@@ -66,6 +71,8 @@ pub struct ChainReport {
     /// Whether the chain ends with a checkpoint that says that nothing follows. A process that runs, or was killed and has
     /// no successor yet, has none.
     pub is_complete: bool,
+    /// The number of the last checkpoint that is there as it was sent to the anchor.
+    pub anchored: Option<u64>,
 }
 
 /// Who says which key a chain's checkpoints are signed with.
@@ -137,10 +144,47 @@ pub enum Fault {
         /// Why.
         why: &'static str,
     },
-    /// The chain's key is none of those that count.
+    /// Events stand behind the checkpoint that says that nothing follows.
+    BehindEnd {
+        /// The chain.
+        chain: String,
+        /// The first number behind it.
+        from: u64,
+        /// The last one.
+        to: u64,
+    },
+    /// Among these are events that should be proved by now, or that are younger than now.
+    Unproved {
+        /// The chain.
+        chain: String,
+        /// The first such number.
+        from: u64,
+        /// The last one.
+        to: u64,
+    },
+    /// The entry has another id than the event in it.
+    Id {
+        /// The event's id.
+        event: String,
+    },
+    /// The chain's key is none of those that count, or not known.
     Key {
         /// The chain.
         chain: String,
+    },
+    /// A checkpoint that was sent to the anchor is not the one that is there, or is none of a gateway.
+    Anchored {
+        /// The chain.
+        chain: String,
+        /// Its number.
+        seq: u64,
+        /// Why.
+        why: &'static str,
+    },
+    /// What is said to have been sent to the anchor is no checkpoint.
+    AnchoredLine {
+        /// What is wrong with it.
+        why: String,
     },
 }
 
@@ -167,7 +211,22 @@ impl fmt::Display for Fault {
             Self::Checkpoint { chain, seq, why } => {
                 write!(f, "chain {chain}: checkpoint {seq} does not hold: {why}")
             }
+            Self::BehindEnd { chain, from, to } => write!(
+                f,
+                "chain {chain}: {} behind the checkpoint that ends it",
+                Numbers(*from, *to)
+            ),
+            Self::Unproved { chain, from, to } => write!(
+                f,
+                "chain {chain}: {} not proved by any checkpoint, for longer than is allowed",
+                Numbers(*from, *to)
+            ),
+            Self::Id { event } => write!(f, "event {event}: its entry has another id"),
             Self::Key { chain } => write!(f, "chain {chain}: its key is none of the given ones"),
+            Self::Anchored { chain, seq, why } => {
+                write!(f, "chain {chain}: checkpoint {seq} of the anchor: {why}")
+            }
+            Self::AnchoredLine { why } => write!(f, "a line of the anchor cannot be read: {why}"),
         }
     }
 }

@@ -17,7 +17,8 @@ pub enum EvidenceCommand {
     Tail(TailArgs),
     /// Write events as JSON Lines: `id`, `data` (the exact bytes, as a string) and `sig`
     Export(ExportArgs),
-    /// Judge signatures (AUDIT_HMAC_KEY), chains and checkpoints, and name everything that is missing or wrong
+    /// Judge signatures (AUDIT_HMAC_KEY), chains and checkpoints, and name everything that is missing or wrong; of a spool its
+    /// records, which nobody has signed yet
     Verify(VerifyArgs),
     /// Say what a request asked for, which gate decided, what made it so, and what to change
     Explain(ExplainArgs),
@@ -102,10 +103,16 @@ pub struct VerifyArgs {
     pub source: SourceArgs,
     /// A public key of checkpoints that counts, as the gateway's log shows it; repeatable. Without one a chain's own word
     /// for its key is taken
-    #[arg(long = "checkpoint-key", value_name = "HEX")]
+    #[arg(long = "checkpoint-key", value_name = "HEX", conflicts_with = "spool")]
     pub keys: Vec<PublicKey>,
+    /// Fail where a chain has had no checkpoint for so long, and an unproved event from before; one is due each minute
+    #[arg(long, value_name = "SECONDS", conflicts_with = "spool")]
+    pub max_unproved: Option<u32>,
+    /// The checkpoints that the anchor (AUDIT_ANCHOR_URL) got, one a line as they were posted: each must be there
+    #[arg(long, value_name = "FILE", conflicts_with = "spool")]
+    pub anchors: Option<PathBuf>,
     /// Pass events that are in no chain, such as those of builds that made none
-    #[arg(long)]
+    #[arg(long, conflicts_with = "spool")]
     pub allow_unchained: bool,
     /// Write one JSON object
     #[arg(long)]

@@ -12,7 +12,7 @@ use crate::process::{CONFIG, OK, UNAVAILABLE};
 
 use super::shared::{UNEXPECTED, complain, print};
 use event::Filter;
-use source::{Item, Source, SourceError};
+use source::{Source, SourceError};
 
 pub(super) async fn run(command: EvidenceCommand) -> i32 {
     let (name, done) = match command {
@@ -25,7 +25,10 @@ pub(super) async fn run(command: EvidenceCommand) -> i32 {
         complain(format_args!("evidence {name}: {error}"));
         match error {
             SourceError::Settings(_) => CONFIG,
-            SourceError::Unavailable(_) | SourceError::Spool { .. } | SourceError::File { .. } => UNAVAILABLE,
+            SourceError::Unavailable(_)
+            | SourceError::Spool { .. }
+            | SourceError::File { .. }
+            | SourceError::Anchors { .. } => UNAVAILABLE,
             SourceError::Line(_) | SourceError::Reader(_) => UNEXPECTED,
         }
     })
@@ -35,11 +38,9 @@ async fn export(arguments: ExportArgs) -> Result<i32, SourceError> {
     let filter = Filter::new(arguments.filter);
     let mut source = Source::open(arguments.source)?;
     source
-        .each(|item| match item {
-            Item::Event(entry) if entry.is_finished && filter.admits(&entry.data) => {
-                print(&entry.line()).map_err(SourceError::Reader)
-            }
-            Item::Event(_) | Item::Chain { .. } => Ok(()),
+        .each(|entry| match entry.is_finished && filter.admits(&entry.data) {
+            true => print(&entry.line()).map_err(SourceError::Reader),
+            false => Ok(()),
         })
         .await?;
     Ok(OK)

@@ -1,6 +1,7 @@
 //! One inbound connection: HTTP/1.1 or HTTP/2 over a timed stream.
 
 mod head_end;
+mod http1;
 mod in_flight;
 mod state;
 mod streams;
@@ -9,9 +10,11 @@ mod timer;
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use admission::Scheme;
@@ -19,12 +22,14 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use http1::LiveBody;
+use http1::{Eligible, Parked};
 pub use in_flight::InFlight;
 pub use state::Ending;
 use state::Event;
@@ -36,8 +41,6 @@ pub use timer::TimeLimits;
 
 use crate::clock;
 
-/// The most bytes of an HTTP/1 request head.
-const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// The most bytes of an HTTP/2 header list that the library takes. What it takes above
 /// [`super::target::MAX_HEADER_LIST_BYTES`] is refused on its stream; above this the connection may end.
 const MAX_H2_HEADER_LIST: u32 = 64 * 1024;
@@ -86,7 +89,11 @@ pub struct Shutdown {
 /// Who answers requests.
 pub trait Handler: Send + Sync + 'static {
     /// The body of its answers.
-    type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static;
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>
+        + LiveBody
+        + Unpin
+        + Send
+        + 'static;
 
     /// Answers one request.
     fn answer(
@@ -133,7 +140,8 @@ where
         connections: tasks,
     } = context;
     let timer = ConnectionTimer::new(limits);
-    let mut stream = TimedIo::new(stream, Arc::clone(&timer));
+    // Boxed, because it is handed on, and the task would hold its place each time.
+    let mut stream = Box::new(TimedIo::new(stream, Arc::clone(&timer)));
     let is_http2 = match protocol {
         Protocol::Http1 => Ok(false),
         Protocol::Http2 => {
@@ -150,36 +158,36 @@ where
         tasks,
         opened: Arc::clone(&opened),
     };
+    let parked = Parked::new();
     let service = service_fn(|request: Request<Incoming>| {
-        let (handler, in_flight) = (Arc::clone(&handler), InFlight::begin(&timer, &request));
+        let (eligible, parked) = (Eligible::of(&request), parked.clone());
+        let (handler, timer) = (Arc::clone(&handler), Arc::clone(&timer));
+        let in_flight = InFlight::begin(&timer, &request);
         if in_flight.is_multiplexed() {
             *opened.lock() = Some(in_flight.clone());
         }
         // Large, and done with once the answer begins, while the library keeps its place for the whole connection.
-        Box::pin(async move { Ok::<_, Infallible>(handler.answer(request, peer, in_flight).await) })
+        Box::pin(async move {
+            let response = handler.answer(request, peer, in_flight).await;
+            Ok::<_, Infallible>(parked.keep(response, eligible, &timer))
+        })
     });
-    let io = TokioIo::new(stream);
     let ended = match is_http2 {
         Ok(true) => {
-            let connection = Box::pin(http2_builder(executor).serve_connection(io, service));
-            run(
-                connection,
-                http2::Connection::graceful_shutdown,
+            let io = TokioIo::new(stream);
+            let mut connection = Box::pin(http2_builder(executor).serve_connection(io, service));
+            let drain = http2::Connection::graceful_shutdown;
+            let ended = run(
+                connection.as_mut(),
+                drain,
                 &shutdown,
                 &timer,
+                || None::<Infallible>,
             )
-            .await
+            .await;
+            ended.map(|_nothing| ())
         }
-        Ok(false) => {
-            let connection = Box::pin(http1_builder().serve_connection(io, service));
-            run(
-                connection,
-                http1::Connection::graceful_shutdown,
-                &shutdown,
-                &timer,
-            )
-            .await
-        }
+        Ok(false) => http1::serve(stream, service, parked.clone(), &shutdown, &timer).await,
         Err(error) => Err(error.into()),
     };
     if let Err(error) = ended {
@@ -187,13 +195,14 @@ where
     }
 }
 
-/// Runs a connection to its end, or to the process's.
-async fn run<C: Future<Output = hyper::Result<()>>>(
-    mut connection: Pin<Box<C>>,
+/// Runs a connection to its end, or to the process's, or until there is something to do without the library.
+async fn run<C: Future<Output = hyper::Result<()>>, T>(
+    mut connection: Pin<&mut C>,
     drain: fn(Pin<&mut C>),
     shutdown: &Shutdown,
     timer: &ConnectionTimer,
-) -> Result<(), Box<dyn Error + Send + Sync>> {
+    interrupted: impl Fn() -> Option<T>,
+) -> Result<Option<T>, Box<dyn Error + Send + Sync>> {
     let mut draining = false;
     loop {
         // In this order: a response that is written once the drain began says `Connection: close`.
@@ -201,28 +210,18 @@ async fn run<C: Future<Output = hyper::Result<()>>>(
             biased;
             () = shutdown.cut.cancelled() => {
                 timer.end(Ending::Stopped);
-                return Ok(());
+                return Ok(None);
             }
             () = shutdown.drain.cancelled(), if !draining => {
                 draining = true;
                 drain(connection.as_mut());
             }
-            result = connection.as_mut() => return Ok(result?),
+            result = poll_fn(|cx| match connection.as_mut().poll(cx) {
+                Poll::Ready(result) => Poll::Ready(result.map(|()| None)),
+                Poll::Pending => interrupted().map_or(Poll::Pending, |found| Poll::Ready(Ok(Some(found)))),
+            }) => return Ok(result?),
         }
     }
-}
-
-fn http1_builder() -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        // The connection has its own head timer; this one would also run between requests.
-        .header_read_timeout(None)
-        // The end of the caller's sending side is not its leaving (RFC 9112 §9.6).
-        .half_close(true)
-        // The library's own bound of 100 headers holds; setting it would cost an allocation per head.
-        .max_buf_size(MAX_HEAD_BYTES);
-    builder
 }
 
 fn http2_builder(streams: StreamExecutor) -> http2::Builder<StreamExecutor> {

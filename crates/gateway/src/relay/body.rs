@@ -10,7 +10,7 @@ use http_body::{Frame, SizeHint};
 
 use super::cut::Cut;
 use super::relayed::Relayed;
-use crate::ingress::connection::InFlight;
+use crate::ingress::connection::{InFlight, LiveBody};
 
 /// A body of the gateway's own, or one that is relayed from an upstream.
 pub struct Body {
@@ -171,6 +171,15 @@ impl http_body::Body for Body {
         match &self.kind {
             Kind::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Kind::Relayed(relayed) => relayed.size_hint(),
+        }
+    }
+}
+
+impl LiveBody for Body {
+    fn is_live(&self) -> bool {
+        match &self.kind {
+            Kind::Own(_) => false,
+            Kind::Relayed(relayed) => relayed.is_event_stream() && relayed.upload().is_whole(),
         }
     }
 }

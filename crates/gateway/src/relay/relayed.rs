@@ -111,6 +111,11 @@ impl Relayed {
         &self.upload
     }
 
+    /// Server-sent events whose end nobody knows.
+    pub(super) fn is_event_stream(&self) -> bool {
+        matches!(self.kind, Kind::Events(_)) && !self.is_end_stream()
+    }
+
     pub(super) fn has_fixed_length(&self) -> bool {
         matches!(self.kind, Kind::Fixed(_))
     }

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 
 use admission::exchange::circuit::CircuitFigures;
+use backends::anchor::AnchorStats;
 use backends::bindings::BindingsStatus;
 use backends::component::Samples;
 use backends::http::{Stats, StatsNames};
@@ -79,7 +80,7 @@ pub fn evidence(stats: &evidence::Stats, out: &mut dyn Samples) {
         gauge "caracal_gateway_audit_waiting", "Gateway audit events of this process that wait to be taken by the audit stream", waiting;
         counter "caracal_gateway_audit_suppressed_total", "Refusals that were summed up in another event because their reason was over its quota", suppressed;
         counter "caracal_gateway_audit_recovered_total", "Events that a killed process left unfinished, finished as interrupted or not_dispatched", recovered;
-        counter "caracal_gateway_audit_spool_removed_total", "How often the spool's directory, or a segment in it, was removed while it was in use", removed;
+        counter "caracal_gateway_audit_spool_removed_total", "How often the spool's directory, or a segment or the chain in it, was removed while it was in use", removed;
         gauge "caracal_gateway_audit_available", "Whether new requests can be recorded; while they cannot, they are refused", u64::from(available);
     }
 }
@@ -125,6 +126,7 @@ pub fn zero(out: &mut dyn Samples) {
     sts::samples(&no_connections, out);
     upstream_connections(&no_connections, out);
     evidence(&evidence::Stats::default(), out);
+    AnchorStats::default().samples(out);
     revocation::samples(&RevocationStatus::default(), &RevocationCounters::default(), out);
     BindingsStatus::default().samples(out);
     ReplayStats::default().samples(out);

@@ -8,11 +8,12 @@ use std::time::Duration;
 use admission::Admission;
 use admission::exchange::{Circuit, CircuitLimits, ExchangeSigner};
 use admission::ports::{Bindings, Cause, ReplayMarks};
+use backends::anchor::{self, AnchorConfig, AnchorStats};
 use backends::component::{Check, Component, Health, Stage};
 use backends::http::{Client, ClientConfig};
 use backends::revocation::RevocationState;
 use backends::tls::ClientTls;
-use config::{Config, Transport};
+use config::{AnchorTransport, Config, Transport};
 use evidence::{AuditKey, CheckpointKey, Fsync, Shipper, Spool, SpoolConfig, StreamSink};
 use tokio_util::sync::CancellationToken;
 
@@ -75,7 +76,8 @@ pub(super) async fn start(runtime: Runtime, stores: Stores, stop: &mut Stop) -> 
 }
 
 async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartError> {
-    let spool = runtime.add(spool(&runtime, Arc::clone(&stores.sink))?);
+    let sink = runtime.add(anchored(&runtime, Arc::clone(&stores.sink))?);
+    let spool = runtime.add(spool(&runtime, sink)?);
     runtime.add(runtime.sts.clone().component());
     let upstream = runtime.add(upstream(&runtime)?);
     let circuit = runtime.add(circuit(&runtime));
@@ -258,6 +260,32 @@ fn spool(runtime: &Runtime, sink: Arc<dyn StreamSink>) -> Result<Component<Spool
         .task("evidence shipper", Stage::Delivery, |stop| {
             shipper.run(sink, stop.cancelled_owned())
         }))
+}
+
+/// The audit stream, whose checkpoints also go to the anchor, where there is one.
+fn anchored(
+    runtime: &Runtime,
+    stream: Arc<dyn StreamSink>,
+) -> Result<Component<Arc<dyn StreamSink>>, StartError> {
+    let Some(anchor) = &runtime.config.evidence.anchor else {
+        let none = AnchorStats::default();
+        return Ok(Component::new(stream).figures(move |out| none.samples(out)));
+    };
+    let authorities = anchor.authorities.as_ref();
+    let config = AnchorConfig {
+        url: anchor.url.expose().clone(),
+        transport: match anchor.transport {
+            AnchorTransport::Https => anchor::Transport::Https,
+            AnchorTransport::PlainLoopback(_dev_only) => anchor::Transport::PlainLoopback,
+        },
+        tls: ClientTls {
+            authorities: authorities.map(|authorities| authorities.certificates.clone()),
+            identity: None,
+        },
+    };
+    let (resolver, clock) = (Arc::clone(&runtime.resolver) as _, Arc::clone(&runtime.clock));
+    let connections = runtime.supervisor.outbound().clone();
+    Ok(anchor::component(&config, stream, resolver, clock, connections)?)
 }
 
 fn checkpoint_key(config: &config::Evidence) -> Result<Option<CheckpointKey>, StartError> {

@@ -167,12 +167,16 @@ fn address_own_endpoints_named_by_host_are_refused_under_every_name_and_address(
         ("wrapped.example", &["64:ff9b::5db8:d822"]),
         ("mixed.example", &["8.8.8.8", "93.184.216.34"]),
         ("api.example", &["8.8.8.8"]),
+        ("shared.example", &["9.9.9.9"]),
+        ("neighbour.example", &["9.9.9.9"]),
     ]);
     let own = policy(
         PrivateUpstreams::Blocked,
         &[
             OwnEndpoint::Host("sts.example".to_owned(), 443),
             OwnEndpoint::Host("gone.example".to_owned(), 6380),
+            OwnEndpoint::Name("anchor.example".to_owned(), 443),
+            OwnEndpoint::Name("shared.example".to_owned(), 443),
         ],
     );
     for (url, refused) in [
@@ -186,7 +190,11 @@ fn address_own_endpoints_named_by_host_are_refused_under_every_name_and_address(
         ("https://[64:ff9b::5db8:d822]/", true),
         ("http://alias.example/", false),
         ("https://alias.example:8443/", false),
+        // No other upstream depends on the name of one that is known by that alone, nor on its addresses.
         ("https://api.example/", false),
+        ("https://anchor.example/", true),
+        ("https://Shared.example./", true),
+        ("https://neighbour.example/", false),
         // Whether this is the endpoint cannot be told.
         ("https://api.example:6380/", true),
         ("https://unknown.example/", true),

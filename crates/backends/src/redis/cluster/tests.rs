@@ -81,7 +81,7 @@ impl Bench {
     /// The names that are the gateway's own.
     fn own(&self) -> Vec<String> {
         let name = |endpoint: &OwnEndpoint| match endpoint {
-            OwnEndpoint::Host(name, _) => name.clone(),
+            OwnEndpoint::Host(name, _) | OwnEndpoint::Name(name, _) => name.clone(),
             OwnEndpoint::Net(net, _) => net.to_string(),
         };
         self.dialer.endpoints().borrow().iter().map(name).collect()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{BLOCK, CHAIN, ChainFile, KEY};
+use super::{BLOCK, CHAIN, Carried, ChainFile, KEY};
 use crate::chain::{Chain, CheckpointKey};
 use crate::spool::disk::{Directory, Disk as _, System};
 use crate::testing::{DONE, event};
@@ -15,6 +15,10 @@ fn dir(path: &Path) -> Arc<dyn Directory> {
 
 fn chain() -> Chain {
     Chain::new(Uuid::from_u128(7), CheckpointKey::generate().unwrap())
+}
+
+fn create(path: &Path, chain: Chain, position: u64, lasting: bool) -> std::io::Result<ChainFile> {
+    ChainFile::create(&*dir(path), CHAIN, Carried { chain, at: 0 }, position, lasting)
 }
 
 /// The chain with so many events more.
@@ -31,7 +35,7 @@ fn open(path: &Path) -> ChainFile {
 #[test]
 fn a_successor_goes_on_where_the_chain_stands_with_its_key() {
     let path = tempfile::tempdir().unwrap();
-    let mut file = ChainFile::create(&*dir(path.path()), chain(), 5, false).unwrap();
+    let mut file = create(path.path(), chain(), 5, false).unwrap();
     for round in 0..4 {
         let next = longer(&file, 3);
         file.advance(100 + round, next.clone(), Some(7));
@@ -52,7 +56,7 @@ fn a_successor_goes_on_where_the_chain_stands_with_its_key() {
 #[test]
 fn what_is_torn_leaves_what_was_synced() {
     let path = tempfile::tempdir().unwrap();
-    let mut file = ChainFile::create(&*dir(path.path()), chain(), 0, false).unwrap();
+    let mut file = create(path.path(), chain(), 0, false).unwrap();
     for round in 1..4 {
         file.advance(round * 10, longer(&file, 1), None);
         file.sync().unwrap();
@@ -74,30 +78,34 @@ fn what_is_torn_leaves_what_was_synced() {
 #[test]
 fn what_is_written_during_a_sync_waits_for_its_end() {
     let path = tempfile::tempdir().unwrap();
-    let mut file = ChainFile::create(&*dir(path.path()), chain(), 0, false).unwrap();
+    let mut file = create(path.path(), chain(), 0, false).unwrap();
     file.advance(10, longer(&file, 1), None);
     let (_, position) = file.begin_sync().unwrap();
     file.advance(20, longer(&file, 1), None);
     assert_eq!(open(path.path()).position(), 10, "the sync is about this");
+    let at_10 = fs::read(path.path().join(CHAIN)).unwrap();
     file.end_sync(Some(position));
     assert_eq!((file.durable(), open(path.path()).position()), (10, 20));
-    // One that failed makes nothing durable.
+    // One that failed makes nothing durable, and what the kernel may have dropped is written once more.
     let _ = file.begin_sync().unwrap();
+    fs::write(path.path().join(CHAIN), &at_10).unwrap();
     file.end_sync(None);
     assert_eq!(file.durable(), 10);
+    let (_, position) = file.begin_sync().unwrap();
+    assert_eq!((position, open(path.path()).position()), (20, 20));
 }
 
 #[test]
 fn the_secret_is_kept_only_where_it_is_the_process_s_own_and_for_nobody_else() {
     use std::os::unix::fs::PermissionsExt as _;
     let (own, lasting) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    ChainFile::create(&*dir(own.path()), chain(), 0, false).unwrap();
+    create(own.path(), chain(), 0, false).unwrap();
     let mode = own.path().join(KEY).metadata().unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 
     let chain = chain();
     let key = chain.key.clone().unwrap();
-    ChainFile::create(&*dir(lasting.path()), chain, 0, true).unwrap();
+    create(lasting.path(), chain, 0, true).unwrap();
     assert!(!lasting.path().join(KEY).exists());
     let found = |key| {
         let file = ChainFile::open(&*dir(lasting.path()), key).unwrap();
@@ -113,7 +121,7 @@ fn the_secret_is_kept_only_where_it_is_the_process_s_own_and_for_nobody_else() {
 fn what_is_no_state_of_a_chain_is_none() {
     let path = tempfile::tempdir().unwrap();
     assert!(ChainFile::open(&*dir(path.path()), None).unwrap().is_none());
-    ChainFile::create(&*dir(path.path()), chain(), 0, false).unwrap();
+    create(path.path(), chain(), 0, false).unwrap();
     let whole = fs::read(path.path().join(CHAIN)).unwrap();
     for damaged in [0, 10, 55] {
         let mut bytes = whole.clone();

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::chain::{Chain, CheckpointKey};
-use crate::spool::chain_file::{self, ChainFile};
+use crate::spool::chain_file::{self, CHAIN, COPY, Carried, ChainFile};
 use crate::spool::claim::Claim;
 use crate::spool::disk::{DataFile, Directory, Disk, Identity, gone_is_fine, is_full};
+use crate::spool::error::NoRoom;
 use crate::spool::segment::{self, SPARE, Segment, Source};
 
-use super::Log;
+use super::{Fault, Log};
 
 /// How many segments are held open, the newest. What is held can be read even if somebody removes it.
 const MAX_HELD: usize = 64;
@@ -32,7 +33,9 @@ pub(crate) struct Site {
     pub(crate) root: PathBuf,
     /// The run of the operating system.
     pub(crate) boot: Uuid,
-    /// How long a segment gets.
+    /// How long a segment may get on any volume.
+    most: u64,
+    /// How long one gets on this volume, as things are.
     pub(crate) segment_bytes: u64,
     /// Signs checkpoints; where there is none each process has a key of its own.
     pub(crate) checkpoint_key: Option<CheckpointKey>,
@@ -48,14 +51,23 @@ impl Site {
     ) -> Self {
         // Where it cannot be made, it is said when it is needed.
         let free = disk.open(&root, true).and_then(|dir| dir.available());
-        let fitting = free.map_or(most, |free| (free / SEGMENTS_PER_VOLUME).max(MIN_SEGMENT_BYTES));
-        Self {
+        let mut site = Self {
             boot: disk.boot(),
-            segment_bytes: most.min(fitting),
+            most,
+            segment_bytes: most,
             disk,
             root,
             checkpoint_key,
-        }
+        };
+        site.segment_bytes = site.fitting(free.unwrap_or(u64::MAX));
+        site
+    }
+
+    /// How long segments should get where this process has so much of the volume.
+    fn fitting(&self, share: u64) -> u64 {
+        (share / SEGMENTS_PER_VOLUME)
+            .max(MIN_SEGMENT_BYTES)
+            .min(self.most)
     }
 
     /// A new chain.
@@ -74,12 +86,12 @@ impl Site {
 /// can move the intents of live requests on, so that what is shipped can be deleted, and take outcomes.
 #[derive(Debug)]
 pub(crate) struct Home {
-    claim: Claim,
+    pub(super) claim: Claim,
     boot: Uuid,
     active: Arc<dyn DataFile>,
     /// The newest segments, oldest first, the active one included.
-    held: VecDeque<HeldSegment>,
-    spare: Option<Spare>,
+    pub(super) held: VecDeque<HeldSegment>,
+    pub(super) spare: Option<Spare>,
     pub(super) chain: ChainFile,
 }
 
@@ -96,31 +108,22 @@ pub(crate) struct Spare {
 pub(crate) struct HeldSegment {
     pub(crate) base: u64,
     file: Arc<dyn DataFile>,
-    identity: Identity,
-}
-
-/// What is needed to see whether a home is still in its place.
-#[derive(Debug)]
-pub(crate) struct Look {
-    disk: Arc<dyn Disk>,
-    claim: Claim,
-    held: Vec<HeldSegment>,
-    spare: Option<Spare>,
+    pub(super) identity: Identity,
 }
 
 /// What is needed to make a spare segment.
 #[derive(Debug)]
 pub(crate) struct WantedSpare {
-    /// The one that is there and too small.
-    small: Option<Spare>,
+    /// The one that is there and of another size.
+    other: Option<Spare>,
     dir: Arc<dyn Directory>,
     boot: Uuid,
     bytes: u64,
 }
 
 impl Home {
-    /// Makes a directory with one segment in it, which goes on with this chain or begins a new one.
-    pub(crate) fn make(site: &Site, base: u64, chain: Option<Chain>) -> io::Result<(Self, Segment)> {
+    /// Makes a directory with one segment in it, which begins a chain, or that of a copy which goes on with one.
+    pub(crate) fn make(site: &Site, base: u64, chain: Option<Carried>) -> io::Result<(Self, Segment)> {
         let claim = Claim::create(&*site.disk, &site.root)?;
         match Self::furnish(claim.clone(), site, base, chain) {
             Ok(home) => Ok((home, Segment::fresh(base))),
@@ -133,9 +136,13 @@ impl Home {
         }
     }
 
-    fn furnish(claim: Claim, site: &Site, base: u64, chain: Option<Chain>) -> io::Result<Self> {
-        let chain = chain.map_or_else(|| site.chain(), Ok)?;
-        let chain = ChainFile::create(&**claim.dir(), chain, base, site.checkpoint_key.is_some())?;
+    fn furnish(claim: Claim, site: &Site, base: u64, carried: Option<Carried>) -> io::Result<Self> {
+        let name = if carried.is_some() { COPY } else { CHAIN };
+        let new = || site.chain().map(|chain| Carried { chain, at: 0 });
+        let carried = carried.map_or_else(new, Ok)?;
+        let chain = ChainFile::create(&**claim.dir(), name, carried, base, site.checkpoint_key.is_some())?;
+        // Segments that are found without it are taken for those of a build that made no chains.
+        claim.dir().sync()?;
         let active = segment::create(&**claim.dir(), &segment::name(base), site.boot)?;
         let mut home = Self {
             claim,
@@ -215,57 +222,28 @@ impl Home {
     pub(super) fn remove(&mut self, disk: &dyn Disk) -> io::Result<()> {
         self.spare = None;
         gone_is_fine(self.dir().remove(SPARE))?;
-        // Without its chain nothing that was in it may come back.
-        self.dir().sync()?;
-        chain_file::remove(&**self.dir())?;
-        match self.claim.remove(disk) {
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
-            removed => gone_is_fine(removed),
-        }
-    }
-}
-
-impl Look {
-    /// Whether the directory and the segments still stand under their names.
-    pub(crate) fn is_in_place(&self) -> io::Result<bool> {
-        if !self.claim.is_in_place(&*self.disk)? {
-            return Ok(false);
-        }
-        for held in &self.held {
-            match self.claim.dir().identity_of(&segment::name(held.base)) {
-                Ok(there) if there == held.identity => {}
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                Ok(_) | Err(_) => return Ok(false),
-            }
-        }
-        Ok(true)
-    }
-
-    /// The spare segment, where it does not stand under its name.
-    pub(crate) fn lost_spare(&self) -> io::Result<Option<&Arc<dyn DataFile>>> {
-        let Some(Spare { file, .. }) = &self.spare else {
-            return Ok(None);
-        };
-        match self.claim.dir().identity_of(SPARE) {
-            Ok(there) => Ok((there != file.identity()?).then_some(file)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(file)),
-            Err(error) => Err(error),
-        }
+        self.claim.conclude(disk)
     }
 }
 
 impl WantedSpare {
     /// Makes a spare with as much space as there is, up to what is wanted.
     pub(crate) fn make(self) -> io::Result<Spare> {
-        if let Some(small) = self.small {
-            let bytes = small
-                .file
-                .allocate(self.bytes)
-                .map_or(small.bytes, |()| self.bytes);
-            return Ok(Spare { bytes, ..small });
-        }
-        gone_is_fine(self.dir.remove(SPARE))?;
-        let file = segment::create(&*self.dir, SPARE, self.boot)?;
+        let file = match self.other {
+            Some(other) if other.bytes <= 2 * self.bytes => {
+                let grown = other.file.allocate(self.bytes);
+                let bytes = grown.map_or(other.bytes, |()| other.bytes.max(self.bytes));
+                return Ok(Spare { bytes, ..other });
+            }
+            Some(large) => {
+                large.file.cut(Segment::fresh(0).len)?;
+                large.file
+            }
+            None => {
+                gone_is_fine(self.dir.remove(SPARE))?;
+                segment::create(&*self.dir, SPARE, self.boot)?
+            }
+        };
         let mut bytes = self.bytes;
         loop {
             match file.allocate(bytes) {
@@ -281,61 +259,81 @@ impl WantedSpare {
 }
 
 impl Log {
-    /// What to look at to see whether the home is in its place.
-    pub(crate) fn look(&self) -> Option<Look> {
-        let home = self.home.as_ref().filter(|_| !self.is_homeless())?;
-        Some(Look {
-            disk: Arc::clone(&self.site.disk),
-            claim: home.claim.clone(),
-            held: home.held.iter().cloned().collect(),
-            spare: home.spare.clone(),
-        })
-    }
-
-    /// Does without the spare segment, if it is this one.
-    pub(crate) fn lose_spare(&mut self, lost: &Arc<dyn DataFile>) {
-        if let Some(home) = &mut self.home {
-            home.spare.take_if(|spare| Arc::ptr_eq(&spare.file, lost));
+    /// The spare segment to make, where none is or one of another size, on a volume of which this process has `taken` and
+    /// may have `free` besides.
+    pub(crate) fn wanted_spare(&mut self, taken: u64, free: u64) -> Option<WantedSpare> {
+        let len = self.segments.back().map_or(0, |active| active.len);
+        let kept = self.last.map_or(0, |last| last.saturating_sub(len));
+        let spare = self.home.as_ref().and_then(Home::spare_bytes);
+        let unkept = free.saturating_add(spare.unwrap_or(0));
+        let unused = unkept.saturating_add(kept);
+        let fitting = self.fit(taken.saturating_add(unused), spare);
+        // What is kept back in the active segment may be more than a spare one needs, and all the space there is for one.
+        let is_worth_it = unkept < fitting && unused >= 2 * fitting;
+        if is_worth_it
+            && self
+                .home
+                .as_ref()
+                .is_some_and(|home| home.active().cut(len).is_ok())
+        {
+            self.last = Some(len);
         }
+        self.spare_of(fitting)
     }
 
-    /// The spare segment to make, where one is missing or too small.
-    pub(crate) fn wanted_spare(&self) -> Option<WantedSpare> {
-        let home = self.home.as_ref().filter(|_| !self.is_homeless())?;
-        let small = home.spare.clone();
-        let is_whole = |spare: &Spare| spare.bytes >= self.site.segment_bytes;
-        (!small.as_ref().is_some_and(is_whole)).then(|| WantedSpare {
-            small,
+    /// How long segments should get where this process may have so much of the volume. They get shorter at once, and longer
+    /// when there is a spare one of that size; never too short for the intents that wait.
+    fn fit(&mut self, share: u64, spare: Option<u64>) -> u64 {
+        let live = Segment::fresh(0).len + 2 * self.open_bytes;
+        let fitting = self.site.fitting(share).max(live).min(self.site.most);
+        let is_there = spare.is_some_and(|spare| spare >= fitting);
+        if is_there || fitting < self.site.segment_bytes {
+            self.site.segment_bytes = fitting;
+        }
+        fitting
+    }
+
+    /// The spare segment of about this size to make, where there is none. Until it is [taken](Self::equip) there is none at
+    /// all, so that nobody writes to one that is changed.
+    pub(super) fn spare_of(&mut self, bytes: u64) -> Option<WantedSpare> {
+        let home = self
+            .home
+            .as_mut()
+            .filter(|_| !matches!(self.fault, Some(Fault::Homeless(_))))?;
+        let fits = |spare: &Spare| (bytes / 4 * 3..=2 * bytes).contains(&spare.bytes);
+        if self.cramped.is_none() && home.spare.as_ref().is_some_and(fits) {
+            return None;
+        }
+        Some(WantedSpare {
+            other: home.spare.take(),
             dir: Arc::clone(home.dir()),
             boot: home.boot,
-            bytes: self.site.segment_bytes,
+            bytes,
         })
     }
 
-    /// Takes a spare segment, or notes why there is none. While there is no whole one, nothing new is accepted.
-    pub(crate) fn equip(&mut self, spare: io::Result<Spare>) {
+    /// Takes a spare segment, or notes why there is none. While there is no whole one, nothing new is accepted. True where
+    /// there is one again.
+    pub(crate) fn equip(&mut self, spare: io::Result<Spare>) -> bool {
         let cramped = match &spare {
-            Ok(spare) => spare.bytes < self.site.segment_bytes,
-            Err(error) => is_full(error),
+            Ok(spare) if spare.bytes >= self.site.segment_bytes => None,
+            Err(error) if !is_full(error) => Some(NoRoom::Unwritable),
+            _ => Some(NoRoom::NoSpace),
         };
-        match (spare, &mut self.home) {
-            (Ok(spare), Some(home)) => {
-                home.spare = Some(spare);
-                self.last = self.last.filter(|_| cramped);
+        let was = std::mem::replace(&mut self.cramped, cramped);
+        match cramped {
+            Some(why) if was != cramped => {
+                tracing::error!(error = ?spare.as_ref().err(), "requests are refused: {why}");
             }
-            (Err(error), _) if !cramped => {
-                tracing::warn!(%error, "the next evidence segment cannot be prepared");
-            }
+            None if was.is_some() => tracing::info!("the evidence spool has its spare segment again"),
             _ => {}
         }
-        if cramped && !self.cramped {
-            tracing::error!(
-                "the volume of the evidence spool is full; requests are refused until there is space"
-            );
+        if let Some(home) = &mut self.home {
+            home.spare = spare.ok();
         }
-        if self.cramped && !cramped {
-            tracing::info!("the volume of the evidence spool has space again");
+        if cramped.is_some() {
+            return false;
         }
-        self.cramped = cramped;
+        self.last.take().is_some() || was.is_some()
     }
 }

@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::chain::Chain;
-use crate::spool::chain_file;
+use crate::spool::chain_file::{self, Carried};
 use crate::spool::disk::Directory;
 use crate::spool::error::NoRoom;
 use crate::spool::record::{self, Kind};
@@ -26,7 +25,7 @@ pub(crate) struct Moving {
     segments: Vec<(Segment, Source)>,
     open: HashMap<Uuid, Open>,
     /// As it stands where shipping does.
-    chain: Option<Chain>,
+    chain: Option<Carried>,
 }
 
 /// A new home with all that could be read of the old one, all of it durable.
@@ -51,14 +50,15 @@ impl Log {
         let segments = self.segments.iter();
         Some(Moving {
             site: self.site.clone(),
-            head: self.head,
+            // Behind whatever the old one says, so that a successor who finds both knows which of them goes on.
+            head: self.head + 1,
             shipped: self.shipped,
             old: self.home.as_ref().map(|home| Arc::clone(home.dir())),
             segments: segments
                 .map(|segment| (*segment, self.source(segment.base)))
                 .collect(),
             open: self.open.clone(),
-            chain: self.chain().cloned(),
+            chain: self.home.as_ref().map(|home| home.chain.carried()),
         })
     }
 
@@ -71,8 +71,8 @@ impl Log {
             // one that did will come all the same.
             self.open.entry(id).or_insert(was).departure = was.departure;
         }
-        self.parked = old.parked;
-        self.parked_bytes = old.parked_bytes;
+        self.owed = old.owed;
+        self.refusals = old.refusals;
         self.fault = Some(Fault::Write(NoRoom::Removed));
     }
 }
@@ -82,7 +82,8 @@ impl Moving {
     pub(crate) fn run(self) -> io::Result<Moved> {
         let mut log = Log::at_home(self.site.clone(), self.head, self.chain.clone())?;
         let mut lost = 0;
-        match self.copy(&mut log, &mut lost).and_then(|()| settle(&mut log)) {
+        let copied = self.copy(&mut log, &mut lost).and_then(|()| settle(&mut log));
+        match copied.and_then(|()| self.finish(&log)) {
             Ok(()) => {
                 self.empty();
                 Ok(Moved { log, lost })
@@ -91,6 +92,14 @@ impl Moving {
                 log.clear();
                 Err(error)
             }
+        }
+    }
+
+    /// From now on the copy counts, and the old directory does not: so far a successor would have gone on with that.
+    fn finish(&self, log: &Log) -> io::Result<()> {
+        match &log.home {
+            Some(home) if self.chain.is_some() => chain_file::finish_copy(&**home.dir()),
+            _ => Ok(()),
         }
     }
 
@@ -108,7 +117,7 @@ impl Moving {
         }
         if let Some(old) = &self.old {
             // Without its chain nothing that was in it may come back. Where it is found again, it is as good as empty.
-            let _ = old.sync().and_then(|()| chain_file::remove(&**old));
+            let _ = chain_file::remove_for_good(&**old);
         }
     }
 
@@ -130,6 +139,7 @@ impl Moving {
                         events += 1;
                         log.write_for(Need::Own, &record)?;
                     }
+                    Kind::Lost if position >= self.shipped => log.write_for(Need::Own, &record)?,
                     Kind::Intent | Kind::Dispatched if !record.payload.is_empty() => {
                         if let Some(open) = self.open.get(&record.id)
                             && !log.is_open(record.id)
@@ -149,7 +159,11 @@ impl Moving {
                     "a segment of the removed directory is not whole; requests whose intent it lost do not depart"
                 );
             }
-            *lost += segment.events.saturating_sub(events);
+            let missing = segment.events.saturating_sub(events);
+            if missing > 0 {
+                log.write_for(Need::Own, &record::lost(&mut buffer, missing))?;
+            }
+            *lost += missing;
         }
         Ok(())
     }
@@ -180,6 +194,10 @@ impl Log {
     fn clear(&mut self) {
         let disk = Arc::clone(&self.site.disk);
         if let Some(home) = &mut self.home {
+            // Where it may count nothing of it goes.
+            if chain_file::disown_copy(&**home.dir()).is_err() {
+                return;
+            }
             for segment in &self.segments {
                 let _ = home.dir().remove(&segment::name(segment.base));
             }

@@ -36,32 +36,6 @@ pub(crate) struct Rewritten {
 }
 
 impl Log {
-    /// Tries to write what could not be written. Where there is nothing, an acknowledgement is written to see whether the
-    /// disk is back.
-    pub(crate) fn repair(&mut self, now: i64) -> io::Result<()> {
-        self.write_parked(now)
-            .inspect_err(|error| self.fault = Some(Fault::of(error)))?;
-        self.fault = None;
-        Ok(())
-    }
-
-    fn write_parked(&mut self, now: i64) -> io::Result<()> {
-        let mut buffer = Vec::new();
-        self.write(&record::ack(&mut buffer, self.shipped, now))?;
-        while let Some(parked) = self.parked.pop_front() {
-            let written = match record::decode(&parked) {
-                Ok(record) => self.write(&record),
-                Err(_) => Ok(()),
-            };
-            if let Err(error) = written {
-                self.parked.push_front(parked);
-                return Err(error);
-            }
-            self.parked_bytes = self.parked_bytes.saturating_sub(parked.len() as u64);
-        }
-        Ok(())
-    }
-
     /// What to append once more, where a sync has failed. Nothing is appended to the log meanwhile.
     pub(crate) fn rewrite(&self) -> Option<Rewrite> {
         let home = self.home.as_ref().filter(|_| self.fault == Some(Fault::Sync))?;
@@ -82,8 +56,7 @@ impl Log {
     /// Takes the new segment.
     pub(crate) fn rewritten(&mut self, rewritten: Rewritten) -> io::Result<()> {
         // It may be what was the spare.
-        self.lose_spare(&rewritten.file);
-        self.last = None;
+        self.last = self.lose_spare(&rewritten.file).map(|spare| spare.bytes);
         let home = self.home.as_mut().ok_or_else(no_segment)?;
         let mut next = Segment::fresh(self.head);
         home.take_up(next.base, rewritten.file)?;
@@ -104,6 +77,7 @@ impl Log {
         self.enter(next);
         for record in Records::new(&rewritten.doubtful.bytes) {
             if let Some(open) = self.open.get(&record.id).copied()
+                && matches!(record.kind, Kind::Intent | Kind::Dispatched)
                 && !record.payload.is_empty()
             {
                 self.stands(record.id, record.bytes.len() as u64, open.departure);
@@ -179,7 +153,7 @@ impl Rewrite {
                     )
                     | (Kind::Dispatched, None) => continue,
                     (Kind::Event, _) => copied += 1,
-                    (Kind::Cancel, _) | (Kind::Dispatched, Some(_)) => {}
+                    (Kind::Cancel | Kind::Lost, _) | (Kind::Dispatched, Some(_)) => {}
                 }
                 doubtful.bytes.extend_from_slice(record.bytes);
             }

@@ -8,6 +8,7 @@ use crate::chain::Chain;
 use crate::spool::disk::{DataFile, Directory, Disk};
 use crate::spool::record::{self, Kind, MAX_RECORD};
 use crate::spool::segment::{self, Records, Segment, Source};
+use crate::spool::superseded;
 
 use super::write::Need;
 use super::{Fault, Home, Log};
@@ -49,8 +50,10 @@ impl Log {
         self.waiting = self.waiting.saturating_sub(events);
         self.waiting_since = last.filter(|_| self.waiting > 0);
         // Spares the successor of a killed process from shipping all of it again; nothing rests on it.
-        let mut buffer = Vec::new();
-        let _ = self.append(&record::ack(&mut buffer, self.shipped, now));
+        if self.fault.is_none() {
+            let mut buffer = Vec::new();
+            let _ = self.quietly(|log| log.write(&record::ack(&mut buffer, log.shipped, now)));
+        }
     }
 
     /// Gives up on the rest of a segment that does not read back. Returns how many events are lost by it.
@@ -59,7 +62,7 @@ impl Log {
             return Err(io::Error::other("nothing can be appended behind it now"));
         }
         if self.segments.back().is_some_and(|active| active.base == base) {
-            self.roll()?;
+            self.roll().or_else(|_| self.roll_to_spare())?;
         }
         let Some(segment) = self.segment(base) else {
             return Ok(0);
@@ -136,7 +139,7 @@ impl Log {
     }
 
     const fn is_pressed(&self) -> bool {
-        self.cramped || self.short || self.fault.is_some()
+        self.cramped.is_some() || self.short || self.fault.is_some()
     }
 
     /// Leaves the active segment where space is short and no event waits in it, so that it can be deleted.
@@ -172,8 +175,9 @@ impl Log {
         (piled > slack + 2 * self.open_bytes).then(|| (*front, self.source(front.base)))
     }
 
-    /// Copies the intents among these records of a segment that still wait for their outcome to the head.
-    pub(crate) fn carry(&mut self, base: u64, bytes: &[u8]) -> io::Result<()> {
+    /// Copies the intents among these records of a segment that still wait for their outcome to the head. How many of them
+    /// are not among these.
+    pub(crate) fn carry(&mut self, base: u64, bytes: &[u8]) -> io::Result<u32> {
         let mut buffer = Vec::new();
         for record in Records::new(bytes) {
             let open = self.open.get(&record.id).filter(|open| open.base == base);
@@ -187,11 +191,11 @@ impl Log {
             }
         }
         // An intent that does not read back cannot be moved. Its outcome will come all the same.
-        if let Some(segment) = self.segment(base).filter(|segment| segment.open > 0) {
-            segment.open = 0;
-            segment.damaged = true;
-        }
-        Ok(())
+        let Some(segment) = self.segment(base).filter(|segment| segment.open > 0) else {
+            return Ok(0);
+        };
+        segment.damaged = true;
+        Ok(std::mem::take(&mut segment.open))
     }
 
     /// Whether the log has been removed.
@@ -201,7 +205,8 @@ impl Log {
 
     /// Whether everything is shipped and no request is under way.
     pub(crate) fn is_idle(&self) -> bool {
-        self.waiting == 0 && self.open.is_empty() && self.parked.is_empty() && self.fault.is_none()
+        let is_written = self.owed.is_empty() && self.refusals.is_empty() && self.fault.is_none();
+        self.waiting == 0 && self.open.is_empty() && is_written
     }
 
     /// Ends the log, if nothing in it is still needed. What is left of it is to be deleted.
@@ -233,6 +238,9 @@ impl Closed {
         let Some(mut home) = self.home else {
             return Ok(());
         };
+        // A successor must find where the chain stands for as long as it finds the chain.
+        home.chain.sync()?;
+        superseded::settle(&*self.disk, home.claim(), &home.chain)?;
         for segment in &self.segments {
             segment::discard(&**home.dir(), segment)?;
         }

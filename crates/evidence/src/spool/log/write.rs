@@ -21,24 +21,30 @@ pub(super) enum Need {
 }
 
 impl Log {
-    pub(super) fn write(&mut self, record: &Record<'_>) -> io::Result<()> {
-        let need = match record.kind {
-            Kind::Ack => Need::Own,
-            Kind::Intent => Need::New,
+    pub(super) fn need(&self, record: &Record<'_>) -> Need {
+        match record.kind {
+            // Nothing rests on an acknowledgement.
+            Kind::Ack | Kind::Intent => Need::New,
             Kind::Event if !self.open.contains_key(&record.id) => Need::New,
             _ => Need::Due,
-        };
-        self.write_for(need, record)
+        }
+    }
+
+    pub(super) fn write(&mut self, record: &Record<'_>) -> io::Result<()> {
+        self.write_for(self.need(record), record)
     }
 
     /// Writes to the active segment, to the next one where that is full, or to the spare one where neither takes it.
     pub(super) fn write_for(&mut self, need: Need, record: &Record<'_>) -> io::Result<()> {
         let length = record.bytes.len() as u64;
-        let written = match (self.segments.back().map(|active| active.len), self.last) {
-            (Some(len), Some(last)) if !self.leaves_room(need, len + length, last) => {
+        let end = self.segments.back().map(|active| active.len + length);
+        let written = match (end, self.last) {
+            (Some(end), Some(last)) if !self.leaves_room(need, end, last) => {
                 Err(io::ErrorKind::StorageFull.into())
             }
-            (Some(len), _) if len + length <= self.site.segment_bytes => self.put(record.bytes),
+            (Some(end), last) if end <= last.unwrap_or(0).max(self.site.segment_bytes) => {
+                self.put(record.bytes)
+            }
             _ => self.roll().and_then(|()| self.put(record.bytes)),
         };
         if let Err(error) = written {
@@ -69,6 +75,16 @@ impl Log {
         }
     }
 
+    /// Whether what is kept back has a place for an outcome of this length.
+    #[cfg(test)]
+    pub(super) fn has_place_for(&self, length: u64) -> bool {
+        let active = self.segments.back().map_or(0, |active| active.len);
+        let spare = self.home.as_ref().and_then(Home::spare_bytes);
+        let fits =
+            |end, space: Option<u64>| space.is_some_and(|space| self.leaves_room(Need::Due, end, space));
+        fits(active + length, self.last) || fits(Segment::fresh(0).len + length, spare)
+    }
+
     /// Takes note of a record that was written.
     fn account(&mut self, record: &Record<'_>) {
         let length = record.bytes.len() as u64;
@@ -93,7 +109,7 @@ impl Log {
             Kind::Cancel => {
                 let _ = self.settled(record.id);
             }
-            Kind::Ack | Kind::Boot | Kind::Undispatched | Kind::Untold | Kind::Rewritten => {}
+            Kind::Ack | Kind::Boot | Kind::Undispatched | Kind::Untold | Kind::Rewritten | Kind::Lost => {}
         }
     }
 
@@ -103,8 +119,11 @@ impl Log {
             return Err(no_segment());
         };
         home.active().write_at(bytes, active.len).inspect_err(|_| {
-            // What did get there is overwritten by the next record, or cut when the segment is read again.
-            let _ = home.active().cut(active.len);
+            // What did get there is overwritten by the next record, or cut when the segment is left or read again. To cut
+            // it now would give away the space that is kept back.
+            if self.last.is_none() {
+                let _ = home.active().cut(active.len);
+            }
         })
     }
 

@@ -1,10 +1,13 @@
 //! The disk fails, and comes back.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::INTERVAL;
 use super::sim::{Crash, Sim};
+use crate::shipper::Batch;
+use crate::spool::recovery::adopt;
 use crate::spool::{NoRoom, Spool, SpoolError, flush, segment};
 use crate::testing::{
     DONE, MIB, cross, event, execute, home, interrupted, open, open_on, open_with, request, ship,
@@ -202,19 +205,25 @@ async fn long_lived_crossings_do_not_fill_the_spool() {
 #[tokio::test]
 async fn a_segment_that_cannot_be_read_is_set_aside_and_the_rest_is_shipped() {
     for adopted in [false, true] {
-        let (disk, spool) = simulated();
+        let disk = Sim::new();
+        let open = || open_on(Arc::new(disk.clone()), Path::new("/"), MIB, INTERVAL);
+        let (mut spool, _, mut time) = open();
         execute(&spool, 0..200).await;
         flush(&spool.inner).await;
         let name = disk.make_unreadable(1);
-        let spool = if adopted {
+        if adopted {
             drop(spool);
             disk.crash(Crash::Kill);
-            open_on(Arc::new(disk.clone()), Path::new("/"), MIB, INTERVAL).0
-        } else {
-            spool
-        };
+            (spool, _, time) = open();
+        }
         let sink = crate::testing::Memory::new();
-        let last = sink.with_data(event(199, &DONE));
+        let shipped = sink.with_data(event(199, &DONE));
+        let last = async {
+            tokio::select! {
+                () = shipped => {}
+                () = disk.passes_time_at_failed_reads(&time) => {}
+            }
+        };
         let shipper = crate::Shipper::new(&spool, None).run(sink.clone(), last);
         let shipped = tokio::time::timeout(std::time::Duration::from_secs(60), shipper);
         shipped.await.unwrap();
@@ -243,4 +252,106 @@ async fn a_disk_that_hangs_at_the_end_keeps_nothing_back_that_is_durable() {
     let data = ship(&spool).await.data();
     disk.hang_syncs(false);
     assert_eq!(data, (0..3).map(|n| event(n, &DONE)).collect::<Vec<_>>());
+}
+
+/// The power is cut at each operation of the end. What a successor ships goes on where this process ended.
+#[tokio::test]
+async fn a_clean_end_that_is_cut_off_leaves_a_chain_that_holds() {
+    for change in 0.. {
+        let (disk, spool) = simulated();
+        let mut verifier = crate::Verifier::default();
+        execute(&spool, 0..150).await;
+        flush(&spool.inner).await;
+        deliver(&spool, &mut verifier);
+        let files = spool.stats().files;
+        spool.inner.trim().unwrap();
+        assert!(spool.stats().files < files, "an acknowledgement has been synced");
+        execute(&spool, 150..153).await;
+        flush(&spool.inner).await;
+        deliver(&spool, &mut verifier);
+        assert!(spool.inner.conclude());
+        flush(&spool.inner).await;
+        deliver(&spool, &mut verifier);
+        disk.die_at(disk.changes() + change);
+        let _ = spool.inner.close();
+        let is_over = !disk.is_dead();
+        drop(spool);
+        disk.crash(Crash::LoseAll);
+
+        let (next, _, _) = open_on(Arc::new(disk.clone()), Path::new("/"), MIB, INTERVAL);
+        for mut orphan in adopt(&next.inner, &mut HashMap::new()).unwrap() {
+            while let Some((segment, from)) = orphan.unshipped() {
+                let (source, chain) = (orphan.source(segment.base), orphan.chain());
+                let batch = Batch::read(&source, &segment, from, None, chain, &orphan.rewritten()).unwrap();
+                let shipments = batch.shipments.iter();
+                shipments.for_each(|shipment| verifier.add(&shipment.id, &shipment.data, None));
+                let (chain, counters) = (batch.chain, &next.inner.counters);
+                orphan
+                    .ship(batch.until, batch.damaged, chain, batch.last, counters)
+                    .unwrap();
+            }
+        }
+        let report = verifier.finish();
+        assert!(report.is_sound(), "{change}: {report:?}");
+        if is_over {
+            break;
+        }
+    }
+}
+
+/// Ships what can be shipped, and deletes nothing.
+fn deliver(spool: &Spool, verifier: &mut crate::Verifier) {
+    let inner = &spool.inner;
+    while let Some((segment, from)) = inner.with_log(|log| log.unshipped()) {
+        let (source, chain) = inner.with_log(|log| (log.source(segment.base), log.chain().cloned()));
+        let batch = Batch::read(&source, &segment, from, None, chain, &[]).unwrap();
+        let shipments = batch.shipments.iter();
+        shipments.for_each(|shipment| verifier.add(&shipment.id, &shipment.data, None));
+        let events = batch.shipments.len() as u64;
+        inner.with_log(|log| log.ship(segment.base, batch.until, events, batch.last, batch.chain, 1));
+    }
+}
+
+/// A checkpoint is not shipped without its signature: with it, it may be in the stream already.
+#[tokio::test]
+async fn a_spool_with_a_checkpoint_that_cannot_be_signed_waits_for_the_key() {
+    let (disk, spool) = simulated();
+    execute(&spool, 0..3).await;
+    let id = uuid::Uuid::new_v4();
+    let write = |out: &mut Vec<u8>| crate::chain::write_checkpoint(out, id, 1, false);
+    assert!(spool.inner.standalone(id, write));
+    drop(spool);
+    disk.crash(Crash::Kill);
+    let whole = disk.copy();
+    disk.remove_files("key");
+    for (disk, adopted) in [(disk, 0), (whole, 1)] {
+        let (next, _, _) = open_on(Arc::new(disk), Path::new("/"), MIB, INTERVAL);
+        let orphans = adopt(&next.inner, &mut HashMap::new()).unwrap();
+        assert_eq!(orphans.len(), adopted);
+    }
+}
+
+#[tokio::test]
+async fn events_that_a_move_cannot_read_leave_their_numbers_unused() {
+    let (disk, spool) = simulated();
+    execute(&spool, 0..150).await;
+    flush(&spool.inner).await;
+    disk.make_unreadable(1);
+    let name = disk.tree().into_keys().next().unwrap();
+    disk.remove_tree(&name);
+    flush(&spool.inner).await;
+    assert_eq!(spool.stats().removed, 1);
+    let lost = spool.stats().dropped;
+    let sink = ship(&spool).await;
+    assert!(lost > 0 && sink.data().len() as u64 + lost == 150);
+    let mut verifier = crate::Verifier::default();
+    let shipments = sink.shipments();
+    shipments
+        .iter()
+        .for_each(|shipment| verifier.add(&shipment.id, &shipment.data, None));
+    let report = verifier.finish();
+    let [crate::Fault::Lost { from, to, .. }] = report.faults.as_slice() else {
+        panic!("{report:?}")
+    };
+    assert_eq!(to - from + 1, lost);
 }

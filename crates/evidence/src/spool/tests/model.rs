@@ -6,14 +6,19 @@
 //! * each request whose intent was said to be kept has an event, and one that left is never called `not_dispatched`;
 //! * what was said to be on record after a kill, or durable after a power cut, is what is shipped;
 //! * a request that nobody began has no event, and one that never left is not `interrupted` after a kill;
+//! * an outcome for which there is a place in what is kept back becomes durable, and trying again eats nothing of that;
+//! * once there is space again, everything is accepted, written and shipped;
 //! * whatever is shipped under one id is the same each time, and has one place in its chain, which has no hole;
 //! * nothing is left behind.
 
 mod fact;
+mod harm;
 mod histories;
+mod moves;
+mod shipping;
+mod volume;
 
-use std::collections::BTreeMap;
-use std::io;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
@@ -23,12 +28,11 @@ use uuid::Uuid;
 
 use self::fact::Fact;
 use super::sim::{Crash, Sim};
-use crate::shipper::Batch;
 use crate::spool::log::{Log, Site};
 use crate::spool::recovery::adopt;
 use crate::spool::segment::SPARE;
-use crate::spool::{Disk, Fsync, Inner, Orphan, Spool, SpoolConfig};
-use crate::testing::{DONE, FSYNC_TIMEOUT, plain, request};
+use crate::spool::{Disk, Fsync, Inner, Spool, SpoolConfig};
+use crate::testing::{DONE, FSYNC_TIMEOUT, request};
 use crate::{Crossing, Fault, Status, Verifier};
 
 /// So few that six requests fill more than two segments.
@@ -51,6 +55,8 @@ enum Step {
     Ship,
     /// Somebody removes the directory.
     Remove,
+    /// Somebody removes the segment with this number, of so many as there are.
+    RemoveSegment(u8),
     /// The disk does not sync any more, or does again.
     FailSyncs(bool),
     /// Somebody removes the spare segment.
@@ -59,6 +65,21 @@ enum Step {
     Fill(u16),
     /// It has all the space there is.
     Free,
+    /// A request is refused.
+    Refuse,
+    /// Nothing happens for a while.
+    Wait,
+    /// Whatever is wrong with the disk ends.
+    Recover,
+}
+
+/// Whether a segment was removed alone, and not all of it is in a directory since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gap {
+    None,
+    Open,
+    /// Events were shipped meanwhile.
+    Shipped,
 }
 
 #[derive(Debug)]
@@ -70,9 +91,23 @@ struct World {
     first: usize,
     /// Its directory was removed, and it did not say that it noticed.
     removed: bool,
+    gap: Gap,
+    /// Events were lost of which the stream may have some, and no directory knew.
+    forgets: bool,
+    /// A byte of a segment was changed.
+    damaged: bool,
     delivered: BTreeMap<Uuid, Vec<u8>>,
+    /// How many events were said to be lost.
+    dropped: u64,
+    /// A segment was removed. After a power cut nobody can see whether it was ever synced.
+    misses: bool,
     live: Vec<(usize, Crossing)>,
     spool: Option<Spool>,
+}
+
+/// Whether what is known of a request is not in memory alone.
+fn is_on_record(spool: &Spool, n: usize) -> bool {
+    spool.inner.with_log(|log| !log.owes(Uuid::from_u128(n as u128)))
 }
 
 /// What a future has to say at once.
@@ -91,7 +126,12 @@ impl World {
             facts: Vec::new(),
             first: 0,
             removed: false,
+            gap: Gap::None,
+            forgets: false,
+            damaged: false,
             delivered: BTreeMap::new(),
+            dropped: 0,
+            misses: false,
             live: Vec::new(),
             spool: None,
         };
@@ -117,14 +157,18 @@ impl World {
         let Ok((spool, _)) = opened else {
             return assert!(self.sim.is_dead(), "no start");
         };
-        for orphan in adopt(&spool.inner, true).unwrap_or_default().0 {
-            if self.ship_orphan(orphan, &spool).is_err() {
-                assert!(self.sim.is_dead(), "an orphan is stuck");
+        for orphan in adopt(&spool.inner, &mut HashMap::new()).unwrap_or_default() {
+            if let Err(error) = self.ship_orphan(orphan, &spool) {
+                assert!(self.sim.is_dead(), "an orphan is stuck: {error}");
             }
         }
+        self.dropped += spool.stats().dropped;
         self.spool = Some(spool);
         self.first = self.facts.len();
         self.removed = false;
+        if !self.sim.is_dead() {
+            self.gap = Gap::None;
+        }
     }
 
     fn inner(&self) -> Option<Arc<Inner>> {
@@ -155,15 +199,16 @@ impl World {
             Step::Ship => return self.ship(),
             Step::Remove => {
                 self.sim.tree().keys().for_each(|name| self.sim.remove_tree(name));
-                self.facts[self.first..]
-                    .iter_mut()
-                    .for_each(|fact| fact.at_risk = true);
-                self.removed = true;
+                self.risk();
             }
+            Step::RemoveSegment(number) => return self.remove_segment(number),
             Step::RemoveSpare => self.sim.remove_files(SPARE),
             Step::FailSyncs(fail) => self.sim.fail_syncs(fail),
             Step::Fill(leaving) => self.sim.fill(u64::from(leaving)),
             Step::Free => self.sim.set_capacity(u64::MAX / 2),
+            Step::Refuse => self.refuse(),
+            Step::Wait => self.wait(),
+            Step::Recover => self.recover(),
         }
         true
     }
@@ -211,65 +256,30 @@ impl World {
             drop(crossing);
         }
         // What is kept in memory for now is not on record.
-        let spool = self.spool.as_ref();
-        fact.settled = spool.is_some_and(|spool| spool.inner.with_log(|log| log.fault().is_none()));
+        fact.settled = self.spool.as_ref().is_some_and(|spool| is_on_record(spool, n));
     }
 
     fn flush(&mut self) -> bool {
         let Some(inner) = self.inner() else { return false };
         let idle = inner.with_log(|log| log.fault().is_none() && log.head() == log.durable());
-        if inner.flush().is_ok() {
-            for fact in &mut self.facts[self.first..] {
-                fact.settled |= fact.end.is_some();
-                fact.durable = (fact.intended, fact.end.is_some());
-                fact.at_risk = false;
+        let is_done = inner.flush().is_ok();
+        let is_durable = inner.with_log(|log| log.is_syncable() && log.head() == log.durable());
+        for n in self.first..self.facts.len() {
+            let spool = self.spool.as_ref();
+            let fact = &mut self.facts[n];
+            let ended = fact.end.is_some() && spool.is_some_and(|spool| is_on_record(spool, n));
+            if is_done || (is_durable && !self.removed) {
+                fact.settled |= ended;
+                fact.intended |= ended;
+                fact.durable = (fact.intended, ended);
+                fact.at_risk &= !is_done;
             }
-            self.removed = false;
+        }
+        self.removed &= !is_done;
+        if is_done {
+            self.gap = Gap::None;
         }
         !idle
-    }
-
-    fn deliver(&mut self, batch: &Batch) {
-        for shipment in &batch.shipments {
-            let id = Uuid::try_parse(&shipment.id).unwrap();
-            let fact = usize::try_from(id.as_u128()).ok().and_then(|n| self.facts.get(n));
-            // Whoever removed the directory may have taken the chain along.
-            let at_risk = fact.is_some_and(|fact| fact.at_risk);
-            let known = |data: &[u8]| if at_risk { plain(data) } else { data.to_vec() };
-            let first = self.delivered.entry(id).or_insert_with(|| shipment.data.to_vec());
-            assert_eq!(
-                String::from_utf8_lossy(&known(first)),
-                String::from_utf8_lossy(&known(&shipment.data)),
-                "shipped again, and not the same"
-            );
-        }
-    }
-
-    fn ship(&mut self) -> bool {
-        let Some(inner) = self.inner() else { return false };
-        let mut shipped = false;
-        while let Some((segment, from)) = inner.with_log(|log| log.unshipped()) {
-            let (source, chain) = inner.with_log(|log| (log.source(segment.base), log.chain().cloned()));
-            let batch = Batch::read(&source, &segment, from, None, chain, &[]).unwrap();
-            assert!(!batch.damaged, "what was written does not read back");
-            self.deliver(&batch);
-            let events = batch.shipments.len() as u64;
-            inner.with_log(|log| log.ship(segment.base, batch.until, events, batch.last, batch.chain, 1));
-            let _ = inner.trim();
-            shipped = true;
-        }
-        shipped
-    }
-
-    fn ship_orphan(&mut self, mut orphan: Orphan, spool: &Spool) -> io::Result<()> {
-        let counters = &spool.inner.counters;
-        while let Some((segment, from)) = orphan.unshipped() {
-            let (source, chain) = (orphan.source(segment.base), orphan.chain());
-            let batch = Batch::read(&source, &segment, from, None, chain, &orphan.rewritten())?;
-            self.deliver(&batch);
-            orphan.ship(batch.until, batch.damaged, batch.chain, batch.last, counters)?;
-        }
-        orphan.remove(counters)
     }
 
     /// The process dies, with what it has in hand.
@@ -285,22 +295,14 @@ impl World {
     fn crash(&mut self, crash: Crash) {
         self.die();
         self.sim.crash(crash);
+        // In another run of the system what is missing may look like what was never synced.
+        let is_unclear = self.damaged || self.gap == Gap::Open;
+        self.forgets |= self.gap == Gap::Shipped || (is_unclear && crash != Crash::Kill);
         let delivered = &self.delivered;
         for (n, fact) in self.facts.iter_mut().enumerate() {
-            fact.cut |= crash != Crash::Kill && !delivered.contains_key(&Uuid::from_u128(n as u128));
-        }
-    }
-
-    /// A byte of a segment that is not the last one of its process changes before the next one reads it. What nothing was
-    /// shipped of may then be missing or unfinished, but is not told twice in different words.
-    fn damage(&mut self, seed: u64) {
-        let told = |n: usize| self.delivered.contains_key(&Uuid::from_u128(n as u128));
-        if (self.first..self.facts.len()).any(told) || !self.sim.damage(seed) {
-            return;
-        }
-        for fact in &mut self.facts[self.first..] {
-            fact.at_risk = true;
-            fact.cut = true;
+            // A mark may have stood in what is missing.
+            let is_unsure = crash != Crash::Kill || (self.gap != Gap::None && n >= self.first);
+            fact.cut |= is_unsure && !delivered.contains_key(&Uuid::from_u128(n as u128));
         }
     }
 
@@ -313,7 +315,12 @@ impl World {
             facts: self.facts.clone(),
             first: self.first,
             removed: self.removed,
+            gap: self.gap,
+            forgets: self.forgets,
+            damaged: self.damaged,
             delivered: self.delivered.clone(),
+            dropped: self.dropped,
+            misses: self.misses,
             live: Vec::new(),
             spool: None,
         };
@@ -337,13 +344,26 @@ impl World {
     /// After everything was shipped.
     fn check_events(&self) {
         let mut verifier = Verifier::default();
-        self.delivered.values().for_each(|data| verifier.add(data, None));
+        self.delivered
+            .iter()
+            .for_each(|(id, data)| verifier.add(&id.to_string(), data, None));
         let report = verifier.finish();
-        let taken = self.facts.iter().any(|fact| fact.at_risk);
-        let told = |fault: &Fault| taken || matches!(fault, Fault::Lost { .. });
+        let is_inexact = self.facts.iter().any(|fact| fact.at_risk && !fact.is_exact);
+        let taken = self.forgets || (self.damaged && is_inexact);
+        let at_risk = self.facts.iter().any(|fact| fact.at_risk);
+        let told = |fault: &Fault| {
+            let is_hole = matches!(fault, Fault::Missing { .. }) && at_risk;
+            taken || is_hole || matches!(fault, Fault::Lost { .. })
+        };
         assert!(report.faults.iter().all(told), "{report:?}");
         for (n, fact) in self.facts.iter().enumerate() {
-            fact.check(n as u128, self.delivered.get(&Uuid::from_u128(n as u128)));
+            let found = self.delivered.get(&Uuid::from_u128(n as u128));
+            fact.check(n as u128, found);
+            let is_lost = found.is_none() && fact.harmed && fact.intended && fact.durable.0;
+            assert!(
+                !is_lost || self.dropped > 0 || self.misses,
+                "{n} is lost, and nothing is counted"
+            );
         }
         // On a full volume it has none.
         let own = self.spool.as_ref().and_then(|spool| {

@@ -1,13 +1,14 @@
 //! What is asked while the disk is slow, short of space, or not what it was.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use super::INTERVAL;
 use super::sim::{Crash, Sim};
+use super::{INTERVAL, keep_all};
 use crate::Shipper;
 use crate::shipper::Batch;
 use crate::spool::recovery::adopt;
@@ -64,14 +65,11 @@ async fn nobody_waits_for_a_sync_that_repairs_or_ends_the_spool() {
     let kept = cross(&spool, 3).await;
     assert_eq!(ship(&spool).await.data().len(), 3);
     kept.outcome(&DONE);
-    let sink = Memory::new();
-    sim.hang_syncs(false);
     flush(&spool.inner).await;
     ship_to_nobody(&spool);
     let ending = || assert!(spool.inner.close().unwrap());
     assert!(is_at_hand_during(&sim, &spool, ending));
     assert_eq!(spool.reserve().unwrap_err(), NoRoom::Closed);
-    drop(sink);
 }
 
 #[tokio::test]
@@ -167,17 +165,7 @@ async fn what_is_promised_on_a_small_volume_fits() {
     }
     assert_eq!(spool.reserve().unwrap_err(), NoRoom::NoSpace);
     assert!(rooms.len() > 10, "{}", rooms.len());
-    let long = "\\".repeat(600);
-    for (n, room) in rooms.into_iter().enumerate() {
-        let request = crate::Request {
-            zone_id: &long,
-            request_id: &long,
-            resource: &long,
-            agent_session_id: Some(&long),
-            ..request(n as u128)
-        };
-        room.intent(&request).await.unwrap().outcome(&DONE);
-    }
+    keep_all(rooms).await;
     assert_eq!(spool.stats().dropped, 0);
 }
 
@@ -187,7 +175,7 @@ async fn a_spare_that_is_not_whole_keeps_the_gate_shut() {
     flush(&spool.inner).await;
     assert!(spool.reserve().is_ok());
     sim.remove_files(segment::SPARE);
-    sim.fill(100 * 1024);
+    sim.fill(50 * 1024);
     flush(&spool.inner).await;
     assert_eq!(spool.reserve().unwrap_err(), NoRoom::NoSpace);
     sim.set_capacity(8 * MIB);
@@ -246,7 +234,7 @@ async fn what_damage_made_of_a_request_stays_so() {
     let mut told = Vec::new();
     for _ in 0..2 {
         let next = on(&sim, MIB, INTERVAL);
-        let (mut orphans, _) = adopt(&next.inner, true).unwrap();
+        let mut orphans = adopt(&next.inner, &mut HashMap::new()).unwrap();
         let orphan = orphans
             .iter_mut()
             .find(|orphan| orphan.unshipped().is_some())

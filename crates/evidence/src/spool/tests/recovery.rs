@@ -1,10 +1,9 @@
 //! Processes end, and others take over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -15,7 +14,7 @@ use crate::spool::claim::Claim;
 use crate::spool::record::{self, Kind};
 use crate::spool::recovery::{adopt, recover};
 use crate::spool::segment::{self, PREFACE, Records};
-use crate::spool::{Disk, Spool, System, flush};
+use crate::spool::{Inner, Spool, Unread, flush};
 use crate::testing::{
     DONE, Memory, cross, event, execute, home, intend, interrupted, is_a_checkpoint, not_dispatched, open,
     plain, ship, ship_until,
@@ -24,10 +23,16 @@ use crate::verify::Verifier;
 
 /// Events that the next process would ship, without shipping them.
 fn recovered(root: &Path) -> Vec<(Uuid, Vec<u8>)> {
+    let elsewhere = tempfile::tempdir().unwrap();
+    recovered_by(&open(elsewhere.path()).inner, root)
+}
+
+fn recovered_by(inner: &Inner, root: &Path) -> Vec<(Uuid, Vec<u8>)> {
     let mut events = Vec::new();
-    let disk: Arc<dyn Disk> = Arc::new(System);
-    for claim in Claim::orphans(&*disk, root, root.metadata().unwrap().uid()).unwrap() {
-        let orphan = recover(&disk, claim, true, None).unwrap();
+    for claim in Claim::orphans(&*inner.disk, root, root.metadata().unwrap().uid()).unwrap() {
+        let orphan = recover(inner, claim, &mut Unread::default(), None)
+            .unwrap()
+            .unwrap();
         for segment in &orphan.segments {
             let (source, length) = (orphan.source(segment.base), usize::try_from(segment.len).unwrap());
             let bytes = segment::read(&source, segment, segment.first(), length - PREFACE.len()).unwrap();
@@ -102,6 +107,8 @@ async fn a_torn_tail_is_cut_wherever_it_tears() {
     );
     let cut = (Uuid::from_u128(1), interrupted(1));
     let spool_dir = path.parent().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let next = open(elsewhere.path());
     for end in intent_end..=whole.len() {
         let _ = fs::remove_dir_all(spool_dir);
         fs::create_dir(spool_dir).unwrap();
@@ -119,9 +126,9 @@ async fn a_torn_tail_is_cut_wherever_it_tears() {
         } else if end >= last_intent_end {
             expected.push((Uuid::from_u128(2), not_dispatched(2)));
         }
-        assert_eq!(recovered(dir.path()), expected, "cut at {end}");
+        assert_eq!(recovered_by(&next.inner, dir.path()), expected, "cut at {end}");
         assert_eq!(
-            recovered(dir.path()),
+            recovered_by(&next.inner, dir.path()),
             expected,
             "adopted a second time, cut at {end}"
         );
@@ -219,7 +226,11 @@ async fn damage_in_an_abandoned_spool_is_counted_and_kept() {
     };
     crate::Shipper::new(&next, None).run(sink.clone(), done).await;
     assert!(sink.data().len() > 60);
-    assert_eq!(next.stats().dropped, 1);
+    assert_eq!(
+        next.stats().dropped,
+        2,
+        "the file, and the request whose outcome it was that changed"
+    );
     assert!(path.with_extension("damaged").exists());
 }
 
@@ -237,8 +248,9 @@ fn adoption_is_bounded_and_what_holds_no_evidence_takes_no_place_in_it() {
         fs::write(left("aside").join("0000000000000000.damaged"), "").unwrap();
         fs::create_dir(left("unreadable").join(segment::name(0))).unwrap();
     }
-    let (first, _) = adopt(&spool.inner, true).unwrap();
-    let (second, _) = adopt(&spool.inner, true).unwrap();
+    let mut unread = HashMap::new();
+    let first = adopt(&spool.inner, &mut unread).unwrap();
+    let second = adopt(&spool.inner, &mut unread).unwrap();
     assert_eq!((first.len(), second.len()), (64, 36));
     let found = first.iter().chain(&second);
     assert!(
@@ -305,7 +317,9 @@ async fn run(steps: &[Step]) {
                 }
             }
             Step::End(..) => {}
-            Step::Flush => flush(&spool.inner).await,
+            Step::Flush => {
+                flush(&spool.inner).await;
+            }
             Step::Ship => {
                 // Something is under way, lest the spool be removed.
                 let n = expected.len() as u128;
@@ -329,7 +343,7 @@ async fn run(steps: &[Step]) {
     let mut verifier = Verifier::default();
     shipped
         .iter()
-        .for_each(|shipment| verifier.add(&shipment.data, None));
+        .for_each(|shipment| verifier.add(&shipment.id, &shipment.data, None));
     let report = verifier.finish();
     assert!(report.is_sound(), "{report:?}");
     assert!(report.chains.iter().all(|chain| chain.is_complete), "{report:?}");

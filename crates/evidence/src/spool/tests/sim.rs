@@ -2,12 +2,14 @@
 //! which a process dies at any operation.
 
 mod handle;
+mod harm;
+mod mix;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use crate::spool::segment::PREFACE;
+use self::mix::{mix, next};
 
 const ROOT: u64 = 1;
 
@@ -55,6 +57,8 @@ struct State {
     refuses_writes: bool,
     fails_syncs: bool,
     refuses_looks: bool,
+    refuses_removals: bool,
+    refuses_new_files: bool,
     refuses_reads: bool,
     hangs_syncs: bool,
     hanging: bool,
@@ -180,13 +184,22 @@ impl Sim {
         self.state().refuses_looks = refuse;
     }
 
+    /// The process has no descriptor left for a new file.
+    pub(crate) fn refuse_new_files(&self, refuse: bool) {
+        self.state().refuses_new_files = refuse;
+    }
+
     pub(crate) fn fail_syncs(&self, fail: bool) {
         self.state().fails_syncs = fail;
     }
 
     /// Syncs do not return until this is taken back.
     pub(crate) fn hang_syncs(&self, hang: bool) {
-        self.state().hangs_syncs = hang;
+        let mut state = self.state();
+        state.hangs_syncs = hang;
+        // Who hung hangs no more, or has not begun to.
+        state.hanging = false;
+        drop(state);
         self.0.resumed.notify_all();
     }
 
@@ -259,36 +272,6 @@ impl Sim {
         }
     }
 
-    /// Changes a byte of a segment behind which there is another one, for good. False where there is none.
-    pub(crate) fn damage(&self, seed: u64) -> bool {
-        let mut state = self.state();
-        let mut inodes: Vec<u64> = Vec::new();
-        for dir in state.live[&ROOT].entries.values() {
-            let entries = state.live.get(dir).into_iter().flat_map(|node| &node.entries);
-            let segments: Vec<_> = entries.filter(|(name, _)| name.ends_with(".seg")).collect();
-            let front = segments.split_last().map_or(&[][..], |(_, front)| front);
-            inodes.extend(front.iter().map(|(_, inode)| **inode));
-        }
-        let mut random = seed;
-        let Some(chosen) = (next(&mut random) as usize).checked_rem(inodes.len()) else {
-            return false;
-        };
-        let inode = inodes[chosen];
-        let at = next(&mut random) as usize;
-        let State { live, durable, .. } = &mut *state;
-        for nodes in [live, durable] {
-            let Some(node) = nodes.get_mut(&inode) else {
-                continue;
-            };
-            // A segment of another format is left alone.
-            let records = node.bytes.get_mut(PREFACE.len()..).unwrap_or_default();
-            if let Some(at) = at.checked_rem(records.len()) {
-                records[at] ^= 1;
-            }
-        }
-        true
-    }
-
     /// The names in the root, and in the directories there.
     pub(crate) fn tree(&self) -> BTreeMap<String, Vec<String>> {
         let state = self.state();
@@ -297,118 +280,4 @@ impl Sim {
             .map(|(name, inode)| (name.clone(), state.live[inode].entries.keys().cloned().collect()))
             .collect()
     }
-
-    /// Lets nobody read the segment with this number, whoever asks and however often. Its name.
-    pub(crate) fn make_unreadable(&self, number: usize) -> String {
-        let mut state = self.state();
-        let dir = *state.live[&ROOT].entries.values().next().unwrap();
-        let (name, file) = state.live[&dir].entries.iter().nth(number).unwrap();
-        let (name, file) = (name.clone(), *file);
-        state.unreadable = Some(file);
-        name
-    }
-
-    /// Every segment can be read again.
-    pub(crate) fn make_readable(&self) {
-        self.state().unreadable = None;
-    }
-
-    /// How many reads have failed.
-    pub(crate) fn failed_reads(&self) -> u64 {
-        self.state().failed_reads
-    }
-
-    /// No file can be read any more, or again.
-    pub(crate) fn refuse_reads(&self, refuse: bool) {
-        self.state().refuses_reads = refuse;
-    }
-
-    /// The volume is mounted read-only, or for writing again.
-    pub(crate) fn make_read_only(&self, read_only: bool) {
-        self.state().read_only = read_only;
-    }
-
-    /// Changes the bytes of the first segment.
-    pub(crate) fn edit(&self, edit: impl FnOnce(&mut Vec<u8>)) {
-        let mut state = self.state();
-        let dir = *state.live[&ROOT].entries.values().next().unwrap();
-        let file = *state.live[&dir].entries.values().next().unwrap();
-        edit(&mut state.node(file).bytes);
-    }
-}
-
-/// A small generator (SplitMix64), so that a seed says everything.
-fn next(random: &mut u64) -> u64 {
-    *random = random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let mut mixed = *random;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    mixed ^ (mixed >> 31)
-}
-
-/// What some of the operations between two states leave.
-fn mix(durable: &HashMap<u64, Node>, live: &HashMap<u64, Node>, random: &mut u64) -> HashMap<u64, Node> {
-    let empty = Node::default();
-    let mut inodes: Vec<_> = live.keys().chain(durable.keys()).copied().collect();
-    inodes.sort_unstable();
-    inodes.dedup();
-    let mut mixed = HashMap::new();
-    for inode in inodes {
-        let (old, new) = (
-            durable.get(&inode).unwrap_or(&empty),
-            live.get(&inode).unwrap_or(&empty),
-        );
-        let mut names: Vec<_> = old.entries.keys().chain(new.entries.keys()).collect();
-        names.sort_unstable();
-        names.dedup();
-        let mut entries = BTreeMap::new();
-        for name in names {
-            let side = if next(random).is_multiple_of(2) { old } else { new };
-            if let Some(inode) = side.entries.get(name) {
-                entries.insert(name.clone(), *inode);
-            }
-        }
-        // A renamed file has one of its names.
-        for (name, inode) in &new.entries {
-            let renamed = old
-                .entries
-                .iter()
-                .find(|(before, same)| *same == inode && *before != name);
-            if let Some((before, _)) = renamed {
-                let (kept, other) = if next(random).is_multiple_of(2) {
-                    (name, before)
-                } else {
-                    (before, name)
-                };
-                entries.remove(other);
-                entries.insert(kept.clone(), *inode);
-            }
-        }
-        let (short, long) = (
-            old.bytes.len().min(new.bytes.len()),
-            old.bytes.len().max(new.bytes.len()),
-        );
-        let spread = (long - short) as u64 + 1;
-        let length = short + usize::try_from(next(random) % spread).unwrap();
-        let longer = if new.bytes.len() == long { new } else { old };
-        let mut bytes = longer.bytes[..length].to_vec();
-        // What was written over may not have arrived.
-        if next(random).is_multiple_of(2) {
-            bytes[..short].copy_from_slice(&old.bytes[..short]);
-        }
-        if length > short && next(random).is_multiple_of(3) {
-            // The length arrived, and not all of the contents.
-            let from = short + usize::try_from(next(random) % (length - short) as u64).unwrap();
-            bytes[from..].fill(0);
-        }
-        mixed.insert(
-            inode,
-            Node {
-                entries,
-                bytes,
-                allocated: 0,
-            },
-        );
-    }
-    mixed
 }

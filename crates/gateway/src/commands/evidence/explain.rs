@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::event::{Event, plain};
 use super::explanation::Explanation;
-use super::source::{Item, Source, SourceError};
+use super::source::{Source, SourceError};
 use crate::cli::ExplainArgs;
 use crate::commands::shared::{UNEXPECTED, complain, print};
 use crate::process::OK;
@@ -20,9 +20,8 @@ pub(super) async fn run(arguments: ExplainArgs) -> Result<i32, SourceError> {
     let mut seen = HashSet::new();
     let mut found = Vec::new();
     Source::open(source)?
-        .each(|item| {
-            if let Item::Event(entry) = item
-                && memchr::memmem::find(&entry.data, quoted.as_bytes()).is_some()
+        .each(|entry| {
+            if memchr::memmem::find(&entry.data, quoted.as_bytes()).is_some()
                 && let Some(event) = Event::read(&entry.data)
                 && (event.request_id == request_id || event.id == request_id)
                 && seen.insert((event.id.clone(), entry.is_finished))

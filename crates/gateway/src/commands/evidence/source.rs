@@ -8,7 +8,7 @@ use admission::ports::Cause;
 use backends::audit_reader::{AuditEntry, AuditReader};
 use backends::component::Stage;
 use config::{EvidenceAccess, ProcessEnv};
-use evidence::{AuditKey, CheckpointKey, Found, Head, PublicKey, Stored, read_spool};
+use evidence::{AuditKey, SpoolPart, Stored, read_spool};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::SourceArgs;
@@ -30,6 +30,8 @@ pub(super) enum SourceError {
     Spool { dir: PathBuf, error: io::Error },
     #[error("--file {}: {error}", file.display())]
     File { file: PathBuf, error: io::Error },
+    #[error("--anchors {}: {error}", file.display())]
+    Anchors { file: PathBuf, error: io::Error },
     #[error("line {0} is no line of an export")]
     Line(u64),
     #[error("the output cannot be written: {0}")]
@@ -44,15 +46,6 @@ pub(super) struct Entry {
     pub(super) sig: Option<String>,
     /// Whether the request has ended: a spool also knows those that are under way.
     pub(super) is_finished: bool,
-}
-
-/// What a source gives.
-#[derive(Debug)]
-pub(super) enum Item {
-    /// The events that follow go on with this chain: those before are elsewhere.
-    Chain { id: String, head: Head, key: PublicKey },
-    /// An event.
-    Event(Entry),
 }
 
 /// One line of an export.
@@ -130,19 +123,21 @@ impl Source {
         key.map_err(|error| SourceError::Settings(format!("AUDIT_HMAC_KEY: {error}")))
     }
 
-    /// The key of checkpoints, where it is set: to know the bytes of those that are not shipped.
-    fn checkpoint_key(&self) -> Option<CheckpointKey> {
-        let secret = self.access.checkpoint_key.as_ref()?;
-        CheckpointKey::from_seed(*secret.expose())
+    /// The spool to be read, if it is one.
+    pub(super) fn spool(&self) -> Option<&Path> {
+        match &self.from {
+            Origin::Spool(dir) => Some(dir),
+            Origin::Stream | Origin::File(_) => None,
+        }
     }
 
     /// Gives every event that there is to `take`, oldest first as far as the source has an order.
     pub(super) async fn each(
         &mut self,
-        mut take: impl FnMut(Item) -> Result<(), SourceError>,
+        mut take: impl FnMut(Entry) -> Result<(), SourceError>,
     ) -> Result<(), SourceError> {
         match &self.from {
-            Origin::Spool(dir) => spool(dir, self.checkpoint_key().as_ref(), take),
+            Origin::Spool(dir) => spool(dir, take).map(drop),
             Origin::File(file) if file.as_os_str() == "-" => lines(file, io::stdin().lock(), take),
             Origin::File(file) => match File::open(file) {
                 Ok(opened) => lines(file, BufReader::new(opened), take),
@@ -162,9 +157,7 @@ impl Source {
                         .map_err(SourceError::Unavailable)?;
                     let Some(last) = entries.last() else { return Ok(()) };
                     after.clone_from(&last.entry);
-                    entries
-                        .into_iter()
-                        .try_for_each(|entry| take(Item::Event(entry.into())))?;
+                    entries.into_iter().try_for_each(|entry| take(entry.into()))?;
                 }
             }
         }
@@ -198,65 +191,79 @@ impl Stream {
     }
 }
 
-fn spool(
+/// Gives every event of a spool to `take`, and says what there is of each process.
+pub(super) fn spool(
     dir: &Path,
-    key: Option<&CheckpointKey>,
-    mut take: impl FnMut(Item) -> Result<(), SourceError>,
-) -> Result<(), SourceError> {
+    mut take: impl FnMut(Entry) -> Result<(), SourceError>,
+) -> Result<Vec<SpoolPart>, SourceError> {
     let mut taken = Ok(());
-    let read = read_spool(dir, key, &mut |found| {
-        if taken.is_err() {
-            return;
-        }
-        taken = take(match found {
-            Found::Chain { id, head, key } => Item::Chain {
-                id: id.to_string(),
-                head,
-                key,
-            },
-            Found::Event(Stored {
-                id,
-                data,
-                is_finished,
-            }) => Item::Event(Entry {
+    let read = read_spool(dir, &mut |stored| {
+        let Stored {
+            id,
+            data,
+            is_finished,
+        } = stored;
+        if taken.is_ok() {
+            taken = take(Entry {
                 id: id.to_string(),
                 data,
                 sig: None,
                 is_finished,
-            }),
-        });
+            });
+        }
     });
     let dir = dir.to_owned();
-    read.map_err(|error| SourceError::Spool { dir, error })?;
-    taken
+    let parts = read.map_err(|error| SourceError::Spool { dir, error })?;
+    taken.map(|()| parts)
+}
+
+/// Gives every checkpoint that the anchor got to `take`: the lines as they are.
+pub(super) fn anchored(file: &Path, mut take: impl FnMut(&[u8])) -> Result<(), SourceError> {
+    let failed = |error| SourceError::Anchors {
+        file: file.to_owned(),
+        error,
+    };
+    let mut lines = BufReader::new(File::open(file).map_err(failed)?);
+    let mut text = Vec::new();
+    while next_line(&mut lines, &mut text).map_err(failed)? {
+        let line = text.trim_ascii_end();
+        if !line.is_empty() {
+            take(line);
+        }
+    }
+    Ok(())
+}
+
+/// Reads a line, or says that there is none.
+fn next_line(lines: &mut impl BufRead, text: &mut Vec<u8>) -> io::Result<bool> {
+    text.clear();
+    let read = lines.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', text)?;
+    Ok(read > 0)
 }
 
 fn lines(
     file: &Path,
     mut lines: impl BufRead,
-    mut take: impl FnMut(Item) -> Result<(), SourceError>,
+    mut take: impl FnMut(Entry) -> Result<(), SourceError>,
 ) -> Result<(), SourceError> {
     let mut text = Vec::new();
     for number in 1.. {
-        text.clear();
-        let read = lines.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut text);
-        match read {
-            Ok(0) => break,
-            Ok(_) => {}
-            Err(error) => {
-                let file = file.to_owned();
-                return Err(SourceError::File { file, error });
-            }
+        let is_line = next_line(&mut lines, &mut text).map_err(|error| SourceError::File {
+            file: file.to_owned(),
+            error,
+        })?;
+        if !is_line {
+            break;
         }
         let line: Line = serde_json::from_slice(&text).map_err(|_| SourceError::Line(number))?;
         let Line { id, data, sig } = line;
         let data = data.into_bytes();
-        take(Item::Event(Entry {
+        take(Entry {
             id,
             data,
             sig,
             is_finished: true,
-        }))?;
+        })?;
     }
     Ok(())
 }

@@ -1,61 +1,118 @@
 //! `evidence verify`: what events prove, and every hole by name.
 
 use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
 
-use evidence::{ChainReport, KeyTrust, Report, Verifier};
+use evidence::{ChainReport, KeyTrust, Report, SpoolPart, Verifier};
 use serde::Serialize;
 
-use super::source::{Item, Source, SourceError};
+use super::event::plain;
+use super::source::{self, Source, SourceError, anchored};
 use crate::cli::VerifyArgs;
+use crate::clock;
 use crate::commands::shared::{UNEXPECTED, print};
 use crate::process::OK;
 
-/// The report, and what follows from it for the exit status.
+/// How far the clocks of gateways may be ahead of this one's.
+const SKEW: Duration = Duration::from_secs(30);
+
+/// What was found, and what follows from it for the exit status.
 #[derive(Serialize)]
-struct Verdict {
-    /// Nothing is missing, changed or forged.
+struct Verdict<T> {
+    /// There is no hole in what is there, and nothing is wrong.
     is_sound: bool,
     #[serde(flatten)]
-    report: Report,
+    found: T,
+}
+
+#[derive(Serialize)]
+struct Spool {
+    spool: Vec<SpoolPart>,
 }
 
 pub(super) async fn run(arguments: VerifyArgs) -> Result<i32, SourceError> {
     let mut source = Source::open(arguments.source)?;
+    if let Some(dir) = source.spool() {
+        return spool(dir, arguments.json);
+    }
     let mut verifier = Verifier::new(source.audit_key()?, arguments.keys);
+    if let Some(seconds) = arguments.max_unproved {
+        let (now, age) = (clock::unix(), Duration::from_secs(seconds.into()));
+        verifier = verifier.unproved_between(micros(now.saturating_sub(age)), micros(now + SKEW));
+    }
+    if let Some(file) = &arguments.anchors {
+        anchored(file, |checkpoint| verifier.add_anchored(checkpoint))?;
+    }
     source
-        .each(|item| {
-            match item {
-                Item::Chain { id, head, key } => verifier.begins_behind(&id, head, key),
-                Item::Event(entry) if entry.is_finished => verifier.add(&entry.data, entry.sig.as_deref()),
-                Item::Event(_) => {}
-            }
+        .each(|entry| {
+            verifier.add(&entry.id, &entry.data, entry.sig.as_deref());
             Ok(())
         })
         .await?;
     let report = verifier.finish();
-    let proved = report.is_sound() && (report.unchained == 0 || arguments.allow_unchained);
-    let text = if arguments.json {
-        let verdict = Verdict {
-            is_sound: proved,
-            report,
-        };
-        // Numbers and text alone, so that it can always be written.
-        serde_json::to_string(&verdict).unwrap_or_default() + "\n"
-    } else {
-        text(proved, &report)
-    };
-    print(&text).map_err(SourceError::Reader)?;
-    Ok(if proved { OK } else { UNEXPECTED })
+    let is_sound = report.is_sound() && (report.unchained == 0 || arguments.allow_unchained);
+    let text = text(is_sound, &report);
+    conclude(is_sound, report, text, arguments.json)
 }
 
-fn text(proved: bool, report: &Report) -> String {
+/// Judges the records of a spool. Whoever can write there can make all of it, so nothing is proved against them.
+fn spool(dir: &Path, json: bool) -> Result<i32, SourceError> {
+    let spool = source::spool(dir, |_| Ok(()))?;
+    let is_sound = spool.iter().all(|part| part.holes.is_empty());
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    for part in &spool {
+        let name = plain(&part.name);
+        let _ = writeln!(text, "{name}: {}", words(part));
+        for hole in &part.holes {
+            let _ = writeln!(text, "fault: {name}: {}", plain(hole));
+        }
+    }
+    let _ = writeln!(
+        text,
+        "{}: what is in a spool is not signed yet; whoever can write there can change it",
+        match is_sound {
+            true => "no hole",
+            false => "NOT WHOLE",
+        }
+    );
+    conclude(is_sound, Spool { spool }, text, json)
+}
+
+fn words(part: &SpoolPart) -> String {
+    let SpoolPart {
+        waiting, under_way, ..
+    } = part;
+    let shipped = match (&part.chain, part.shipped) {
+        (Some(chain), Some(number)) => format!("chain {chain} is shipped up to number {number}"),
+        _ => "in no chain".to_owned(),
+    };
+    format!("{shipped}; {waiting} events wait, {under_way} requests are under way")
+}
+
+fn conclude<T: Serialize>(is_sound: bool, found: T, text: String, json: bool) -> Result<i32, SourceError> {
+    let text = match json {
+        // Numbers and text alone, so that it can always be written.
+        true => serde_json::to_string(&Verdict { is_sound, found }).unwrap_or_default() + "\n",
+        false => text,
+    };
+    print(&text).map_err(SourceError::Reader)?;
+    Ok(if is_sound { OK } else { UNEXPECTED })
+}
+
+fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn text(is_sound: bool, report: &Report) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
     for chain in &report.chains {
         let _ = writeln!(text, "{}", line(chain));
     }
     for fault in &report.faults {
-        let _ = writeln!(text, "fault: {}", super::event::plain(&fault.to_string()));
+        let _ = writeln!(text, "fault: {}", plain(&fault.to_string()));
     }
     let untold = report.fault_count - report.faults.len() as u64;
     if untold > 0 {
@@ -65,7 +122,9 @@ fn text(proved: bool, report: &Report) -> String {
         events,
         duplicates,
         unchained,
-        proved: sound,
+        proved,
+        unproved,
+        anchored,
         ..
     } = report;
     let signatures = match report.signatures_judged {
@@ -74,11 +133,11 @@ fn text(proved: bool, report: &Report) -> String {
     };
     let _ = writeln!(
         text,
-        "{}: {events} events, {duplicates} of them copies; {sound} proved by checkpoints, {unchained} in no chain; {signatures}",
-        if proved {
-            "nothing is missing"
-        } else {
-            "NOT PROVED"
+        "{}: {events} events, {duplicates} of them copies; {proved} proved by checkpoints, {unproved} not yet, {unchained} in no \
+         chain; {anchored} checkpoints as the anchor has them; {signatures}",
+        match is_sound {
+            true => "no hole in what is there",
+            false => "NOT PROVED",
         },
     );
     text
@@ -91,11 +150,12 @@ fn line(chain: &ChainReport) -> String {
         last,
         events,
         proved,
+        anchored,
         ..
     } = chain;
     let end = match (&chain.last_checkpoint, chain.is_complete) {
         (Some(_), true) => "complete".to_owned(),
-        (Some(at), false) => format!("open since the checkpoint of {}", super::event::plain(at)),
+        (Some(at), false) => format!("open since the checkpoint of {}", plain(at)),
         (None, _) => "no checkpoint yet".to_owned(),
     };
     let key = chain.key.as_deref().unwrap_or("unknown");
@@ -105,8 +165,9 @@ fn line(chain: &ChainReport) -> String {
         KeyTrust::Unannounced => "unannounced",
         KeyTrust::Foreign => "none of the given ones",
     };
-    let id = super::event::plain(id);
+    let id = plain(id);
+    let anchored = anchored.map_or_else(String::new, |seq| format!("; as the anchor has it up to {seq}"));
     format!(
-        "chain {id}: {events} events, numbers {first} to {last}, {proved} proved; {end}; key {key} ({trust})"
+        "chain {id}: {events} events, numbers {first} to {last}, {proved} proved; {end}{anchored}; key {key} ({trust})"
     )
 }

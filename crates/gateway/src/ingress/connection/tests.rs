@@ -184,6 +184,12 @@ async fn timed_stream_is_ended_alone() {
 /// Answers everything with nothing.
 struct Nobody;
 
+impl LiveBody for Full<Bytes> {
+    fn is_live(&self) -> bool {
+        false
+    }
+}
+
 impl Handler for Nobody {
     type Body = Full<Bytes>;
 

@@ -287,6 +287,7 @@ impl<S: Transport> AsyncRead for TimedIo<S> {
 impl<S: Transport> AsyncWrite for TimedIo<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.timer.writes();
         let result = Pin::new(&mut this.stream).poll_write(cx, bytes);
         this.wrote(cx, result)
     }
@@ -297,6 +298,7 @@ impl<S: Transport> AsyncWrite for TimedIo<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.timer.writes();
         let result = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
         this.wrote(cx, result)
     }
@@ -309,6 +311,9 @@ impl<S: Transport> AsyncWrite for TimedIo<S> {
         let this = self.get_mut();
         this.look_ahead(cx)?;
         let result = Pin::new(&mut this.stream).poll_flush(cx);
+        if let Poll::Ready(Ok(())) = result {
+            this.timer.flushed();
+        }
         this.wrote(cx, result)
     }
 

@@ -8,6 +8,7 @@
 //! connection that keeps its limits sets none per request.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use admission::OwnPlace;
@@ -37,6 +38,8 @@ pub(super) struct ConnectionTimer {
     state: Mutex<ConnectionState>,
     /// What the response on an HTTP/1 connection rests on.
     authority: Mutex<Option<Authority>>,
+    /// Nothing was written since the last flush that came through.
+    is_flushed: AtomicBool,
 }
 
 impl ConnectionTimer {
@@ -49,6 +52,7 @@ impl ConnectionTimer {
             own_place: OwnPlace::default(),
             state: Mutex::new(ConnectionState::Idle { since }),
             authority: Mutex::default(),
+            is_flushed: AtomicBool::new(true),
         })
     }
 
@@ -83,6 +87,20 @@ impl ConnectionTimer {
 
     pub(super) fn authority(&self) -> Option<Authority> {
         self.authority.lock().clone()
+    }
+
+    /// Something is written.
+    pub(super) fn writes(&self) {
+        self.is_flushed.store(false, Ordering::Relaxed);
+    }
+
+    /// Whoever writes has handed over everything, and it was flushed.
+    pub(super) fn flushed(&self) {
+        self.is_flushed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_flushed(&self) -> bool {
+        self.is_flushed.load(Ordering::Relaxed)
     }
 
     pub(super) fn rest_on(&self, authority: Option<Authority>) {

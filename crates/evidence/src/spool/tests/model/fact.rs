@@ -1,6 +1,10 @@
 //! What is known of a request, and what may be said of it in the end.
 
+use super::super::refusal;
 use crate::{Outcome, Status};
+
+/// Why requests are refused.
+pub(super) const REFUSED: &str = "exchange_refused";
 
 /// What is known of a request.
 #[derive(Debug, Clone, Default)]
@@ -15,8 +19,12 @@ pub(super) struct Fact {
     pub(super) settled: bool,
     /// The intent, and the end, were said to be durable.
     pub(super) durable: (bool, bool),
-    /// The directory was removed since.
+    /// The directory was removed since, or damaged.
     pub(super) at_risk: bool,
+    /// It was damaged.
+    pub(super) harmed: bool,
+    /// It was damaged before its process had shipped anything: all of it is shipped by those that see the damage.
+    pub(super) is_exact: bool,
     /// The power was cut before its event was shipped.
     pub(super) cut: bool,
 }
@@ -24,7 +32,12 @@ pub(super) struct Fact {
 impl Fact {
     /// What it may be called if nothing more is known.
     const fn unfinished(&self) -> &[Status] {
+        if matches!(self.end, Some(Status::Denied)) {
+            return &[];
+        }
         match (self.left, self.cut) {
+            // Its mark may have stood in the last segment, which nobody misses.
+            (true, true) if self.at_risk => &[Status::Interrupted, Status::NotDispatched],
             (true, _) => &[Status::Interrupted],
             (false, false) => &[Status::NotDispatched],
             // It may have been told from its mark before the power was cut.
@@ -55,17 +68,15 @@ impl Fact {
 
 /// How a request ended according to its event.
 fn status(n: u128, event: &[u8]) -> Status {
-    let known = [Status::Executed, Status::Interrupted, Status::NotDispatched];
-    let is_it = |status: &Status| {
-        let gateway_status = (*status == Status::Executed).then_some(200);
-        crate::testing::plain(event)
-            == crate::testing::event(
-                n,
-                &Outcome {
-                    gateway_status,
-                    ..Outcome::new(*status)
-                },
-            )
-    };
-    known.into_iter().find(is_it).expect("an event of this request")
+    let known = [
+        crate::testing::DONE,
+        Outcome::new(Status::Interrupted),
+        Outcome::new(Status::NotDispatched),
+        Outcome::from(refusal(REFUSED)),
+    ];
+    let event = crate::testing::plain(event);
+    let told = known
+        .iter()
+        .find(|outcome| crate::testing::event(n, outcome) == event);
+    told.expect("an event of this request").status
 }

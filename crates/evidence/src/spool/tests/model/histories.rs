@@ -38,6 +38,17 @@ const STEPS: [Step; 7] = [
 /// Those that requests are made of which leave.
 const LEAVING: [Step; 5] = [Step::Whole, Step::Leave, Step::End, Step::Flush, Step::Ship];
 
+/// Those with which a volume fills and is freed.
+const FILLING: [Step; 7] = [
+    Step::Leave,
+    Step::End,
+    Step::Refuse,
+    Step::Fill(0),
+    Step::Free,
+    Step::Flush,
+    Step::Ship,
+];
+
 /// Kills and power cuts at each operation of the last of these steps; false where it changes nothing.
 fn crash_in_the_last(steps: &[Step], fsync: Fsync, is_deepest: bool, runs: &mut u64) -> bool {
     let (last, before) = steps.split_last().unwrap();
@@ -108,6 +119,11 @@ fn every_crash_leaves_the_truth_where_each_intent_is_synced() {
 }
 
 #[test]
+fn every_crash_on_a_volume_that_fills_leaves_the_truth() {
+    assert!(crashes(&FILLING, DEPTH - 1, INTERVAL) > 1_000);
+}
+
+#[test]
 fn a_process_that_dies_taking_over_leaves_the_truth() {
     let mut world = World::new(INTERVAL);
     for step in [
@@ -138,6 +154,39 @@ fn a_process_that_dies_taking_over_leaves_the_truth() {
     }
 }
 
+#[test]
+fn what_is_missing_leaves_the_same_numbers_unused_whoever_ships_it() {
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    for (is_open, removed) in [
+        (true, 0),
+        (true, 1),
+        (true, 2),
+        (false, 0),
+        (false, 1),
+        (false, 2),
+    ] {
+        let mut world = World::new(INTERVAL);
+        if is_open {
+            world.step(Step::Leave);
+        }
+        for _ in 0..REQUESTS + 3 {
+            world.step(Step::Whole);
+        }
+        world.step(Step::Flush);
+        world.die();
+        assert!(world.sim.remove_segment(removed));
+        world.is_harmed(true);
+        for changes in 0..60 {
+            for first in [Crash::Kill, Crash::LoseAll] {
+                for second in [Crash::Kill, Crash::LoseAll, Crash::Mixed(changes)] {
+                    world.check(first, Some((changes, second)));
+                }
+            }
+        }
+    }
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => Just(Step::Whole),
@@ -148,10 +197,14 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::Flush),
         3 => Just(Step::Ship),
         1 => Just(Step::Remove),
+        1 => any::<u8>().prop_map(Step::RemoveSegment),
         1 => Just(Step::RemoveSpare),
         1 => any::<bool>().prop_map(Step::FailSyncs),
         1 => (0_u16..8192).prop_map(Step::Fill),
         1 => Just(Step::Free),
+        2 => Just(Step::Refuse),
+        1 => Just(Step::Wait),
+        1 => Just(Step::Recover),
     ]
 }
 
@@ -193,7 +246,9 @@ proptest! {
             }
             world.crash(crash);
             if let Some(seed) = damage {
-                world.damage(seed);
+                // After a power cut it would look as if it had never been synced.
+                let is_cut = early.is_some_and(|(_, crash)| crash != Crash::Kill);
+                world.damage(seed, crash == Crash::Kill && !is_cut);
             }
             if let Some((changes, crash)) = early {
                 world.die_taking_over(changes, crash);
@@ -201,6 +256,22 @@ proptest! {
             world.sim.fail_syncs(false);
             world.start();
             world.check_events();
+        }
+    }
+}
+
+#[test]
+fn a_crash_while_what_is_in_doubt_is_written_again_leaves_the_truth() {
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    for changes in 0..40 {
+        for crash in [Crash::Kill, Crash::LoseAll, Crash::KeepAll] {
+            let mut world = World::new(Fsync::Always);
+            world.sim.die_at(world.sim.changes() + changes);
+            for step in [Step::Leave, Step::FailSyncs(true), Step::Whole, Step::Recover] {
+                world.step(step);
+            }
+            world.check(crash, None);
         }
     }
 }

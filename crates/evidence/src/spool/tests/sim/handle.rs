@@ -128,7 +128,12 @@ impl Directory for Handle {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DataFile>> {
-        let inode = self.sim.state().add(self.inode, name)?;
+        let mut state = self.sim.state();
+        if state.refuses_new_files {
+            return Err(rustix::io::Errno::MFILE.into());
+        }
+        let inode = state.add(self.inode, name)?;
+        drop(state);
         Ok(Arc::new(self.sim.handle(inode)))
     }
 
@@ -147,6 +152,9 @@ impl Directory for Handle {
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut state = self.sim.state();
         state.entry(self.inode, name)?;
+        if state.refuses_removals {
+            return Err(rustix::io::Errno::IO.into());
+        }
         state.change()?;
         state.node(self.inode).entries.remove(name);
         Ok(())

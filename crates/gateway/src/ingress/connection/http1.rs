@@ -1,0 +1,259 @@
+//! HTTP/1 connections: what the library serves, and live streams that are written without it.
+//!
+//! The library keeps more than 16 KiB for as long as it serves a connection, and a stream of events may go on for
+//! hours. So where nothing but its events is left to be written, the library writes the head and is given up, and
+//! takes the connection up again behind the last chunk.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CONNECTION, TE, TRANSFER_ENCODING};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::Service;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
+use tokio::io::{AsyncWrite as _, AsyncWriteExt as _};
+
+use super::state::Ending;
+use super::timed_io::{TimedIo, Transport};
+use super::timer::ConnectionTimer;
+use super::{Shutdown, run};
+
+/// The most bytes of an HTTP/1 request head.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// A response body that may be a live stream.
+pub trait LiveBody {
+    /// Whether it has no known length, may go on for hours, and needs nothing more of its request.
+    fn is_live(&self) -> bool;
+}
+
+/// What the library is given of a body: all of it, or nothing, for ever.
+pub(super) enum LibraryBody<B> {
+    Whole(B),
+    Elsewhere,
+}
+
+/// The body of the response that is to be written without the library.
+pub(super) struct Parked<B>(Arc<Mutex<Option<Live<B>>>>);
+
+struct Live<B> {
+    body: B,
+    /// The connection is good for another request behind it.
+    is_kept: bool,
+}
+
+/// Whether the response to a request could be written without the library, and what follows it then.
+pub(super) struct Eligible {
+    is_kept: bool,
+}
+
+impl Eligible {
+    /// For requests whose responses are sent in chunks and end without trailers (RFC 9110 §6.5.1). Not behind an upload in
+    /// chunks: where it also stated a length only the library knows, which took that away and will end the connection
+    /// (RFC 9112 §6.3).
+    pub(super) fn of<B>(request: &Request<B>) -> Option<Self> {
+        let headers = request.headers();
+        let is_chunked = request.version() == Version::HTTP_11 && request.method() != Method::HEAD;
+        let is_kept = is_kept(headers)?;
+        let has_more = headers.contains_key(TE) || headers.contains_key(TRANSFER_ENCODING);
+        (is_chunked && !has_more).then_some(Self { is_kept })
+    }
+}
+
+/// Whether the caller wants to keep its connection (RFC 9112 §9.3); `None` if it says anything else of it.
+fn is_kept(headers: &HeaderMap) -> Option<bool> {
+    let mut is_kept = true;
+    for line in headers.get_all(CONNECTION) {
+        for option in line.as_bytes().split(|&byte| byte == b',') {
+            match option.trim_ascii() {
+                option if option.eq_ignore_ascii_case(b"keep-alive") => {}
+                option if option.eq_ignore_ascii_case(b"close") => is_kept = false,
+                _ => return None,
+            }
+        }
+    }
+    Some(is_kept)
+}
+
+impl<B> Parked<B> {
+    pub(super) fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    fn take(&self) -> Option<Live<B>> {
+        self.0.lock().take()
+    }
+}
+
+impl<B: LiveBody> Parked<B> {
+    /// Keeps the body of a live stream back from the library.
+    pub(super) fn keep(
+        &self,
+        response: Response<B>,
+        eligible: Option<Eligible>,
+        timer: &ConnectionTimer,
+    ) -> Response<LibraryBody<B>> {
+        let is_ok = response.status() == StatusCode::OK;
+        response.map(|body| match eligible {
+            Some(Eligible { is_kept }) if is_ok && body.is_live() => {
+                // Only a flush from now on is one of its head.
+                timer.writes();
+                *self.0.lock() = Some(Live { body, is_kept });
+                LibraryBody::Elsewhere
+            }
+            _ => LibraryBody::Whole(body),
+        })
+    }
+}
+
+impl<B> Clone for Parked<B> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<B: Body + Unpin> Body for LibraryBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        match self.get_mut() {
+            Self::Whole(body) => Pin::new(body).poll_frame(cx),
+            // The connection is taken from the library in the same turn.
+            Self::Elsewhere => Poll::Pending,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(body) => body.is_end_stream(),
+            Self::Elsewhere => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body) => body.size_hint(),
+            Self::Elsewhere => SizeHint::default(),
+        }
+    }
+}
+
+/// Serves a connection to its end.
+///
+/// # Errors
+/// Why it ended early.
+pub(super) async fn serve<S, V, B>(
+    stream: Box<TimedIo<S>>,
+    service: V,
+    parked: Parked<B>,
+    shutdown: &Shutdown,
+    timer: &ConnectionTimer,
+) -> Result<(), BoxError>
+where
+    S: Transport + Send + 'static,
+    V: Service<Request<Incoming>, Response = Response<LibraryBody<B>>, Error = Infallible> + Unpin,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + 'static,
+{
+    let (mut stream, mut service) = (stream, service);
+    loop {
+        // Boxed, and given up while a live stream is written.
+        let mut library = Box::new(builder().serve_connection(TokioIo::new(stream), service));
+        // A head that was flushed has nothing behind it in the library.
+        let live = || timer.is_flushed().then(|| parked.take()).flatten();
+        let drain = http1::Connection::graceful_shutdown;
+        let Some(Live { body, is_kept }) = run(Pin::new(&mut *library), drain, shutdown, timer, live).await?
+        else {
+            return Ok(());
+        };
+        let parts = library.into_parts();
+        // Also an empty rest would keep the library's buffer.
+        let is_followed = !parts.read_buf.is_empty();
+        drop(parts.read_buf);
+        (stream, service) = (parts.io.into_inner(), parts.service);
+        let is_over = {
+            // Dropped with its body behind the reason of its end.
+            let mut written = pin!(async {
+                write(&mut stream, body).await?;
+                let is_over = !is_kept || shutdown.drain.is_cancelled() || is_followed;
+                if is_over {
+                    stream.shutdown().await?;
+                }
+                Ok::<_, BoxError>(is_over)
+            });
+            tokio::select! {
+                biased;
+                () = shutdown.cut.cancelled() => {
+                    timer.end(Ending::Stopped);
+                    return Ok(());
+                }
+                written = &mut written => written?,
+            }
+        };
+        if is_over {
+            return Ok(());
+        }
+    }
+}
+
+/// Writes a body in chunks (RFC 9112 §7.1).
+async fn write<S, B>(mut stream: &mut TimedIo<S>, mut body: B) -> Result<(), BoxError>
+where
+    S: Transport,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
+    while let Some(frame) = poll_fn(|cx| match Pin::new(&mut body).poll_frame(cx) {
+        // Nothing is there to be flushed, but so the stream learns that its caller left.
+        Poll::Pending => match Pin::new(&mut stream).poll_flush(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(BoxError::from(error))),
+            _ => Poll::Pending,
+        },
+        Poll::Ready(frame) => Poll::Ready(frame.transpose().map_err(Into::into)),
+    })
+    .await?
+    {
+        // Nobody wants trailers.
+        let Ok(data) = frame.into_data() else { continue };
+        if !data.is_empty() {
+            let size = format!("{:x}\r\n", data.len());
+            stream
+                .write_all(&[size.as_bytes(), &data, b"\r\n"].concat())
+                .await?;
+            stream.flush().await?;
+        }
+    }
+    // The request is over with its response, whether or not its end is taken.
+    drop(body);
+    stream.write_all(b"0\r\n\r\n").await?;
+    Ok(stream.flush().await?)
+}
+
+fn builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        // The connection has its own head timer; this one would also run between requests.
+        .header_read_timeout(None)
+        // The end of the caller's sending side is not its leaving (RFC 9112 §9.6).
+        .half_close(true)
+        // The library's own bound of 100 headers holds; setting it would cost an allocation per head.
+        .max_buf_size(MAX_HEAD_BYTES);
+    builder
+}
+
+#[cfg(test)]
+mod tests;
