@@ -1,6 +1,7 @@
 //! What the gates and the connection tell the record.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use admission::denial::Stage;
 use admission::ports::Cause;
@@ -84,6 +85,7 @@ impl Journal for Record<Received> {
         };
         let dispatched = Dispatched {
             evidence,
+            attempts: Arc::default(),
             upstream_host: crossing.upstream_host.into(),
             auth_mode: crossing.directive.auth_mode.as_str().into(),
             trace_id: crossing.trace_id.map(Box::from),
@@ -101,7 +103,12 @@ impl Departs for Record<Intended> {
         match &self.0 {
             Some((_, Intended(dispatched))) => {
                 let departure = dispatched.evidence.departure();
-                Arc::new(move || departure.mark())
+                let attempts = Arc::clone(&dispatched.attempts);
+                Arc::new(move || {
+                    departure.mark()?;
+                    attempts.fetch_add(1, Ordering::Relaxed);
+                    Ok(())
+                })
             }
             None => Arc::new(|| Err(std::io::Error::other("the record has ended"))),
         }
