@@ -57,8 +57,8 @@ pub struct Stats {
 /// Sends requests with bodies of type `B`. Clones share the pool.
 ///
 /// A request must carry a `Host` header and a target in origin form (RFC 9112 §3.2.1); both go
-/// out as they are. Deadlines for the response are the caller's: dropping the future or the
-/// response body closes the connection.
+/// out as they are, over HTTP/2 the host as `:authority`. Deadlines for the response are the caller's: dropping the
+/// future or the response body closes the connection, or resets the stream.
 pub struct Client<B>(Arc<Shared<B>>);
 
 struct Shared<B> {
@@ -83,7 +83,7 @@ pub struct Sending<I, F> {
     /// Whether it leaves over a connection that answered before; else nothing is known of those that are idle.
     pub reused: Arc<AtomicBool>,
     /// Sends the request when it is first polled, and waits for the response head. Dropped, it closes
-    /// the connection, or resets its stream.
+    /// the connection, or resets the stream.
     pub response: F,
 }
 

@@ -36,3 +36,26 @@ pub(super) fn in_http2_form<B>(head: &Request<B>, scheme: Scheme) -> Result<Requ
     request.headers_mut().remove(HOST);
     Ok(request)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_becomes_the_authority_and_the_target_stays_byte_for_byte() {
+        for (host, target) in [
+            ("grpc.example", "/"),
+            ("grpc.example:8443", "/a%2Fb//c;d/?x=%20&y={}|"),
+            ("[2001:db8::1]:443", "/%E2%82%AC?"),
+        ] {
+            let request = Request::builder().uri(target).header(HOST, host).header("a", "1");
+            let head = in_http2_form(&request.body(()).unwrap(), Scheme::Https).unwrap();
+            assert_eq!(head.uri().authority().unwrap(), host);
+            assert_eq!(head.uri().path_and_query().unwrap(), target);
+            assert_eq!(head.uri().scheme_str(), Some("https"));
+            assert_eq!((head.headers().len(), head.version()), (1, Version::HTTP_2));
+        }
+        let without = Request::builder().uri("/").body(()).unwrap();
+        assert!(in_http2_form(&without, Scheme::Http).is_err());
+    }
+}

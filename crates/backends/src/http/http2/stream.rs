@@ -35,9 +35,9 @@ where
     B::Data: Buf + Send,
 {
     let head = in_http2_form(&request, scheme).map_err(|cause| Unsent::Gone(SendFailure::NotSent(cause)))?;
-    let is_used = slot.has_answered();
+    let (is_used, is_bodiless) = (slot.has_answered(), request.body().is_end_stream());
     leaving.mark(is_used);
-    let (response, stream) = match start(&slot, head, request.body().is_end_stream(), leaving) {
+    let (response, stream) = match start(&slot, head, is_bodiless, leaving) {
         Ok(started) => started,
         Err(NotStarted::Barred(cause)) => return Err(Unsent::Gone(SendFailure::Barred(cause))),
         Err(NotStarted::Closed(cause)) => {
@@ -47,7 +47,7 @@ where
     };
     let (held, answer_is_over) = Held::new(slot);
     let body = request.into_body();
-    let empty = if body.is_end_stream() {
+    let empty = if is_bodiless {
         Some(body)
     } else {
         tracker.spawn(upload(body, stream, answer_is_over, Arc::clone(&held.slot)));

@@ -4,6 +4,7 @@ mod ends;
 mod server;
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use admission::Scheme;
 use admission::ports::Clock as _;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use futures_util::stream::unfold;
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
@@ -250,6 +252,40 @@ async fn http2_request_that_is_dropped_resets_its_stream_alone() {
         stays.frame().await.unwrap().unwrap().into_data().unwrap(),
         "still here"
     );
+    assert_eq!(fixture.client.stats().dialled, 1);
+}
+
+#[tokio::test]
+async fn http2_answers_that_nobody_takes_hold_a_window_each_and_hold_up_no_others() {
+    const WINDOW: usize = 64 * 1024;
+    let (mut server, fixture) = (Http2Server::start(|_| {}).await, Fixture::default());
+    let mut untaken = Vec::new();
+    // Together more than the window of a connection is elsewhere.
+    for _ in 0..40 {
+        let (response, mut answer) =
+            tokio::join!(fixture.get(server.addr), async { server.next().await.begin() });
+        answer.reserve_capacity(2 * WINDOW);
+        let granted = poll_fn(|cx| answer.poll_capacity(cx)).await.unwrap().unwrap();
+        assert_eq!(granted, WINDOW);
+        answer.send_data(vec![0; granted].into(), false).unwrap();
+        untaken.push((response.unwrap(), answer));
+    }
+    let (response, ()) = tokio::join!(fixture.get(server.addr), async {
+        let mut answer = server.next().await.begin();
+        answer.send_data("passes".into(), true).unwrap();
+    });
+    let passed = response.unwrap().into_body().collect().await.unwrap();
+    assert_eq!(passed.to_bytes(), "passes");
+    for (response, mut answer) in untaken {
+        assert!(poll_fn(|cx| answer.poll_capacity(cx)).now_or_never().is_none());
+        // What is taken makes room for as much.
+        let mut body = response.into_body();
+        let mut taken = 0;
+        while taken < WINDOW {
+            taken += body.frame().await.unwrap().unwrap().into_data().unwrap().len();
+        }
+        assert!(poll_fn(|cx| answer.poll_capacity(cx)).await.unwrap().unwrap() > 0);
+    }
     assert_eq!(fixture.client.stats().dialled, 1);
 }
 
