@@ -1,6 +1,7 @@
 //! In what form requests cross, and in what form their answers come back.
 
 mod answer;
+mod attempts;
 mod body;
 mod codings;
 mod events;

@@ -36,6 +36,7 @@ mod startup;
 mod token;
 mod traffic;
 mod transport;
+mod upstream_http2;
 
 // What crosses, what it leaves behind, and what goes wrong around it.
 mod crossing;

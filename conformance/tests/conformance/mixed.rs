@@ -340,6 +340,7 @@ fn shape(event: &Event) -> Found {
             let ended = ["gateway_status", "latency_ms", "response_bytes"];
             let sometimes = [
                 "agent_session_id",
+                "attempts",
                 "auth_mode",
                 "connection_id",
                 "error_kind",

@@ -162,6 +162,8 @@ denials! {
         "The upstream sent no response head within UPSTREAM_TIMEOUT, or could not be connected to in time. The setting should exceed the upstream's P99.";
     UpstreamUnreachable, None, Crossing, BAD_GATEWAY, "internal_error", "upstream unreachable", "upstream_unreachable",
         "The upstream refused the connection, its TLS failed, or it broke off before a response head.";
+    UpstreamResponseInvalid, None, Crossing, BAD_GATEWAY, "internal_error", "upstream response invalid", "upstream_response_invalid",
+        "The upstream answered, and may have acted: its answer is not HTTP, has a head of more than 64 KiB or 256 fields, a folded line or a blank before a colon, no single length, or a switch of protocols that nobody asked for.";
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::endpoint::Endpoint;
-use crate::http::{Client, ClientConfig, PoolLimits, Stats};
+use crate::http::{Client, ClientConfig, Http2Config, PoolLimits, Stats};
 use crate::tls::{self, ClientTls, TlsError};
 use call::Phase;
 use health::Health;
@@ -95,6 +95,7 @@ impl StsClient {
         let token_target = format!("{prefix}{TOKEN_PATH}").parse();
         let http = ClientConfig {
             tls: Arc::new(tls::http_client_config(&config.tls)?),
+            http2: Http2Config::default(),
             limits: config.pool,
         };
         Ok(Self(Arc::new(Inner {

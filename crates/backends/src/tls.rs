@@ -60,6 +60,16 @@ pub fn http_client_config(tls: &ClientTls) -> Result<ClientConfig, TlsError> {
     Ok(config)
 }
 
+/// A TLS client for upstreams, which may choose HTTP/2.
+///
+/// # Errors
+/// [`TlsError`].
+pub fn upstream_client_config(tls: &ClientTls) -> Result<ClientConfig, TlsError> {
+    let mut config = client_config(tls)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
@@ -102,6 +112,8 @@ pub(crate) mod tests {
         };
         assert!(client_config(&tls).unwrap().alpn_protocols.is_empty());
         assert_eq!(http_client_config(&tls).unwrap().alpn_protocols, [b"http/1.1"]);
+        let of_upstreams = upstream_client_config(&tls).unwrap().alpn_protocols;
+        assert_eq!(of_upstreams, [&b"h2"[..], b"http/1.1"]);
         let broken = ClientTls {
             authorities: Some(vec![CertificateDer::from(vec![0; 4])]),
             identity: None,

@@ -5,6 +5,7 @@ use admission::limits::{EgressPolicy, OwnEndpoint, PrivateUpstreams};
 use admission::mode::Mode;
 
 use crate::endpoints::Endpoints;
+use crate::keys::Key;
 use crate::keys::gates as keys;
 use crate::reader::{Read, Reader};
 use crate::violation::Violation;
@@ -17,6 +18,8 @@ pub struct Egress {
     pub(crate) private: PrivateUpstreams,
     /// The complete list of hosts in the guard's normal form (IPv6 literals without brackets); empty means every host.
     pub(crate) allowlist: Vec<String>,
+    /// The hosts of `http` upstreams that speak HTTP/2, in the same form.
+    pub h2c_hosts: Vec<String>,
     own: Endpoints,
 }
 
@@ -33,9 +36,10 @@ impl Egress {
     }
 
     pub(crate) fn read(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Self> {
-        let allowlist = allowlist(reader);
+        let allowlist = hosts(reader, &keys::UPSTREAM_HOST_ALLOWLIST);
+        let h2c_hosts = hosts(reader, &keys::UPSTREAM_H2C_HOSTS);
         let allowed = reader.flag(&keys::ALLOW_PRIVATE_UPSTREAMS);
-        let (allowlist, allowed) = (allowlist?, allowed?);
+        let (allowlist, h2c_hosts, allowed) = (allowlist?, h2c_hosts?, allowed?);
         let private = match (allowed, mode) {
             (false, _) => PrivateUpstreams::Blocked,
             // Production permits private upstreams only to the hosts of a list.
@@ -52,6 +56,7 @@ impl Egress {
         Ok(Self {
             private,
             allowlist,
+            h2c_hosts,
             own: Endpoints::default(),
         })
     }
@@ -63,12 +68,12 @@ impl Egress {
     }
 }
 
-fn allowlist(reader: &mut Reader<'_>) -> Read<Vec<String>> {
-    let entries = reader.list(&keys::UPSTREAM_HOST_ALLOWLIST)?;
+fn hosts(reader: &mut Reader<'_>, key: &'static Key) -> Read<Vec<String>> {
+    let entries = reader.list(key)?;
     let hosts = entries.iter().map(|entry| {
         normalise_listed(entry).map_err(|_| {
             let expected = "exact host names, without scheme, port, path or wildcard";
-            Violation::invalid("value", &keys::UPSTREAM_HOST_ALLOWLIST, entry, expected)
+            Violation::invalid("value", key, entry, expected)
         })
     });
     reader.judge(hosts.collect())

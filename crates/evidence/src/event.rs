@@ -140,6 +140,8 @@ pub struct Outcome {
     pub upstream_status: Option<u16>,
     /// A revocation ended the response.
     pub revocation_interrupted: bool,
+    /// How many times the request was sent; the event says it where that was more than once.
+    pub attempts: u8,
 }
 
 impl Outcome {
@@ -154,6 +156,7 @@ impl Outcome {
             response_bytes: None,
             upstream_status: None,
             revocation_interrupted: false,
+            attempts: 1,
         }
     }
 }
@@ -255,8 +258,8 @@ pub(crate) fn write_summary(out: &mut Vec<u8>, summary: &Summary) {
 pub(crate) struct Template {
     /// After `request_id`.
     judgement: usize,
-    /// The members of `metadata_json`, in three runs; members of the outcome follow each.
-    runs: [Range<usize>; 3],
+    /// The members of `metadata_json`, in four runs; members of the outcome follow each.
+    runs: [Range<usize>; 4],
 }
 
 impl Template {
@@ -269,9 +272,10 @@ impl Template {
         let first = out.len() - base;
         maybe_text(out, "agent_session_id", request.agent_session_id);
         text(out, "application_id", request.application_id);
+        let second = out.len() - base;
         maybe_text(out, "auth_mode", request.auth_mode);
         maybe_text(out, "connection_id", request.connection_id);
-        let second = out.len() - base;
+        let third = out.len() - base;
         text(out, "method", request.method);
         maybe_text(
             out,
@@ -280,7 +284,7 @@ impl Template {
         );
         maybe_text(out, "provider_id", request.provider_id);
         text(out, "resource", request.resource);
-        let third = out.len() - base;
+        let fourth = out.len() - base;
         maybe_text(out, "session_id", request.session_id);
         text(out, "subject_fingerprint", request.subject_fingerprint.as_str());
         maybe_text(out, "subject_kind", request.subject_kind);
@@ -290,7 +294,7 @@ impl Template {
         close(out, request.occurred_at);
         Self {
             judgement,
-            runs: [first..second, second..third, third..end],
+            runs: [first..second, second..third, third..fourth, fourth..end],
         }
     }
 
@@ -299,21 +303,27 @@ impl Template {
         let copy = |out: &mut Vec<u8>, run: Range<usize>| {
             out.extend_from_slice(template.get(run).unwrap_or_default());
         };
-        let [first, second, third] = self.runs.clone();
-        let end = third.end..template.len();
+        let [first, second, third, fourth] = self.runs.clone();
+        let end = fourth.end..template.len();
         copy(out, 0..self.judgement);
         judge(out, outcome.status.decision(), outcome.status.as_str());
         copy(out, first);
+        maybe_number(
+            out,
+            "attempts",
+            (outcome.attempts > 1).then(|| outcome.attempts.into()),
+        );
+        copy(out, second);
         maybe_text(out, "error_kind", outcome.error_kind);
         maybe_number(out, "gateway_status", outcome.gateway_status.map(u64::from));
         maybe_number(out, "latency_ms", outcome.latency_ms);
-        copy(out, second);
+        copy(out, third);
         maybe_number(out, "response_bytes", outcome.response_bytes);
         maybe_text(out, "result_class", outcome.upstream_status.map(result_class));
         if outcome.revocation_interrupted {
             flag(out, "revocation_interrupted", true);
         }
-        copy(out, third);
+        copy(out, fourth);
         maybe_number(out, "upstream_status", outcome.upstream_status.map(u64::from));
         copy(out, end);
     }

@@ -1,7 +1,7 @@
 //! One meaning for the length of a message before it is framed anew (RFC 9112 §6).
 
-use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use http::{HeaderMap, Method};
 
 /// The lines of `Content-Length` disagree or are no number, or there is a transfer coding besides `chunked`: nobody
 /// undoes it here, and it would be gone from the head.
@@ -39,6 +39,17 @@ pub(crate) fn settle_length(headers: &mut HeaderMap) -> Result<bool, AmbiguousLe
     }
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     Ok(true)
+}
+
+/// States that nothing follows a head without a length, where the method has a meaning for a body (RFC 9110 §8.6): over
+/// HTTP/1.1 servers may insist on a length there. Says whether it does.
+pub(crate) fn state_no_length(method: &Method, headers: &mut HeaderMap) -> bool {
+    let expects_body =
+        matches!(*method, Method::POST | Method::PUT | Method::PATCH) || method.as_str() == "QUERY";
+    if expects_body {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    expects_body
 }
 
 fn parse(digits: &[u8]) -> Option<u64> {

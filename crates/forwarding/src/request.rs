@@ -31,6 +31,8 @@ pub struct Crossing<'a> {
     pub trusted_proxies: &'a TrustedProxies,
     /// The trace to start when the caller brought no valid one.
     pub trace: FreshTrace,
+    /// Nothing follows the head.
+    pub is_bodiless: bool,
 }
 
 /// A head in its upstream form. It may hold a credential in its headers and in its target: it has no
@@ -60,7 +62,8 @@ pub fn request_head(
     let caller_target = head.uri.path_and_query().ok_or(RewriteError::Target)?;
     let target = target::join(url, caller_target, credential.query())?;
     let caller_side = CallerSide::read(&head, crossing.peer, crossing.scheme, crossing.trusted_proxies);
-    let has_length = framing::settle_length(&mut head.headers)?;
+    let has_length = framing::settle_length(&mut head.headers)?
+        || crossing.is_bodiless && framing::state_no_length(&head.method, &mut head.headers);
     let wants_trailers = trailers::are_wanted(&head.headers);
     let rules = ResponseRules::of(&head, url, credential, crossing.request_id, wants_trailers);
     let reserved_header = credential.reserved_header();

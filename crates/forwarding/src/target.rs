@@ -1,5 +1,7 @@
 //! Where on the upstream: the base's path and query joined with the caller's, byte for byte.
 
+use std::borrow::Cow;
+
 use admission::binding::UpstreamUrl;
 use admission::credential::QueryKey;
 use bytes::Bytes;
@@ -14,7 +16,8 @@ use crate::rewrite_error::RewriteError;
 ///   9112 §3.2.1), so for `/` the base's path is taken as it is: `https://host/mcp` can be called without a slash that
 ///   nobody wrote.
 /// * Query: the base's parameters, then the caller's in their own bytes and order, then the key. Parameters that the
-///   base or the key names are taken out of the caller's, in any percent spelling.
+///   base names are taken out of the caller's, in any percent spelling; those that any server may take for the key in
+///   [every spelling](query::without).
 pub(crate) fn join(
     base: &UpstreamUrl,
     caller: &PathAndQuery,
@@ -56,9 +59,13 @@ fn push_query(target: &mut String, base: Option<&str>, caller: Option<&str>, key
         next = '&';
     };
     let is_key = |piece: &str| key.is_some_and(|key| query::is_same_name(query::name(piece), key.name()));
-    let is_stated = |piece: &str| {
-        !piece.is_empty()
-            && (is_key(piece) || base.is_some_and(|base| query::names_in(base, query::name(piece))))
+    let is_stated =
+        |piece: &str| !piece.is_empty() && base.is_some_and(|base| query::names_in(base, query::name(piece)));
+    let own = |piece| {
+        if is_stated(piece) {
+            return None;
+        }
+        key.map_or(Some(piece.into()), |key| query::without(piece, key.name()))
     };
 
     match base {
@@ -71,14 +78,12 @@ fn push_query(target: &mut String, base: Option<&str>, caller: Option<&str>, key
         None => {}
     }
     match caller {
-        Some(caller) if query::pieces(caller).any(is_stated) => {
-            query::pieces(caller)
-                .filter(|piece| !is_stated(piece))
-                .for_each(&mut push);
-        }
         // A lone `?` is part of the caller's bytes, unless it would only add an empty piece to others.
         Some("") if base.is_some() || key.is_some() => {}
-        Some(caller) => push(caller),
+        Some(caller) => {
+            let kept = query::pieces(caller).filter_map(own);
+            kept.for_each(|piece: Cow<'_, str>| push(&piece));
+        }
         None => {}
     }
     if let Some(key) = key {

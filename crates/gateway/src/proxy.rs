@@ -110,6 +110,7 @@ impl Proxy {
             request_id: arrival.request_id,
             trusted_proxies: &self.trusted_proxies,
             trace: ids::fresh_trace(),
+            is_bodiless: arrival.upload.is_whole(),
         };
         let outbound = Outbound::rewrite(permit, &crossing).map_err(refuse)?;
         let (dispatch, trailers) = outbound.record().await.map_err(refuse)?;
@@ -146,7 +147,7 @@ impl Proxy {
             Ok(inbound) => inbound,
             Err(error) => {
                 let cause = admission::ports::Cause::new(error.to_string());
-                let refused = Refused::because(Denial::UpstreamUnreachable, cause);
+                let refused = Refused::because(Denial::UpstreamResponseInvalid, cause);
                 record.refused(&refused);
                 return refusal::answer(refused.denial, None, arrival.request_id, http::Version::HTTP_11);
             }

@@ -13,6 +13,7 @@ mod stages;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU8;
 use std::time::Duration;
 
 use admission::names::{self, X_CARACAL_CLIENT_ID};
@@ -135,6 +136,8 @@ struct Identity {
 /// What a dispatched request adds.
 struct Dispatched {
     evidence: Crossing,
+    /// How many times it was about to be sent.
+    attempts: Arc<AtomicU8>,
     upstream_host: Box<str>,
     auth_mode: Box<str>,
     trace_id: Option<Box<str>>,

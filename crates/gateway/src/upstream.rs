@@ -54,7 +54,7 @@ impl Upstream {
     /// `UPSTREAM_TIMEOUT`. Time in which the caller has more to send does not count.
     ///
     /// # Errors
-    /// [`Denial::UpstreamTimeout`], [`Denial::UpstreamUnreachable`], [`Denial::Revoked`],
+    /// [`Denial::UpstreamTimeout`], [`Denial::UpstreamUnreachable`], [`Denial::UpstreamResponseInvalid`], [`Denial::Revoked`],
     /// [`Denial::Overloaded`] where this process could not dial, [`Denial::EvidenceUnavailable`] where the departure could
     /// not be recorded, and the refusals of a broken
     /// upload, with the record.
@@ -85,6 +85,7 @@ impl Upstream {
             }
             Ok(Ok(Err(SendFailure::Local(cause)))) => (Denial::Overloaded, cause),
             Ok(Ok(Err(SendFailure::Barred(cause)))) => (Denial::EvidenceUnavailable, cause),
+            Ok(Ok(Err(SendFailure::Invalid(cause)))) => (Denial::UpstreamResponseInvalid, cause),
             Ok(Ok(Err(failure))) => (Denial::UpstreamUnreachable, failure.cause().clone()),
             Ok(Err(TimedOut)) => {
                 if reused.load(Ordering::Relaxed) {

@@ -27,8 +27,8 @@ async fn crossing_body_in_another_coding_than_chunked_is_refused() {
         };
         let request = head(&world, "GET", HAND, "/", "");
         let (response, ()) = tokio::join!(ask(world.addr(), request), play);
-        let unreachable = refusal(502, "internal_error", "upstream unreachable");
-        report.refused(format!("answer, {coding}"), &response, unreachable);
+        let invalid = refusal(502, "internal_error", "upstream response invalid");
+        report.refused(format!("answer, {coding}"), &response, invalid);
     }
     report.finish();
 }

@@ -104,7 +104,10 @@ async fn crossing_target_and_credential_reach_the_upstream_as_decided() {
             "/x?%61pi_key=evil&api%5Fkey=evil&api_key",
             "/x?api_key=query-secret",
         ),
-        ("/x?API_KEY=kept", "/x?API_KEY=kept&api_key=query-secret"),
+        (
+            "/x?API_KEY=evil&api_keys=kept",
+            "/x?api_keys=kept&api_key=query-secret",
+        ),
     ] {
         let recorded = seen(&world, "resource://key-query", target, "").await;
         report.equal(format!("key in query {target}"), recorded.target(), expect);

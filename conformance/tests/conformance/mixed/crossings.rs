@@ -39,11 +39,15 @@ async fn answers(run: &mut Run) {
     }
     for (id, answer, kind) in [
         ("no-answer", "", error("transport_error")),
-        ("no-http", "planted-answer-09\r\n\r\n", error("transport_error")),
+        (
+            "no-http",
+            "planted-answer-09\r\n\r\n",
+            error("upstream_response_invalid"),
+        ),
         (
             "bad-field",
             "HTTP/1.1 200 OK\r\nplanted-answer-09 : x\r\n\r\n",
-            error("transport_error"),
+            error("upstream_response_invalid"),
         ),
         (
             "half",

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{AnchorConfig, AnchorSetupError};
 use crate::endpoint::Endpoint;
-use crate::http::{Client, ClientConfig, PoolLimits, Target};
+use crate::http::{Client, ClientConfig, Http2Config, PoolLimits, Target};
 use crate::tls;
 
 /// How much of an answer's body is read, and for how long: only for its server to get rid of it.
@@ -49,6 +49,7 @@ impl Post {
         }
         let http = ClientConfig {
             tls: Arc::new(tls::http_client_config(tls)?),
+            http2: Http2Config::default(),
             limits: NO_POOL,
         };
         Ok(Self {

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::direct::{BodyError, DirectBody, Framing};
+use super::http2::StreamBody;
 use super::lent::Lent;
 use super::pool::{Connection, Pool};
 
 /// A response body. At its clean end the connection goes back to the pool; a body that is dropped
-/// before its end, or fails, closes it.
+/// before its end, or fails, closes it; one of an HTTP/2 connection resets its stream.
 pub struct PooledBody<B>(Source<B>);
 
 enum Source<B> {
@@ -22,6 +23,8 @@ enum Source<B> {
     },
     /// A stream of events.
     Direct(DirectBody),
+    /// One of many on an HTTP/2 connection.
+    Shared(StreamBody),
 }
 
 impl<B> PooledBody<B> {
@@ -31,6 +34,10 @@ impl<B> PooledBody<B> {
             give_back(&mut lease);
         }
         Self(Source::Library { incoming, lease })
+    }
+
+    pub(super) fn shared(body: StreamBody) -> Self {
+        Self(Source::Shared(body))
     }
 
     pub(super) fn direct(lent: Lent, framing: Framing) -> Self {
@@ -54,6 +61,7 @@ impl<B: 'static> Body for PooledBody<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let (incoming, lease) = match &mut self.get_mut().0 {
             Source::Direct(direct) => return direct.poll_frame(cx),
+            Source::Shared(shared) => return shared.poll_frame(cx).map_err(BodyError::Http2),
             Source::Library { incoming, lease } => (incoming, lease),
         };
         let polled = Pin::new(&mut *incoming).poll_frame(cx);
@@ -70,6 +78,7 @@ impl<B: 'static> Body for PooledBody<B> {
         match &self.0 {
             Source::Library { incoming, .. } => incoming.is_end_stream(),
             Source::Direct(direct) => direct.is_over(),
+            Source::Shared(shared) => shared.is_end_stream(),
         }
     }
 
@@ -77,6 +86,7 @@ impl<B: 'static> Body for PooledBody<B> {
         match &self.0 {
             Source::Library { incoming, .. } => incoming.size_hint(),
             Source::Direct(_) => SizeHint::default(),
+            Source::Shared(shared) => shared.size_hint(),
         }
     }
 }

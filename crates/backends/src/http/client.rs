@@ -1,7 +1,6 @@
-//! One request, one try.
+//! One request, one try; the exception is in [`unsent`](super::unsent).
 
 use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,22 +10,21 @@ use admission::ports::{Cause, Clock, Watch};
 use bytes::Buf;
 use forwarding::{Dispatch, DispatchParts, ResponseRules};
 use http::{Request, Response};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use rustls::ClientConfig as TlsConfig;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::BoxError;
-use super::address::{Dialable, in_order};
+use super::address::Dialable;
 use super::body::PooledBody;
-use super::connect::connect;
-use super::direct::Framing;
-use super::driver::{Driver, Endpoint};
-use super::failure::{SendFailure, in_words};
-use super::handover::RequestBody;
-use super::pool::{Connection, Pool, PoolLimits};
-use super::socket::{Guard, Probe};
+use super::failure::SendFailure;
+use super::http2::Http2Config;
+use super::lane::{Lanes, Target};
+use super::leaving::{Departing, Departs, Leaving, keep};
+use super::pool::PoolLimits;
+use super::unsent::{Unsent, repeatable};
 
 /// How often idle connections are looked through.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -34,8 +32,11 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// What a client needs to know.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
-    /// For `https` origins, with the ALPN of HTTP/1.1; see [`crate::tls::http_client_config`].
+    /// For `https` origins, with the ALPN of HTTP/1.1, or of HTTP/2 too; see [`crate::tls::http_client_config`] and
+    /// [`crate::tls::upstream_client_config`].
     pub tls: Arc<TlsConfig>,
+    /// For origins that speak HTTP/2.
+    pub http2: Http2Config,
     /// Bounds of the idle connections.
     pub limits: PoolLimits,
 }
@@ -56,15 +57,12 @@ pub struct Stats {
 /// Sends requests with bodies of type `B`. Clones share the pool.
 ///
 /// A request must carry a `Host` header and a target in origin form (RFC 9112 §3.2.1); both go
-/// out as they are. Deadlines for the response are the caller's: dropping the future or the
-/// response body closes the connection.
+/// out as they are, over HTTP/2 the host as `:authority`. Deadlines for the response are the caller's: dropping the
+/// future or the response body closes the connection, or resets the stream.
 pub struct Client<B>(Arc<Shared<B>>);
 
 struct Shared<B> {
-    tls: Arc<TlsConfig>,
-    tracker: TaskTracker,
-    pool: Arc<Pool<B>>,
-    dialled: AtomicU64,
+    lanes: Lanes<B>,
     reused: AtomicU64,
     found_dead: AtomicU64,
 }
@@ -85,14 +83,8 @@ pub struct Sending<I, F> {
     /// Whether it leaves over a connection that answered before; else nothing is known of those that are idle.
     pub reused: Arc<AtomicBool>,
     /// Sends the request when it is first polled, and waits for the response head. Dropped, it closes
-    /// the connection.
+    /// the connection, or resets the stream.
     pub response: F,
-}
-
-/// Where a request goes.
-pub(crate) struct Target<'a, A> {
-    pub(crate) origin: &'a Origin,
-    pub(crate) addresses: &'a [A],
 }
 
 impl<B> Client<B>
@@ -105,11 +97,9 @@ where
     /// tracker, which ends when the connection is closed or dropped.
     #[must_use]
     pub fn new(config: ClientConfig, clock: Arc<dyn Clock>, tracker: TaskTracker) -> Self {
+        let ClientConfig { tls, http2, limits } = config;
         Self(Arc::new(Shared {
-            tls: config.tls,
-            tracker,
-            pool: Arc::new(Pool::new(config.limits, clock)),
-            dialled: AtomicU64::new(0),
+            lanes: Lanes::new(tls, http2, limits, clock, tracker),
             reused: AtomicU64::new(0),
             found_dead: AtomicU64::new(0),
         }))
@@ -174,7 +164,7 @@ where
             watch,
             rules,
             origin,
-            began: self.0.pool.now(),
+            began: self.0.lanes.now(),
             reused,
             response,
         }
@@ -187,29 +177,66 @@ where
         request: Request<B>,
         leaving: &impl Leaving,
     ) -> Result<Response<PooledBody<B>>, SendFailure> {
-        let mut request = request;
-        if let Some(pooled) = self.0.pool.take(target.origin, target.addresses) {
-            pooled.endpoint.probe.ask();
-            match self.try_send(pooled, request, leaving).await {
-                Err(Unsent::Whole(unsent, _)) => {
-                    self.0.found_dead.fetch_add(1, Ordering::Relaxed);
-                    request = *unsent;
-                }
-                Err(Unsent::Gone(failure)) => return Err(failure),
-                Ok(response) => {
-                    self.0.reused.fetch_add(1, Ordering::Relaxed);
-                    return Ok(response);
-                }
+        let scheme = target.origin.scheme;
+        let lanes = &self.0.lanes;
+        let lane = match lanes.at_hand(target, None) {
+            Some(lane) => lane,
+            None => {
+                keep(leaving)?;
+                let lane = lanes.lane(target, None).await;
+                lane.map_err(SendFailure::to_connect)?
             }
-        }
-        if let Some(guard) = leaving.guard() {
-            let barred = |error: io::Error| SendFailure::Barred(Cause::new(error.to_string()));
-            guard.keep().map_err(barred)?;
-        }
-        let fresh = self.dial(target).await.map_err(SendFailure::to_connect)?;
-        match self.try_send(fresh, request, leaving).await {
+        };
+        let (is_fresh, is_used) = (lane.is_fresh, lane.is_used());
+        let again = is_used.then(|| repeatable(&request, leaving)).flatten();
+        let (request, unanswered) = match self.0.lanes.over(lane, scheme, request, leaving).await {
+            Ok(response) => {
+                let used = u64::from(is_used);
+                self.0.reused.fetch_add(used, Ordering::Relaxed);
+                return Ok(response);
+            }
+            Err(Unsent::Whole(_, cause)) if is_fresh => return Err(SendFailure::NotSent(cause)),
+            Err(Unsent::Whole(unsent, _)) => {
+                self.0.found_dead.fetch_add(1, Ordering::Relaxed);
+                (*unsent, None)
+            }
+            Err(Unsent::Unanswered(body, cause)) => match again {
+                Some(head) => (Request::from_parts(head, body), Some(cause)),
+                None => return Err(SendFailure::MaybeSent(cause)),
+            },
+            Err(Unsent::Gone(failure)) => return Err(failure),
+        };
+        // Boxed, because few requests need it and all would hold its place.
+        Box::pin(self.once_more(target, request, unanswered, leaving)).await
+    }
+
+    /// Sends a request that did not leave, or, with the reason, that got no answer, over a fresh connection.
+    async fn once_more<A: Dialable>(
+        &self,
+        target: &Target<'_, A>,
+        request: Request<B>,
+        unanswered: Option<Cause>,
+        leaving: &impl Leaving,
+    ) -> Result<Response<PooledBody<B>>, SendFailure> {
+        keep(leaving)?;
+        let fresh = match (
+            self.0.lanes.lane(target, Some(self.0.lanes.newest())).await,
+            unanswered,
+        ) {
+            (Ok(fresh), _) => fresh,
+            // The first try may have been received.
+            (Err(_), Some(cause)) => return Err(SendFailure::MaybeSent(cause)),
+            (Err(cause), None) => return Err(SendFailure::to_connect(cause)),
+        };
+        match self
+            .0
+            .lanes
+            .over(fresh, target.origin.scheme, request, leaving)
+            .await
+        {
             Ok(response) => Ok(response),
             Err(Unsent::Whole(_, cause)) => Err(SendFailure::NotSent(cause)),
+            Err(Unsent::Unanswered(_, cause)) => Err(SendFailure::MaybeSent(cause)),
             Err(Unsent::Gone(failure)) => Err(failure),
         }
     }
@@ -225,155 +252,30 @@ where
     }
 
     pub(super) fn sweep(&self) {
-        self.0.pool.sweep();
+        self.0.lanes.sweep();
     }
 
     /// A request that began at this monotonic time has no answer, and its server may be gone: closes the idle connections
-    /// to the origin that were last heard of before.
+    /// to the origin that were last heard of before, and gives no further request to shared ones.
     pub fn distrust(&self, origin: &Origin, began: Duration) {
-        self.0.pool.distrust(origin, began);
+        self.0.lanes.distrust(origin, began);
     }
 
     /// What it did so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let Shared {
-            pool,
-            dialled,
+            lanes,
             reused,
             found_dead,
-            ..
         } = &*self.0;
         Stats {
-            idle: pool.idle(),
-            dialled: dialled.load(Ordering::Relaxed),
+            idle: lanes.idle(),
+            dialled: lanes.dialled(),
             reused: reused.load(Ordering::Relaxed),
             found_dead: found_dead.load(Ordering::Relaxed),
         }
     }
-
-    async fn dial<A: Dialable>(&self, target: &Target<'_, A>) -> Result<Connection<B>, Cause> {
-        let probe = Probe::default();
-        let (wire, peer) = connect(
-            target.origin,
-            in_order(target.addresses),
-            &self.0.tls,
-            probe.clone(),
-        )
-        .await?;
-        let endpoint = Endpoint {
-            origin: Arc::new(target.origin.clone()),
-            peer,
-            probe,
-        };
-        let (connection, driver) = Driver::new(wire, endpoint)
-            .await
-            .map_err(|error| in_words("connect", &error))?;
-        self.0.dialled.fetch_add(1, Ordering::Relaxed);
-        self.0.tracker.spawn(driver.run(Arc::downgrade(&self.0.pool)));
-        Ok(connection)
-    }
-
-    async fn try_send(
-        &self,
-        mut connection: Connection<B>,
-        request: Request<B>,
-        leaving: &impl Leaving,
-    ) -> Result<Response<PooledBody<B>>, Unsent<B>> {
-        leaving.mark(connection.reused);
-        connection.handover.begin();
-        let request = request.map(|body| RequestBody::new(body, connection.handover.clone()));
-        if let Some(guard) = leaving.guard() {
-            connection.endpoint.probe.guard(guard);
-        }
-        match connection.sender.try_send_request(request).await {
-            Ok(response) => self.take_over(connection, response).await,
-            Err(mut failed) => {
-                let whole = failed.take_message();
-                let cause = in_words("request", &failed.into_error());
-                let Some(request) = whole else {
-                    return Err(Unsent::Gone(if connection.endpoint.probe.was_barred() {
-                        SendFailure::Barred(cause)
-                    } else {
-                        SendFailure::MaybeSent(cause)
-                    }));
-                };
-                leaving.take_back();
-                Err(Unsent::Whole(
-                    Box::new(request.map(RequestBody::into_inner)),
-                    cause,
-                ))
-            }
-        }
-    }
-
-    /// Lets the library read the body, or the body itself.
-    async fn take_over(
-        &self,
-        connection: Connection<B>,
-        response: Response<Incoming>,
-    ) -> Result<Response<PooledBody<B>>, Unsent<B>> {
-        let framing = Framing::of(&response);
-        let Some((lent, framing)) = connection.handover.settle(framing.is_some()).zip(framing) else {
-            let pool = Arc::clone(&self.0.pool);
-            return Ok(response.map(|incoming| PooledBody::new(incoming, connection, pool)));
-        };
-        // Without them the library would close the connection.
-        let (head, _incoming) = response.into_parts();
-        let lent = lent.await.map_err(|_| {
-            Unsent::Gone(SendFailure::MaybeSent(Cause::new(
-                "request: connection broken behind the response's head",
-            )))
-        })?;
-        Ok(Response::from_parts(head, PooledBody::direct(lent, framing)))
-    }
-}
-
-/// Told when bytes of a request may leave, which is after a connection was found, a pooled one or a new one, and before
-/// the first of them is written, and when it is certain that none did.
-pub(crate) trait Leaving: Sync {
-    fn mark(&self, reused: bool);
-    fn take_back(&self);
-    /// What has to know that it departs.
-    fn guard(&self) -> Option<Guard> {
-        None
-    }
-}
-
-/// Nobody needs to know.
-impl Leaving for () {
-    fn mark(&self, _reused: bool) {}
-    fn take_back(&self) {}
-}
-
-/// A recorded intent that wants to know when its request departs.
-pub trait Departs {
-    /// What the client and the connection tell.
-    fn departure(&self) -> Guard;
-}
-
-struct Departing {
-    guard: Guard,
-    /// Whether it leaves over a pooled connection.
-    reused: Arc<AtomicBool>,
-}
-
-impl Leaving for Departing {
-    fn mark(&self, reused: bool) {
-        self.reused.store(reused, Ordering::Relaxed);
-    }
-    fn take_back(&self) {}
-    fn guard(&self) -> Option<Guard> {
-        Some(Arc::clone(&self.guard))
-    }
-}
-
-/// A request that got no response.
-enum Unsent<B> {
-    /// It is back, and no byte of it was written.
-    Whole(Box<Request<B>>, Cause),
-    /// It was taken apart.
-    Gone(SendFailure),
 }
 
 impl<B> Clone for Client<B> {

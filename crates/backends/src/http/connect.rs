@@ -17,6 +17,7 @@ use tokio_rustls::TlsConnector;
 use tokio_util::either::Either;
 
 use super::failure::in_words;
+use super::http2::Protocol;
 use super::socket::{Probe, Socket, Wire};
 use crate::keepalive;
 use crate::local::lacks_ports;
@@ -28,13 +29,21 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an attempt goes on alone before the next address is tried beside it (RFC 8305 §5).
 const STAGGER: Duration = Duration::from_millis(250);
 
+/// A connection, over which nothing was said yet.
+pub(super) struct Connected {
+    pub(super) wire: Wire,
+    pub(super) peer: SocketAddr,
+    /// What the server chose, where it was asked (ALPN, RFC 7301).
+    pub(super) chosen: Option<Protocol>,
+}
+
 /// Connects to the first of the addresses that accepts.
 pub(super) async fn connect(
     origin: &Origin,
     addresses: Vec<SocketAddr>,
     tls: &Arc<ClientConfig>,
     probe: Probe,
-) -> Result<(Wire, SocketAddr), Cause> {
+) -> Result<Connected, Cause> {
     let (tcp, peer) = timeout(CONNECT_TIMEOUT, first_of(addresses))
         .await
         .map_err(|_| Cause::new("connect: no address accepted within 5 s"))??;
@@ -42,6 +51,7 @@ pub(super) async fn connect(
         .and_then(|()| keepalive::enable(&tcp))
         .map_err(|error| in_words("connect", &error))?;
     let socket = Socket::new(tcp, probe.clone());
+    let mut chosen = None;
     let stream = match origin.scheme {
         Scheme::Http => Either::Left(socket),
         Scheme::Https => {
@@ -50,10 +60,19 @@ pub(super) async fn connect(
                 .await
                 .map_err(|_| Cause::new("TLS handshake: not done within 5 s"))?
                 .map_err(|error| in_words("TLS handshake", &error))?;
+            let protocol = stream.get_ref().1.alpn_protocol();
+            chosen = protocol.map(|protocol| match protocol {
+                b"h2" => Protocol::Http2,
+                _ => Protocol::Http1,
+            });
             Either::Right(Box::new(stream))
         }
     };
-    Ok((Wire::new(stream, probe), peer))
+    Ok(Connected {
+        wire: Wire::new(stream, probe),
+        peer,
+        chosen,
+    })
 }
 
 async fn first_of(addresses: Vec<SocketAddr>) -> Result<(TcpStream, SocketAddr), Cause> {

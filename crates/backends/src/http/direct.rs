@@ -17,6 +17,9 @@ pub enum BodyError {
     /// What the HTTP library says.
     #[error(transparent)]
     Library(#[from] hyper::Error),
+    /// What the HTTP/2 library says.
+    #[error(transparent)]
+    Http2(h2::Error),
     /// The connection broke.
     #[error("connection broken")]
     Connection(#[from] io::Error),

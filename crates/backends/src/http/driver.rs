@@ -22,10 +22,12 @@ use super::pool::{Connection, Pool};
 use super::socket::{Probe, Wire};
 
 /// Largest response head, and most bytes of a body that are read ahead of the consumer.
-const BUFFER_BYTES: usize = 64 * 1024;
+pub(super) const BUFFER_BYTES: usize = 64 * 1024;
+/// The most fields of a response head.
+pub(super) const MAX_FIELDS: usize = 256;
 /// How long a connection that nobody wants any more may take to close: its peer may have stopped
 /// reading, and TLS has a last record to write.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where a connection leads.
 #[derive(Clone)]
@@ -58,6 +60,7 @@ where
         let handover = Handover::default();
         let (sender, library) = http1::Builder::new()
             .max_buf_size(BUFFER_BYTES)
+            .max_headers(MAX_FIELDS)
             .handshake(TokioIo::new(LibrarySide::new(wire, handover.clone())))
             .await?;
         let unwanted = CancellationToken::new();

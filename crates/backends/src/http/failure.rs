@@ -17,6 +17,8 @@ pub enum SendFailure {
     Barred(Cause),
     /// The connection failed when bytes of the request may have left.
     MaybeSent(Cause),
+    /// There was an answer, which is none that HTTP knows, or whose head is larger than is taken.
+    Invalid(Cause),
 }
 
 impl SendFailure {
@@ -37,7 +39,8 @@ impl SendFailure {
             | Self::Connect(cause)
             | Self::NotSent(cause)
             | Self::Barred(cause)
-            | Self::MaybeSent(cause) => cause,
+            | Self::MaybeSent(cause)
+            | Self::Invalid(cause) => cause,
         }
     }
 }

@@ -226,9 +226,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for LibrarySide<T> {
     }
 }
 
-/// A request body that tells when the library wants no more of it, which is when it is dropped.
+/// A request body, or none, that tells when the library wants no more of it, which is when it is dropped.
 pub(super) struct RequestBody<B> {
-    body: B,
+    body: Option<B>,
     _taken: Taken,
 }
 
@@ -241,14 +241,14 @@ impl Drop for Taken {
 }
 
 impl<B> RequestBody<B> {
-    pub(super) fn new(body: B, handover: Handover) -> Self {
+    pub(super) fn new(body: Option<B>, handover: Handover) -> Self {
         Self {
             body,
             _taken: Taken(handover),
         }
     }
 
-    pub(super) fn into_inner(self) -> B {
+    pub(super) fn into_inner(self) -> Option<B> {
         self.body
     }
 }
@@ -261,15 +261,19 @@ impl<B: Body + Unpin> Body for RequestBody<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        match &mut self.body {
+            Some(body) => Pin::new(body).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let none = SizeHint::with_exact(0);
+        self.body.as_ref().map_or(none, Body::size_hint)
     }
 }
 
@@ -288,7 +292,7 @@ mod tests {
         let (client, mut server) = tokio::io::duplex(1024);
         let mut library = LibrarySide::new(client, handover.clone());
         handover.begin();
-        drop(RequestBody::new((), handover.clone()));
+        drop(RequestBody::<()>::new(None, handover.clone()));
         library.flush().await.unwrap();
         server.write_all(&[HEAD, b"1"].concat()).await.unwrap();
         let mut seen = [0; 1024];
@@ -341,7 +345,7 @@ mod tests {
             let (client, mut server) = tokio::io::duplex(1024);
             let mut library = LibrarySide::new(client, handover.clone());
             handover.begin();
-            let body = RequestBody::new((), handover.clone());
+            let body = RequestBody::<()>::new(None, handover.clone());
             let body = (!takes_body).then_some(body);
             if flushes {
                 library.flush().await.unwrap();

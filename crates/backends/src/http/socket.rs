@@ -25,6 +25,7 @@ struct Asked {
     guarded: AtomicBool,
     guard: Mutex<Option<Guard>>,
     barred: AtomicBool,
+    heard: AtomicBool,
 }
 
 /// What has to know that a request departs.
@@ -35,8 +36,8 @@ pub trait Departure: Send + Sync {
     /// The request must not leave.
     fn keep(&self) -> io::Result<()>;
 
-    /// Called right before the first byte of the request is written to a connection, perhaps more than once; where it
-    /// fails nothing is written.
+    /// Called right before the first byte of the request is written to a connection, once for each time that it is sent;
+    /// where it fails nothing is written.
     ///
     /// # Errors
     /// The request must not leave.
@@ -60,10 +61,18 @@ impl Probe {
         self.0.look.load(Ordering::Relaxed) && self.0.look.swap(false, Ordering::Acquire)
     }
 
-    /// The next byte that is written is the first of a request: this is to be called before.
-    pub(super) fn guard(&self, guard: Guard) {
+    /// The next byte that is written is the first of a request, and the next that is read the first of its answer. The
+    /// guard is to be called before.
+    pub(super) fn begin(&self, guard: Option<Guard>) {
+        self.0.heard.store(false, Ordering::Release);
+        let Some(guard) = guard else { return };
         *self.0.guard.lock() = Some(guard);
         self.0.guarded.store(true, Ordering::Release);
+    }
+
+    /// Whether anything was read since the last request began.
+    pub(super) fn has_heard(&self) -> bool {
+        self.0.heard.load(Ordering::Acquire)
     }
 
     /// Whether the guard did not let the request out.
@@ -183,7 +192,12 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before && !self.probe.0.heard.load(Ordering::Relaxed) {
+            self.probe.0.heard.store(true, Ordering::Release);
+        }
+        read
     }
 }
 

@@ -1,6 +1,8 @@
+mod again;
 mod departure;
 mod dial;
 mod event_streams;
+mod http2;
 mod server;
 mod unasked;
 
@@ -21,8 +23,9 @@ use testkit::tls::{Ca, TlsFront};
 use tokio_util::task::TaskTracker;
 
 use self::server::{OK, Seen, Server, request, until_closed};
-use super::client::{Leaving, Target};
-use super::{Client, ClientConfig, PoolLimits, PooledBody, SendFailure, Stats};
+use super::lane::Target;
+use super::leaving::Leaving;
+use super::{Client, ClientConfig, Http2Config, PoolLimits, PooledBody, SendFailure, Stats};
 use crate::tls::{ClientTls, http_client_config};
 
 struct Fixture {
@@ -38,6 +41,7 @@ where
     let (clock, tracker) = (FixedClock::default(), TaskTracker::new());
     let config = ClientConfig {
         tls: Arc::new(http_client_config(tls).unwrap()),
+        http2: Http2Config::default(),
         limits,
     };
     let client = Client::new(config, Arc::new(clock.clone()), tracker.clone());

@@ -98,9 +98,10 @@ impl Inner {
         read(sent.map_err(|failure| match failure {
             SendFailure::Local(cause) => ExchangeFailure::Local(cause),
             SendFailure::Connect(cause) => ExchangeFailure::Connect(cause),
-            SendFailure::NotSent(cause) | SendFailure::Barred(cause) | SendFailure::MaybeSent(cause) => {
-                ExchangeFailure::Transport(cause)
-            }
+            SendFailure::NotSent(cause)
+            | SendFailure::Barred(cause)
+            | SendFailure::MaybeSent(cause)
+            | SendFailure::Invalid(cause) => ExchangeFailure::Transport(cause),
         })?)
         .await
     }

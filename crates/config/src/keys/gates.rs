@@ -55,4 +55,7 @@ section! {
         "Permit upstreams on loopback and private addresses. Production then requires `UPSTREAM_HOST_ALLOWLIST`.";
     UPSTREAM_HOST_ALLOWLIST: List("host names"), Unset("any public host"),
         "When set, the complete list of upstream hosts, public ones too. Exact names: no wildcards, schemes or ports.";
+    UPSTREAM_H2C_HOSTS: List("host names"), Unset("none"),
+        "The hosts that speak HTTP/2 without TLS, as most gRPC servers in a private network do: an `http` upstream at one of \
+        them gets HTTP/2 with prior knowledge, at any other HTTP/1.1. Over TLS the server chooses (ALPN). Exact names, as above.";
 }

@@ -81,6 +81,12 @@ fn malformed_values_name_the_variable_the_value_and_the_fix() {
                 ],
             ),
             (
+                &[("UPSTREAM_H2C_HOSTS", "grpc.example:50051")],
+                &[
+                    r#"invalid value for UPSTREAM_H2C_HOSTS: "grpc.example:50051" (use exact host names, without scheme, port, path or wildcard)"#,
+                ],
+            ),
+            (
                 &[("OPERATOR_ADDR", "9090")],
                 &[
                     r#"invalid value for OPERATOR_ADDR: "9090" (use an address and a port such as 127.0.0.1:9090)"#,

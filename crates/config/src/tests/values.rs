@@ -129,6 +129,7 @@ fn values_reach_the_config() {
             ("METRICS_BEARER", "m"),
             ("CARACAL_ADMIN_TOKEN", "a"),
             ("UPSTREAM_HOST_ALLOWLIST", " API.Example., b.example ,"),
+            ("UPSTREAM_H2C_HOSTS", "GRPC.example.,[fd00::1]"),
             ("ALLOW_PRIVATE_UPSTREAMS", "true"),
             ("JTI_FAIL_OPEN", "true"),
             ("DRAIN_DELAY", "1s"),
@@ -147,6 +148,7 @@ fn values_reach_the_config() {
         Some("a")
     );
     assert_eq!(config.egress.allowlist, ["api.example", "b.example"]);
+    assert_eq!(config.egress.h2c_hosts, ["grpc.example", "fd00::1"]);
     assert_eq!(config.egress.private, PrivateUpstreams::Allowed);
     assert!(matches!(config.gates.on_replay_outage, OnReplayOutage::Pass(_)));
     assert_eq!(config.life_cycle.drain_delay.as_secs(), 1);

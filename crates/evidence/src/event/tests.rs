@@ -97,15 +97,17 @@ fn every_member_has_its_place_in_key_order() {
         response_bytes: Some(2),
         upstream_status: Some(404),
         revocation_interrupted: true,
+        attempts: 2,
         ..Outcome::new(Status::UpstreamError)
     };
     let event = complete(&request, &outcome);
     let keys = metadata_keys(&event);
-    assert_eq!(keys.len(), 20, "{keys:?}");
+    assert_eq!(keys.len(), 21, "{keys:?}");
     assert!(keys.is_sorted(), "{keys:?}");
     let value: Value = serde_json::from_str(&event).unwrap();
-    assert_eq!(value["metadata_json"].as_object().unwrap().len(), 20);
+    assert_eq!(value["metadata_json"].as_object().unwrap().len(), 21);
     assert_eq!(value["metadata_json"]["revocation_interrupted"], true);
+    assert_eq!(value["metadata_json"]["attempts"], 2);
     assert_eq!(value["metadata_json"]["result_class"], "client_error");
     assert_eq!(value["decision"], "allow");
 }
@@ -251,7 +253,7 @@ proptest! {
         let outcome = Outcome {
             error_kind: Some("response_copy_failed"), gateway_status: Some(u16::MAX), latency_ms: Some(u64::MAX),
             response_bytes: Some(u64::MAX), upstream_status: Some(u16::MAX), revocation_interrupted: true,
-            ..Outcome::new(Status::UpstreamRejected)
+            attempts: u8::MAX, ..Outcome::new(Status::UpstreamRejected)
         };
         let event = complete(&request, &outcome);
         prop_assert!(event.len() <= MAX_EVENT_BYTES, "{}", event.len());
@@ -260,6 +262,6 @@ proptest! {
         prop_assert!(event.len() <= without.len() + MAX_OUTCOME_BYTES / 2, "{}", event.len());
         prop_assert!(!event.contains('\0') && !event.contains("\\u0000"));
         let parsed: Value = serde_json::from_str(&event).unwrap();
-        prop_assert_eq!(parsed["metadata_json"].as_object().unwrap().len(), 20);
+        prop_assert_eq!(parsed["metadata_json"].as_object().unwrap().len(), 21);
     }
 }

@@ -17,12 +17,17 @@ fn head(headers: &[(&str, &str)]) -> Parts {
 }
 
 fn cross(head: Parts, credential: Credential) -> Result<Rewritten, RewriteError> {
+    cross_with(head, credential, false)
+}
+
+fn cross_with(head: Parts, credential: Credential, is_bodiless: bool) -> Result<Rewritten, RewriteError> {
     let crossing = Crossing {
         peer: "203.0.113.9".parse().unwrap(),
         scheme: Scheme::Https,
         request_id: &HeaderValue::from_static("id-1"),
         trusted_proxies: &TrustedProxies::default(),
         trace: FreshTrace::from_random([0x11; 16], [0x22; 8]),
+        is_bodiless,
     };
     request_head(head, &crossing, &url(URL), &credential)
 }
@@ -355,4 +360,34 @@ fn host_of_an_http2_caller_is_its_authority() {
     let outbound = cross(head, no_credential()).unwrap();
     assert_eq!(lines(&outbound.head), STATED);
     assert_eq!(outbound.head.method, Method::POST);
+}
+
+#[test]
+fn request_without_body_states_so_where_its_method_has_a_meaning_for_one() {
+    for (method, length, is_bodiless, expect) in [
+        ("POST", None, true, Some("0")),
+        ("PUT", None, true, Some("0")),
+        ("PATCH", None, true, Some("0")),
+        ("QUERY", None, true, Some("0")),
+        ("GET", None, true, None),
+        ("DELETE", None, true, None),
+        ("POST", None, false, None),
+        ("POST", Some("0"), true, Some("0")),
+        ("POST", Some("5"), false, Some("5")),
+    ] {
+        let mut head = head(&[]);
+        head.method = method.parse().unwrap();
+        head.version = Version::HTTP_2;
+        if let Some(length) = length {
+            head.headers
+                .insert(CONTENT_LENGTH, HeaderValue::from_static(length));
+        }
+        let outbound = cross_with(head, no_credential(), is_bodiless).unwrap();
+        let stated = outbound
+            .head
+            .headers
+            .get(CONTENT_LENGTH)
+            .map(|length| length.to_str().unwrap());
+        assert_eq!(stated, expect, "{method} {length:?} {is_bodiless}");
+    }
 }

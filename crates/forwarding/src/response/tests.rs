@@ -27,6 +27,7 @@ fn rules(
         request_id: &HeaderValue::from_static("id-1"),
         trusted_proxies: &TrustedProxies::default(),
         trace: FreshTrace::from_random([1; 16], [2; 8]),
+        is_bodiless: false,
     };
     let head = builder.body(()).unwrap().into_parts().0;
     request_head(head, &crossing, &url(URL), credential)

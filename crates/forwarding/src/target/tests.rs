@@ -123,6 +123,8 @@ fn query_api_key_cannot_be_added_or_shadowed_by_the_caller() {
         "key=",
         "key=a&key=b",
         "ke%79=evil&key=evil",
+        "KEY=evil",
+        "key[]=evil&key%5b0%5d=evil",
     ] {
         assert_eq!(
             joined_with_key("https://u/b", &format!("/x?{caller}")),

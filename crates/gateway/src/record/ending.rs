@@ -153,9 +153,10 @@ pub(crate) fn evidence_labels(denial: Denial, is_dispatched: bool) -> (Status, &
         Denial::UpstreamNotAddressable => (Status::UpstreamRejected, "upstream_not_addressable"),
         Denial::DirectiveInvalid => (Status::BuildFailed, "request_build_failed"),
         Denial::UpstreamTimeout | Denial::UpstreamUnreachable => (Status::UpstreamError, "transport_error"),
-        Denial::RequestTimeout | Denial::MalformedBody | Denial::BodyTooLarge => {
-            (Status::UpstreamError, denial.label())
-        }
+        Denial::RequestTimeout
+        | Denial::MalformedBody
+        | Denial::BodyTooLarge
+        | Denial::UpstreamResponseInvalid => (Status::UpstreamError, denial.label()),
         Denial::Overloaded
         | Denial::HeadTooLarge
         | Denial::BadTarget

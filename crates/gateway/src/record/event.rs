@@ -1,5 +1,7 @@
 //! The evidence of a request: the outcome of a crossing, or an event of its own.
 
+use std::sync::atomic::Ordering;
+
 use admission::{CrossingFacts, Denial, Usage};
 use backends::component::milliseconds;
 use evidence::{Outcome, Refusal, Replay, Status};
@@ -41,6 +43,7 @@ impl Known {
             response_bytes: Some(response_bytes),
             upstream_status,
             revocation_interrupted: ending.is_revocation(),
+            attempts: dispatched.attempts.load(Ordering::Relaxed),
             ..Outcome::new(status)
         });
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use admission::denial::Stage;
 use admission::ports::Cause;
@@ -85,6 +86,7 @@ impl Journal for Record<Received> {
         };
         let dispatched = Dispatched {
             evidence,
+            attempts: Arc::default(),
             upstream_host: crossing.upstream_host.into(),
             auth_mode: crossing.directive.auth_mode.as_str().into(),
             trace_id: crossing.trace_id.map(Box::from),
@@ -100,30 +102,31 @@ impl Journal for Record<Received> {
 impl Departs for Record<Intended> {
     fn departure(&self) -> Guard {
         let known = self.0.as_ref();
-        Arc::new(Departing(
-            known.map(|(_, Intended(dispatched))| dispatched.evidence.departure()),
-        ))
+        Arc::new(Departing(known.map(|(_, Intended(dispatched))| {
+            (dispatched.evidence.departure(), Arc::clone(&dispatched.attempts))
+        })))
     }
 }
 
-/// A request that may leave for as long as its record has not ended.
-struct Departing(Option<evidence::Departure>);
+/// A request that may leave for as long as its record has not ended, and how often it did.
+struct Departing(Option<(evidence::Departure, Arc<AtomicU8>)>);
 
 impl Departing {
-    fn tell(&self, tell: fn(&evidence::Departure) -> io::Result<()>) -> io::Result<()> {
-        match &self.0 {
-            Some(departure) => tell(departure),
-            None => Err(io::Error::other("the record has ended")),
-        }
+    fn known(&self) -> io::Result<&(evidence::Departure, Arc<AtomicU8>)> {
+        let ended = || io::Error::other("the record has ended");
+        self.0.as_ref().ok_or_else(ended)
     }
 }
 
 impl Departure for Departing {
     fn keep(&self) -> io::Result<()> {
-        self.tell(evidence::Departure::keep)
+        self.known()?.0.keep()
     }
 
     fn mark(&self) -> io::Result<()> {
-        self.tell(evidence::Departure::mark)
+        let (departure, attempts) = self.known()?;
+        departure.mark()?;
+        attempts.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 }

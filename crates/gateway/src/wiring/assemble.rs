@@ -10,7 +10,7 @@ use admission::exchange::{Circuit, CircuitLimits, ExchangeSigner};
 use admission::ports::{Bindings, Cause, ReplayMarks};
 use backends::anchor::{self, AnchorConfig, AnchorStats};
 use backends::component::{Check, Component, Health, Stage};
-use backends::http::{Client, ClientConfig};
+use backends::http::{Client, ClientConfig, Http2Config};
 use backends::revocation::RevocationState;
 use backends::tls::ClientTls;
 use config::{AnchorTransport, Config, Transport};
@@ -310,7 +310,11 @@ fn audit_stream(spool: Spool) -> Check {
 /// The connections to upstreams.
 fn upstream(runtime: &Runtime) -> Result<Component<Upstream>, StartError> {
     let config = ClientConfig {
-        tls: Arc::new(backends::tls::http_client_config(&ClientTls::default())?),
+        tls: Arc::new(backends::tls::upstream_client_config(&ClientTls::default())?),
+        http2: Http2Config {
+            cleartext_hosts: runtime.config.egress.h2c_hosts.clone(),
+            ..Http2Config::default()
+        },
         limits: runtime.pool,
     };
     let connections = runtime.supervisor.outbound().clone();

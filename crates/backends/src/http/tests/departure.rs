@@ -8,7 +8,8 @@ use http_body_util::{BodyExt as _, Full};
 use rustls::{ServerConnection, StreamOwned};
 use testkit::tls::Ca;
 
-use super::super::client::{Leaving, Target};
+use super::super::lane::Target;
+use super::super::leaving::Leaving;
 use super::super::socket::{Departure, Guard};
 use super::super::{PoolLimits, SendFailure};
 use super::server::{OK, Seen, Server};

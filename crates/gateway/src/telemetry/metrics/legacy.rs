@@ -45,7 +45,9 @@ pub(super) const fn cause(denial: Denial) -> Cause {
         | Denial::StsUnreachable
         | Denial::StsAnswerInvalid
         | Denial::StsRefusedGateway => Cause::StsFault,
-        Denial::UpstreamTimeout | Denial::UpstreamUnreachable => Cause::UpstreamFault,
+        Denial::UpstreamTimeout | Denial::UpstreamUnreachable | Denial::UpstreamResponseInvalid => {
+            Cause::UpstreamFault
+        }
         // A refused exchange is a fault of the STS only with a server error, which its status shows. An open
         // circuit has a counter of its own. A slow upload is the caller's fault, not the upstream's.
         Denial::Overloaded

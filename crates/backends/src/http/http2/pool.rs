@@ -1,0 +1,159 @@
+//! The connections that requests share, and what is known of each origin.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use admission::binding::Origin;
+use parking_lot::Mutex;
+
+use super::connection::{Connection, Slot};
+use super::gate::Gate;
+use crate::http::address::Dialable;
+use crate::http::pool::PoolLimits;
+
+/// The most origins of which something is remembered that have no connection.
+const MAX_REMEMBERED: usize = 1024;
+
+/// What a server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// The shared connections of a client.
+pub(in super::super) struct SharedPool {
+    limits: PoolLimits,
+    /// The number of the newest connection.
+    last: AtomicU64,
+    origins: Mutex<HashMap<Arc<Origin>, Known>>,
+}
+
+/// What is known of an origin.
+#[derive(Default)]
+struct Known {
+    /// What it spoke last.
+    speaks: Option<Protocol>,
+    gate: Arc<Gate>,
+    connections: Vec<Arc<Connection>>,
+}
+
+impl SharedPool {
+    pub(in super::super) fn new(limits: PoolLimits) -> Self {
+        Self {
+            limits,
+            last: AtomicU64::new(0),
+            origins: Mutex::default(),
+        }
+    }
+
+    /// A place on a connection whose number is higher than this, and whose peer is among the addresses. What does not
+    /// lead to one of them takes no request any more.
+    pub(in super::super) fn take<A: Dialable>(
+        &self,
+        origin: &Origin,
+        addresses: &[A],
+        after: u64,
+    ) -> Option<Slot> {
+        let mut origins = self.origins.lock();
+        let known = origins.get_mut(origin)?;
+        let is_usable = |connection: &Connection| {
+            connection.is_open()
+                && !connection.is_idle_for(self.limits.idle)
+                && addresses
+                    .iter()
+                    .any(|address| address.socket() == connection.peer())
+        };
+        let dropped = drop_where(known, |connection| !is_usable(connection));
+        let newer = known
+            .connections
+            .iter()
+            .filter(|connection| connection.number() > after);
+        let slot = newer.into_iter().find_map(Connection::reserve);
+        drop(origins);
+        // Closing wakes the connection's task, which need not happen under the lock.
+        drop(dropped);
+        slot
+    }
+
+    /// Shares a connection, and gives its first place.
+    pub(in super::super) fn share(&self, origin: &Origin, connection: Connection) -> Option<Slot> {
+        let connection = Arc::new(connection);
+        let slot = connection.reserve();
+        self.with(origin, |known| known.connections.push(connection));
+        slot
+    }
+
+    /// The number of a connection that is about to be made.
+    pub(in super::super) fn number(&self) -> u64 {
+        self.last.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The number of the newest connection.
+    pub(in super::super) fn last(&self) -> u64 {
+        self.last.load(Ordering::Relaxed)
+    }
+
+    /// What the origin spoke last, and the turn to dial it.
+    pub(in super::super) fn known(&self, origin: &Origin) -> (Option<Protocol>, Arc<Gate>) {
+        self.with(origin, |known| (known.speaks, Arc::clone(&known.gate)))
+    }
+
+    /// The origin speaks this.
+    pub(in super::super) fn learn(&self, origin: &Origin, protocol: Protocol) {
+        self.with(origin, |known| known.speaks = Some(protocol));
+    }
+
+    /// Drops what is closed or was idle for too long, and of what is idle all that is more than the limit of an origin.
+    pub(in super::super) fn sweep(&self) {
+        let mut dropped = Vec::new();
+        for known in self.origins.lock().values_mut() {
+            let mut idle = 0;
+            dropped.extend(drop_where(known, |connection| {
+                idle += usize::from(connection.is_idle());
+                !connection.is_open()
+                    || connection.is_idle_for(self.limits.idle)
+                    || connection.is_idle() && idle > self.limits.per_origin
+            }));
+        }
+    }
+
+    /// Drops what leads to this origin and was last heard of then or before.
+    pub(in super::super) fn distrust(&self, origin: &Origin, then: Duration) {
+        let mut origins = self.origins.lock();
+        let dropped = origins
+            .get_mut(origin)
+            .map(|known| drop_where(known, |connection| connection.heard_at() <= then));
+        drop(origins);
+        drop(dropped);
+    }
+
+    /// How many connections are idle.
+    pub(in super::super) fn idle(&self) -> usize {
+        let origins = self.origins.lock();
+        let connections = origins.values().flat_map(|known| &known.connections);
+        connections.filter(|connection| connection.is_idle()).count()
+    }
+
+    fn with<T>(&self, origin: &Origin, act: impl FnOnce(&mut Known) -> T) -> T {
+        let mut origins = self.origins.lock();
+        if let Some(known) = origins.get_mut(origin) {
+            return act(known);
+        }
+        if origins.len() >= MAX_REMEMBERED {
+            // Who waits at a gate holds it.
+            origins.retain(|_, known| !known.connections.is_empty() || Arc::strong_count(&known.gate) > 1);
+        }
+        act(origins.entry(Arc::new(origin.clone())).or_default())
+    }
+}
+
+/// Takes connections out. The requests on them go on, and with the last of them they close.
+fn drop_where(known: &mut Known, mut unwanted: impl FnMut(&Connection) -> bool) -> Vec<Arc<Connection>> {
+    known
+        .connections
+        .extract_if(.., |connection| unwanted(connection))
+        .collect()
+}

@@ -1,0 +1,136 @@
+//! One request over one stream.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use admission::Scheme;
+use admission::ports::Cause;
+use bytes::{Buf, Bytes};
+use h2::client::ResponseFuture;
+use h2::{Reason, RecvStream, SendStream};
+use http::{Request, Response};
+use hyper::body::Body;
+use tokio_util::task::TaskTracker;
+
+use super::body::StreamBody;
+use super::connection::{Held, Slot};
+use super::head::in_http2_form;
+use super::upload::upload;
+use crate::http::failure::{SendFailure, in_words};
+use crate::http::leaving::Leaving;
+use crate::http::unsent::{Unsent, is_end, is_too_large, too_large};
+
+/// Sends a request and waits for the head of its answer. Dropped before, it resets the stream, and no other.
+pub(in super::super) async fn attempt<B>(
+    slot: Slot,
+    request: Request<B>,
+    scheme: Scheme,
+    leaving: &impl Leaving,
+    tracker: &TaskTracker,
+) -> Result<Response<StreamBody>, Unsent<B>>
+where
+    B: Body + Unpin + Send + 'static,
+    B::Data: Buf + Send,
+{
+    let head = in_http2_form(&request, scheme).map_err(|cause| Unsent::Gone(SendFailure::NotSent(cause)))?;
+    let (is_used, is_bodiless) = (slot.has_answered(), request.body().is_end_stream());
+    leaving.mark(is_used);
+    let (response, stream) = match start(&slot, head, is_bodiless, leaving) {
+        Ok(started) => started,
+        Err(NotStarted::Barred(cause)) => return Err(Unsent::Gone(SendFailure::Barred(cause))),
+        Err(NotStarted::Closed(cause)) => {
+            leaving.take_back();
+            return Err(Unsent::Whole(Box::new(request), cause));
+        }
+    };
+    let (held, answer_is_over) = Held::new(slot);
+    let body = request.into_body();
+    let empty = if is_bodiless {
+        Some(body)
+    } else {
+        tracker.spawn(upload(body, stream, answer_is_over, Arc::clone(&held.slot)));
+        None
+    };
+    let mut has_heard = false;
+    match head_of(response, &mut has_heard).await {
+        Ok(response) => answered(response, held),
+        Err(error) => Err(unanswered(
+            &error,
+            empty.filter(|_| is_used && !has_heard),
+            &held.slot,
+        )),
+    }
+}
+
+/// Nothing of a request left.
+enum NotStarted {
+    /// Its departure could not be recorded.
+    Barred(Cause),
+    /// The connection takes no request any more.
+    Closed(Cause),
+}
+
+/// Hands a request to the connection.
+///
+/// The guard is called right before: the bytes leave among those of other requests, so nothing that is nearer to the
+/// socket could tell whose they are.
+fn start(
+    slot: &Slot,
+    head: Request<()>,
+    is_bodiless: bool,
+    leaving: &impl Leaving,
+) -> Result<(ResponseFuture, SendStream<Bytes>), NotStarted> {
+    if !slot.is_open() {
+        return Err(NotStarted::Closed(Cause::new("request: the connection closes")));
+    }
+    if let Some(guard) = leaving.guard() {
+        guard
+            .mark()
+            .map_err(|error| NotStarted::Barred(in_words("request", &error)))?;
+    }
+    let started = slot.sender().send_request(head, is_bodiless);
+    started.map_err(|error| NotStarted::Closed(in_words("request", &error)))
+}
+
+/// The final head; those before it only show that the peer works on it.
+async fn head_of(
+    mut response: ResponseFuture,
+    has_heard: &mut bool,
+) -> Result<Response<RecvStream>, h2::Error> {
+    poll_fn(|cx| {
+        while let Poll::Ready(Some(Ok(_))) = response.poll_informational(cx) {
+            *has_heard = true;
+        }
+        Pin::new(&mut response).poll(cx)
+    })
+    .await
+}
+
+fn answered<B>(response: Response<RecvStream>, held: Held) -> Result<Response<StreamBody>, Unsent<B>> {
+    held.slot.answered();
+    if is_too_large(response.headers()) {
+        return Err(too_large());
+    }
+    let (head, stream) = response.into_parts();
+    let body = StreamBody::new(stream, &head.headers, held);
+    Ok(Response::from_parts(head, body))
+}
+
+/// What is left of a request without an answer; its body is empty and may be sent again where there is one.
+fn unanswered<B>(error: &h2::Error, empty: Option<B>, slot: &Slot) -> Unsent<B> {
+    let cause = in_words("request", error);
+    if error.is_library() {
+        return Unsent::Gone(SendFailure::Invalid(cause));
+    }
+    // A stream of which the peer says that it did nothing for it, or that is behind the last one that it works on
+    // (RFC 9113 §8.7).
+    let is_unprocessed =
+        error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM));
+    let has_ended = error.get_io().is_some_and(is_end) && !slot.has_vanished();
+    match empty {
+        Some(body) if is_unprocessed || has_ended => Unsent::Unanswered(body, cause),
+        _ => Unsent::Gone(SendFailure::MaybeSent(cause)),
+    }
+}

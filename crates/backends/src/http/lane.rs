@@ -1,0 +1,242 @@
+//! Over which connection a request goes: one of its own (HTTP/1.1), or a shared one (HTTP/2).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use admission::Scheme;
+use admission::binding::Origin;
+use admission::ports::{Cause, Clock};
+use bytes::Buf;
+use http::{Request, Response};
+use hyper::body::Body;
+use rustls::ClientConfig;
+use tokio_util::task::TaskTracker;
+
+use super::BoxError;
+use super::address::{Dialable, in_order};
+use super::attempt::attempt;
+use super::body::PooledBody;
+use super::connect::connect;
+use super::driver::{Driver, Endpoint};
+use super::failure::in_words;
+use super::http2::{self, Http2Config, Protocol, SharedPool, Slot};
+use super::leaving::Leaving;
+use super::pool::{Connection, Pool, PoolLimits};
+use super::socket::Probe;
+use super::unsent::Unsent;
+
+/// A connection for one request.
+pub(super) struct Lane<B> {
+    way: Way<B>,
+    /// It was made for this request.
+    pub(super) is_fresh: bool,
+}
+
+enum Way<B> {
+    Own(Connection<B>),
+    Shared(Slot),
+}
+
+impl<B> Lane<B> {
+    /// Whether a request was answered over it before.
+    pub(super) fn is_used(&self) -> bool {
+        match &self.way {
+            Way::Own(connection) => connection.reused,
+            Way::Shared(slot) => slot.has_answered(),
+        }
+    }
+}
+
+/// Where a request goes.
+pub(crate) struct Target<'a, A> {
+    pub(crate) origin: &'a Origin,
+    pub(crate) addresses: &'a [A],
+}
+
+/// The connections of a client.
+pub(super) struct Lanes<B> {
+    tls: Arc<ClientConfig>,
+    http2: Http2Config,
+    clock: Arc<dyn Clock>,
+    tracker: TaskTracker,
+    /// Those that carry one request at a time.
+    own: Arc<Pool<B>>,
+    /// Those that many share.
+    shared: SharedPool,
+    dialled: AtomicU64,
+}
+
+impl<B> Lanes<B> {
+    /// No connections. The task of each runs on the tracker.
+    pub(super) fn new(
+        tls: Arc<ClientConfig>,
+        http2: Http2Config,
+        limits: PoolLimits,
+        clock: Arc<dyn Clock>,
+        tracker: TaskTracker,
+    ) -> Self {
+        Self {
+            tls,
+            http2,
+            own: Arc::new(Pool::new(limits, Arc::clone(&clock))),
+            clock,
+            tracker,
+            shared: SharedPool::new(limits),
+            dialled: AtomicU64::new(0),
+        }
+    }
+
+    /// Closes what is closed or was idle for too long.
+    pub(super) fn sweep(&self) {
+        self.own.sweep();
+        self.shared.sweep();
+    }
+
+    /// Gives no further request to what leads to this origin and was last heard of then or before.
+    pub(super) fn distrust(&self, origin: &Origin, then: Duration) {
+        self.own.distrust(origin, then);
+        self.shared.distrust(origin, then);
+    }
+
+    /// How many connections are idle.
+    pub(super) fn idle(&self) -> usize {
+        self.own.idle() + self.shared.idle()
+    }
+
+    /// How many were made.
+    pub(super) fn dialled(&self) -> u64 {
+        self.dialled.load(Ordering::Relaxed)
+    }
+
+    /// The number of the newest shared one.
+    pub(super) fn newest(&self) -> u64 {
+        self.shared.last()
+    }
+
+    /// The monotonic time.
+    pub(super) fn now(&self) -> Duration {
+        self.clock.now().monotonic
+    }
+}
+
+impl<B> Lanes<B>
+where
+    B: Body + Unpin + Send + 'static,
+    B::Data: Buf + Send,
+    B::Error: Into<BoxError>,
+{
+    /// A connection that is there, or else a new one. After a try without an answer, one that was made since; `after` is
+    /// the number of the newest one at that time.
+    pub(super) async fn lane<A: Dialable>(
+        &self,
+        target: &Target<'_, A>,
+        after: Option<u64>,
+    ) -> Result<Lane<B>, Cause> {
+        if let Some(lane) = self.at_hand(target, after) {
+            return Ok(lane);
+        }
+        if !self.may_share(target.origin) {
+            return Box::pin(self.dial(target)).await;
+        }
+        let (speaks, gate) = self.shared.known(target.origin);
+        if speaks == Some(Protocol::Http1) {
+            return Box::pin(self.dial(target)).await;
+        }
+        let turn = gate.enter().await?;
+        if let Some(lane) = self.at_hand(target, after) {
+            return Ok(lane);
+        }
+        if self.shared.known(target.origin).0 == Some(Protocol::Http1) {
+            // It was found out meanwhile.
+            drop(turn);
+            return Box::pin(self.dial(target)).await;
+        }
+        Box::pin(self.dial(target))
+            .await
+            .inspect_err(|cause| gate.fail(cause))
+    }
+
+    /// A connection that is there and takes a request now.
+    pub(super) fn at_hand<A: Dialable>(&self, target: &Target<'_, A>, after: Option<u64>) -> Option<Lane<B>> {
+        let shared = || {
+            let slot = self
+                .shared
+                .take(target.origin, target.addresses, after.unwrap_or_default());
+            slot.map(Way::Shared)
+        };
+        let own = || {
+            let pooled = self.own.take(target.origin, target.addresses)?;
+            pooled.endpoint.probe.ask();
+            Some(Way::Own(pooled))
+        };
+        let way = self.may_share(target.origin).then(shared).flatten();
+        let way = way.or_else(|| after.is_none().then(own).flatten())?;
+        Some(Lane { way, is_fresh: false })
+    }
+
+    /// Whether the origin may speak HTTP/2.
+    fn may_share(&self, origin: &Origin) -> bool {
+        match origin.scheme {
+            Scheme::Http => self.http2.cleartext_hosts.contains(&origin.host),
+            Scheme::Https => self.tls.alpn_protocols.iter().any(|protocol| protocol == b"h2"),
+        }
+    }
+
+    async fn dial<A: Dialable>(&self, target: &Target<'_, A>) -> Result<Lane<B>, Cause> {
+        let (origin, probe) = (target.origin, Probe::default());
+        let addresses = in_order(target.addresses);
+        let connected = connect(origin, addresses, &self.tls, probe.clone()).await?;
+        let endpoint = Endpoint {
+            origin: Arc::new(origin.clone()),
+            peer: connected.peer,
+            probe,
+        };
+        let may_share = self.may_share(origin);
+        let speaks = match origin.scheme {
+            Scheme::Http if may_share => Protocol::Http2,
+            Scheme::Http => Protocol::Http1,
+            Scheme::Https => connected.chosen.unwrap_or(Protocol::Http1),
+        };
+        if may_share {
+            self.shared.learn(origin, speaks);
+        }
+        let way = match speaks {
+            Protocol::Http1 => {
+                let (connection, driver) = Driver::new(connected.wire, endpoint)
+                    .await
+                    .map_err(|error| in_words("connect", &error))?;
+                self.tracker.spawn(driver.run(Arc::downgrade(&self.own)));
+                Way::Own(connection)
+            }
+            Protocol::Http2 => {
+                let number = self.shared.number();
+                let clock = Arc::clone(&self.clock);
+                let (connection, driver) =
+                    http2::open(connected.wire, &endpoint, number, clock, self.http2.pings).await?;
+                self.tracker.spawn(driver.run());
+                let slot = self.shared.share(origin, connection);
+                Way::Shared(slot.ok_or_else(|| Cause::new("HTTP/2: the server allows no request"))?)
+            }
+        };
+        self.dialled.fetch_add(1, Ordering::Relaxed);
+        Ok(Lane { way, is_fresh: true })
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    pub(super) async fn over(
+        &self,
+        lane: Lane<B>,
+        scheme: Scheme,
+        request: Request<B>,
+        leaving: &impl Leaving,
+    ) -> Result<Response<PooledBody<B>>, Unsent<B>> {
+        match lane.way {
+            Way::Own(connection) => attempt(connection, request, leaving, &self.own).await,
+            Way::Shared(slot) => {
+                let response = http2::attempt(slot, request, scheme, leaving, &self.tracker).await?;
+                Ok(response.map(PooledBody::shared))
+            }
+        }
+    }
+}
