@@ -26,6 +26,7 @@ mod connections;
 mod egress;
 mod endings;
 mod exchange;
+mod grpc;
 mod main_path;
 mod metrics_page;
 mod operator;

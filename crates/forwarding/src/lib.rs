@@ -28,6 +28,7 @@ mod baggage;
 mod connection;
 pub mod forwarded;
 mod framing;
+pub mod grpc;
 mod location;
 pub mod outbound;
 mod query;

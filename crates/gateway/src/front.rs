@@ -14,7 +14,7 @@ use crate::ingress::target;
 use crate::ingress::upload::Upload;
 use crate::operator::{ListenerRole, Operator};
 use crate::proxy::{Arrival, Proxy};
-use crate::refusal;
+use crate::refusal::{self, Form};
 use crate::relay::Body;
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
@@ -71,7 +71,7 @@ impl Front {
         let request_id = ids::request_id(&head.headers, &own_id);
         if let Some(endpoint) = self.operator.route(self.role, &head) {
             if let Err(denial) = target::check_operator(&head) {
-                return refusal::answer(denial, None, &request_id, head.version);
+                return refusal::answer(denial, None, &request_id, Form::of(&head));
             }
             let response = self.operator.answer(endpoint, &head, &request_id).await;
             return response.map(Body::full);

@@ -17,7 +17,7 @@ use crate::ids;
 use crate::ingress::connection::InFlight;
 use crate::ingress::upload::{BodyTime, Fault, Upload, UploadBody};
 use crate::record::{Arrived, End, Phase, Record, Recorder};
-use crate::refusal;
+use crate::refusal::{self, Form};
 use crate::relay::{Body, Relayed, ResponseLimits};
 use crate::upstream::{Answer, Upstream};
 
@@ -67,19 +67,17 @@ pub struct Arrival<'a> {
 impl Proxy {
     /// Runs one request.
     pub async fn run(&self, head: request::Parts, arrival: Arrival<'_>) -> Response<Body> {
-        let version = head.version;
+        let form = Form::of(&head);
         match self.cross(head, &arrival).await {
-            Ok(answer) => self.relay(answer, &arrival),
-            Err(refused) => {
-                refusal::answer(refused.denial, refused.sts.as_ref(), arrival.request_id, version)
-            }
+            Ok(answer) => self.relay(answer, &arrival, form),
+            Err(refused) => refusal::answer(refused.denial, refused.sts.as_ref(), arrival.request_id, form),
         }
     }
 
     /// Refuses a request before the gates.
     pub fn refuse(&self, head: &request::Parts, arrival: &Arrival<'_>, denial: Denial) -> Response<Body> {
         self.open(head, arrival).refused(&Refused::new(denial));
-        refusal::answer(denial, None, arrival.request_id, head.version)
+        refusal::answer(denial, None, arrival.request_id, Form::of(head))
     }
 
     fn open(&self, head: &request::Parts, arrival: &Arrival<'_>) -> Record<crate::record::Received> {
@@ -134,7 +132,7 @@ impl Proxy {
     }
 
     /// From the upstream's response head to the caller's.
-    fn relay(&self, answer: Answer, arrival: &Arrival<'_>) -> Response<Body> {
+    fn relay(&self, answer: Answer, arrival: &Arrival<'_>, form: Form) -> Response<Body> {
         let Answer {
             response,
             record,
@@ -149,7 +147,7 @@ impl Proxy {
                 let cause = admission::ports::Cause::new(error.to_string());
                 let refused = Refused::because(Denial::UpstreamResponseInvalid, cause);
                 record.refused(&refused);
-                return refusal::answer(refused.denial, None, arrival.request_id, http::Version::HTTP_11);
+                return refusal::answer(refused.denial, None, arrival.request_id, form);
             }
         };
         let limits = ResponseLimits {
