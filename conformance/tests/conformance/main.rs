@@ -23,6 +23,7 @@ mod bindings;
 mod circuit;
 mod cluster;
 mod connections;
+mod cors;
 mod egress;
 mod endings;
 mod exchange;

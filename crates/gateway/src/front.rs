@@ -84,9 +84,20 @@ impl Front {
             in_flight,
             upload,
         };
-        match target::check(&head) {
+        let origin = self.proxy.cors.origin_of(&head.headers);
+        let mut response = match target::check(&head) {
             Err(denial) => self.proxy.refuse(&head, &arrival, denial),
-            Ok(()) => self.proxy.run(head, arrival).await,
+            Ok(()) => {
+                let preflight = origin.and_then(|origin| self.proxy.preflight(&head, &arrival, origin));
+                match preflight {
+                    Some(answer) => return answer,
+                    None => self.proxy.run(head, arrival).await,
+                }
+            }
+        };
+        if let Some(origin) = origin {
+            origin.admit(response.headers_mut());
         }
+        response
     }
 }

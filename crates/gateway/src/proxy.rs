@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::authority::Authority;
 use crate::clock;
+use crate::cors::{Cors, Origin};
 use crate::ids;
 use crate::ingress::connection::InFlight;
 use crate::ingress::upload::{BodyTime, Fault, Upload, UploadBody};
@@ -42,6 +43,8 @@ pub struct Proxy {
     pub recorder: Arc<Recorder>,
     /// Whose `X-Forwarded-*` is believed.
     pub trusted_proxies: TrustedProxies,
+    /// Which web pages may read answers.
+    pub cors: Cors,
     /// The time limits.
     pub times: CrossingTimes,
     /// Ends live streams when the process ends.
@@ -78,6 +81,18 @@ impl Proxy {
     pub fn refuse(&self, head: &request::Parts, arrival: &Arrival<'_>, denial: Denial) -> Response<Body> {
         self.open(head, arrival).refused(&Refused::new(denial));
         refusal::answer(denial, None, arrival.request_id, Form::of(head))
+    }
+
+    /// Answers a request before the gates, if it is a preflight of this origin.
+    pub fn preflight(
+        &self,
+        head: &request::Parts,
+        arrival: &Arrival<'_>,
+        origin: Origin<'_>,
+    ) -> Option<Response<Body>> {
+        let answer = origin.preflight(head, arrival.request_id)?;
+        self.open(head, arrival).preflight();
+        Some(answer)
     }
 
     fn open(&self, head: &request::Parts, arrival: &Arrival<'_>) -> Record<crate::record::Received> {

@@ -25,6 +25,10 @@ section! {
         "Run without TLS, even when certificate files are named. Refused in production.";
     TRUSTED_PROXIES: List("networks (CIDR) or addresses"), Unset("no peer is trusted"),
         "Peers whose `X-Forwarded-*` headers are believed. The headers of every other peer are dropped.";
+    CORS_ALLOWED_ORIGINS: List("origins"), Unset("no web page of another origin"),
+        "Origins, `scheme://host[:port]`, whose pages may call the gateway from a browser. Their preflights are answered by the \
+        gateway and never reach an upstream, and answers to them carry the CORS fields, in place of the upstream's. An \
+        allowed origin never replaces the mandate. Exact names: no wildcards, no `null`, no paths.";
     TRUST_PROXY: Boolean, Value("false"),
         "Alias of older installations: `true` trusts loopback and private peers. Ignored when `TRUSTED_PROXIES` is set.";
 }
