@@ -282,7 +282,10 @@ where
             connection.endpoint.probe.guard(guard);
         }
         match connection.sender.try_send_request(request).await {
-            Ok(response) => self.take_over(connection, response).await,
+            Ok(mut response) => {
+                connection.handover.restore_reason(&mut response);
+                self.take_over(connection, response).await
+            }
             Err(mut failed) => {
                 let whole = failed.take_message();
                 let error = failed.into_error();
