@@ -78,9 +78,9 @@ impl Proxy {
     }
 
     /// Refuses a request before the gates.
-    pub fn refuse(&self, head: &request::Parts, arrival: &Arrival<'_>, denial: Denial) -> Response<Body> {
-        self.open(head, arrival).refused(&Refused::new(denial));
-        refusal::answer(denial, None, arrival.request_id, Form::of(head))
+    pub fn refuse(&self, head: &request::Parts, arrival: &Arrival<'_>, refused: &Refused) -> Response<Body> {
+        self.open(head, arrival).refused(refused);
+        refusal::answer(refused.denial, None, arrival.request_id, Form::of(head))
     }
 
     /// Answers a request before the gates, if it is a preflight of this origin.

@@ -3,6 +3,7 @@
 mod head_end;
 mod http1;
 mod in_flight;
+mod request_line;
 mod state;
 mod streams;
 mod timed_io;

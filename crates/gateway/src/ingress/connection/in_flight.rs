@@ -23,6 +23,7 @@ pub struct InFlight(Arc<Shared>);
 struct Shared {
     timer: Arc<ConnectionTimer>,
     head_took: Duration,
+    found_in_target: Option<u8>,
     place: OnceLock<RequestPlace>,
     /// Only on a multiplexed connection.
     stream: Option<Mutex<Stream>>,
@@ -70,6 +71,7 @@ impl InFlight {
         Self(Arc::new(Shared {
             timer: Arc::clone(timer),
             head_took,
+            found_in_target: timer.take_found_in_target(),
             place: OnceLock::new(),
             stream,
         }))
@@ -79,6 +81,13 @@ impl InFlight {
     #[must_use]
     pub fn head_took(&self) -> Duration {
         self.0.head_took
+    }
+
+    /// What the target holds and may not, where it was hidden from the library. `None` over HTTP/2, whose library shows
+    /// nobody what it resets or cuts off.
+    #[must_use]
+    pub fn found_in_target(&self) -> Option<u8> {
+        self.0.found_in_target
     }
 
     /// The place to wait that its connection has for itself.

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::head_end::HeadEnd;
+use super::request_line::RequestLine;
 use super::state::{BodyLeft, ConnectionState, Ending, Event, Exchange};
 use super::timer::ConnectionTimer;
 use crate::authority::Authority;
@@ -50,7 +51,7 @@ impl Transport for Box<TlsStream<TcpStream>> {
 /// A stream that ends when its caller does not keep the time limits.
 ///
 /// The HTTP/1 library is given a request head up to its end and no further, then its body, so that
-/// bytes behind a request are known to begin the next one.
+/// bytes behind a request are known to begin the next one, and every request line is read here first.
 pub(super) struct TimedIo<S: Transport> {
     stream: S,
     timer: Arc<ConnectionTimer>,
@@ -61,6 +62,7 @@ pub(super) struct TimedIo<S: Transport> {
     /// The library waits for bytes.
     is_read: bool,
     head_end: HeadEnd,
+    request_line: RequestLine,
     read: Alarm,
     write: Alarm,
     /// Since when a write has made no progress.
@@ -81,6 +83,7 @@ impl<S: Transport> TimedIo<S> {
             at_eof: false,
             is_read: false,
             head_end: HeadEnd::default(),
+            request_line: RequestLine::default(),
             read: Alarm::default(),
             write: Alarm::default(),
             stalled: None,
@@ -163,17 +166,28 @@ impl<S: Transport> TimedIo<S> {
         Ok(())
     }
 
-    /// How many of these bytes the library is given.
-    fn share(&mut self, bytes: &[u8]) -> usize {
+    /// How many of these bytes the library is given. Of a head, it is given what it can take of the request line.
+    fn share(&mut self, bytes: &mut [u8]) -> usize {
         match self.timer.state() {
-            ConnectionState::Idle { .. } | ConnectionState::Head { .. } => self.head_end.find(bytes),
-            ConnectionState::Busy(Exchange {
-                body: BodyLeft::Length(left @ 1..),
-                ..
-            }) => usize::try_from(left).ok(),
-            _ => None,
+            ConnectionState::Idle { .. } | ConnectionState::Head { .. } => {
+                let end = self.head_end.find(bytes);
+                let share = end.unwrap_or(bytes.len());
+                if let Some(found) = self.request_line.pass(&mut bytes[..share]) {
+                    self.timer.found_in_target(found);
+                }
+                if end.is_some() {
+                    self.request_line = RequestLine::default();
+                }
+                share
+            }
+            ConnectionState::Busy(Exchange { body, .. }) => match body {
+                BodyLeft::Length(left @ 1..) => usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len()),
+                // They end with an empty line, and what is behind it may be another head.
+                BodyLeft::Chunks { .. } => self.head_end.find(bytes).unwrap_or(bytes.len()),
+                BodyLeft::Length(0) | BodyLeft::Passed => bytes.len(),
+            },
+            _ => bytes.len(),
         }
-        .map_or(bytes.len(), |share| share.min(bytes.len()))
     }
 
     fn given(&self, bytes: usize, ends_with_empty_line: bool) {
@@ -260,14 +274,15 @@ impl<S: Transport> AsyncRead for TimedIo<S> {
                 }
                 Poll::Ready(Ok(())) => {}
             }
-            let bytes = &buf.filled()[before..];
+            let bytes = &mut buf.filled_mut()[before..];
             this.at_eof = bytes.is_empty();
             let share = this.share(bytes);
             this.held.extend_from_slice(&bytes[share..]);
             buf.set_filled(before + share);
         } else {
             let mut held = std::mem::take(&mut this.held);
-            let share = this.share(&held[..held.len().min(buf.remaining())]);
+            let most = held.len().min(buf.remaining());
+            let share = this.share(&mut held[..most]);
             buf.put_slice(&held.split_to(share));
             if !held.is_empty() {
                 this.held = held;
