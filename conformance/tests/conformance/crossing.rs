@@ -4,6 +4,7 @@ mod answer;
 mod body;
 mod codings;
 mod events;
+mod hints;
 mod request;
 mod unread;
 mod untaken;

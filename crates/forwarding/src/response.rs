@@ -6,7 +6,7 @@ use std::sync::Arc;
 use admission::Credential;
 use admission::binding::UpstreamUrl;
 use admission::names::{X_CARACAL_REVOKED, X_CARACAL_TOKEN_EXPIRES_IN, X_REQUEST_ID};
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE, TRAILER};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE, TRAILER};
 use http::response::Parts;
 use http::{Method, StatusCode, Version, request};
 
@@ -183,6 +183,18 @@ pub fn response_head(mut head: Parts, rules: &ResponseRules, now: u64) -> Result
     // The version is that of the speaker (RFC 9110 §2.5); an old upstream must not make the gateway speak HTTP/1.0.
     head.version = Version::HTTP_11;
     Ok(Inbound { head, early_end })
+}
+
+/// The fields of an interim answer (103, RFC 8297) as they may reach the caller: those that would in the head of an answer.
+#[must_use]
+pub fn early_hints(headers: &HeaderMap, rules: &ResponseRules) -> HeaderMap {
+    let mut headers = headers.clone();
+    connection::remove_listed(&mut headers);
+    reserved::remove_where(&mut headers, |name| {
+        reserved::stays_with_upstream(name) || *name == CONTENT_LENGTH
+    });
+    location::rewrite(&mut headers, &rules.url, rules.hidden_parameter.as_deref());
+    headers
 }
 
 /// Whether a message is of this media type, or of one that continues it.

@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use admission::{Admission, Denial, Received, Refused, Scheme};
 use evidence::Uuid;
-use forwarding::{Crossing, Outbound, TrustedProxies};
+use forwarding::{Crossing, Dispatch, Outbound, TrustedProxies};
 use http::header::HeaderValue;
-use http::{Response, request};
+use http::{Response, StatusCode, request};
 use tokio_util::sync::CancellationToken;
 
 use crate::authority::Authority;
 use crate::clock;
 use crate::cors::{Cors, Origin};
 use crate::ids;
-use crate::ingress::connection::InFlight;
+use crate::ingress::connection::{EarlyHints, InFlight};
 use crate::ingress::upload::{BodyTime, Fault, Upload, UploadBody};
 use crate::record::{Arrived, End, Phase, Record, Recorder};
 use crate::refusal::{self, Form};
@@ -45,6 +45,8 @@ pub struct Proxy {
     pub trusted_proxies: TrustedProxies,
     /// Which web pages may read answers.
     pub cors: Cors,
+    /// `EARLY_HINTS`: whether HTTP/1.1 callers get them.
+    pub early_hints: bool,
     /// The time limits.
     pub times: CrossingTimes,
     /// Ends live streams when the process ends.
@@ -126,7 +128,14 @@ impl Proxy {
             is_bodiless: arrival.upload.is_whole(),
         };
         let outbound = Outbound::rewrite(permit, &crossing).map_err(refuse)?;
-        let (dispatch, trailers) = outbound.record().await.map_err(refuse)?;
+        let (mut dispatch, trailers) = outbound.record().await.map_err(refuse)?;
+        if let Some(hints) = self
+            .early_hints
+            .then(|| arrival.in_flight.early_hints())
+            .flatten()
+        {
+            pass_early_hints(&mut dispatch, hints);
+        }
 
         let time = match dispatch.rules().is_grpc() {
             true => BodyTime::Silence(self.times.stream_idle),
@@ -180,6 +189,21 @@ impl Proxy {
         );
         Response::from_parts(inbound.head, Body::relayed(relayed))
     }
+}
+
+/// Has the upstream's early hints reach the caller. Other interim answers are for the connection that they come on.
+fn pass_early_hints<I>(dispatch: &mut Dispatch<I>, hints: EarlyHints) {
+    let rules = dispatch.rules().clone();
+    // The library takes it with a request, and the dispatch makes that only when it is spent.
+    let mut carrier = http::Request::new(());
+    hyper::ext::on_informational(&mut carrier, move |interim| {
+        if interim.status() == StatusCode::EARLY_HINTS {
+            hints.send(&forwarding::early_hints(interim.headers(), &rules));
+        }
+    });
+    dispatch
+        .extensions_mut()
+        .extend(carrier.into_parts().0.extensions);
 }
 
 /// Ends the record of a refused request.

@@ -1,5 +1,5 @@
 use super::*;
-use http::header::{CONTENT_LENGTH, HeaderName};
+use http::header::HeaderName;
 use http::{Request, Response};
 use proptest::prelude::*;
 
@@ -152,6 +152,28 @@ fn location_does_not_hand_the_api_key_to_the_caller() {
     let rules = rules(Method::GET, Version::HTTP_11, &[], &query_key("key", "s3cret"));
     let inbound = answer(301, &[("location", "/x/?a=1&key=s3cret")], &rules).unwrap();
     assert_eq!(inbound.head.headers["location"], "/x/?a=1");
+}
+
+#[test]
+fn early_hints_are_cleaned_as_the_head_of_an_answer_is() {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        ("link", "</a.css>; rel=preload"),
+        ("link", "</b.css>; rel=preload"),
+        ("connection", "x-foul"),
+        ("x-foul", "1"),
+        ("server", "foul"),
+        ("x_caracal_revoked", "true"),
+        ("x-request-id", "foul"),
+        ("content-length", "5"),
+        ("transfer-encoding", "chunked"),
+        ("location", "http://foul.example/"),
+    ] {
+        headers.append(name, HeaderValue::from_static(value));
+    }
+    let cleaned = early_hints(&headers, &plain());
+    let lines: Vec<_> = cleaned.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(lines, ["link", "link"]);
 }
 
 #[test]

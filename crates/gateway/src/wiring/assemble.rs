@@ -117,6 +117,7 @@ async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartE
         }),
         trusted_proxies: forwarding::TrustedProxies::new(runtime.config.listener.trusted_proxies.clone()),
         cors: Cors::new(&runtime.config.listener.cors_origins),
+        early_hints: runtime.config.listener.early_hints,
         times: CrossingTimes {
             read: runtime.config.timeouts.read,
             write: runtime.config.timeouts.write,

@@ -63,6 +63,8 @@ pub(super) struct TimedIo<S: Transport> {
     is_read: bool,
     head_end: HeadEnd,
     request_line: RequestLine,
+    /// What is left of an interim answer that is being written.
+    interim: Vec<u8>,
     read: Alarm,
     write: Alarm,
     /// Since when a write has made no progress.
@@ -84,6 +86,7 @@ impl<S: Transport> TimedIo<S> {
             is_read: false,
             head_end: HeadEnd::default(),
             request_line: RequestLine::default(),
+            interim: Vec::new(),
             read: Alarm::default(),
             write: Alarm::default(),
             stalled: None,
@@ -238,6 +241,19 @@ impl<S: Transport> TimedIo<S> {
         }
     }
 
+    /// Writes what is left of an interim answer. Nothing of the library's may come between.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.interim.is_empty() {
+            self.timer.writes();
+            let result = Pin::new(&mut self.stream).poll_write(cx, &self.interim);
+            match ready!(self.wrote(cx, result))? {
+                0 => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
+                written => drop(self.interim.drain(..written)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Reads and drops what the caller still sends, until it ends its side or for [`LINGER_TIMEOUT`].
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let until = *self.lingering.get_or_insert_with(clock::instant) + LINGER_TIMEOUT;
@@ -302,6 +318,7 @@ impl<S: Transport> AsyncRead for TimedIo<S> {
 impl<S: Transport> AsyncWrite for TimedIo<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(this.poll_interim(cx))?;
         this.timer.writes();
         let result = Pin::new(&mut this.stream).poll_write(cx, bytes);
         this.wrote(cx, result)
@@ -313,6 +330,7 @@ impl<S: Transport> AsyncWrite for TimedIo<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(this.poll_interim(cx))?;
         this.timer.writes();
         let result = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
         this.wrote(cx, result)
@@ -325,6 +343,11 @@ impl<S: Transport> AsyncWrite for TimedIo<S> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.look_ahead(cx)?;
+        // The library flushes when it has handed over everything.
+        if this.interim.is_empty() {
+            this.interim = this.timer.hints.take(cx);
+        }
+        ready!(this.poll_interim(cx))?;
         let result = Pin::new(&mut this.stream).poll_flush(cx);
         if let Poll::Ready(Ok(())) = result {
             this.timer.flushed();

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use admission::OwnPlace;
 use parking_lot::Mutex;
 
+use super::early_hints::HintQueue;
 use super::state::{ConnectionState, Ending, Event};
 use crate::authority::Authority;
 use crate::clock;
@@ -42,6 +43,8 @@ pub(super) struct ConnectionTimer {
     is_flushed: AtomicBool,
     /// What the target of the head that is read holds and may not, until its request takes it; 0 for nothing.
     found_in_target: AtomicU8,
+    /// Interim answers that wait to be written.
+    pub(super) hints: HintQueue,
 }
 
 impl ConnectionTimer {
@@ -56,6 +59,7 @@ impl ConnectionTimer {
             authority: Mutex::default(),
             is_flushed: AtomicBool::new(true),
             found_in_target: AtomicU8::new(0),
+            hints: HintQueue::default(),
         })
     }
 
