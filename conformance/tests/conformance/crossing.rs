@@ -5,6 +5,7 @@ mod attempts;
 mod body;
 mod codings;
 mod events;
+mod hints;
 mod request;
 mod unread;
 mod untaken;

@@ -1,12 +1,24 @@
-//! `docs/threats.md` names a test for every attack; the tests it names exist, and so do the files.
+//! `docs/threats.md` names a test for every attack and `docs/compatibility.md` for every difference; the tests exist, and so
+//! do the files.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 #[test]
 fn threats_every_attack_names_tests_and_files_that_exist() {
+    judge("docs/threats.md", "| Attack", 30);
+}
+
+#[test]
+fn compatibility_every_difference_names_tests_that_exist() {
+    judge("docs/compatibility.md", "| What", 40);
+}
+
+/// Every row of a page's tables, whose first one begins like this: its last cell names tests, the one behind its first may
+/// link to files.
+fn judge(path: &str, heading: &str, least: usize) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let page = std::fs::read_to_string(root.join("docs/threats.md")).expect("docs/threats.md");
+    let page = std::fs::read_to_string(root.join(path)).expect("a page");
     let mut known = BTreeSet::new();
     for directory in ["crates", "testkit", "conformance", "bench", "fuzz"] {
         collect(&root.join(directory), &mut known);
@@ -15,29 +27,29 @@ fn threats_every_attack_names_tests_and_files_that_exist() {
     let mut rows = 0;
     for row in page
         .lines()
-        .filter(|line| line.starts_with("| ") && !line.starts_with("| Attack"))
+        .filter(|line| line.starts_with("| ") && !line.starts_with(heading))
     {
         rows += 1;
         let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
-        let (attack, tests) = (cells[0].trim(), cells[cells.len() - 1]);
+        let (what, tests) = (cells[0].trim(), cells[cells.len() - 1]);
         let named: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
         if named.is_empty() {
-            failures.push(format!("{attack}: no test"));
+            failures.push(format!("{what}: no test"));
         }
         for name in named {
             if !known.contains(name) {
-                failures.push(format!("{attack}: no test {name}"));
+                failures.push(format!("{what}: no test {name}"));
             }
         }
         let places = cells.get(1).copied().unwrap_or_default();
         for link in places.split("](").skip(1) {
-            let path = link.split(')').next().unwrap_or_default();
-            if !root.join("docs").join(path).is_file() {
-                failures.push(format!("{attack}: no file {path}"));
+            let file = link.split(')').next().unwrap_or_default();
+            if !root.join("docs").join(file).is_file() {
+                failures.push(format!("{what}: no file {file}"));
             }
         }
     }
-    assert!(rows > 30, "{rows} rows");
+    assert!(rows > least, "{rows} rows");
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 

@@ -88,6 +88,10 @@ denials! {
         "An HTTP/2 request head has more than 100 fields or 16 KiB. Over HTTP/1.1 the same bounds are answered with a bare 431 that is not counted here.";
     BadTarget, None, Ingress, BAD_REQUEST, "invalid_request", "request target does not match host", "bad_target",
         "The authority in the request line or `:authority` differs from `Host`, `Host` is missing in HTTP/1.1 or is no host with an optional port, or the target is neither a path nor an absolute URI.";
+    TargetFragment, None, Ingress, BAD_REQUEST, "invalid_request", "request target has a fragment", "target_fragment",
+        "The target holds a `#`. What follows it is the client's own and no part of a request (RFC 9110 §7.1), and is not cut off here: send `%23` where it is data. Over HTTP/2 the HTTP library cuts it off before anybody sees it.";
+    TargetCharacter, None, Ingress, BAD_REQUEST, "invalid_request", "request target holds an unencoded quotation mark, angle bracket or backtick", "target_character",
+        "No URI may hold these (RFC 3986 §2): send them percent-encoded. Angle brackets are refused everywhere, a backtick in the path, a quotation mark in the query; what else is lenient in practice passes unchanged. The log names the character. Over HTTP/2 such a stream is reset (PROTOCOL_ERROR), and blanks, control characters and what is no UTF-8 get a bare 400 of the HTTP parser.";
     MethodNotAllowed, None, Ingress, METHOD_NOT_ALLOWED, "invalid_request", "method not allowed", "method_not_allowed",
         "CONNECT, TRACE and `OPTIONS *` are never proxied.";
     AmbiguousHeaders, Some(1), Preflight, BAD_REQUEST, "invalid_token", "ambiguous request headers", "ambiguous_headers",

@@ -10,6 +10,7 @@
 
 mod anchor;
 mod checklist;
+mod cors;
 mod egress;
 mod endpoints;
 mod env;

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use admission::mode::{DevOnly, Mode};
 use ipnet::IpNet;
 
+use crate::cors;
 use crate::identity::Identity;
 use crate::keys::listener as keys;
 use crate::reader::{Read, Reader};
@@ -37,6 +38,10 @@ pub struct Listener {
     pub transport: Transport,
     /// Peers whose `X-Forwarded-*` headers are honoured, right to left.
     pub trusted_proxies: Vec<IpNet>,
+    /// Origins whose web pages may read answers, as browsers send them.
+    pub cors_origins: Vec<String>,
+    /// Whether HTTP/1.1 callers get the upstreams' early hints.
+    pub early_hints: bool,
 }
 
 /// What the public listener speaks.
@@ -64,11 +69,19 @@ impl Listener {
         });
         let transport = Transport::read(reader, mode);
         let trusted_proxies = trusted_proxies(reader);
+        let cors_origins = cors::origins(reader);
+        let early_hints = reader.required(&keys::EARLY_HINTS, "off or on", |text| match text {
+            "off" => Some(false),
+            "on" => Some(true),
+            _ => None,
+        });
         Ok(Self {
             address: SocketAddr::new(ip?, port?),
             address_is_default: !reader.is_set(&keys::BIND_ADDR),
             transport: transport?,
             trusted_proxies: trusted_proxies?,
+            cors_origins: cors_origins?,
+            early_hints: early_hints?,
         })
     }
 }

@@ -28,6 +28,7 @@ mod baggage;
 mod connection;
 pub mod forwarded;
 mod framing;
+pub mod grpc;
 mod location;
 pub mod outbound;
 mod query;
@@ -45,7 +46,9 @@ pub use forwarded::{TrustedProxies, client_address};
 pub use outbound::Outbound;
 pub use outbound::dispatch::{Dispatch, DispatchParts};
 pub use request::{Crossing, Rewritten, request_head};
-pub use response::{EarlyEnd, Inbound, ResponseError, ResponseRules, is_media_type, response_head};
+pub use response::{
+    EarlyEnd, Inbound, ResponseError, ResponseRules, early_hints, is_media_type, response_head,
+};
 pub use rewrite_error::RewriteError;
 pub use trace::FreshTrace;
 pub use trailers::{RequestTrailers, response_trailers};

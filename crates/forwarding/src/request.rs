@@ -70,7 +70,7 @@ pub fn request_head(
     let request_trailers = RequestTrailers::new(reserved_header.clone());
     let announced = match has_length {
         true => None,
-        false => trailers::announcement(&head.headers, None, |name| request_trailers.may_cross(name)),
+        false => trailers::announcement(&head.headers, &[], |name| request_trailers.may_cross(name)),
     };
 
     let headers = &mut head.headers;

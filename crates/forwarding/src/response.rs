@@ -6,11 +6,12 @@ use std::sync::Arc;
 use admission::Credential;
 use admission::binding::UpstreamUrl;
 use admission::names::{X_CARACAL_REVOKED, X_CARACAL_TOKEN_EXPIRES_IN, X_REQUEST_ID};
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, TE, TRAILER};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE, TRAILER};
 use http::response::Parts;
 use http::{Method, StatusCode, Version, request};
 
 use crate::framing::{self, AmbiguousLength};
+use crate::grpc::{self, GRPC_MESSAGE, GRPC_STATUS, is_grpc};
 use crate::{connection, location, reserved, trailers};
 
 /// What the request settled about the form of its answer.
@@ -35,7 +36,7 @@ impl ResponseRules {
         request_id: &HeaderValue,
         wants_trailers: bool,
     ) -> Self {
-        let is_grpc = is_media_type(&head.headers, "application/grpc");
+        let is_grpc = is_grpc(&head.headers);
         let takes_trailers = head.version > Version::HTTP_10 && wants_trailers;
         Self {
             url: Arc::clone(url),
@@ -108,10 +109,6 @@ pub enum EarlyEnd {
     Grpc,
 }
 
-/// gRPC's status codes for an answer that the gateway ends (UNAVAILABLE, UNAUTHENTICATED).
-const GRPC_UNAVAILABLE: HeaderValue = HeaderValue::from_static("14");
-const GRPC_UNAUTHENTICATED: HeaderValue = HeaderValue::from_static("16");
-
 impl EarlyEnd {
     /// The trailers of an answer whose authority was revoked.
     #[must_use]
@@ -119,28 +116,32 @@ impl EarlyEnd {
         let mut trailers = HeaderMap::new();
         trailers.insert(&X_CARACAL_REVOKED, HeaderValue::from_static("true"));
         if self == Self::Grpc {
-            grpc_status(&mut trailers, GRPC_UNAUTHENTICATED, "session revoked");
+            grpc::state(&mut trailers, StatusCode::UNAUTHORIZED, "session revoked");
         }
         trailers
     }
 
-    /// The trailers of a gRPC answer that ends for a reason that will pass.
+    /// The trailers of a gRPC answer that ends as a request with this status and these words would.
     #[must_use]
-    pub fn unavailable(self, reason: &'static str) -> Option<HeaderMap> {
+    pub fn failed(self, status: StatusCode, words: &str) -> Option<HeaderMap> {
         match self {
             Self::Plain => None,
             Self::Grpc => {
                 let mut trailers = HeaderMap::new();
-                grpc_status(&mut trailers, GRPC_UNAVAILABLE, reason);
+                grpc::state(&mut trailers, status, words);
                 Some(trailers)
             }
         }
     }
-}
 
-fn grpc_status(trailers: &mut HeaderMap, status: HeaderValue, message: &'static str) {
-    trailers.insert("grpc-status", status);
-    trailers.insert("grpc-message", HeaderValue::from_static(message));
+    /// The fields that it may need, to be announced.
+    fn announces(self) -> &'static [&'static HeaderName] {
+        static ALL: [&HeaderName; 3] = [&X_CARACAL_REVOKED, &GRPC_STATUS, &GRPC_MESSAGE];
+        match self {
+            Self::Plain => &ALL[..1],
+            Self::Grpc => &ALL,
+        }
+    }
 }
 
 /// Turns the upstream's head into the caller's, in place. `now` is in Unix seconds.
@@ -154,13 +155,16 @@ pub fn response_head(mut head: Parts, rules: &ResponseRules, now: u64) -> Result
     let headers = &mut head.headers;
     let has_length = framing::settle_length(headers)?;
     let has_trailers = !rules.is_head && !has_length && !is_bodiless(head.status);
-    let early_end = (has_trailers && rules.trailers_arrive).then_some(match rules.is_grpc {
-        true => EarlyEnd::Grpc,
-        false => EarlyEnd::Plain,
-    });
+    // Once a call has its status it gets no other; and what answers a call with another kind of message gives none.
+    let ends_as_grpc = grpc::ends_with_trailers(headers) && !headers.contains_key(&GRPC_STATUS);
+    let early_end = match rules.is_grpc {
+        true => ends_as_grpc.then_some(EarlyEnd::Grpc),
+        false => Some(EarlyEnd::Plain),
+    }
+    .filter(|_| has_trailers && rules.trailers_arrive);
     let announced = match has_trailers && rules.takes_trailers {
         true => {
-            let own = early_end.map(|_| &X_CARACAL_REVOKED);
+            let own = early_end.map_or(&[][..], EarlyEnd::announces);
             trailers::announcement(headers, own, trailers::may_return)
         }
         false => None,
@@ -179,6 +183,18 @@ pub fn response_head(mut head: Parts, rules: &ResponseRules, now: u64) -> Result
     // The version is that of the speaker (RFC 9110 §2.5); an old upstream must not make the gateway speak HTTP/1.0.
     head.version = Version::HTTP_11;
     Ok(Inbound { head, early_end })
+}
+
+/// The fields of an interim answer (103, RFC 8297) as they may reach the caller: those that would in the head of an answer.
+#[must_use]
+pub fn early_hints(headers: &HeaderMap, rules: &ResponseRules) -> HeaderMap {
+    let mut headers = headers.clone();
+    connection::remove_listed(&mut headers);
+    reserved::remove_where(&mut headers, |name| {
+        reserved::stays_with_upstream(name) || *name == CONTENT_LENGTH
+    });
+    location::rewrite(&mut headers, &rules.url, rules.hidden_parameter.as_deref());
+    headers
 }
 
 /// Whether a message is of this media type, or of one that continues it.

@@ -55,16 +55,20 @@ pub(crate) fn are_wanted(headers: &HeaderMap) -> bool {
 /// The value of a new `Trailer`: `own`, and those names of the old one that may pass. `None` when there are none.
 pub(crate) fn announcement(
     headers: &HeaderMap,
-    own: Option<&HeaderName>,
+    own: &[&HeaderName],
     may_pass: impl Fn(&HeaderName) -> bool,
 ) -> Option<HeaderValue> {
-    let mut names = own.map_or(String::new(), ToString::to_string);
+    let mut names = own
+        .iter()
+        .map(|name| name.as_str())
+        .collect::<Vec<_>>()
+        .join(", ");
     let announced = headers
         .get_all(TRAILER)
         .iter()
         .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
-    for name in announced.filter(may_pass) {
+    for name in announced.filter(|name| !own.contains(&name) && may_pass(name)) {
         if !names.is_empty() {
             names.push_str(", ");
         }
@@ -192,15 +196,16 @@ mod tests {
             HeaderValue::from_static("Grpc-Status, Content-Length,, b@d"),
         );
         headers.append(TRAILER, HeaderValue::from_static("X-Caracal-Revoked, x-checksum"));
-        let own = Some(&admission::names::X_CARACAL_REVOKED);
+        let own = [&admission::names::X_CARACAL_REVOKED, &crate::grpc::GRPC_STATUS];
         assert_eq!(
-            announcement(&headers, own, may_return).unwrap(),
-            "x-caracal-revoked, grpc-status, x-checksum"
+            announcement(&headers, &own, may_return).unwrap(),
+            "x-caracal-revoked, grpc-status, x-checksum",
+            "each once"
         );
         assert_eq!(
-            announcement(&headers, None, may_return).unwrap(),
+            announcement(&headers, &[], may_return).unwrap(),
             "grpc-status, x-checksum"
         );
-        assert_eq!(announcement(&HeaderMap::new(), None, may_return), None);
+        assert_eq!(announcement(&HeaderMap::new(), &[], may_return), None);
     }
 }

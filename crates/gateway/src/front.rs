@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use admission::Refused;
 use http::header::{CONNECTION, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, Version};
@@ -14,7 +15,7 @@ use crate::ingress::target;
 use crate::ingress::upload::Upload;
 use crate::operator::{ListenerRole, Operator};
 use crate::proxy::{Arrival, Proxy};
-use crate::refusal;
+use crate::refusal::{self, Form};
 use crate::relay::Body;
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
@@ -69,9 +70,11 @@ impl Front {
     ) -> Response<Body> {
         let own_id = ids::fresh();
         let request_id = ids::request_id(&head.headers, &own_id);
+        let characters = target::check_characters(in_flight.found_in_target());
         if let Some(endpoint) = self.operator.route(self.role, &head) {
-            if let Err(denial) = target::check_operator(&head) {
-                return refusal::answer(denial, None, &request_id, head.version);
+            let checked = target::check_operator(&head).map_err(Refused::new);
+            if let Err(refused) = characters.and(checked) {
+                return refusal::answer(refused.denial, None, &request_id, Form::of(&head));
             }
             let response = self.operator.answer(endpoint, &head, &request_id).await;
             return response.map(Body::full);
@@ -84,9 +87,20 @@ impl Front {
             in_flight,
             upload,
         };
-        match target::check(&head) {
-            Err(denial) => self.proxy.refuse(&head, &arrival, denial),
-            Ok(()) => self.proxy.run(head, arrival).await,
+        let origin = self.proxy.cors.origin_of(&head.headers);
+        let mut response = match characters.and_then(|()| target::check(&head).map_err(Refused::new)) {
+            Err(refused) => self.proxy.refuse(&head, &arrival, &refused),
+            Ok(()) => {
+                let preflight = origin.and_then(|origin| self.proxy.preflight(&head, &arrival, origin));
+                match preflight {
+                    Some(answer) => return answer,
+                    None => self.proxy.run(head, arrival).await,
+                }
+            }
+        };
+        if let Some(origin) = origin {
+            origin.admit(response.headers_mut());
         }
+        response
     }
 }

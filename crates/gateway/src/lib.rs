@@ -6,6 +6,7 @@
 
 pub mod ingress;
 
+pub mod cors;
 pub mod front;
 pub mod proxy;
 pub mod refusal;

@@ -6,18 +6,19 @@ use std::time::Duration;
 
 use admission::{Admission, Denial, Received, Refused, Scheme};
 use evidence::Uuid;
-use forwarding::{Crossing, Outbound, TrustedProxies};
+use forwarding::{Crossing, Dispatch, Outbound, TrustedProxies};
 use http::header::HeaderValue;
-use http::{Response, request};
+use http::{Response, StatusCode, request};
 use tokio_util::sync::CancellationToken;
 
 use crate::authority::Authority;
 use crate::clock;
+use crate::cors::{Cors, Origin};
 use crate::ids;
-use crate::ingress::connection::InFlight;
+use crate::ingress::connection::{EarlyHints, InFlight};
 use crate::ingress::upload::{BodyTime, Fault, Upload, UploadBody};
 use crate::record::{Arrived, End, Phase, Record, Recorder};
-use crate::refusal;
+use crate::refusal::{self, Form};
 use crate::relay::{Body, Relayed, ResponseLimits};
 use crate::upstream::{Answer, Upstream};
 
@@ -42,6 +43,10 @@ pub struct Proxy {
     pub recorder: Arc<Recorder>,
     /// Whose `X-Forwarded-*` is believed.
     pub trusted_proxies: TrustedProxies,
+    /// Which web pages may read answers.
+    pub cors: Cors,
+    /// `EARLY_HINTS`: whether HTTP/1.1 callers get them.
+    pub early_hints: bool,
     /// The time limits.
     pub times: CrossingTimes,
     /// Ends live streams when the process ends.
@@ -67,19 +72,29 @@ pub struct Arrival<'a> {
 impl Proxy {
     /// Runs one request.
     pub async fn run(&self, head: request::Parts, arrival: Arrival<'_>) -> Response<Body> {
-        let version = head.version;
+        let form = Form::of(&head);
         match self.cross(head, &arrival).await {
-            Ok(answer) => self.relay(answer, &arrival),
-            Err(refused) => {
-                refusal::answer(refused.denial, refused.sts.as_ref(), arrival.request_id, version)
-            }
+            Ok(answer) => self.relay(answer, &arrival, form),
+            Err(refused) => refusal::answer(refused.denial, refused.sts.as_ref(), arrival.request_id, form),
         }
     }
 
     /// Refuses a request before the gates.
-    pub fn refuse(&self, head: &request::Parts, arrival: &Arrival<'_>, denial: Denial) -> Response<Body> {
-        self.open(head, arrival).refused(&Refused::new(denial));
-        refusal::answer(denial, None, arrival.request_id, head.version)
+    pub fn refuse(&self, head: &request::Parts, arrival: &Arrival<'_>, refused: &Refused) -> Response<Body> {
+        self.open(head, arrival).refused(refused);
+        refusal::answer(refused.denial, None, arrival.request_id, Form::of(head))
+    }
+
+    /// Answers a request before the gates, if it is a preflight of this origin.
+    pub fn preflight(
+        &self,
+        head: &request::Parts,
+        arrival: &Arrival<'_>,
+        origin: Origin<'_>,
+    ) -> Option<Response<Body>> {
+        let answer = origin.preflight(head, arrival.request_id)?;
+        self.open(head, arrival).preflight();
+        Some(answer)
     }
 
     fn open(&self, head: &request::Parts, arrival: &Arrival<'_>) -> Record<crate::record::Received> {
@@ -113,7 +128,14 @@ impl Proxy {
             is_bodiless: arrival.upload.is_whole(),
         };
         let outbound = Outbound::rewrite(permit, &crossing).map_err(refuse)?;
-        let (dispatch, trailers) = outbound.record().await.map_err(refuse)?;
+        let (mut dispatch, trailers) = outbound.record().await.map_err(refuse)?;
+        if let Some(hints) = self
+            .early_hints
+            .then(|| arrival.in_flight.early_hints())
+            .flatten()
+        {
+            pass_early_hints(&mut dispatch, hints);
+        }
 
         let time = match dispatch.rules().is_grpc() {
             true => BodyTime::Silence(self.times.stream_idle),
@@ -134,7 +156,7 @@ impl Proxy {
     }
 
     /// From the upstream's response head to the caller's.
-    fn relay(&self, answer: Answer, arrival: &Arrival<'_>) -> Response<Body> {
+    fn relay(&self, answer: Answer, arrival: &Arrival<'_>, form: Form) -> Response<Body> {
         let Answer {
             response,
             record,
@@ -149,7 +171,7 @@ impl Proxy {
                 let cause = admission::ports::Cause::new(error.to_string());
                 let refused = Refused::because(Denial::UpstreamResponseInvalid, cause);
                 record.refused(&refused);
-                return refusal::answer(refused.denial, None, arrival.request_id, http::Version::HTTP_11);
+                return refusal::answer(refused.denial, None, arrival.request_id, form);
             }
         };
         let limits = ResponseLimits {
@@ -167,6 +189,21 @@ impl Proxy {
         );
         Response::from_parts(inbound.head, Body::relayed(relayed))
     }
+}
+
+/// Has the upstream's early hints reach the caller. Other interim answers are for the connection that they come on.
+fn pass_early_hints<I>(dispatch: &mut Dispatch<I>, hints: EarlyHints) {
+    let rules = dispatch.rules().clone();
+    // The library takes it with a request, and the dispatch makes that only when it is spent.
+    let mut carrier = http::Request::new(());
+    hyper::ext::on_informational(&mut carrier, move |interim| {
+        if interim.status() == StatusCode::EARLY_HINTS {
+            hints.send(&forwarding::early_hints(interim.headers(), &rules));
+        }
+    });
+    dispatch
+        .extensions_mut()
+        .extend(carrier.into_parts().0.extensions);
 }
 
 /// Ends the record of a refused request.

@@ -146,6 +146,8 @@ struct Dispatched {
 /// How a record ends.
 enum Closing<'a> {
     Refused(&'a Refused),
+    /// Answered as a preflight.
+    Preflight,
     Ended(End),
 }
 
@@ -178,6 +180,11 @@ impl<P: Phase> Record<P> {
     /// The request was refused, before or after its dispatch.
     pub fn refused(mut self, refused: &Refused) {
         self.close(Closing::Refused(refused));
+    }
+
+    /// The request is a preflight of a listed origin, and answered as such.
+    pub fn preflight(mut self) {
+        self.close(Closing::Preflight);
     }
 
     /// The request ended otherwise.
@@ -244,6 +251,7 @@ impl Known {
     fn close(&self, reached: Reached, ending: Closing<'_>) {
         let gateway_status = match (&reached, &ending) {
             (_, Closing::Refused(refused)) => refused.status(),
+            (_, Closing::Preflight) => StatusCode::NO_CONTENT.as_u16(),
             (Reached::Answer(answered), Closing::Ended(_)) => answered.status.as_u16(),
             (Reached::Gates | Reached::Upstream(_), Closing::Ended(_)) => NO_ANSWER,
         };
@@ -257,6 +265,7 @@ impl Known {
         match (ending, reached) {
             (Closing::Refused(refused), _) if refused.sts.is_some() => metrics.denied_by_sts(status),
             (Closing::Refused(refused), _) => metrics.denied(refused.denial),
+            (Closing::Preflight, _) => metrics.preflight(),
             (Closing::Ended(End::Complete), Reached::Answer(_)) => metrics.allowed(),
             (Closing::Ended(End::UpstreamBroke | End::UpstreamSilent), _) => metrics.upstream_error(),
             (Closing::Ended(_), _) => {}
@@ -302,6 +311,7 @@ impl Closing<'_> {
         match self {
             Self::Refused(refused) => refused.denial == Denial::Revoked,
             Self::Ended(end) => *end == End::Revoked,
+            Self::Preflight => false,
         }
     }
 }

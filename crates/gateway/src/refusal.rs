@@ -2,10 +2,11 @@
 
 use admission::{Denial, StsRefusal};
 use bytes::Bytes;
+use forwarding::grpc;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
-use http::{Response, StatusCode, Version};
+use http::{Response, StatusCode, Version, request};
 
 use crate::ids::REQUEST_ID;
 use crate::relay::Body;
@@ -21,13 +22,31 @@ struct Words<'a> {
     request_id: &'a str,
 }
 
-/// The answer to a refused request.
+/// What of a request decides the form in which it is refused.
+#[derive(Clone, Copy, Debug)]
+pub struct Form {
+    version: Version,
+    is_grpc: bool,
+}
+
+impl Form {
+    /// The form for the request with this head.
+    #[must_use]
+    pub fn of(head: &request::Parts) -> Self {
+        Self {
+            version: head.version,
+            is_grpc: grpc::is_grpc(&head.headers),
+        }
+    }
+}
+
+/// The answer to a refused request. A gRPC client reads its head alone, and makes an error of its own of any body.
 #[must_use]
 pub fn answer(
     denial: Denial,
     sts: Option<&StsRefusal>,
     request_id: &HeaderValue,
-    version: Version,
+    form: Form,
 ) -> Response<Body> {
     let row = denial.row();
     let (status, error, description) = match sts {
@@ -38,18 +57,19 @@ pub fn answer(
         ),
         None => (row.status, row.error, row.description),
     };
-    let words = Words {
-        error,
-        error_description: description,
-        request_id: request_id.to_str().unwrap_or_default(),
-    };
-    let mut body = serde_json::to_vec(&words).unwrap_or_default();
-    body.push(b'\n');
-
-    let mut response = Response::new(Body::full(Bytes::from(body)));
+    let mut response = Response::new(match form.is_grpc {
+        true => Body::full(Bytes::new()),
+        false => json(error, description, request_id),
+    });
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    match form.is_grpc {
+        true if description.is_empty() => grpc::refuse(headers, status, error),
+        true => grpc::refuse(headers, status, description),
+        false => {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+    }
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(REQUEST_ID, request_id.clone());
     match status {
@@ -69,10 +89,21 @@ pub fn answer(
     }
     // What follows an untrustworthy message on the same connection is not a request.
     let untrustworthy = matches!(denial, Denial::BadTarget | Denial::AmbiguousHeaders);
-    if untrustworthy && version <= Version::HTTP_11 {
+    if untrustworthy && form.version <= Version::HTTP_11 {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+fn json(error: &str, description: &str, request_id: &HeaderValue) -> Body {
+    let words = Words {
+        error,
+        error_description: description,
+        request_id: request_id.to_str().unwrap_or_default(),
+    };
+    let mut body = serde_json::to_vec(&words).unwrap_or_default();
+    body.push(b'\n');
+    Body::full(Bytes::from(body))
 }
 
 /// RFC 6750 §3. The STS's own `error` is passed on only where the quoted-string can carry it.
@@ -88,13 +119,30 @@ fn challenge(error: &str) -> HeaderValue {
 mod tests {
     use super::*;
 
+    use http_body::Body as _;
+
     const ID: HeaderValue = HeaderValue::from_static("req-1");
+    const JSON: Form = Form {
+        version: Version::HTTP_11,
+        is_grpc: false,
+    };
+    const GRPC: Form = Form {
+        version: Version::HTTP_2,
+        is_grpc: true,
+    };
 
     #[test]
     fn refusal_headers_follow_the_status() {
-        for denial in Denial::ALL {
-            let response = answer(denial, None, &ID, Version::HTTP_11);
+        for (denial, form) in Denial::ALL
+            .into_iter()
+            .flat_map(|denial| [(denial, JSON), (denial, GRPC)])
+        {
+            let response = answer(denial, None, &ID, form);
             let headers = response.headers();
+            assert_eq!(response.body().is_end_stream(), form.is_grpc, "{denial:?}");
+            assert_eq!(headers.contains_key("grpc-status"), form.is_grpc, "{denial:?}");
+            let message = headers.get("grpc-message").map(|text| text.to_str().unwrap());
+            assert_eq!(message, form.is_grpc.then_some(denial.row().description));
             assert_eq!(response.status(), denial.row().status);
             assert_eq!(headers.get(CACHE_CONTROL).unwrap(), "no-store");
             assert_eq!(headers.get(REQUEST_ID).unwrap(), "req-1");
@@ -118,10 +166,17 @@ mod tests {
             error: "x\", realm=\"evil\r\n".into(),
             description: String::new(),
         };
-        let response = answer(Denial::ExchangeRefused, Some(&sts), &ID, Version::HTTP_11);
-        assert_eq!(
-            response.headers().get(WWW_AUTHENTICATE).unwrap(),
-            "Bearer error=\"invalid_token\""
-        );
+        for form in [JSON, GRPC] {
+            let response = answer(Denial::ExchangeRefused, Some(&sts), &ID, form);
+            assert_eq!(
+                response.headers().get(WWW_AUTHENTICATE).unwrap(),
+                "Bearer error=\"invalid_token\""
+            );
+            let message = response.headers().get("grpc-message");
+            assert_eq!(
+                message.map(|text| text.to_str().unwrap()),
+                form.is_grpc.then_some("x\", realm=\"evil%0D%0A")
+            );
+        }
     }
 }

@@ -6,7 +6,7 @@ use crate::report::{Report, refusal};
 use crate::wire::head;
 use crate::world::World;
 use devstack::Target;
-use testkit::http::{Ending, Response};
+use testkit::http::{Connection, Ending, Response};
 
 struct Scene {
     world: World,
@@ -137,7 +137,7 @@ async fn crossing_answer_framing_is_decided_anew() {
             "GET",
             "304 Not Modified\r\nConnection: close\r\nETag: \"e\"\r\nContent-Length: 1234\r\n\r\n",
             304,
-            None,
+            Some("1234"),
         ),
         (
             "HEAD",
@@ -289,5 +289,42 @@ async fn crossing_trailers_pass_when_asked_for_and_cannot_override() {
     report.equal("unasked: body", response.text(), "body");
     report.equal("unasked: whole", response.ending, Ending::Complete);
     report.equal("unasked: none", response.trailers.0.len(), 0);
+    report.finish();
+}
+
+#[tokio::test]
+async fn crossing_answer_keeps_the_length_of_a_304_and_the_bytes_of_a_reason() {
+    let mut scene = Scene::start().await;
+    let mut report = Report::default();
+    let mut client = Connection::open(scene.world.addr()).await;
+    for (line, behind, length, body) in [
+        (
+            "304 Not Modified",
+            "Content-Length: 1234\r\n\r\n",
+            Some("1234"),
+            "",
+        ),
+        ("304 Nicht ver\u{e4}ndert", "ETag: \"e\"\r\n\r\n", None, ""),
+        (
+            "200 Gr\u{f6}\u{df}e",
+            "Content-Length: 2\r\n\r\nok",
+            Some("2"),
+            "ok",
+        ),
+        ("200 In Ordnung", "Content-Length: 2\r\n\r\nok", Some("2"), "ok"),
+        ("200 OK", "Content-Length: 2\r\n\r\nok", Some("2"), "ok"),
+    ] {
+        let request = head(&scene.world, "GET", HAND, "/x", "");
+        client.send(request).await.expect("an open connection");
+        let mut call = scene.upstream.call().await;
+        call.head().await;
+        call.send(format!("HTTP/1.1 {line}\r\nConnection: close\r\n{behind}"))
+            .await;
+        let response = client.response().await;
+        report.equal(line, response.head.line.as_str(), format!("HTTP/1.1 {line}"));
+        report.equal(line, response.header("content-length"), length);
+        report.equal(line, response.text(), body);
+        report.holds("a date is added", response.header("date").is_some());
+    }
     report.finish();
 }

@@ -1,7 +1,9 @@
 //! A client that speaks HTTP/2.
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::SupportedProtocolVersion;
@@ -16,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// One HTTP/2 connection.
-pub(super) struct Http2 {
+pub(crate) struct Http2 {
     sender: SendRequest<Full<Bytes>>,
     base: String,
     _driver: JoinSet<()>,
@@ -24,7 +26,7 @@ pub(super) struct Http2 {
 
 impl Http2 {
     /// Speaks over a stream, to `base` as scheme and authority.
-    pub(super) async fn over(stream: Box<dyn Stream>, base: &str) -> Self {
+    pub(crate) async fn over(stream: Box<dyn Stream>, base: &str) -> Self {
         let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
             .expect("an HTTP/2 connection");
@@ -41,7 +43,7 @@ impl Http2 {
     }
 
     /// Sends a request, with a mandate for a resource unless there is none, and reads the answer.
-    pub(super) async fn request(
+    pub(crate) async fn request(
         &mut self,
         method: &str,
         path: &str,
@@ -56,35 +58,43 @@ impl Http2 {
                 .header("authorization", format!("Bearer {token}"))
                 .header("x-caracal-resource", resource);
         }
-        let request = request.body(Full::new(Bytes::from(body))).expect("a request");
-        let exchange = async {
-            let (head, body) = self
-                .sender
-                .send_request(request)
-                .await
-                .expect("an answer")
-                .into_parts();
-            let fields = head.headers.iter().map(|(name, value)| {
-                (
-                    name.to_string(),
-                    value.to_str().expect("a header in ASCII").to_owned(),
-                )
-            });
-            Response {
-                head: Head {
-                    line: format!("HTTP/2 {}", head.status),
-                    status: head.status.as_u16(),
-                    headers: Fields(fields.collect()),
-                },
-                interim: Vec::new(),
-                body: body.collect().await.expect("a whole body").to_bytes().to_vec(),
-                chunks: Vec::new(),
-                trailers: Fields::default(),
-                ending: Ending::Complete,
-            }
-        };
-        timeout(PATIENCE, exchange).await.expect("an answer in time")
+        self.send(request.body(Full::new(Bytes::from(body))).expect("a request"))
+            .await
     }
+
+    /// Sends a request and reads the answer.
+    pub(crate) async fn send(&mut self, request: hyper::Request<Full<Bytes>>) -> Response {
+        let (head, body) = self.open(request).await.into_parts();
+        let body = timeout(PATIENCE, body.collect()).await.expect("a body in time");
+        let body = body.expect("a whole body");
+        Response {
+            head: Head {
+                line: format!("HTTP/2 {}", head.status),
+                status: head.status.as_u16(),
+                headers: fields(&head.headers),
+            },
+            interim: Vec::new(),
+            trailers: body.trailers().map(fields).unwrap_or_default(),
+            body: body.to_bytes().to_vec(),
+            chunks: Vec::new(),
+            ending: Ending::Complete,
+        }
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    pub(crate) async fn open(&mut self, request: hyper::Request<Full<Bytes>>) -> hyper::Response<Incoming> {
+        let answer = timeout(PATIENCE, self.sender.send_request(request)).await;
+        answer.expect("an answer in time").expect("an answer")
+    }
+}
+
+/// Fields as they came.
+pub(crate) fn fields(headers: &HeaderMap) -> Fields {
+    let fields = headers.iter().map(|(name, value)| {
+        let value = value.to_str().expect("a field in ASCII");
+        (name.to_string(), value.to_owned())
+    });
+    Fields(fields.collect())
 }
 
 /// Whether a server takes this version of TLS.

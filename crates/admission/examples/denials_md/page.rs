@@ -24,6 +24,11 @@ WWW-Authenticate: Bearer error="invalid_token"
 * `requestId` equals `X-Request-Id`: the caller's own when it is 1 to 128 bytes of printable ASCII without blanks,
   otherwise one that the gateway made. It is in every log line and audit event of the request.
 * A 401 carries `WWW-Authenticate: Bearer error="…"`, a 503 carries `Retry-After`.
+* A gRPC call (`Content-Type: application/grpc…`) is refused in a head alone, without a body: the same HTTP status and
+  fields, `Content-Type: application/grpc`, `grpc-message` with the text of `error_description`, and a `grpc-status` that
+  follows from the HTTP status: 400 is 3, 401 is 16, 403 is 7, 404, 405 and 501 are 12, 408 and 504 are 4, 409 is 10, 412 is
+  9, 413, 429 and 431 are 8, 500 is 13, 502 and 503 are 14, any other 2. A call that has begun ends with these two as
+  trailers: 16 `session revoked`, 14 where the upstream breaks off or is silent or the gateway stops.
 * Nothing of the request is echoed, and no cause is told: it is in the gateway's log, beside the label.
 * What the HTTP parser itself refuses (a malformed head, a head that is too large: 431) has a status line and
   `Connection: close`, and no body.

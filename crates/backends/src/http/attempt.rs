@@ -46,7 +46,10 @@ where
         .await
     {
         Ok(response) if is_too_large(response.headers()) => return Err(too_large()),
-        Ok(response) => return take_over(connection, response, pool).await,
+        Ok(mut response) => {
+            connection.handover.restore_reason(&mut response);
+            return take_over(connection, response, pool).await;
+        }
         Err(failed) => failed,
     };
     let whole = failed.take_message().map(Request::into_parts);

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf as _, Bytes};
+use hyper::Response;
 use hyper::body::{Body, Frame, SizeHint};
+use hyper::ext::ReasonPhrase;
 use parking_lot::Mutex;
 use tokio::io::{self, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
@@ -21,7 +23,10 @@ use super::response_head::ResponseHead;
 
 /// Shared by whoever sends a request, the request's body, and the library's side of the connection.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Handover(Arc<Mutex<Phase>>);
+pub(super) struct Handover(Arc<Mutex<Phase>>, Reason);
+
+/// The reason phrase of the last head, where the library does not give it.
+type Reason = Arc<Mutex<Option<Vec<u8>>>>;
 
 #[derive(Debug, Default)]
 enum Phase {
@@ -44,6 +49,15 @@ impl Handover {
     /// A request begins.
     pub(super) fn begin(&self) {
         *self.0.lock() = Phase::Sending;
+        *self.1.lock() = None;
+    }
+
+    /// Gives a response the reason phrase that came with it.
+    pub(super) fn restore_reason<B>(&self, response: &mut Response<B>) {
+        let reason = self.1.lock().take().map(ReasonPhrase::try_from);
+        if let Some(Ok(reason)) = reason {
+            response.extensions_mut().insert(reason);
+        }
     }
 
     /// The head of the response is here: asks for the socket, or lets the library go on. `None` if the library has
@@ -120,7 +134,10 @@ impl Handover {
         matches!(*phase, Phase::Sent)
     }
 
-    fn head_passed(&self, is_event_stream: bool) {
+    fn head_passed(&self, is_event_stream: bool, reason: Option<Vec<u8>>) {
+        if reason.is_some() {
+            *self.1.lock() = reason;
+        }
         *self.0.lock() = if is_event_stream {
             Phase::Stopped(None)
         } else {
@@ -189,7 +206,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for LibrarySide<T> {
                 this.ahead = behind.into();
                 buf.set_filled(before + end.length);
             }
-            handover.head_passed(end.is_event_stream);
+            handover.head_passed(end.is_event_stream, end.reason);
         }
         Poll::Ready(Ok(()))
     }

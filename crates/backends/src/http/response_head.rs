@@ -13,6 +13,7 @@ pub(super) struct ResponseHead {
     line: Vec<u8>,
     /// The status line, as far as it matters.
     status: Status,
+    reason: Option<Vec<u8>>,
     is_event_stream: bool,
 }
 
@@ -27,12 +28,14 @@ enum Status {
 }
 
 /// The end of a head.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct HeadEnd {
     /// How many of the bytes belong to it.
     pub(super) length: usize,
     /// It says 200 and `text/event-stream`.
     pub(super) is_event_stream: bool,
+    /// Its reason phrase, if that has bytes beyond ASCII: the library shows an empty one in its place.
+    pub(super) reason: Option<Vec<u8>>,
 }
 
 impl ResponseHead {
@@ -46,35 +49,43 @@ impl ResponseHead {
                 self.line.extend_from_slice(&part[..part.len().min(room)]);
                 return None;
             }
-            let is_event_stream = if self.line.is_empty() {
+            let end = if self.line.is_empty() {
                 self.line_ends(part)
             } else {
                 self.line.extend_from_slice(&part[..part.len().min(room)]);
                 let line = std::mem::take(&mut self.line);
                 self.line_ends(&line)
             };
-            if let Some(is_event_stream) = is_event_stream {
-                return Some(HeadEnd {
-                    length,
-                    is_event_stream,
-                });
+            if let Some(end) = end {
+                return Some(HeadEnd { length, ..end });
             }
         }
         None
     }
 
     /// What the head is, if this line ends it.
-    fn line_ends(&mut self, line: &[u8]) -> Option<bool> {
+    fn line_ends(&mut self, line: &[u8]) -> Option<HeadEnd> {
+        let is_whole = line.ends_with(b"\n");
         let line = without_line_end(line);
         match self.status {
             // Empty lines before a head are skipped (RFC 9112 §2.2).
             Status::Missing if line.is_empty() => {}
-            Status::Missing => self.status = Status::of(line),
+            Status::Missing => {
+                self.status = Status::of(line);
+                self.reason = line
+                    .get("HTTP/1.1 200 ".len()..)
+                    .filter(|reason| is_whole && !reason.is_ascii())
+                    .map(<[u8]>::to_vec);
+            }
             Status::Interim if line.is_empty() => *self = Self::default(),
             _ if line.is_empty() => {
                 let is_event_stream = self.is_event_stream && matches!(self.status, Status::Ok);
-                *self = Self::default();
-                return Some(is_event_stream);
+                let reason = std::mem::take(self).reason;
+                return Some(HeadEnd {
+                    length: 0,
+                    is_event_stream,
+                    reason,
+                });
             }
             _ => self.is_event_stream |= is_event_stream(line),
         }
@@ -152,6 +163,7 @@ mod tests {
             let expect = HeadEnd {
                 length: head.len(),
                 is_event_stream,
+                reason: None,
             };
             let mut whole = ResponseHead::default();
             assert_eq!(whole.pass(bytes.as_bytes()), Some(expect), "{head:?}");
@@ -165,6 +177,33 @@ mod tests {
                 Some((head.len(), is_event_stream)),
                 "{head:?} byte by byte"
             );
+        }
+    }
+
+    #[test]
+    fn response_head_gives_the_reason_phrase_that_the_library_does_not() {
+        let long = "\u{f6}".repeat(LOOKED_AT);
+        for (head, reason, in_pieces) in [
+            (
+                "HTTP/1.1 200 Gr\u{f6}\u{df}e\r\n\r\n".to_owned(),
+                Some("Gr\u{f6}\u{df}e"),
+                true,
+            ),
+            ("HTTP/1.1 200 OK\r\n\r\n".to_owned(), None, true),
+            (
+                "HTTP/1.1 103 \u{f6}\r\n\r\nHTTP/1.1 200 OK\r\n\r\n".to_owned(),
+                None,
+                true,
+            ),
+            // Only where it comes in one piece: as much of a line is kept until its end comes.
+            (format!("HTTP/1.1 200 {long}\r\n\r\n"), Some(&*long), false),
+        ] {
+            let end = ResponseHead::default().pass(head.as_bytes()).unwrap();
+            let expect = reason.map(|reason| reason.as_bytes().to_vec());
+            assert_eq!(end.reason, expect, "{head:?}");
+            let mut by_one = ResponseHead::default();
+            let end = head.bytes().find_map(|byte| by_one.pass(&[byte])).unwrap();
+            assert_eq!(end.reason, expect.filter(|_| in_pieces), "{head:?} byte by byte");
         }
     }
 }

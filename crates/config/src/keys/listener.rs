@@ -25,6 +25,13 @@ section! {
         "Run without TLS, even when certificate files are named. Refused in production.";
     TRUSTED_PROXIES: List("networks (CIDR) or addresses"), Unset("no peer is trusted"),
         "Peers whose `X-Forwarded-*` headers are believed. The headers of every other peer are dropped.";
+    CORS_ALLOWED_ORIGINS: List("origins"), Unset("no web page of another origin"),
+        "Origins, `scheme://host[:port]`, whose pages may call the gateway from a browser. Their preflights are answered by the \
+        gateway and never reach an upstream, and answers to them carry the CORS fields, in place of the upstream's. An \
+        allowed origin never replaces the mandate. Exact names: no wildcards, no `null`, no paths.";
+    EARLY_HINTS: Choice(&["off", "on"]), Value("off"),
+        "Pass an upstream's 103 (Early Hints) on to HTTP/1.1 callers. Only for callers that know interim answers: nginx up to \
+        1.22 takes one for the answer. HTTP/2 callers and upstreams over HTTP/2 have none.";
     TRUST_PROXY: Boolean, Value("false"),
         "Alias of older installations: `true` trusts loopback and private peers. Ignored when `TRUSTED_PROXIES` is set.";
 }

@@ -75,6 +75,21 @@ fn malformed_values_name_the_variable_the_value_and_the_fix() {
                 ],
             ),
             (
+                &[(
+                    "CORS_ALLOWED_ORIGINS",
+                    "*,null,https://a.example/,https://a.example",
+                )],
+                &[
+                    r#"invalid value for CORS_ALLOWED_ORIGINS: "*" (use each origin by its name: * would admit every page of the web)"#,
+                ],
+            ),
+            (
+                &[("CORS_ALLOWED_ORIGINS", "https://a.example/")],
+                &[
+                    r#"invalid value for CORS_ALLOWED_ORIGINS: "https://a.example/" (use an origin without a path, query or fragment, and without a slash at its end)"#,
+                ],
+            ),
+            (
                 &[("UPSTREAM_HOST_ALLOWLIST", "a.example,*.b.example")],
                 &[
                     r#"invalid value for UPSTREAM_HOST_ALLOWLIST: "*.b.example" (use exact host names, without scheme, port, path or wildcard)"#,

@@ -132,6 +132,11 @@ impl<I> Dispatch<I> {
         &self.parts.rules
     }
 
+    /// What is told to the client library alone, and never sent.
+    pub fn extensions_mut(&mut self) -> &mut http::Extensions {
+        &mut self.parts.head.extensions
+    }
+
     /// Spends the dispatch.
     #[must_use]
     pub fn into_parts(self) -> DispatchParts<I> {

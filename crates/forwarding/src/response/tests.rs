@@ -1,5 +1,5 @@
 use super::*;
-use http::header::{CONTENT_LENGTH, HeaderName};
+use http::header::HeaderName;
 use http::{Request, Response};
 use proptest::prelude::*;
 
@@ -155,6 +155,28 @@ fn location_does_not_hand_the_api_key_to_the_caller() {
 }
 
 #[test]
+fn early_hints_are_cleaned_as_the_head_of_an_answer_is() {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        ("link", "</a.css>; rel=preload"),
+        ("link", "</b.css>; rel=preload"),
+        ("connection", "x-foul"),
+        ("x-foul", "1"),
+        ("server", "foul"),
+        ("x_caracal_revoked", "true"),
+        ("x-request-id", "foul"),
+        ("content-length", "5"),
+        ("transfer-encoding", "chunked"),
+        ("location", "http://foul.example/"),
+    ] {
+        headers.append(name, HeaderValue::from_static(value));
+    }
+    let cleaned = early_hints(&headers, &plain());
+    let lines: Vec<_> = cleaned.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(lines, ["link", "link"]);
+}
+
+#[test]
 fn inbound_debug_shows_no_cookie() {
     let text = format!(
         "{:?}",
@@ -209,6 +231,9 @@ fn trailers_are_announced_when_the_caller_takes_them_and_the_framing_carries_the
     ];
     let http1 = |headers: &[(&str, &str)]| rules(Method::GET, Version::HTTP_11, headers, &no_credential());
     let http2 = |headers: &[(&str, &str)]| rules(Method::POST, Version::HTTP_2, headers, &no_credential());
+    let own = "x-caracal-revoked, grpc-status, grpc-message";
+    let grpc_alone = [("content-type", "application/grpc")];
+    let grpc_chunked = [chunked[0], chunked[1], grpc_alone[0]];
     for (rules, with_upstreams, alone, early_end) in [
         // A proxy in between may pass `TE` on and drop the trailer: then the end would look clean.
         (http1(&[TE]), Some("grpc-status"), None, None),
@@ -219,23 +244,13 @@ fn trailers_are_announced_when_the_caller_takes_them_and_the_framing_carries_the
             Some("x-caracal-revoked"),
             Some(EarlyEnd::Plain),
         ),
-        (
-            http1(&[TE, GRPC]),
-            Some("x-caracal-revoked, grpc-status"),
-            Some("x-caracal-revoked"),
-            Some(EarlyEnd::Grpc),
-        ),
-        (
-            http2(&[TE, GRPC]),
-            Some("x-caracal-revoked, grpc-status"),
-            Some("x-caracal-revoked"),
-            Some(EarlyEnd::Grpc),
-        ),
+        (http1(&[TE, GRPC]), Some(own), Some(own), Some(EarlyEnd::Grpc)),
+        (http2(&[TE, GRPC]), Some(own), Some(own), Some(EarlyEnd::Grpc)),
         (http2(&[GRPC]), None, None, Some(EarlyEnd::Grpc)),
         (http1(&[LISTED]), None, None, None),
         (http1(&[GRPC]), None, None, None),
     ] {
-        for (headers, announced) in [(&chunked[..], with_upstreams), (&[], alone)] {
+        for (headers, announced) in [(&grpc_chunked[..], with_upstreams), (&grpc_alone, alone)] {
             let inbound = answer(200, headers, &rules).unwrap();
             let trailer = inbound.head.headers.get("trailer");
             assert_eq!(
@@ -245,6 +260,34 @@ fn trailers_are_announced_when_the_caller_takes_them_and_the_framing_carries_the
             );
             assert_eq!(inbound.early_end, early_end, "{rules:?}");
         }
+    }
+}
+
+#[test]
+fn early_end_of_grpc_needs_an_answer_of_grpc_without_a_status() {
+    let rules = rules(Method::POST, Version::HTTP_2, &[GRPC], &no_credential());
+    for (headers, expect) in [
+        (
+            &[("content-type", "application/grpc+proto")][..],
+            Some(EarlyEnd::Grpc),
+        ),
+        (
+            &[("content-type", "application/grpc"), ("grpc-status", "0")],
+            None,
+        ),
+        (
+            &[("content-type", "application/grpc"), ("content-length", "5")],
+            None,
+        ),
+        (&[("content-type", "application/grpc-web+proto")], None),
+        (&[("content-type", "text/event-stream")], None),
+        (&[], None),
+    ] {
+        assert_eq!(
+            answer(200, headers, &rules).unwrap().early_end,
+            expect,
+            "{headers:?}"
+        );
     }
 }
 
@@ -319,9 +362,10 @@ fn early_end_of_grpc_has_a_status() {
             "x-caracal-revoked: true"
         ]
     );
-    assert_eq!(EarlyEnd::Plain.unavailable("x"), None);
+    let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+    assert_eq!(EarlyEnd::Plain.failed(unavailable, "x"), None);
     assert_eq!(
-        lines(EarlyEnd::Grpc.unavailable("gateway stopping").unwrap()),
+        lines(EarlyEnd::Grpc.failed(unavailable, "gateway stopping").unwrap()),
         ["grpc-message: gateway stopping", "grpc-status: 14"]
     );
 }

@@ -1,8 +1,10 @@
 //! One inbound connection: HTTP/1.1 or HTTP/2 over a timed stream.
 
+mod early_hints;
 mod head_end;
 mod http1;
 mod in_flight;
+mod request_line;
 mod state;
 mod streams;
 mod timed_io;
@@ -28,6 +30,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use early_hints::EarlyHints;
 pub use http1::LiveBody;
 use http1::{Eligible, Parked};
 pub use in_flight::InFlight;
@@ -169,6 +172,7 @@ where
         // Large, and done with once the answer begins, while the library keeps its place for the whole connection.
         Box::pin(async move {
             let response = handler.answer(request, peer, in_flight).await;
+            timer.hints.close();
             Ok::<_, Infallible>(parked.keep(response, eligible, &timer))
         })
     });

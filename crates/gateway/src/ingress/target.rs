@@ -2,7 +2,8 @@
 
 use std::net::Ipv6Addr;
 
-use admission::Denial;
+use admission::ports::Cause;
+use admission::{Denial, Refused};
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{Method, Version};
@@ -11,6 +12,20 @@ use http::{Method, Version};
 const MAX_FIELDS: usize = 100;
 /// The most bytes of an HTTP/2 header list (RFC 9113 §6.5.2).
 pub(super) const MAX_HEADER_LIST_BYTES: usize = 16 * 1024;
+
+/// Refuses a target in which this was found: what it says otherwise is not what the caller sent.
+///
+/// # Errors
+/// [`Denial::TargetFragment`], [`Denial::TargetCharacter`], and which character it is.
+pub fn check_characters(found: Option<u8>) -> Result<(), Refused> {
+    let Some(found) = found else { return Ok(()) };
+    let denial = match found {
+        b'#' => Denial::TargetFragment,
+        _ => Denial::TargetCharacter,
+    };
+    let cause = Cause::new(format!("{:?} in the request target", char::from(found)));
+    Err(Refused::because(denial, cause))
+}
 
 /// Refuses what no request to the gateway may look like: methods that are never proxied, targets
 /// whose authority contradicts `Host`, and transfer codings that nobody here undoes: the upstream

@@ -160,6 +160,8 @@ pub(crate) fn evidence_labels(denial: Denial, is_dispatched: bool) -> (Status, &
         Denial::Overloaded
         | Denial::HeadTooLarge
         | Denial::BadTarget
+        | Denial::TargetFragment
+        | Denial::TargetCharacter
         | Denial::MethodNotAllowed
         | Denial::AmbiguousHeaders
         | Denial::MissingBearer

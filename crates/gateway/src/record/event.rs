@@ -23,6 +23,8 @@ impl Known {
                 let (status, kind) = evidence_labels(refused.denial, reached.dispatched().is_some());
                 (status, Some(kind))
             }
+            // Nobody vouched for it.
+            Closing::Preflight => return,
             Closing::Ended(end) => (end.status(), end.error_kind()),
         };
         let (dispatched, upstream_status, response_bytes) = match reached {
@@ -78,7 +80,7 @@ impl Known {
             status: match ending {
                 Closing::Refused(_) => status,
                 // Nothing crossed, whatever ended it.
-                Closing::Ended(_) => Status::Denied,
+                Closing::Preflight | Closing::Ended(_) => Status::Denied,
             },
             error_kind,
             gateway_status,

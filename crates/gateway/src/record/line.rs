@@ -10,11 +10,12 @@ impl Known {
     pub(super) fn log(&self, reached: &Reached, ending: &Closing<'_>, status: u16) {
         let (outcome, error_kind) = match ending {
             Closing::Refused(refused) => (outcome_of(refused), None),
+            Closing::Preflight => ("preflight", None),
             Closing::Ended(end) => (end.outcome_label(), end.error_kind()),
         };
         let refused = match ending {
             Closing::Refused(refused) => Some(*refused),
-            Closing::Ended(_) => None,
+            Closing::Preflight | Closing::Ended(_) => None,
         };
         let cause = refused
             .and_then(|refused| refused.cause.as_ref())

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use forwarding::{EarlyEnd, Inbound};
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio_util::sync::CancellationToken;
 use tokio_util::sync::WaitForCancellationFutureOwned;
@@ -17,7 +17,7 @@ use super::event_stream::EventStream;
 use crate::authority::Authority;
 use crate::clock;
 use crate::ingress::alarm::Alarm;
-use crate::ingress::upload::Upload;
+use crate::ingress::upload::{Fault, Upload};
 use crate::record::{Answered, End, Record};
 use crate::upstream::UpstreamBody;
 
@@ -146,11 +146,7 @@ impl Relayed {
                 self.complete();
                 Poll::Ready(None)
             }
-            Poll::Ready(Some(Err(_))) => {
-                // An upload that breaks off takes the upstream's connection with it.
-                let why = self.upload.fault().map_or(End::UpstreamBroke, End::from);
-                self.cut(Cut::Upstream, why)
-            }
+            Poll::Ready(Some(Err(_))) => self.cut_broken(),
             Poll::Ready(Some(Ok(frame))) => {
                 self.silent_since = None;
                 Poll::Ready(Some(Ok(self.pass(frame))))
@@ -231,7 +227,7 @@ impl Relayed {
                 Some(Poll::Ready(None))
             }
             Kind::Stream(Some(early)) => {
-                let trailers = early.unavailable(reason)?;
+                let trailers = early.failed(StatusCode::SERVICE_UNAVAILABLE, reason)?;
                 Some(self.end_with(trailers, end))
             }
             Kind::Fixed(_) | Kind::Events(_) | Kind::Stream(None) => None,
@@ -243,6 +239,26 @@ impl Relayed {
         match self.early_end {
             Some(early) => self.end_with(early.revoked(), End::Revoked),
             None => self.cut(Cut::Revoked, End::Revoked),
+        }
+    }
+
+    /// The upstream's body broke off. An upload that breaks off takes the upstream's connection with it.
+    fn cut_broken(&mut self) -> Polled {
+        let fault = self.upload.fault();
+        let end = fault.map_or(End::UpstreamBroke, End::from);
+        let trailers = self.early_end.and_then(|early| match fault {
+            None => early.failed(StatusCode::BAD_GATEWAY, "upstream broke off its response"),
+            Some(Fault::Revoked) => Some(early.revoked()),
+            // Nobody is there.
+            Some(Fault::Broken | Fault::Answered) => None,
+            Some(fault) => {
+                let row = fault.denial().row();
+                early.failed(row.status, row.description)
+            }
+        });
+        match trailers {
+            Some(trailers) => self.end_with(trailers, end),
+            None => self.cut(Cut::Upstream, end),
         }
     }
 

@@ -46,6 +46,7 @@ pub struct Metrics {
     /// Exchanges that the STS refused with a server error.
     sts_server_errors: Counter,
     client_ids_ignored: Counter,
+    preflights: Counter,
     denials: [Counter; Denial::ALL.len()],
     last_exchange_millis: AtomicU64,
     stages: GateStages,
@@ -76,6 +77,7 @@ impl Metrics {
             upstream_errors: Counter::default(),
             sts_server_errors: Counter::default(),
             client_ids_ignored: Counter::default(),
+            preflights: Counter::default(),
             denials: std::array::from_fn(|_| Counter::default()),
             last_exchange_millis: AtomicU64::new(0),
             stages: GateStages::default(),
@@ -144,6 +146,11 @@ impl Metrics {
     pub fn request(&self, took: Duration, trace_id: Option<&str>) {
         let exemplar = trace_id.and_then(TraceId::parse);
         self.request.observe(took.as_secs_f64(), exemplar, None);
+    }
+
+    /// A preflight of a listed origin was answered.
+    pub fn preflight(&self) {
+        self.preflights.inc();
     }
 
     /// A caller sent `X-Caracal-Client-ID`, which is never used.

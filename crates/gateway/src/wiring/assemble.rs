@@ -22,6 +22,7 @@ use super::own::{self, OwnEndpoints};
 use super::runtime::Runtime;
 use super::timed::TimedSts;
 use crate::clock;
+use crate::cors::Cors;
 use crate::front::Front;
 use crate::ingress::capacity::{Capacity, CapacityLimits};
 use crate::ingress::connection::{ConnectionContext, Shutdown, TimeLimits};
@@ -115,6 +116,8 @@ async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartE
             capacity: Arc::clone(&capacity),
         }),
         trusted_proxies: forwarding::TrustedProxies::new(runtime.config.listener.trusted_proxies.clone()),
+        cors: Cors::new(&runtime.config.listener.cors_origins),
+        early_hints: runtime.config.listener.early_hints,
         times: CrossingTimes {
             read: runtime.config.timeouts.read,
             write: runtime.config.timeouts.write,

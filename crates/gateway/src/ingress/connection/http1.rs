@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, TE, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -38,9 +38,14 @@ pub trait LiveBody {
     fn is_live(&self) -> bool;
 }
 
-/// What the library is given of a body: all of it, or nothing, for ever.
+/// What the library is given of a body.
 pub(super) enum LibraryBody<B> {
+    /// All of it.
     Whole(B),
+    /// One that is not there, and its length: the library leaves out the length of what it takes for empty, and asks no
+    /// body of this status for a byte.
+    Unsent(B, u64),
+    /// Nothing, for ever.
     Elsewhere,
 }
 
@@ -105,6 +110,7 @@ impl<B: LiveBody> Parked<B> {
         timer: &ConnectionTimer,
     ) -> Response<LibraryBody<B>> {
         let is_ok = response.status() == StatusCode::OK;
+        let unsent = length_unsent(&response).filter(|_| timer.state().is_http1());
         response.map(|body| match eligible {
             Some(Eligible { is_kept }) if is_ok && body.is_live() => {
                 // Only a flush from now on is one of its head.
@@ -112,9 +118,20 @@ impl<B: LiveBody> Parked<B> {
                 *self.0.lock() = Some(Live { body, is_kept });
                 LibraryBody::Elsewhere
             }
-            _ => LibraryBody::Whole(body),
+            _ => match unsent {
+                Some(length) => LibraryBody::Unsent(body, length),
+                None => LibraryBody::Whole(body),
+            },
         })
     }
+}
+
+/// The length that an answer states of what it does not send, where the library would leave it out: 304 tells of the
+/// answer that was asked for (RFC 9110 §8.6).
+fn length_unsent<B>(response: &Response<B>) -> Option<u64> {
+    let is_unsent = response.status() == StatusCode::NOT_MODIFIED;
+    let length = is_unsent.then(|| response.headers().get(CONTENT_LENGTH))??;
+    length.to_str().ok()?.parse().ok()
 }
 
 impl<B> Clone for Parked<B> {
@@ -132,7 +149,7 @@ impl<B: Body + Unpin> Body for LibraryBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         match self.get_mut() {
-            Self::Whole(body) => Pin::new(body).poll_frame(cx),
+            Self::Whole(body) | Self::Unsent(body, _) => Pin::new(body).poll_frame(cx),
             // The connection is taken from the library in the same turn.
             Self::Elsewhere => Poll::Pending,
         }
@@ -141,13 +158,14 @@ impl<B: Body + Unpin> Body for LibraryBody<B> {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(body) => body.is_end_stream(),
-            Self::Elsewhere => false,
+            Self::Unsent(..) | Self::Elsewhere => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(body) => body.size_hint(),
+            Self::Unsent(_, length) => SizeHint::with_exact(*length),
             Self::Elsewhere => SizeHint::default(),
         }
     }

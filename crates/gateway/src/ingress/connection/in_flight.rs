@@ -10,6 +10,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 
+use super::early_hints::EarlyHints;
 use super::state::{BodyLeft, ConnectionState, Delivery, Ending, Event, Exchange};
 use super::timer::ConnectionTimer;
 use crate::authority::Authority;
@@ -23,6 +24,9 @@ pub struct InFlight(Arc<Shared>);
 struct Shared {
     timer: Arc<ConnectionTimer>,
     head_took: Duration,
+    found_in_target: Option<u8>,
+    /// Its caller knows interim answers, and they can be written (RFC 9110 §15.2).
+    takes_interim: bool,
     place: OnceLock<RequestPlace>,
     /// Only on a multiplexed connection.
     stream: Option<Mutex<Stream>>,
@@ -70,6 +74,8 @@ impl InFlight {
         Self(Arc::new(Shared {
             timer: Arc::clone(timer),
             head_took,
+            takes_interim: request.version() == Version::HTTP_11,
+            found_in_target: timer.take_found_in_target(),
             place: OnceLock::new(),
             stream,
         }))
@@ -79,6 +85,19 @@ impl InFlight {
     #[must_use]
     pub fn head_took(&self) -> Duration {
         self.0.head_took
+    }
+
+    /// What the target holds and may not, where it was hidden from the library. `None` over HTTP/2, whose library shows
+    /// nobody what it resets or cuts off.
+    #[must_use]
+    pub fn found_in_target(&self) -> Option<u8> {
+        self.0.found_in_target
+    }
+
+    /// Where interim answers to it go, until its answer begins; `None` where there is no way to send any.
+    #[must_use]
+    pub fn early_hints(&self) -> Option<EarlyHints> {
+        self.0.takes_interim.then(|| EarlyHints::open(&self.0.timer))
     }
 
     /// The place to wait that its connection has for itself.

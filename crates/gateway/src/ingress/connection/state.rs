@@ -142,6 +142,12 @@ impl ConnectionState {
         }
     }
 
+    /// Whether it carries one request at a time.
+    #[must_use]
+    pub(super) fn is_http1(self) -> bool {
+        !matches!(self, Self::Multiplexed { .. })
+    }
+
     /// Until when the caller may keep the connection waiting for bytes.
     #[must_use]
     pub(super) fn read_deadline(self, limits: &TimeLimits) -> Option<Instant> {

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::head_end::HeadEnd;
+use super::request_line::RequestLine;
 use super::state::{BodyLeft, ConnectionState, Ending, Event, Exchange};
 use super::timer::ConnectionTimer;
 use crate::authority::Authority;
@@ -50,7 +51,7 @@ impl Transport for Box<TlsStream<TcpStream>> {
 /// A stream that ends when its caller does not keep the time limits.
 ///
 /// The HTTP/1 library is given a request head up to its end and no further, then its body, so that
-/// bytes behind a request are known to begin the next one.
+/// bytes behind a request are known to begin the next one, and every request line is read here first.
 pub(super) struct TimedIo<S: Transport> {
     stream: S,
     timer: Arc<ConnectionTimer>,
@@ -61,6 +62,9 @@ pub(super) struct TimedIo<S: Transport> {
     /// The library waits for bytes.
     is_read: bool,
     head_end: HeadEnd,
+    request_line: RequestLine,
+    /// What is left of an interim answer that is being written.
+    interim: Vec<u8>,
     read: Alarm,
     write: Alarm,
     /// Since when a write has made no progress.
@@ -81,6 +85,8 @@ impl<S: Transport> TimedIo<S> {
             at_eof: false,
             is_read: false,
             head_end: HeadEnd::default(),
+            request_line: RequestLine::default(),
+            interim: Vec::new(),
             read: Alarm::default(),
             write: Alarm::default(),
             stalled: None,
@@ -163,17 +169,28 @@ impl<S: Transport> TimedIo<S> {
         Ok(())
     }
 
-    /// How many of these bytes the library is given.
-    fn share(&mut self, bytes: &[u8]) -> usize {
+    /// How many of these bytes the library is given. Of a head, it is given what it can take of the request line.
+    fn share(&mut self, bytes: &mut [u8]) -> usize {
         match self.timer.state() {
-            ConnectionState::Idle { .. } | ConnectionState::Head { .. } => self.head_end.find(bytes),
-            ConnectionState::Busy(Exchange {
-                body: BodyLeft::Length(left @ 1..),
-                ..
-            }) => usize::try_from(left).ok(),
-            _ => None,
+            ConnectionState::Idle { .. } | ConnectionState::Head { .. } => {
+                let end = self.head_end.find(bytes);
+                let share = end.unwrap_or(bytes.len());
+                if let Some(found) = self.request_line.pass(&mut bytes[..share]) {
+                    self.timer.found_in_target(found);
+                }
+                if end.is_some() {
+                    self.request_line = RequestLine::default();
+                }
+                share
+            }
+            ConnectionState::Busy(Exchange { body, .. }) => match body {
+                BodyLeft::Length(left @ 1..) => usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len()),
+                // They end with an empty line, and what is behind it may be another head.
+                BodyLeft::Chunks { .. } => self.head_end.find(bytes).unwrap_or(bytes.len()),
+                BodyLeft::Length(0) | BodyLeft::Passed => bytes.len(),
+            },
+            _ => bytes.len(),
         }
-        .map_or(bytes.len(), |share| share.min(bytes.len()))
     }
 
     fn given(&self, bytes: usize, ends_with_empty_line: bool) {
@@ -224,6 +241,19 @@ impl<S: Transport> TimedIo<S> {
         }
     }
 
+    /// Writes what is left of an interim answer. Nothing of the library's may come between.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.interim.is_empty() {
+            self.timer.writes();
+            let result = Pin::new(&mut self.stream).poll_write(cx, &self.interim);
+            match ready!(self.wrote(cx, result))? {
+                0 => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
+                written => drop(self.interim.drain(..written)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Reads and drops what the caller still sends, until it ends its side or for [`LINGER_TIMEOUT`].
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let until = *self.lingering.get_or_insert_with(clock::instant) + LINGER_TIMEOUT;
@@ -260,14 +290,15 @@ impl<S: Transport> AsyncRead for TimedIo<S> {
                 }
                 Poll::Ready(Ok(())) => {}
             }
-            let bytes = &buf.filled()[before..];
+            let bytes = &mut buf.filled_mut()[before..];
             this.at_eof = bytes.is_empty();
             let share = this.share(bytes);
             this.held.extend_from_slice(&bytes[share..]);
             buf.set_filled(before + share);
         } else {
             let mut held = std::mem::take(&mut this.held);
-            let share = this.share(&held[..held.len().min(buf.remaining())]);
+            let most = held.len().min(buf.remaining());
+            let share = this.share(&mut held[..most]);
             buf.put_slice(&held.split_to(share));
             if !held.is_empty() {
                 this.held = held;
@@ -287,6 +318,7 @@ impl<S: Transport> AsyncRead for TimedIo<S> {
 impl<S: Transport> AsyncWrite for TimedIo<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(this.poll_interim(cx))?;
         this.timer.writes();
         let result = Pin::new(&mut this.stream).poll_write(cx, bytes);
         this.wrote(cx, result)
@@ -298,6 +330,7 @@ impl<S: Transport> AsyncWrite for TimedIo<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(this.poll_interim(cx))?;
         this.timer.writes();
         let result = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
         this.wrote(cx, result)
@@ -310,6 +343,11 @@ impl<S: Transport> AsyncWrite for TimedIo<S> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.look_ahead(cx)?;
+        // The library flushes when it has handed over everything.
+        if this.interim.is_empty() {
+            this.interim = this.timer.hints.take(cx);
+        }
+        ready!(this.poll_interim(cx))?;
         let result = Pin::new(&mut this.stream).poll_flush(cx);
         if let Poll::Ready(Ok(())) = result {
             this.timer.flushed();

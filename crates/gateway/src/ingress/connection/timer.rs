@@ -8,12 +8,13 @@
 //! connection that keeps its limits sets none per request.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use admission::OwnPlace;
 use parking_lot::Mutex;
 
+use super::early_hints::HintQueue;
 use super::state::{ConnectionState, Ending, Event};
 use crate::authority::Authority;
 use crate::clock;
@@ -40,6 +41,10 @@ pub(super) struct ConnectionTimer {
     authority: Mutex<Option<Authority>>,
     /// Nothing was written since the last flush that came through.
     is_flushed: AtomicBool,
+    /// What the target of the head that is read holds and may not, until its request takes it; 0 for nothing.
+    found_in_target: AtomicU8,
+    /// Interim answers that wait to be written.
+    pub(super) hints: HintQueue,
 }
 
 impl ConnectionTimer {
@@ -53,6 +58,8 @@ impl ConnectionTimer {
             state: Mutex::new(ConnectionState::Idle { since }),
             authority: Mutex::default(),
             is_flushed: AtomicBool::new(true),
+            found_in_target: AtomicU8::new(0),
+            hints: HintQueue::default(),
         })
     }
 
@@ -101,6 +108,17 @@ impl ConnectionTimer {
 
     pub(super) fn is_flushed(&self) -> bool {
         self.is_flushed.load(Ordering::Relaxed)
+    }
+
+    /// The target of the head that is read holds this, which no target may. The first one stands.
+    pub(super) fn found_in_target(&self, byte: u8) {
+        let order = Ordering::Relaxed;
+        let _kept = self.found_in_target.compare_exchange(0, byte, order, order);
+    }
+
+    /// What was found in the target of the head that was read.
+    pub(super) fn take_found_in_target(&self) -> Option<u8> {
+        Some(self.found_in_target.swap(0, Ordering::Relaxed)).filter(|&found| found != 0)
     }
 
     pub(super) fn rest_on(&self, authority: Option<Authority>) {

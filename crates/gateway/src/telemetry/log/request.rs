@@ -49,7 +49,7 @@ pub struct RequestLine<'a> {
     pub trace_id: Option<&'a str>,
     /// The status of the answer; 499 when the caller left before there was one.
     pub status: u16,
-    /// `allowed`, `denied`, `upstream_error`, `revoked` and so on.
+    /// `allowed`, `denied`, `preflight`, `upstream_error`, `revoked` and so on.
     pub outcome: &'static str,
     /// The label of the refusal.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -30,6 +30,8 @@ pub(super) const fn cause(denial: Denial) -> Cause {
         Denial::BearerTooLarge | Denial::MalformedToken | Denial::NotYetValid => Cause::BadBearer,
         Denial::Expiring => Cause::Expiring,
         Denial::BadTarget
+        | Denial::TargetFragment
+        | Denial::TargetCharacter
         | Denial::MethodNotAllowed
         | Denial::AmbiguousHeaders
         | Denial::MissingRouting

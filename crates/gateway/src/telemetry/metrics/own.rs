@@ -49,6 +49,11 @@ impl Metrics {
             "Requests that brought an X-Caracal-Client-ID, which is never used",
             self.client_ids_ignored.get(),
         );
+        page.counter(
+            "caracal_gateway_cors_preflights_total",
+            "Preflights of the origins in CORS_ALLOWED_ORIGINS, which the gateway answers itself",
+            self.preflights.get(),
+        );
         let stages = [
             ("preflight", &self.stages.preflight),
             ("token", &self.stages.token),
