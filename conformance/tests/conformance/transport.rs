@@ -1,6 +1,8 @@
 //! The same door over every transport: HTTP/1.1 and HTTP/2, with TLS and, in development, without.
 
 mod client;
+mod renewal;
+mod upstreams;
 
 use crate::report::{Found, Refusal, Report, refusal};
 use crate::world::{NONE, World};

@@ -5,10 +5,9 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use admission::mode::{DevOnly, Mode};
 use ipnet::IpNet;
 
-use crate::identity::Identity;
 use crate::keys::listener as keys;
 use crate::reader::{Read, Reader};
-use crate::tls;
+use crate::server_tls::ServerTls;
 use crate::violation::Violation;
 use crate::warning::{LaxFlag, Warning};
 
@@ -43,7 +42,7 @@ pub struct Listener {
 #[derive(Clone, Debug)]
 pub enum Transport {
     /// TLS, with this certificate.
-    Tls(Identity),
+    Tls(ServerTls),
     /// Plain HTTP. Development only, hence the proof.
     Plain(DevOnly),
 }
@@ -77,12 +76,12 @@ impl Transport {
     /// The certificate pair is judged even where plain HTTP is asked for, so that both faults show at once.
     fn read(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Self> {
         let plain = Self::read_plain(reader, mode);
-        let identity = Self::read_identity(reader, mode)?;
+        let server = ServerTls::read(reader, mode)?;
         match (plain, mode) {
             (Ok((_, Some(proof))), _) => Ok(Self::Plain(proof)),
             // Plain HTTP is asked for, and a valid mode might permit it: the mode alone is at fault.
             (Ok((true, None)), Err(unknown)) => Err(unknown),
-            _ => Self::tls(reader, identity),
+            _ => Self::tls(reader, server),
         }
     }
 
@@ -91,14 +90,9 @@ impl Transport {
         reader.lax(mode, &keys::INSECURE_HTTP, LaxFlag::InsecureHttp)
     }
 
-    /// The certificate and its key.
-    pub(crate) fn read_identity(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Option<Identity>> {
-        tls::read_identity(reader, mode, &keys::TLS_CERT_FILE, &keys::TLS_KEY_FILE)
-    }
-
     /// TLS, which needs a certificate.
-    pub(crate) fn tls(reader: &mut Reader<'_>, identity: Option<Identity>) -> Read<Self> {
-        reader.judge(identity.map(Self::Tls).ok_or(Violation::Rule(
+    pub(crate) fn tls(reader: &mut Reader<'_>, server: Option<ServerTls>) -> Read<Self> {
+        reader.judge(server.map(Self::Tls).ok_or(Violation::Rule(
             "TLS_CERT_FILE/TLS_KEY_FILE required; set INSECURE_HTTP=true to run plaintext",
         )))
     }

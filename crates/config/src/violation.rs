@@ -156,7 +156,8 @@ impl Violations {
     }
 
     /// The violations without the prefix, in one line.
-    pub(crate) fn in_one_line(&self) -> String {
+    #[must_use]
+    pub fn in_one_line(&self) -> String {
         self.0
             .iter()
             .map(Violation::to_string)

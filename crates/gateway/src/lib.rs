@@ -24,6 +24,7 @@ pub mod telemetry;
 pub mod cli;
 pub mod commands;
 pub mod process;
+pub mod renewal;
 pub mod supervisor;
 pub mod wiring;
 

@@ -11,7 +11,6 @@ use bytes::Buf;
 use forwarding::{Dispatch, DispatchParts, ResponseRules};
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
-use rustls::ClientConfig as TlsConfig;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,6 +25,7 @@ use super::failure::{SendFailure, in_words};
 use super::handover::RequestBody;
 use super::pool::{Connection, Pool, PoolLimits};
 use super::socket::{Guard, Probe};
+use crate::tls::TlsClient;
 
 /// How often idle connections are looked through.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -34,7 +34,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     /// For `https` origins, with the ALPN of HTTP/1.1; see [`crate::tls::http_client_config`].
-    pub tls: Arc<TlsConfig>,
+    pub tls: TlsClient,
     /// Bounds of the idle connections.
     pub limits: PoolLimits,
 }
@@ -60,7 +60,7 @@ pub struct Stats {
 pub struct Client<B>(Arc<Shared<B>>);
 
 struct Shared<B> {
-    tls: Arc<TlsConfig>,
+    tls: TlsClient,
     tracker: TaskTracker,
     pool: Arc<Pool<B>>,
     dialled: AtomicU64,
@@ -252,7 +252,7 @@ where
         let (wire, peer) = connect(
             target.origin,
             in_order(target.addresses),
-            &self.0.tls,
+            &self.0.tls.current(),
             probe.clone(),
         )
         .await?;

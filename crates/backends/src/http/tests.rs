@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use self::server::{OK, Seen, Server, request, until_closed};
 use super::client::{Leaving, Target};
 use super::{Client, ClientConfig, PoolLimits, PooledBody, SendFailure, Stats};
-use crate::tls::{ClientTls, http_client_config};
+use crate::tls::{ClientTls, TlsClient, http_client_config};
 
 struct Fixture {
     client: Client<Full<Bytes>>,
@@ -37,7 +37,7 @@ where
 {
     let (clock, tracker) = (FixedClock::default(), TaskTracker::new());
     let config = ClientConfig {
-        tls: Arc::new(http_client_config(tls).unwrap()),
+        tls: TlsClient::new(http_client_config(tls).unwrap()),
         limits,
     };
     let client = Client::new(config, Arc::new(clock.clone()), tracker.clone());

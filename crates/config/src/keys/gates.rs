@@ -55,4 +55,11 @@ section! {
         "Permit upstreams on loopback and private addresses. Production then requires `UPSTREAM_HOST_ALLOWLIST`.";
     UPSTREAM_HOST_ALLOWLIST: List("host names"), Unset("any public host"),
         "When set, the complete list of upstream hosts, public ones too. Exact names: no wildcards, schemes or ports.";
+    UPSTREAM_CA_FILE: File, Unset("the system's authorities alone"),
+        "PEM certificate authorities to trust for upstreams, besides the system's.";
+    UPSTREAM_CLIENT_CERT_FILE: File, Unset("no client certificate"),
+        "The PEM certificate chain that the gateway shows to every upstream that asks for one.",
+        advice "It tells upstreams who the gateway is, never who calls. Set `UPSTREAM_HOST_ALLOWLIST` too, so that no other host can ask.";
+    UPSTREAM_CLIENT_KEY_FILE: File, Unset("no client certificate"),
+        "The PEM private key of that certificate.";
 }

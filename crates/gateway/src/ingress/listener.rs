@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use admission::Scheme;
+use arc_swap::ArcSwap;
 use backends::keepalive;
 use rustix::io::Errno;
+use rustls::ServerConfig;
 use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -33,8 +35,8 @@ const UNAVAILABLE: &[u8] =
 /// What a listener speaks.
 #[derive(Clone)]
 pub enum Speaks {
-    /// TLS.
-    Tls(TlsAcceptor),
+    /// TLS, each connection as it is configured when it begins.
+    Tls(Arc<ArcSwap<ServerConfig>>),
     /// Plain HTTP, in development.
     Plain,
 }
@@ -159,7 +161,8 @@ impl<H: Handler> Acceptor<H> {
                     let scheme = Scheme::Http;
                     connection::serve(stream, Peer { address, scheme }, Protocol::Either, context).await;
                 }
-                Speaks::Tls(acceptor) => {
+                Speaks::Tls(config) => {
+                    let acceptor = TlsAcceptor::from(config.load_full());
                     // Boxed, handshake and stream: their place is not kept for the whole life of every connection.
                     let handshake = Box::pin(acceptor.accept(stream));
                     let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {

@@ -2,26 +2,27 @@
 
 use std::sync::Arc;
 
+use config::ServerTls;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::sign::SingleCertAndKey;
 use rustls::version::{TLS12, TLS13};
-use tokio_rustls::TlsAcceptor;
 
 /// HTTP/2's name in ALPN (RFC 7301).
 pub const ALPN_H2: &[u8] = b"h2";
 const ALPN_HTTP1: &[u8] = b"http/1.1";
 
-/// An acceptor that shows this certificate chain.
+/// How TLS is spoken with this certificate.
 ///
 /// # Errors
 /// The crypto library supports none of the two protocol versions.
-pub fn acceptor(identity: Arc<CertifiedKey>) -> Result<TlsAcceptor, rustls::Error> {
+pub fn server_config(server: &ServerTls) -> Result<ServerConfig, rustls::Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
+    let identity = Arc::clone(server.identity.certified_key());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
     config.alpn_protocols = vec![ALPN_H2.to_vec(), ALPN_HTTP1.to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok(config)
 }

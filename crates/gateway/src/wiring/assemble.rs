@@ -8,18 +8,19 @@ use std::time::Duration;
 use admission::Admission;
 use admission::exchange::{Circuit, CircuitLimits, ExchangeSigner};
 use admission::ports::{Bindings, Cause, ReplayMarks};
-use backends::anchor::{self, AnchorConfig, AnchorStats};
+use arc_swap::ArcSwap;
+use backends::anchor::{self, AnchorConfig, AnchorSetupError, AnchorStats};
 use backends::component::{Check, Component, Health, Stage};
 use backends::http::{Client, ClientConfig};
 use backends::revocation::RevocationState;
-use backends::tls::ClientTls;
+use backends::tls::{TlsClient, http_client_config, upstream_client_config};
 use config::{AnchorTransport, Config, Transport};
 use evidence::{AuditKey, CheckpointKey, Fsync, Shipper, Spool, SpoolConfig, StreamSink};
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
 use super::own::{self, OwnEndpoints};
-use super::runtime::Runtime;
+use super::runtime::{Runtime, client_tls};
 use super::timed::TimedSts;
 use crate::clock;
 use crate::front::Front;
@@ -32,6 +33,7 @@ use crate::operator::{ListenerRole, Operator};
 use crate::process::{Server, Stop};
 use crate::proxy::{CrossingTimes, Proxy};
 use crate::record::Recorder;
+use crate::renewal::Shown;
 use crate::telemetry::figures::{self, ProcessFigures};
 use crate::telemetry::metrics::Page;
 use crate::upstream::Upstream;
@@ -76,16 +78,17 @@ pub(super) async fn start(runtime: Runtime, stores: Stores, stop: &mut Stop) -> 
 }
 
 async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartError> {
-    let sink = runtime.add(anchored(&runtime, Arc::clone(&stores.sink))?);
+    let sink = anchored(&mut runtime, Arc::clone(&stores.sink))?;
+    let sink = runtime.add(sink);
     let spool = runtime.add(spool(&runtime, sink)?);
     runtime.add(runtime.sts.clone().component());
-    let upstream = runtime.add(upstream(&runtime)?);
+    let upstream = upstream(&mut runtime)?;
+    let upstream = runtime.add(upstream);
     let circuit = runtime.add(circuit(&runtime));
     let capacity = runtime.add(capacity(&runtime));
-    let speaks = match &runtime.config.listener.transport {
-        Transport::Tls(identity) => Speaks::Tls(tls::acceptor(Arc::clone(identity.certified_key()))?),
-        Transport::Plain(_dev_only) => Speaks::Plain,
-    };
+    let speaks = speaks(&mut runtime)?;
+    let certificates = runtime.renewal.component();
+    let renew_now = runtime.add(certificates);
     runtime.start().await?;
 
     let (public, operator_address) = (&runtime.config.listener, runtime.config.operator.address);
@@ -148,11 +151,29 @@ async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartE
         }),
         operator,
         reload_bindings: stores.reload_bindings,
+        renew_now,
         supervisor: runtime.supervisor.clone(),
         shutdown: shutdown.clone(),
         draining,
         times: runtime.config.life_cycle,
     })
+}
+
+/// What callers are spoken to in.
+fn speaks(runtime: &mut Runtime) -> Result<Speaks, StartError> {
+    let Transport::Tls(server) = &runtime.config.listener.transport else {
+        return Ok(Speaks::Plain);
+    };
+    let config = Arc::new(ArcSwap::from_pointee(tls::server_config(server)?));
+    let renewed = Arc::clone(&config);
+    runtime
+        .renewal
+        .watch(Shown::ToCallers, server.clone(), move |server| {
+            let config = tls::server_config(server).map_err(|error| format!("TLS: {error}"))?;
+            renewed.store(Arc::new(config));
+            Ok(())
+        });
+    Ok(Speaks::Tls(config))
 }
 
 fn bind(
@@ -264,25 +285,32 @@ fn spool(runtime: &Runtime, sink: Arc<dyn StreamSink>) -> Result<Component<Spool
 
 /// The audit stream, whose checkpoints also go to the anchor, where there is one.
 fn anchored(
-    runtime: &Runtime,
+    runtime: &mut Runtime,
     stream: Arc<dyn StreamSink>,
 ) -> Result<Component<Arc<dyn StreamSink>>, StartError> {
-    let Some(anchor) = &runtime.config.evidence.anchor else {
+    let Some(anchor) = runtime.config.evidence.anchor.clone() else {
         let none = AnchorStats::default();
         return Ok(Component::new(stream).figures(move |out| none.samples(out)));
     };
-    let authorities = anchor.authorities.as_ref();
+    let files = config::ClientTls {
+        authorities: anchor.authorities,
+        identity: None,
+    };
+    let tls = http_client_config(&client_tls(&files)).map_err(AnchorSetupError::Tls)?;
+    let tls = TlsClient::new(tls);
     let config = AnchorConfig {
         url: anchor.url.expose().clone(),
         transport: match anchor.transport {
             AnchorTransport::Https => anchor::Transport::Https,
             AnchorTransport::PlainLoopback(_dev_only) => anchor::Transport::PlainLoopback,
         },
-        tls: ClientTls {
-            authorities: authorities.map(|authorities| authorities.certificates.clone()),
-            identity: None,
-        },
+        tls: tls.clone(),
     };
+    runtime.renewal.watch(Shown::ToServers, files, move |files| {
+        let config = http_client_config(&client_tls(files)).map_err(|error| format!("anchor: {error}"))?;
+        tls.renew(config);
+        Ok(())
+    });
     let (resolver, clock) = (Arc::clone(&runtime.resolver) as _, Arc::clone(&runtime.clock));
     let connections = runtime.supervisor.outbound().clone();
     Ok(anchor::component(&config, stream, resolver, clock, connections)?)
@@ -308,9 +336,18 @@ fn audit_stream(spool: Spool) -> Check {
 }
 
 /// The connections to upstreams.
-fn upstream(runtime: &Runtime) -> Result<Component<Upstream>, StartError> {
+fn upstream(runtime: &mut Runtime) -> Result<Component<Upstream>, StartError> {
+    let files = runtime.config.upstream_tls.clone();
+    let tls = TlsClient::new(upstream_client_config(&client_tls(&files))?);
+    let renewed = tls.clone();
+    runtime.renewal.watch(Shown::ToServers, files, move |files| {
+        let config =
+            upstream_client_config(&client_tls(files)).map_err(|error| format!("upstreams: {error}"))?;
+        renewed.renew(config);
+        Ok(())
+    });
     let config = ClientConfig {
-        tls: Arc::new(backends::tls::http_client_config(&ClientTls::default())?),
+        tls,
         limits: runtime.pool,
     };
     let connections = runtime.supervisor.outbound().clone();
@@ -339,33 +376,16 @@ fn circuit(runtime: &Runtime) -> Component<Arc<Circuit>> {
 /// What the listeners take on, and the figures of the process.
 fn capacity(runtime: &Runtime) -> Component<Arc<Capacity>> {
     let capacity = Capacity::new(runtime.limits);
-    let (measured, clock, lines) = (
-        Arc::clone(&capacity),
-        Arc::clone(&runtime.clock),
-        Arc::clone(&runtime.lines),
-    );
-    let expires = match &runtime.config.listener.transport {
-        Transport::Tls(identity) => Some(unix_seconds(identity.not_after())),
-        Transport::Plain(_) => None,
-    };
+    let (measured, lines) = (Arc::clone(&capacity), Arc::clone(&runtime.lines));
     Component::new(capacity).figures(move |out| {
         let (connections, requests) = measured.held();
-        let now = i64::try_from(clock.now().unix.as_secs()).unwrap_or(i64::MAX);
         let process = ProcessFigures {
             connections,
             requests,
-            certificate_seconds_left: expires.map(|at| at - now),
             log_lines_dropped: lines.dropped(),
         };
         process.samples(out);
     })
-}
-
-fn unix_seconds(at: std::time::SystemTime) -> i64 {
-    match at.duration_since(std::time::UNIX_EPOCH) {
-        Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
-        Err(before) => -i64::try_from(before.duration().as_secs()).unwrap_or(i64::MAX),
-    }
 }
 
 fn time_limits(config: &Config) -> TimeLimits {
