@@ -1,5 +1,6 @@
 //! The same door over every transport: HTTP/1.1 and HTTP/2, with TLS and, in development, without.
 
+mod callers;
 mod client;
 mod renewal;
 mod upstreams;

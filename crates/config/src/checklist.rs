@@ -130,7 +130,7 @@ fn mode(reader: &mut Reader<'_>) -> Read<Status> {
 /// A certificate that is renewed in time always has a third of its life left, or a month of a long one.
 fn renewal(reader: &mut Reader<'_>) -> Read<Status> {
     const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
-    let Some(ServerTls { identity }) = ServerTls::read(reader, Ok(Mode::Production))? else {
+    let Some(ServerTls { identity, .. }) = ServerTls::read(reader, Ok(Mode::Production))? else {
         return Ok(fail("no certificate is set"));
     };
     let life = identity.not_after().duration_since(identity.not_before());

@@ -51,6 +51,21 @@ impl Contents {
         }
     }
 
+    /// A directory whose files could not be listed.
+    pub(crate) fn failed(directory: &Path, kind: io::ErrorKind) -> Self {
+        Self(BTreeMap::from([(directory.to_owned(), Err(kind))]))
+    }
+
+    /// Why nothing was found under this path.
+    pub(crate) fn failure(&self, path: &Path) -> Option<io::ErrorKind> {
+        self.0.get(path)?.as_ref().err().copied()
+    }
+
+    /// The files that were looked at, in their order.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.0.keys().map(PathBuf::as_path)
+    }
+
     /// What was found in these files of them.
     pub(crate) fn part<'a>(&self, paths: impl IntoIterator<Item = &'a Path>) -> Self {
         let of = |path: &Path| Some((path.to_owned(), self.0.get(path)?.clone()));

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::CertificateDer;
-use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
+use x509_parser::prelude::{ASN1Time, FromDer, GeneralName, X509Certificate};
 
 use crate::file::Contents;
 use crate::pem::{Pem, PemFault};
@@ -130,6 +130,25 @@ impl Identity {
     /// The files that it is made of.
     pub(crate) fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// The DNS names of the leaf (RFC 5280 §4.2.1.6) in lower case, in their order and once each.
+    pub(crate) fn dns_names(&self) -> Vec<String> {
+        let leaf = self.certified.cert.first();
+        let leaf = leaf.and_then(|der| X509Certificate::from_der(der).ok());
+        let names = leaf
+            .as_ref()
+            .and_then(|(_, leaf)| leaf.subject_alternative_name().ok()?);
+        let mut found = Vec::new();
+        for name in names.iter().flat_map(|names| &names.value.general_names) {
+            if let GeneralName::DNSName(name) = name {
+                let name = name.to_ascii_lowercase();
+                if !found.contains(&name) {
+                    found.push(name);
+                }
+            }
+        }
+        found
     }
 
     /// What was found in them.

@@ -42,7 +42,7 @@ pub struct Listener {
 #[derive(Clone, Debug)]
 pub enum Transport {
     /// TLS, with this certificate.
-    Tls(ServerTls),
+    Tls(Box<ServerTls>),
     /// Plain HTTP. Development only, hence the proof.
     Plain(DevOnly),
 }
@@ -92,7 +92,7 @@ impl Transport {
 
     /// TLS, which needs a certificate.
     pub(crate) fn tls(reader: &mut Reader<'_>, server: Option<ServerTls>) -> Read<Self> {
-        reader.judge(server.map(Self::Tls).ok_or(Violation::Rule(
+        reader.judge(server.map(Box::new).map(Self::Tls).ok_or(Violation::Rule(
             "TLS_CERT_FILE/TLS_KEY_FILE required; set INSECURE_HTTP=true to run plaintext",
         )))
     }

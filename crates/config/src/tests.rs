@@ -7,6 +7,7 @@ mod fixture;
 mod leaks;
 mod malformed;
 mod matrix;
+mod named;
 mod pem;
 mod sts;
 mod table;

@@ -188,7 +188,7 @@ pub(crate) fn judge_identity(
 }
 
 /// Production refuses a certificate outside its period of validity; development warns of it.
-fn certificate_period(
+pub(crate) fn certificate_period(
     mode: Option<Mode>,
     name: &'static str,
     identity: &Identity,

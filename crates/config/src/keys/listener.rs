@@ -21,6 +21,10 @@ section! {
         "The PEM certificate chain: the leaf first, then its intermediates.";
     TLS_KEY_FILE: File, Unset("refused unless `INSECURE_HTTP=true`"),
         "The PEM private key of the leaf, unencrypted.";
+    TLS_CERT_DIR: Directory, Unset("one certificate for all names"),
+        "Further certificates: every `NAME.crt` in it with its `NAME.key`. A caller that asks for a DNS name (SNI) is shown the one \
+        whose subjectAltName holds it, an exact name before a wildcard; every other caller is shown `TLS_CERT_FILE`. Other files, \
+        and names that begin with a dot, are passed over.";
     INSECURE_HTTP: Boolean, Value("false"),
         "Run without TLS, even when certificate files are named. Refused in production.";
     TRUSTED_PROXIES: List("networks (CIDR) or addresses"), Unset("no peer is trusted"),

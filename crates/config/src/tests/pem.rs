@@ -1,8 +1,8 @@
 //! PEM files as editors, shells and other systems leave them.
 
-use super::fixture::{Files, LONG, load, production, violations, with};
+use super::fixture::{Files, load, production, violations, with};
 use crate::pem::Pem;
-use crate::{MapEnv, ServerTls, Transport};
+use crate::{MapEnv, Transport};
 
 const CERTIFICATES: &str = "it must hold PEM certificates (BEGIN CERTIFICATE), the leaf first";
 const KEY: &str = "it must hold an unencrypted PEM private key (RSA of at least 2048 bits, ECDSA or Ed25519)";
@@ -53,7 +53,8 @@ fn der(pem: &str) -> Vec<u8> {
 #[test]
 fn every_spelling_of_the_same_blocks_is_read() {
     let good = Good::new();
-    let spell: [(&str, fn(&str) -> String); 9] = [
+    type Spell = fn(&str) -> String;
+    let spell: [(&str, Spell); 9] = [
         ("as written", str::to_owned),
         ("byte order mark", |pem| format!("\u{feff}{pem}")),
         ("CRLF", |pem| pem.replace("\r\n", "\n").replace('\n', "\r\n")),
@@ -75,18 +76,21 @@ fn every_spelling_of_the_same_blocks_is_read() {
     for (what, spell) in spell {
         let env = good.env(spell(&good.chain), spell(&good.key));
         let (config, _) = load(&env).unwrap_or_else(|violations| panic!("{what}: {violations}"));
-        let Transport::Tls(ServerTls { identity }) = config.listener.transport else {
+        let Transport::Tls(server) = config.listener.transport else {
             panic!("a certificate is set")
         };
-        assert_eq!(identity.certified_key().cert.len(), 2, "{what}");
+        assert_eq!(server.identity.certified_key().cert.len(), 2, "{what}");
         // What is handed on as PEM is read by others in the same way.
-        let again = Pem::of(identity.chain_pem()).unwrap();
+        let again = Pem::of(server.identity.chain_pem()).unwrap();
         assert_eq!(
             again.certificates().unwrap(),
-            identity.certified_key().cert,
+            server.identity.certified_key().cert,
             "{what}"
         );
-        assert!(identity.chain_pem().is_ascii() || what == "comments", "{what}");
+        assert!(
+            server.identity.chain_pem().is_ascii() || what == "comments",
+            "{what}"
+        );
     }
     // Files that were joined without a line break between them, and key and chain in one.
     let joined = good
@@ -97,10 +101,10 @@ fn every_spelling_of_the_same_blocks_is_read() {
     let both = format!("{}{joined}", good.key.trim_end());
     for (chain, key) in [(&joined, &good.key), (&both, &both)] {
         let (config, _) = load(&good.env(chain, key)).unwrap();
-        let Transport::Tls(ServerTls { identity }) = config.listener.transport else {
+        let Transport::Tls(server) = config.listener.transport else {
             panic!("a certificate is set")
         };
-        assert_eq!(identity.certified_key().cert.len(), 2);
+        assert_eq!(server.identity.certified_key().cert.len(), 2);
     }
 }
 

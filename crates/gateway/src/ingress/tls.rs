@@ -1,11 +1,13 @@
 //! TLS towards callers: 1.2 at least, 1.3 preferred (RFC 8446), AEAD suites with forward secrecy only.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use config::ServerTls;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
-use rustls::sign::SingleCertAndKey;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 
 /// HTTP/2's name in ALPN (RFC 7301).
@@ -18,11 +20,48 @@ const ALPN_HTTP1: &[u8] = b"http/1.1";
 /// The crypto library supports none of the two protocol versions.
 pub fn server_config(server: &ServerTls) -> Result<ServerConfig, rustls::Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let identity = Arc::clone(server.identity.certified_key());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
+        .with_cert_resolver(Arc::new(Certificates::new(server)));
     config.alpn_protocols = vec![ALPN_H2.to_vec(), ALPN_HTTP1.to_vec()];
     Ok(config)
+}
+
+/// The certificates that callers are shown.
+#[derive(Debug)]
+struct Certificates {
+    /// To callers who ask for no name, or for one that no other has.
+    default: Arc<CertifiedKey>,
+    /// By name in lower case; a first label `*` stands for any one.
+    named: HashMap<String, Arc<CertifiedKey>>,
+}
+
+impl Certificates {
+    fn new(server: &ServerTls) -> Self {
+        let named = server.named.iter().flat_map(|named| named.iter());
+        Self {
+            default: Arc::clone(server.identity.certified_key()),
+            named: named
+                .map(|(name, identity)| (name.to_owned(), Arc::clone(identity.certified_key())))
+                .collect(),
+        }
+    }
+
+    fn of(&self, name: Option<&str>) -> &Arc<CertifiedKey> {
+        let named = name.filter(|_| !self.named.is_empty()).and_then(|name| {
+            let name = name.to_ascii_lowercase();
+            let wildcard = |(_, parent): (&str, &str)| self.named.get(&format!("*.{parent}"));
+            self.named
+                .get(&name)
+                .or_else(|| name.split_once('.').and_then(wildcard))
+        });
+        named.unwrap_or(&self.default)
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(self.of(hello.server_name())))
+    }
 }

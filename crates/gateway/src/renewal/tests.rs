@@ -52,7 +52,7 @@ fn server(directory: &Path, clock: &FixedClock) -> ServerTls {
         .with("TLS_KEY_FILE", directory.join("tls.key"));
     let (config, _) = Config::load(&env, wall_clock(clock)).unwrap();
     match config.listener.transport {
-        Transport::Tls(server) => server,
+        Transport::Tls(server) => *server,
         Transport::Plain(_) => panic!("a certificate is set"),
     }
 }

@@ -14,7 +14,7 @@ use backends::component::{Check, Component, Health, Stage};
 use backends::http::{Client, ClientConfig};
 use backends::revocation::RevocationState;
 use backends::tls::{TlsClient, http_client_config, upstream_client_config};
-use config::{AnchorTransport, Config, Transport};
+use config::{AnchorTransport, Config, ServerTls, Transport};
 use evidence::{AuditKey, CheckpointKey, Fsync, Shipper, Spool, SpoolConfig, StreamSink};
 use tokio_util::sync::CancellationToken;
 
@@ -168,7 +168,7 @@ fn speaks(runtime: &mut Runtime) -> Result<Speaks, StartError> {
     let renewed = Arc::clone(&config);
     runtime
         .renewal
-        .watch(Shown::ToCallers, server.clone(), move |server| {
+        .watch(Shown::ToCallers, ServerTls::clone(server), move |server| {
             let config = tls::server_config(server).map_err(|error| format!("TLS: {error}"))?;
             renewed.store(Arc::new(config));
             Ok(())
