@@ -108,13 +108,27 @@ impl Ca {
 
     /// A client that trusts this root alone and offers these protocols (ALPN), `h2` or `http/1.1`.
     pub fn client_config(&self, protocols: &[&str]) -> ClientConfig {
+        self.client_with(None, protocols)
+    }
+
+    /// The same, which shows this certificate.
+    pub fn client_config_as(&self, identity: &Identity, protocols: &[&str]) -> ClientConfig {
+        self.client_with(Some(identity), protocols)
+    }
+
+    fn client_with(&self, identity: Option<&Identity>, protocols: &[&str]) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.der.clone()).expect("a root certificate");
-        let mut config = ClientConfig::builder_with_provider(provider())
+        let config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("default protocol versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let mut config = match identity.map(Identity::der) {
+            None => config.with_no_client_auth(),
+            Some((chain, key)) => config
+                .with_client_auth_cert(chain, key)
+                .expect("a pair that fits"),
+        };
         config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         config
     }

@@ -58,7 +58,7 @@ pub use postgres::{DatabaseUrl, SslMode};
 pub use redis::RedisServers;
 pub use renewal::Renewable;
 pub use secret::{CheckpointSecret, HmacKey, Secret};
-pub use server_tls::ServerTls;
+pub use server_tls::{ClientCertificates, ServerTls};
 pub use signing::SigningKeys;
 pub use stores::{Database, External, Redis, Stores};
 pub use sts::{Sts, StsTransport};

@@ -55,6 +55,16 @@ impl Authorities {
         Self::made_of((name, path), &contents)
     }
 
+    /// What was found in the file.
+    pub(crate) fn contents(&self) -> &Contents {
+        &self.contents
+    }
+
+    /// The same of what is in the file now.
+    pub(crate) fn renewed(&self, contents: &Contents) -> Result<Self, Violation> {
+        Self::made_of(self.source.clone(), contents)
+    }
+
     fn made_of(source: (&'static str, PathBuf), contents: &Contents) -> Result<Self, Violation> {
         let name = source.0;
         let pem = Pem::of(identity::read(contents, &source)?);
@@ -119,7 +129,7 @@ impl ClientTls {
 impl Renewable for ClientTls {
     fn made_of(&self) -> Contents {
         let mut contents = Contents::default();
-        let authorities = self.authorities.iter().map(|authorities| &authorities.contents);
+        let authorities = self.authorities.iter().map(Authorities::contents);
         let identity = self.identity.iter().map(Identity::contents);
         authorities
             .chain(identity)
@@ -130,8 +140,7 @@ impl Renewable for ClientTls {
     fn renewed(&self, contents: &Contents, mode: Mode, now: SystemTime) -> Result<Self, Violations> {
         judged(now, |reader| {
             let authorities = self.authorities.as_ref();
-            let authorities =
-                authorities.map(|known| reader.judge(Authorities::made_of(known.source.clone(), contents)));
+            let authorities = authorities.map(|known| reader.judge(known.renewed(contents)));
             let identity = self.identity.as_ref().map(Identity::source).cloned();
             let identity = identity.map(|source| judge_identity(reader, Ok(mode), source, contents));
             Ok(Self {

@@ -25,6 +25,12 @@ section! {
         "Further certificates: every `NAME.crt` in it with its `NAME.key`. A caller that asks for a DNS name (SNI) is shown the one \
         whose subjectAltName holds it, an exact name before a wildcard; every other caller is shown `TLS_CERT_FILE`. Other files, \
         and names that begin with a dot, are passed over.";
+    TLS_CLIENT_CA_FILE: File, Unset("callers are not asked for a certificate"),
+        "PEM certificate authorities whose client certificates callers may show, or must (`TLS_CLIENT_AUTH`). The subject of a \
+        certificate is in the log line and in the audit event; it never replaces a mandate.";
+    TLS_CLIENT_AUTH: Choice(&["require", "request"]), Unset("`require` where `TLS_CLIENT_CA_FILE` is set"),
+        "`require`: a caller without a certificate of these authorities gets no connection, health checks of this port included. \
+        `request`: a caller without a certificate is served, one whose certificate is not trusted gets no connection.";
     INSECURE_HTTP: Boolean, Value("false"),
         "Run without TLS, even when certificate files are named. Refused in production.";
     TRUSTED_PROXIES: List("networks (CIDR) or addresses"), Unset("no peer is trusted"),

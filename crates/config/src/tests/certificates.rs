@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::fixture::{Date, Files, LONG, dev, load, now, production, violations};
-use crate::{MapEnv, Renewable as _, Transport, Warning};
+use crate::{Env as _, MapEnv, Renewable as _, Transport, Warning};
 
 const MISMATCH: &str = "TLS_KEY_FILE does not match the first certificate in TLS_CERT_FILE; put the leaf first, and its own key beside it";
 
@@ -262,4 +262,46 @@ fn authorities_of_the_database_url_count_where_no_file_is_named() {
         violations(&with(&other)),
         ["sslrootcert in DATABASE_URL: the file it names cannot be read: entity not found"]
     );
+}
+
+#[test]
+fn certificates_of_callers_are_required_unless_they_are_only_requested() {
+    let files = Files::new();
+    let good = production(&files);
+    let authorities = good.get("TLS_CERT_FILE").unwrap();
+    let with = |changes: &[(&str, &std::ffi::OsStr)]| {
+        let set = |env: MapEnv, (name, value): &(&str, &std::ffi::OsStr)| env.with(name, *value);
+        changes.iter().fold(good.clone(), set)
+    };
+    let asks = |env: &MapEnv| {
+        let Transport::Tls(server) = load(env).unwrap().0.listener.transport else {
+            panic!("a certificate is set")
+        };
+        assert!(server.look() == server.made_of());
+        server.clients.map(|clients| clients.are_required)
+    };
+    let ca = ("TLS_CLIENT_CA_FILE", authorities.as_os_str());
+    let auth = |how: &'static str| ("TLS_CLIENT_AUTH", std::ffi::OsStr::new(how));
+    assert_eq!(asks(&good), None);
+    assert_eq!(asks(&with(&[ca])), Some(true));
+    assert_eq!(asks(&with(&[ca, auth("require")])), Some(true));
+    assert_eq!(asks(&with(&[ca, auth("request")])), Some(false));
+
+    let none = std::ffi::OsStr::new("");
+    for (changes, expect) in [
+        (
+            &[ca, auth("maybe")][..],
+            "invalid value for TLS_CLIENT_AUTH: \"maybe\" (use require or request)",
+        ),
+        (
+            &[auth("request")],
+            "TLS_CLIENT_CA_FILE is required beside TLS_CLIENT_AUTH; set it to the authorities of the callers' certificates",
+        ),
+        (
+            &[ca, ("TLS_CERT_FILE", none), ("TLS_KEY_FILE", none)],
+            "TLS_CLIENT_CA_FILE needs TLS_CERT_FILE and TLS_KEY_FILE: only a caller over TLS can show a certificate",
+        ),
+    ] {
+        assert_eq!(violations(&with(changes)), [expect]);
+    }
 }

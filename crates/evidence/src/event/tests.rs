@@ -17,6 +17,7 @@ fn request() -> Request<'static> {
         resource: "resource://pipernet",
         subject_fingerprint: Fingerprint::from_digits(*b"0123456789abcdef"),
         method: "POST",
+        client_certificate: None,
         agent_session_id: None,
         session_id: None,
         path_fingerprint: None,
@@ -84,6 +85,7 @@ fn an_intent_is_the_interrupted_event_byte_for_byte() {
 fn every_member_has_its_place_in_key_order() {
     let request = Request {
         agent_session_id: Some("a"),
+        client_certificate: Some("CN=agent"),
         session_id: Some("s"),
         path_fingerprint: Some(fingerprint(b"/")),
         provider_id: Some("p"),
@@ -101,10 +103,10 @@ fn every_member_has_its_place_in_key_order() {
     };
     let event = complete(&request, &outcome);
     let keys = metadata_keys(&event);
-    assert_eq!(keys.len(), 20, "{keys:?}");
+    assert_eq!(keys.len(), 21, "{keys:?}");
     assert!(keys.is_sorted(), "{keys:?}");
     let value: Value = serde_json::from_str(&event).unwrap();
-    assert_eq!(value["metadata_json"].as_object().unwrap().len(), 20);
+    assert_eq!(value["metadata_json"].as_object().unwrap().len(), 21);
     assert_eq!(value["metadata_json"]["revocation_interrupted"], true);
     assert_eq!(value["metadata_json"]["result_class"], "client_error");
     assert_eq!(value["decision"], "allow");
@@ -243,7 +245,7 @@ proptest! {
         let text = Some(value.as_str());
         let request = Request {
             zone_id: &value, request_id: &value, application_id: &value, resource: &value, method: &value,
-            agent_session_id: text, session_id: text, trace_id: text, subject_kind: text, upstream_host: text,
+            client_certificate: text, agent_session_id: text, session_id: text, trace_id: text, subject_kind: text, upstream_host: text,
             auth_mode: text, provider_id: text, connection_id: text,
             path_fingerprint: Some(fingerprint(value.as_bytes())),
             ..request()
@@ -260,6 +262,6 @@ proptest! {
         prop_assert!(event.len() <= without.len() + MAX_OUTCOME_BYTES / 2, "{}", event.len());
         prop_assert!(!event.contains('\0') && !event.contains("\\u0000"));
         let parsed: Value = serde_json::from_str(&event).unwrap();
-        prop_assert_eq!(parsed["metadata_json"].as_object().unwrap().len(), 20);
+        prop_assert_eq!(parsed["metadata_json"].as_object().unwrap().len(), 21);
     }
 }

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::capacity::Capacity;
 use super::connection::{self, ConnectionContext, Handler, Peer, Protocol};
-use super::tls::ALPN_H2;
+use super::tls::{self, ALPN_H2};
 use crate::clock;
 
 /// Connections that the system keeps for us until they are accepted.
@@ -158,8 +158,12 @@ impl<H: Handler> Acceptor<H> {
             let _place = place;
             match speaks {
                 Speaks::Plain => {
-                    let scheme = Scheme::Http;
-                    connection::serve(stream, Peer { address, scheme }, Protocol::Either, context).await;
+                    let peer = Peer {
+                        address,
+                        scheme: Scheme::Http,
+                        certificate: None,
+                    };
+                    connection::serve(stream, peer, Protocol::Either, context).await;
                 }
                 Speaks::Tls(config) => {
                     let acceptor = TlsAcceptor::from(config.load_full());
@@ -174,12 +178,18 @@ impl<H: Handler> Acceptor<H> {
                             return tracing::debug!(peer = %address, "TLS handshake took longer than 10 s");
                         }
                     };
-                    let protocol = match stream.get_ref().1.alpn_protocol() {
+                    let session = stream.get_ref().1;
+                    let shown = session.peer_certificates().and_then(|chain| chain.first());
+                    let peer = Peer {
+                        address,
+                        scheme: Scheme::Https,
+                        certificate: shown.map(tls::subject),
+                    };
+                    let protocol = match session.alpn_protocol() {
                         Some(ALPN_H2) => Protocol::Http2,
                         Some(_) | None => Protocol::Http1,
                     };
-                    let scheme = Scheme::Https;
-                    connection::serve(stream, Peer { address, scheme }, protocol, context).await;
+                    connection::serve(stream, peer, protocol, context).await;
                 }
             }
         });
