@@ -49,7 +49,7 @@ pub use file::Contents;
 pub use gates::Gates;
 pub use identity::{Identity, IdentityError};
 pub use limits::{Capacity, Timeouts};
-pub use listener::{Listener, Transport};
+pub use listener::{Listener, ProxyProtocol, Transport};
 pub use load::{Config, EvidenceAccess, StandAlone};
 pub use named::NamedCertificates;
 pub use operator::{Evidence, Fsync, LifeCycle, LogLevel, MetricsAccess, Operator};

@@ -6,7 +6,7 @@ use admission::mode::{DevOnly, Mode};
 use ipnet::IpNet;
 
 use crate::keys::listener as keys;
-use crate::reader::{Read, Reader};
+use crate::reader::{Read, Reader, Reported};
 use crate::server_tls::ServerTls;
 use crate::violation::Violation;
 use crate::warning::{LaxFlag, Warning};
@@ -36,6 +36,19 @@ pub struct Listener {
     pub transport: Transport,
     /// Peers whose `X-Forwarded-*` headers are honoured, right to left.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether these also say whose connection they pass on.
+    pub proxy_protocol: ProxyProtocol,
+}
+
+/// Whether connections begin with a PROXY header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// They do not.
+    Off,
+    /// They may.
+    Optional,
+    /// They do, or are not served.
+    Required,
 }
 
 /// What the public listener speaks.
@@ -63,11 +76,13 @@ impl Listener {
         });
         let transport = Transport::read(reader, mode);
         let trusted_proxies = trusted_proxies(reader);
+        let proxy_protocol = proxy_protocol(reader, trusted_proxies.as_deref());
         Ok(Self {
             address: SocketAddr::new(ip?, port?),
             address_is_default: !reader.is_set(&keys::BIND_ADDR),
             transport: transport?,
             trusted_proxies: trusted_proxies?,
+            proxy_protocol: proxy_protocol?,
         })
     }
 }
@@ -95,6 +110,22 @@ impl Transport {
         reader.judge(server.map(Box::new).map(Self::Tls).ok_or(Violation::Rule(
             "TLS_CERT_FILE/TLS_KEY_FILE required; set INSECURE_HTTP=true to run plaintext",
         )))
+    }
+}
+
+fn proxy_protocol(reader: &mut Reader<'_>, trusted: Result<&[IpNet], &Reported>) -> Read<ProxyProtocol> {
+    let expected = "off, optional or required";
+    let protocol = reader.required(&keys::PROXY_PROTOCOL, expected, |text| match text {
+        "off" => Some(ProxyProtocol::Off),
+        "optional" => Some(ProxyProtocol::Optional),
+        "required" => Some(ProxyProtocol::Required),
+        _ => None,
+    })?;
+    match (protocol, trusted) {
+        (ProxyProtocol::Optional | ProxyProtocol::Required, Ok([])) => Err(reader.report(Violation::Rule(
+            "PROXY_PROTOCOL needs TRUSTED_PROXIES: only a proxy named there is believed",
+        ))),
+        _ => Ok(protocol),
     }
 }
 

@@ -35,6 +35,11 @@ section! {
         "Run without TLS, even when certificate files are named. Refused in production.";
     TRUSTED_PROXIES: List("networks (CIDR) or addresses"), Unset("no peer is trusted"),
         "Peers whose `X-Forwarded-*` headers are believed. The headers of every other peer are dropped.";
+    PROXY_PROTOCOL: Choice(&["off", "optional", "required"]), Value("off"),
+        "Whether `TRUSTED_PROXIES` say whose connection they pass on, in a PROXY header (version 1 or 2) before TLS. `required`: a connection \
+        without one, or of another peer, is closed. `optional`: it is served as the peer's own.",
+        advice "`required` where every connection comes from such a proxy. The address in the header then counts as the peer: for \
+        `MAX_CONNECTIONS_PER_SOURCE`, logs and `X-Forwarded-For`.";
     TRUST_PROXY: Boolean, Value("false"),
         "Alias of older installations: `true` trusts loopback and private peers. Ignored when `TRUSTED_PROXIES` is set.";
 }

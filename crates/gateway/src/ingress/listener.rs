@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::capacity::Capacity;
 use super::connection::{self, ConnectionContext, Handler, Peer, Protocol};
+use super::proxy_header::ProxyHeaders;
 use super::tls::{self, ALPN_H2};
 use crate::clock;
 
@@ -134,6 +135,8 @@ impl Listener {
 pub struct Acceptor<H> {
     /// What it speaks.
     pub speaks: Speaks,
+    /// Which proxies say first whose connection it is.
+    pub proxy_headers: Option<Arc<ProxyHeaders>>,
     /// How much it takes on.
     pub capacity: Arc<Capacity>,
     /// What its connections need.
@@ -154,8 +157,23 @@ impl<H: Handler> Acceptor<H> {
             return;
         }
         let (speaks, context) = (self.speaks.clone(), self.context.clone());
+        let proxy_headers = self.proxy_headers.clone();
         self.context.connections.spawn(async move {
-            let _place = place;
+            let (mut stream, mut address, mut _place) = (stream, address, place);
+            if let Some(headers) = proxy_headers {
+                let caller = Box::pin(headers.caller(&mut stream, address));
+                let caller = match tokio::time::timeout(context.limits.head, caller).await {
+                    Ok(Ok(caller)) => caller,
+                    Ok(Err(error)) => return tracing::debug!(peer = %address, %error, "connection refused"),
+                    Err(_) => {
+                        return tracing::debug!(peer = %address, "no PROXY header within READ_HEADER_TIMEOUT");
+                    }
+                };
+                let Ok(moved) = _place.moved_to(caller.ip()) else {
+                    return;
+                };
+                (address, _place) = (caller, moved);
+            }
             match speaks {
                 Speaks::Plain => {
                     let peer = Peer {

@@ -8,17 +8,17 @@ use std::time::Duration;
 use admission::Admission;
 use admission::exchange::{Circuit, CircuitLimits, ExchangeSigner};
 use admission::ports::{Bindings, Cause, ReplayMarks};
-use arc_swap::ArcSwap;
 use backends::anchor::{self, AnchorConfig, AnchorSetupError, AnchorStats};
 use backends::component::{Check, Component, Health, Stage};
 use backends::http::{Client, ClientConfig};
 use backends::revocation::RevocationState;
 use backends::tls::{TlsClient, http_client_config, upstream_client_config};
-use config::{AnchorTransport, Config, ServerTls, Transport};
+use config::{AnchorTransport, Config};
 use evidence::{AuditKey, CheckpointKey, Fsync, Shipper, Spool, SpoolConfig, StreamSink};
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
+use super::listening::{proxy_headers, speaks};
 use super::own::{self, OwnEndpoints};
 use super::runtime::{Runtime, client_tls};
 use super::timed::TimedSts;
@@ -27,7 +27,6 @@ use crate::front::Front;
 use crate::ingress::capacity::{Capacity, CapacityLimits};
 use crate::ingress::connection::{ConnectionContext, Shutdown, TimeLimits};
 use crate::ingress::listener::{Acceptor, Listener, Speaks};
-use crate::ingress::tls;
 use crate::operator::ready::Readiness;
 use crate::operator::{ListenerRole, Operator};
 use crate::process::{Server, Stop};
@@ -126,8 +125,9 @@ async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartE
         closing: shutdown.streams.clone(),
     });
     let operator = Arc::new(operator(&mut runtime, stores.revocations, draining.clone()));
-    let acceptor = |role, speaks, capacity| Acceptor {
+    let acceptor = |role, speaks, capacity, proxy_headers| Acceptor {
         speaks,
+        proxy_headers,
         capacity,
         context: ConnectionContext {
             handler: Arc::new(Front {
@@ -142,11 +142,16 @@ async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartE
     };
     Ok(Server {
         listener,
-        acceptor: acceptor(ListenerRole::Public, speaks, capacity),
+        acceptor: acceptor(
+            ListenerRole::Public,
+            speaks,
+            capacity,
+            proxy_headers(&runtime.config),
+        ),
         operator_listener: operator_listener.map(|listener| {
             // It faces the inside: it is plain, like every metrics endpoint.
             let capacity = Capacity::new(OPERATOR_CAPACITY);
-            let acceptor = acceptor(ListenerRole::Operator, Speaks::Plain, capacity);
+            let acceptor = acceptor(ListenerRole::Operator, Speaks::Plain, capacity, None);
             (listener, acceptor)
         }),
         operator,
@@ -157,23 +162,6 @@ async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartE
         draining,
         times: runtime.config.life_cycle,
     })
-}
-
-/// What callers are spoken to in.
-fn speaks(runtime: &mut Runtime) -> Result<Speaks, StartError> {
-    let Transport::Tls(server) = &runtime.config.listener.transport else {
-        return Ok(Speaks::Plain);
-    };
-    let config = Arc::new(ArcSwap::from_pointee(tls::server_config(server)?));
-    let renewed = Arc::clone(&config);
-    runtime
-        .renewal
-        .watch(Shown::ToCallers, ServerTls::clone(server), move |server| {
-            let config = tls::server_config(server).map_err(|error| format!("TLS: {error}"))?;
-            renewed.store(Arc::new(config));
-            Ok(())
-        });
-    Ok(Speaks::Tls(config))
 }
 
 fn bind(
