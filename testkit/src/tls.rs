@@ -8,6 +8,8 @@ use rcgen::{
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -106,13 +108,27 @@ impl Ca {
 
     /// A client that trusts this root alone and offers these protocols (ALPN), `h2` or `http/1.1`.
     pub fn client_config(&self, protocols: &[&str]) -> ClientConfig {
+        self.client_with(None, protocols)
+    }
+
+    /// The same, which shows this certificate.
+    pub fn client_config_as(&self, identity: &Identity, protocols: &[&str]) -> ClientConfig {
+        self.client_with(Some(identity), protocols)
+    }
+
+    fn client_with(&self, identity: Option<&Identity>, protocols: &[&str]) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.der.clone()).expect("a root certificate");
-        let mut config = ClientConfig::builder_with_provider(provider())
+        let config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("default protocol versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let mut config = match identity.map(Identity::der) {
+            None => config.with_no_client_auth(),
+            Some((chain, key)) => config
+                .with_client_auth_cert(chain, key)
+                .expect("a pair that fits"),
+        };
         config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         config
     }
@@ -168,16 +184,33 @@ impl Identity {
 
     /// A server that shows this certificate and speaks these protocols (ALPN).
     pub fn server_config(&self, protocols: &[&str]) -> ServerConfig {
-        let chain = CertificateDer::pem_slice_iter(self.certificate.as_bytes()).collect::<Result<_, _>>();
-        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes());
+        self.server(protocols, WebPkiClientVerifier::no_client_auth())
+    }
+
+    /// The same, for clients that show a certificate of this authority.
+    pub fn demanding_config(&self, clients: &Ca, protocols: &[&str]) -> ServerConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(clients.der.clone()).expect("a root certificate");
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+        self.server(protocols, verifier.build().expect("a verifier"))
+    }
+
+    fn server(&self, protocols: &[&str], clients: Arc<dyn ClientCertVerifier>) -> ServerConfig {
+        let (chain, key) = self.der();
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("default protocol versions")
-            .with_no_client_auth()
-            .with_single_cert(chain.expect("a chain in PEM"), key.expect("a key in PEM"))
+            .with_client_cert_verifier(clients)
+            .with_single_cert(chain, key)
             .expect("a certificate that fits its key");
         config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         config
+    }
+
+    fn der(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let chain = CertificateDer::pem_slice_iter(self.certificate.as_bytes()).collect::<Result<_, _>>();
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes());
+        (chain.expect("a chain in PEM"), key.expect("a key in PEM"))
     }
 }
 

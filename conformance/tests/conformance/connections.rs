@@ -4,6 +4,7 @@
 mod framing;
 mod http2;
 mod keepalive;
+mod proxied;
 mod targets;
 
 use crate::hand::{Call, HAND, HandUpstream};

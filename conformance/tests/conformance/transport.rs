@@ -1,6 +1,9 @@
 //! The same door over every transport: HTTP/1.1 and HTTP/2, with TLS and, in development, without.
 
+mod callers;
 pub(crate) mod client;
+mod renewal;
+mod upstreams;
 
 use crate::report::{Found, Refusal, Report, refusal};
 use crate::world::{NONE, World};

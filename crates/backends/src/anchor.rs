@@ -17,7 +17,7 @@ use url::Url;
 
 use crate::component::{Component, Samples, Stage};
 use crate::samples;
-use crate::tls::{ClientTls, TlsError};
+use crate::tls::{TlsClient, TlsError};
 use post::Post;
 use queue::{Checkpoint, Queue};
 use run::Sender;
@@ -30,8 +30,8 @@ pub struct AnchorConfig {
     pub url: Url,
     /// How the connection must be protected.
     pub transport: Transport,
-    /// Authorities, and a client certificate.
-    pub tls: ClientTls,
+    /// How TLS is spoken, over HTTP/1.1.
+    pub tls: TlsClient,
 }
 
 /// Why nothing can be sent to the anchor.

@@ -20,7 +20,7 @@ use url::Url;
 
 use crate::endpoint::Endpoint;
 use crate::http::{Client, ClientConfig, Http2Config, PoolLimits, Stats};
-use crate::tls::{self, ClientTls, TlsError};
+use crate::tls::{ClientTls, TlsClient, TlsError, http_client_config};
 use call::Phase;
 use health::Health;
 
@@ -74,6 +74,7 @@ struct Inner {
     token_target: Uri,
     timeout: Duration,
     http: Client<Full<Bytes>>,
+    tls: TlsClient,
     resolver: Arc<dyn Resolver>,
     clock: Arc<dyn Clock>,
     health: Health,
@@ -93,8 +94,9 @@ impl StsClient {
         let endpoint = Endpoint::new("STS_URL", &config.url, config.transport);
         let prefix = config.url.path().trim_end_matches('/').to_owned();
         let token_target = format!("{prefix}{TOKEN_PATH}").parse();
+        let tls = TlsClient::new(http_client_config(&config.tls)?);
         let http = ClientConfig {
-            tls: Arc::new(tls::http_client_config(&config.tls)?),
+            tls: tls.clone(),
             http2: Http2Config::default(),
             limits: config.pool,
         };
@@ -104,10 +106,20 @@ impl StsClient {
             token_target: token_target.map_err(|_| StsSetupError::Url("its path cannot be requested"))?,
             timeout: config.timeout,
             http: Client::new(http, Arc::clone(&clock), tracker),
+            tls,
             resolver,
             clock,
             health: Health::new(),
         })))
+    }
+
+    /// From now on new connections trust these authorities and show this certificate.
+    ///
+    /// # Errors
+    /// [`TlsError`]; then they stay as they were.
+    pub fn renew_tls(&self, tls: &ClientTls) -> Result<(), TlsError> {
+        self.0.tls.renew(http_client_config(tls)?);
+        Ok(())
     }
 
     /// The path of `STS_URL` without its last slash: what

@@ -57,7 +57,7 @@ impl Anchor {
         let url = url(reader);
         let authorities = match reader.file(&keys::AUDIT_ANCHOR_CA_FILE) {
             Some(path) => reader
-                .judge(Authorities::load(keys::AUDIT_ANCHOR_CA_FILE.name, &path))
+                .judge(Authorities::load(keys::AUDIT_ANCHOR_CA_FILE.name, path))
                 .map(Some),
             None => Ok(None),
         };

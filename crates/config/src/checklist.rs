@@ -11,6 +11,7 @@ use crate::gates::Gates;
 use crate::listener::Transport;
 use crate::load::read_mode;
 use crate::reader::{Read, Reader};
+use crate::server_tls::ServerTls;
 use crate::signing::SigningKeys;
 use crate::sts::Sts;
 
@@ -73,8 +74,8 @@ pub fn checklist(env: &dyn Env, now: SystemTime) -> Vec<ChecklistLine> {
         judged(
             "a certificate and key are set, valid and not expired",
             &|reader| {
-                let identity = Transport::read_identity(reader, production)?;
-                passed(Transport::tls(reader, identity))
+                let server = ServerTls::read(reader, production)?;
+                passed(Transport::tls(reader, server))
             },
         ),
         judged("INSECURE_HTTP is off", &|reader| {
@@ -129,7 +130,7 @@ fn mode(reader: &mut Reader<'_>) -> Read<Status> {
 /// A certificate that is renewed in time always has a third of its life left, or a month of a long one.
 fn renewal(reader: &mut Reader<'_>) -> Read<Status> {
     const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
-    let Some(identity) = Transport::read_identity(reader, Ok(Mode::Production))? else {
+    let Some(ServerTls { identity, .. }) = ServerTls::read(reader, Ok(Mode::Production))? else {
         return Ok(fail("no certificate is set"));
     };
     let life = identity.not_after().duration_since(identity.not_before());

@@ -8,6 +8,7 @@ use crate::endpoints::Endpoints;
 use crate::keys::Key;
 use crate::keys::gates as keys;
 use crate::reader::{Read, Reader};
+use crate::tls::{ClientTls, ClientTlsKeys};
 use crate::violation::Violation;
 use crate::warning::{LaxFlag, Warning};
 
@@ -66,6 +67,19 @@ impl Egress {
         self.own.0.extend(endpoints);
         self
     }
+}
+
+/// Authorities that are trusted for upstreams besides the system's, and the certificate that upstreams are shown.
+pub(crate) fn upstream_tls(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<ClientTls> {
+    ClientTls::read(
+        reader,
+        mode,
+        &ClientTlsKeys {
+            authorities: &keys::UPSTREAM_CA_FILE,
+            certificate: &keys::UPSTREAM_CLIENT_CERT_FILE,
+            private_key: &keys::UPSTREAM_CLIENT_KEY_FILE,
+        },
+    )
 }
 
 fn hosts(reader: &mut Reader<'_>, key: &'static Key) -> Read<Vec<String>> {

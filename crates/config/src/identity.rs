@@ -8,11 +8,11 @@ use std::time::{Duration, SystemTime};
 
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
+use rustls_pki_types::CertificateDer;
+use x509_parser::prelude::{ASN1Time, FromDer, GeneralName, X509Certificate};
 
-use crate::file::read_file;
+use crate::file::Contents;
+use crate::pem::{Pem, PemFault};
 
 /// A certificate chain whose leaf matches its private key.
 ///
@@ -20,6 +20,7 @@ use crate::file::read_file;
 #[derive(Clone)]
 pub struct Identity {
     source: Source,
+    contents: Contents,
     certified: Arc<CertifiedKey>,
     chain_pem: Vec<u8>,
     key_pem: Vec<u8>,
@@ -47,19 +48,23 @@ pub enum IdentityError {
         /// What the system said.
         kind: io::ErrorKind,
     },
-    /// The file holds no certificate that can be parsed.
-    #[error("{name}: the file must hold PEM certificates (BEGIN CERTIFICATE), the leaf first")]
+    /// The file holds no certificate, or one that cannot be parsed.
+    #[error("{name}: the file {found}; it must hold PEM certificates (BEGIN CERTIFICATE), the leaf first")]
     NoCertificate {
         /// The variable.
         name: &'static str,
+        /// What it holds.
+        found: PemFault,
     },
     /// The file holds no private key that can be used.
     #[error(
-        "{name}: the file must hold an unencrypted PEM private key (RSA of at least 2048 bits, ECDSA or Ed25519)"
+        "{name}: the file {found}; it must hold an unencrypted PEM private key (RSA of at least 2048 bits, ECDSA or Ed25519)"
     )]
     NoKey {
         /// The variable.
         name: &'static str,
+        /// What it holds.
+        found: PemFault,
     },
     /// The private key belongs to another certificate.
     #[error(
@@ -74,44 +79,81 @@ pub enum IdentityError {
 }
 
 impl Identity {
-    pub(crate) fn load(source: Source) -> Result<Self, IdentityError> {
+    /// Makes a pair of what was found in its two files.
+    pub(crate) fn made_of(source: Source, contents: &Contents) -> Result<Self, IdentityError> {
         let (cert_name, key_name) = (source.certificate.0, source.private_key.0);
-        let chain_pem = read(cert_name, &source.certificate.1)?;
-        let key_pem = read(key_name, &source.private_key.1)?;
+        let chain_pem = read(contents, &source.certificate)?;
+        let key_pem = read(contents, &source.private_key)?;
 
-        let chain = certificates(cert_name, &chain_pem)?;
-        let no_certificate = IdentityError::NoCertificate { name: cert_name };
-        let (not_before, not_after) = chain.first().and_then(validity).ok_or(no_certificate.clone())?;
+        let no_certificate = |found| IdentityError::NoCertificate {
+            name: cert_name,
+            found,
+        };
+        let chain_pem = Pem::of(chain_pem).map_err(no_certificate)?;
+        let chain = chain_pem.certificates().map_err(no_certificate)?;
+        let malformed = || no_certificate(PemFault::MalformedCertificate(1));
+        let (not_before, not_after) = chain.first().and_then(validity).ok_or_else(malformed)?;
 
-        let key = PrivateKeyDer::from_pem_slice(&key_pem)
-            .ok()
-            .and_then(|der| any_supported_type(&der).ok());
-        let key = key.ok_or(IdentityError::NoKey { name: key_name })?;
+        let no_key = |found| IdentityError::NoKey {
+            name: key_name,
+            found,
+        };
+        let key_pem = Pem::of(key_pem).map_err(no_key)?;
+        let key = any_supported_type(&key_pem.private_key().map_err(no_key)?);
+        let key = key.map_err(|_| no_key(PemFault::UnusableKey))?;
 
         let certified = CertifiedKey::new(chain, key);
         certified.keys_match().map_err(|error| match error {
-            rustls::Error::InvalidCertificate(_) => no_certificate,
+            rustls::Error::InvalidCertificate(_) => malformed(),
             _ => IdentityError::Mismatch {
                 cert: cert_name,
                 key: key_name,
             },
         })?;
         Ok(Self {
+            contents: contents.part(source.paths()),
             source,
             certified: Arc::new(certified),
-            chain_pem,
-            key_pem,
+            chain_pem: chain_pem.into_bytes(),
+            key_pem: key_pem.into_bytes(),
             not_before,
             not_after,
         })
     }
 
-    /// Reads the same files again, so that a renewed pair is judged like the first, but for its period of validity.
-    ///
-    /// # Errors
-    /// As at start; the caller keeps the pair it has.
-    pub fn reload(&self) -> Result<Self, IdentityError> {
-        Self::load(self.source.clone())
+    /// Where its chain lies.
+    #[must_use]
+    pub fn certificate_file(&self) -> &Path {
+        &self.source.certificate.1
+    }
+
+    /// The files that it is made of.
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// The DNS names of the leaf (RFC 5280 §4.2.1.6) in lower case, in their order and once each.
+    pub(crate) fn dns_names(&self) -> Vec<String> {
+        let leaf = self.certified.cert.first();
+        let leaf = leaf.and_then(|der| X509Certificate::from_der(der).ok());
+        let names = leaf
+            .as_ref()
+            .and_then(|(_, leaf)| leaf.subject_alternative_name().ok()?);
+        let mut found = Vec::new();
+        for name in names.iter().flat_map(|names| &names.value.general_names) {
+            if let GeneralName::DNSName(name) = name {
+                let name = name.to_ascii_lowercase();
+                if !found.contains(&name) {
+                    found.push(name);
+                }
+            }
+        }
+        found
+    }
+
+    /// What was found in them.
+    pub(crate) fn contents(&self) -> &Contents {
+        &self.contents
     }
 
     /// The chain and the signing key as rustls takes them, for servers and clients alike.
@@ -149,6 +191,13 @@ impl Identity {
     }
 }
 
+impl Source {
+    /// The two files.
+    pub(crate) fn paths(&self) -> [&Path; 2] {
+        [&self.certificate.1, &self.private_key.1]
+    }
+}
+
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity")
@@ -159,23 +208,13 @@ impl fmt::Debug for Identity {
     }
 }
 
-pub(crate) fn read(name: &'static str, path: &Path) -> Result<Vec<u8>, IdentityError> {
-    read_file(path).map_err(|error| IdentityError::Unreadable {
-        name,
-        kind: error.kind(),
-    })
-}
-
-/// Every certificate in a PEM file: at least one, and each of them well formed.
-pub(crate) fn certificates(
-    name: &'static str,
-    pem: &[u8],
-) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    match chain {
-        Ok(chain) if !chain.is_empty() && chain.iter().all(|der| validity(der).is_some()) => Ok(chain),
-        _ => Err(IdentityError::NoCertificate { name }),
-    }
+/// What was found in the file that a variable names.
+pub(crate) fn read<'c>(
+    contents: &'c Contents,
+    &(name, ref path): &(&'static str, PathBuf),
+) -> Result<&'c [u8], IdentityError> {
+    let found = contents.of(path);
+    found.map_err(|kind| IdentityError::Unreadable { name, kind })
 }
 
 fn validity(der: &CertificateDer<'_>) -> Option<(SystemTime, SystemTime)> {

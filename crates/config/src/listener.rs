@@ -6,10 +6,9 @@ use admission::mode::{DevOnly, Mode};
 use ipnet::IpNet;
 
 use crate::cors;
-use crate::identity::Identity;
 use crate::keys::listener as keys;
-use crate::reader::{Read, Reader};
-use crate::tls;
+use crate::reader::{Read, Reader, Reported};
+use crate::server_tls::ServerTls;
 use crate::violation::Violation;
 use crate::warning::{LaxFlag, Warning};
 
@@ -38,17 +37,30 @@ pub struct Listener {
     pub transport: Transport,
     /// Peers whose `X-Forwarded-*` headers are honoured, right to left.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether these also say whose connection they pass on.
+    pub proxy_protocol: ProxyProtocol,
     /// Origins whose web pages may read answers, as browsers send them.
     pub cors_origins: Vec<String>,
     /// Whether HTTP/1.1 callers get the upstreams' early hints.
     pub early_hints: bool,
 }
 
+/// Whether connections begin with a PROXY header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// They do not.
+    Off,
+    /// They may.
+    Optional,
+    /// They do, or are not served.
+    Required,
+}
+
 /// What the public listener speaks.
 #[derive(Clone, Debug)]
 pub enum Transport {
     /// TLS, with this certificate.
-    Tls(Identity),
+    Tls(Box<ServerTls>),
     /// Plain HTTP. Development only, hence the proof.
     Plain(DevOnly),
 }
@@ -75,6 +87,7 @@ impl Listener {
             "on" => Some(true),
             _ => None,
         });
+        let proxy_protocol = proxy_protocol(reader, trusted_proxies.as_deref());
         Ok(Self {
             address: SocketAddr::new(ip?, port?),
             address_is_default: !reader.is_set(&keys::BIND_ADDR),
@@ -82,6 +95,7 @@ impl Listener {
             trusted_proxies: trusted_proxies?,
             cors_origins: cors_origins?,
             early_hints: early_hints?,
+            proxy_protocol: proxy_protocol?,
         })
     }
 }
@@ -90,12 +104,12 @@ impl Transport {
     /// The certificate pair is judged even where plain HTTP is asked for, so that both faults show at once.
     fn read(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Self> {
         let plain = Self::read_plain(reader, mode);
-        let identity = Self::read_identity(reader, mode)?;
+        let server = ServerTls::read(reader, mode)?;
         match (plain, mode) {
             (Ok((_, Some(proof))), _) => Ok(Self::Plain(proof)),
             // Plain HTTP is asked for, and a valid mode might permit it: the mode alone is at fault.
             (Ok((true, None)), Err(unknown)) => Err(unknown),
-            _ => Self::tls(reader, identity),
+            _ => Self::tls(reader, server),
         }
     }
 
@@ -104,16 +118,27 @@ impl Transport {
         reader.lax(mode, &keys::INSECURE_HTTP, LaxFlag::InsecureHttp)
     }
 
-    /// The certificate and its key.
-    pub(crate) fn read_identity(reader: &mut Reader<'_>, mode: Read<Mode>) -> Read<Option<Identity>> {
-        tls::read_identity(reader, mode, &keys::TLS_CERT_FILE, &keys::TLS_KEY_FILE)
-    }
-
     /// TLS, which needs a certificate.
-    pub(crate) fn tls(reader: &mut Reader<'_>, identity: Option<Identity>) -> Read<Self> {
-        reader.judge(identity.map(Self::Tls).ok_or(Violation::Rule(
+    pub(crate) fn tls(reader: &mut Reader<'_>, server: Option<ServerTls>) -> Read<Self> {
+        reader.judge(server.map(Box::new).map(Self::Tls).ok_or(Violation::Rule(
             "TLS_CERT_FILE/TLS_KEY_FILE required; set INSECURE_HTTP=true to run plaintext",
         )))
+    }
+}
+
+fn proxy_protocol(reader: &mut Reader<'_>, trusted: Result<&[IpNet], &Reported>) -> Read<ProxyProtocol> {
+    let expected = "off, optional or required";
+    let protocol = reader.required(&keys::PROXY_PROTOCOL, expected, |text| match text {
+        "off" => Some(ProxyProtocol::Off),
+        "optional" => Some(ProxyProtocol::Optional),
+        "required" => Some(ProxyProtocol::Required),
+        _ => None,
+    })?;
+    match (protocol, trusted) {
+        (ProxyProtocol::Optional | ProxyProtocol::Required, Ok([])) => Err(reader.report(Violation::Rule(
+            "PROXY_PROTOCOL needs TRUSTED_PROXIES: only a proxy named there is believed",
+        ))),
+        _ => Ok(protocol),
     }
 }
 

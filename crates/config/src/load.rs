@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use admission::mode::Mode;
 
 use crate::anchor::Anchor;
-use crate::egress::Egress;
+use crate::egress::{Egress, upstream_tls};
 use crate::env::Env;
 use crate::gates::Gates;
 use crate::keys::listener::{CARACAL_ENV, CARACAL_MODE};
@@ -17,6 +17,7 @@ use crate::secret::HmacKey;
 use crate::signing::SigningKeys;
 use crate::stores::{Database, External, Redis, Stores};
 use crate::sts::Sts;
+use crate::tls::ClientTls;
 use crate::violation::{Violation, Violations};
 use crate::warning::Warning;
 
@@ -39,6 +40,8 @@ pub struct Config {
     pub sts: Sts,
     /// Where requests may go.
     pub egress: Egress,
+    /// How connections to upstreams are secured: these authorities are trusted besides the system's.
+    pub upstream_tls: ClientTls,
     /// Redis and PostgreSQL, or the embedded stores.
     pub stores: Stores,
     /// The audit spool.
@@ -178,6 +181,7 @@ impl Config {
         let gates = Gates::read(reader, mode);
         let sts = Sts::read(reader, mode);
         let egress = Egress::read(reader, mode);
+        let upstream_tls = upstream_tls(reader, mode);
         let stores = stores(reader, mode);
         let signing = SigningKeys::read(reader, mode);
         let evidence = Evidence::read(reader, mode);
@@ -201,6 +205,7 @@ impl Config {
             gates: gates?,
             signing: signing?,
             egress: egress?.own(own),
+            upstream_tls: upstream_tls?,
             sts,
             stores,
             evidence,

@@ -97,12 +97,11 @@ impl Redis {
             .and_then(|url| reader.judge(RedisUrl::parse(url.expose())));
         let url = Self::sentinel_login(reader, url);
         let in_use = url.as_ref().map(|url| url.tls).map_err(|reported| *reported);
-        let tls = ClientTls::read(
+        let tls = ClientTls::read_for(
             reader,
             mode,
-            in_use,
+            (&keys::REDIS_URL, in_use),
             &ClientTlsKeys {
-                url: &keys::REDIS_URL,
                 authorities: &keys::REDIS_CA_FILE,
                 certificate: &keys::REDIS_CLIENT_CERT_FILE,
                 private_key: &keys::REDIS_CLIENT_KEY_FILE,
@@ -174,9 +173,7 @@ impl Database {
         let tls = ClientTls::read(
             reader,
             mode,
-            Ok(true),
             &ClientTlsKeys {
-                url: &keys::DATABASE_URL,
                 authorities: &keys::DATABASE_CA_FILE,
                 certificate: &keys::DATABASE_CLIENT_CERT_FILE,
                 private_key: &keys::DATABASE_CLIENT_KEY_FILE,
@@ -221,7 +218,7 @@ impl Database {
         let named = reader.file(&keys::DATABASE_CA_FILE).is_some();
         let authorities = match &url.authorities {
             Some(path) if !named => reader
-                .judge(Authorities::load("sslrootcert in DATABASE_URL", path))
+                .judge(Authorities::load("sslrootcert in DATABASE_URL", path.clone()))
                 .map(Some),
             _ => Ok(None),
         };

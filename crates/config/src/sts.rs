@@ -75,12 +75,11 @@ impl Sts {
             .as_ref()
             .map(|url| url.scheme() == "https")
             .map_err(|reported| *reported);
-        let tls = ClientTls::read(
+        let tls = ClientTls::read_for(
             reader,
             mode,
-            https,
+            (&keys::STS_URL, https),
             &ClientTlsKeys {
-                url: &keys::STS_URL,
                 authorities: &keys::STS_CA_FILE,
                 certificate: &keys::STS_CLIENT_CERT_FILE,
                 private_key: &keys::STS_CLIENT_KEY_FILE,

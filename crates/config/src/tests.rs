@@ -7,6 +7,8 @@ mod fixture;
 mod leaks;
 mod malformed;
 mod matrix;
+mod named;
+mod pem;
 mod sts;
 mod table;
 mod values;

@@ -1,15 +1,18 @@
 //! Certificates, keys and certificate authorities, read from PEM files at start.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use admission::mode::Mode;
 use rustls_pki_types::CertificateDer;
 
-use crate::identity::{self, Identity, Source};
+use crate::file::Contents;
+use crate::identity::{self, Identity, IdentityError, Source};
 use crate::keys::Key;
+use crate::pem::Pem;
 use crate::reader::{Read, Reader};
-use crate::violation::Violation;
+use crate::renewal::{Renewable, judged};
+use crate::violation::{Violation, Violations};
 use crate::warning::Warning;
 
 /// A certificate with less time left is worth a warning.
@@ -20,7 +23,7 @@ const DAY: u64 = 24 * 3600;
 /// How a connection that the gateway makes is secured, beyond what its URL says.
 #[derive(Clone, Debug)]
 pub struct ClientTls {
-    /// Authorities to trust instead of the system's.
+    /// Authorities to trust, instead of the system's unless something else is said.
     pub authorities: Option<Authorities>,
     /// The certificate that the gateway shows.
     pub identity: Option<Identity>,
@@ -29,6 +32,10 @@ pub struct ClientTls {
 /// A file of certificate authorities, at least one.
 #[derive(Clone)]
 pub struct Authorities {
+    /// The file and what names it.
+    source: (&'static str, PathBuf),
+    /// What was found in it.
+    contents: Contents,
     /// The file's content, for libraries that want PEM.
     pub pem: Vec<u8>,
     /// The certificates in it.
@@ -42,41 +49,69 @@ impl std::fmt::Debug for Authorities {
 }
 
 impl Authorities {
-    pub(crate) fn load(name: &'static str, path: &Path) -> Result<Self, Violation> {
-        let pem = identity::read(name, path)?;
-        let certificates = identity::certificates(name, &pem)?;
-        Ok(Self { pem, certificates })
+    /// Reads the file that a variable names.
+    pub(crate) fn load(name: &'static str, path: PathBuf) -> Result<Self, Violation> {
+        let contents = Contents::read([path.as_path()]);
+        Self::made_of((name, path), &contents)
+    }
+
+    /// What was found in the file.
+    pub(crate) fn contents(&self) -> &Contents {
+        &self.contents
+    }
+
+    /// The same of what is in the file now.
+    pub(crate) fn renewed(&self, contents: &Contents) -> Result<Self, Violation> {
+        Self::made_of(self.source.clone(), contents)
+    }
+
+    fn made_of(source: (&'static str, PathBuf), contents: &Contents) -> Result<Self, Violation> {
+        let name = source.0;
+        let pem = Pem::of(identity::read(contents, &source)?);
+        let pem = pem.and_then(|pem| pem.certificates().map(|certificates| (pem, certificates)));
+        let (pem, certificates) = pem.map_err(|found| IdentityError::NoCertificate { name, found })?;
+        Ok(Self {
+            contents: contents.part([source.1.as_path()]),
+            source,
+            pem: pem.into_bytes(),
+            certificates,
+        })
     }
 }
 
 /// The variables of one connection that the gateway makes.
 pub(crate) struct ClientTlsKeys {
-    /// The connection's address, named when it does not ask for TLS.
-    pub(crate) url: &'static Key,
     pub(crate) authorities: &'static Key,
     pub(crate) certificate: &'static Key,
     pub(crate) private_key: &'static Key,
 }
 
 impl ClientTls {
-    /// Reads the files. `in_use` is whether the connection's URL asks for TLS at all; where it is unknown
-    /// (the URL is wrong itself), nothing is said about it.
-    pub(crate) fn read(
-        reader: &mut Reader<'_>,
-        mode: Read<Mode>,
-        in_use: Read<bool>,
-        keys: &ClientTlsKeys,
-    ) -> Read<Self> {
+    /// Reads the files.
+    pub(crate) fn read(reader: &mut Reader<'_>, mode: Read<Mode>, keys: &ClientTlsKeys) -> Read<Self> {
         let authorities = match reader.file(keys.authorities) {
             Some(path) => reader
-                .judge(Authorities::load(keys.authorities.name, &path))
+                .judge(Authorities::load(keys.authorities.name, path))
                 .map(Some),
             None => Ok(None),
         };
         let identity = read_identity(reader, mode, keys.certificate, keys.private_key);
-        let (authorities, identity) = (authorities?, identity?);
-        // Authorities or a client certificate for a connection in plain text are a mistake in one of the two.
-        let asked = match (&authorities, &identity) {
+        Ok(Self {
+            authorities: authorities?,
+            identity: identity?,
+        })
+    }
+
+    /// Reads the files for a connection whose URL may ask for TLS, or not: then they are a mistake in one of the two. Where
+    /// that is unknown (the URL is wrong itself), nothing is said about it.
+    pub(crate) fn read_for(
+        reader: &mut Reader<'_>,
+        mode: Read<Mode>,
+        (url, in_use): (&Key, Read<bool>),
+        keys: &ClientTlsKeys,
+    ) -> Read<Self> {
+        let tls = Self::read(reader, mode, keys)?;
+        let asked = match (&tls.authorities, &tls.identity) {
             (Some(_), _) => Some(keys.authorities),
             (None, Some(_)) => Some(keys.certificate),
             (None, None) => None,
@@ -84,13 +119,39 @@ impl ClientTls {
         match (asked, in_use) {
             (Some(asked), Ok(false)) => Err(reader.report(Violation::TlsWithoutTls {
                 name: asked.name,
-                url: keys.url.name,
+                url: url.name,
             })),
-            _ => Ok(Self {
-                authorities,
-                identity,
-            }),
+            _ => Ok(tls),
         }
+    }
+}
+
+impl Renewable for ClientTls {
+    fn made_of(&self) -> Contents {
+        let mut contents = Contents::default();
+        let authorities = self.authorities.iter().map(Authorities::contents);
+        let identity = self.identity.iter().map(Identity::contents);
+        authorities
+            .chain(identity)
+            .for_each(|part| contents.add(part.clone()));
+        contents
+    }
+
+    fn renewed(&self, contents: &Contents, mode: Mode, now: SystemTime) -> Result<Self, Violations> {
+        judged(now, |reader| {
+            let authorities = self.authorities.as_ref();
+            let authorities = authorities.map(|known| reader.judge(known.renewed(contents)));
+            let identity = self.identity.as_ref().map(Identity::source).cloned();
+            let identity = identity.map(|source| judge_identity(reader, Ok(mode), source, contents));
+            Ok(Self {
+                authorities: authorities.transpose()?,
+                identity: identity.transpose()?,
+            })
+        })
+    }
+
+    fn identities(&self) -> Vec<&Identity> {
+        self.identity.iter().collect()
     }
 }
 
@@ -115,8 +176,19 @@ pub(crate) fn read_identity(
 
 /// Loads a certificate pair and judges its period of validity.
 pub(crate) fn load_identity(reader: &mut Reader<'_>, mode: Read<Mode>, source: Source) -> Read<Identity> {
+    let contents = Contents::read(source.paths());
+    judge_identity(reader, mode, source, &contents)
+}
+
+/// Makes a certificate pair of what its files hold and judges its period of validity.
+pub(crate) fn judge_identity(
+    reader: &mut Reader<'_>,
+    mode: Read<Mode>,
+    source: Source,
+    contents: &Contents,
+) -> Read<Identity> {
     let cert = source.certificate.0;
-    let identity = reader.judge(Identity::load(source).map_err(Violation::from))?;
+    let identity = reader.judge(Identity::made_of(source, contents).map_err(Violation::from))?;
     let period = certificate_period(mode.ok(), cert, &identity, reader.now());
     if let Some(warning) = reader.judge(period)? {
         reader.warn(warning);
@@ -125,7 +197,7 @@ pub(crate) fn load_identity(reader: &mut Reader<'_>, mode: Read<Mode>, source: S
 }
 
 /// Production refuses a certificate outside its period of validity; development warns of it.
-fn certificate_period(
+pub(crate) fn certificate_period(
     mode: Option<Mode>,
     name: &'static str,
     identity: &Identity,

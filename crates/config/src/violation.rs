@@ -84,6 +84,15 @@ pub enum Violation {
     /// A certificate outside its period of validity: `expired … days ago` or `is not valid for another … days`.
     #[error("{0}: the certificate {1}; renew it")]
     CertificatePeriod(&'static str, String),
+    /// A directory whose files cannot be listed.
+    #[error("{0}: the directory cannot be read: {1}")]
+    Directory(&'static str, std::io::ErrorKind),
+    /// A pair of certificate and key in a directory, and what is wrong with it.
+    #[error("{0}: in the pair {1}, {2}")]
+    Pair(&'static str, Quoted, Box<Violation>),
+    /// A name that two certificates hold: the name, and the other pair.
+    #[error(".crt is for {0}, and so is that of the pair {1}; keep one of them")]
+    NameTwice(Quoted, Quoted),
     /// Certificate authorities for a connection that the URL makes in plain text.
     #[error("{name} is set but {url} does not use TLS; change the URL's scheme or unset {name}")]
     TlsWithoutTls {
@@ -156,7 +165,8 @@ impl Violations {
     }
 
     /// The violations without the prefix, in one line.
-    pub(crate) fn in_one_line(&self) -> String {
+    #[must_use]
+    pub fn in_one_line(&self) -> String {
         self.0
             .iter()
             .map(Violation::to_string)

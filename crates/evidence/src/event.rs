@@ -39,6 +39,8 @@ pub struct Request<'a> {
     pub subject_fingerprint: Fingerprint,
     /// The request method.
     pub method: &'a str,
+    /// The subject of the certificate that the caller showed over TLS.
+    pub client_certificate: Option<&'a str>,
     /// The governed agent session that the mandate rests on.
     pub agent_session_id: Option<&'a str>,
     /// The authority record that the mandate rests on.
@@ -274,6 +276,7 @@ impl Template {
         text(out, "application_id", request.application_id);
         let second = out.len() - base;
         maybe_text(out, "auth_mode", request.auth_mode);
+        maybe_text(out, "client_certificate", request.client_certificate);
         maybe_text(out, "connection_id", request.connection_id);
         let third = out.len() - base;
         text(out, "method", request.method);

@@ -77,6 +77,7 @@ pub(crate) fn request(n: u128) -> Request<'static> {
         resource: "resource://pipernet",
         subject_fingerprint: fingerprint(b"bearer"),
         method: "POST",
+        client_certificate: None,
         agent_session_id: Some("agent-1"),
         session_id: None,
         path_fingerprint: None,

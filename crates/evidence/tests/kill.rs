@@ -44,6 +44,7 @@ fn request(n: u128) -> Request<'static> {
         resource: "resource://pipernet",
         subject_fingerprint: fingerprint(b"bearer"),
         method: "GET",
+        client_certificate: None,
         agent_session_id: None,
         session_id: None,
         path_fingerprint: None,

@@ -81,6 +81,7 @@ impl Front {
         }
         let arrival = Arrival {
             peer: peer.address.ip(),
+            client_certificate: peer.certificate.as_ref(),
             scheme: peer.scheme,
             request_id: &request_id,
             own_id,

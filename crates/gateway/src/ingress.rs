@@ -4,6 +4,7 @@ pub mod alarm;
 pub mod capacity;
 pub mod connection;
 pub mod listener;
+pub mod proxy_header;
 pub mod target;
 pub mod tls;
 pub mod upload;

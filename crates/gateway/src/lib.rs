@@ -25,6 +25,7 @@ pub mod telemetry;
 pub mod cli;
 pub mod commands;
 pub mod process;
+pub mod renewal;
 pub mod supervisor;
 pub mod wiring;
 

@@ -14,6 +14,7 @@ use crate::front::Front;
 use crate::ingress::connection::Shutdown;
 use crate::ingress::listener::{Acceptor, Listener};
 use crate::operator::Operator;
+use crate::renewal::RenewNow;
 use crate::supervisor::Supervisor;
 use crate::telemetry::log;
 
@@ -119,6 +120,8 @@ pub struct Server {
     pub(crate) operator: Arc<Operator>,
     /// Has the bindings read again.
     pub(crate) reload_bindings: Arc<dyn Fn() + Send + Sync>,
+    /// Has certificates, keys and authorities read again.
+    pub(crate) renew_now: RenewNow,
     pub(crate) supervisor: Supervisor,
     pub(crate) shutdown: Shutdown,
     /// Turns `/ready` to `draining`.
@@ -133,13 +136,14 @@ impl Server {
         self.listener.address()
     }
 
-    /// Reloads at every `hangup` what can be reloaded: revocations and bindings.
+    /// Reloads at every `hangup` what can be reloaded: revocations, bindings, certificates, keys and authorities.
     pub fn reload_on(&self, mut hangup: Signal) {
         let operator = Arc::clone(&self.operator);
-        let reload_bindings = Arc::clone(&self.reload_bindings);
+        let (reload_bindings, renew_now) = (Arc::clone(&self.reload_bindings), self.renew_now.clone());
         self.supervisor.background("reload", |stop| async move {
             while let Some(Some(())) = stop.run_until_cancelled(hangup.recv()).await {
-                tracing::info!("SIGHUP: reloading revocations and bindings");
+                tracing::info!("SIGHUP: reloading revocations, bindings and certificates");
+                renew_now.ask();
                 reload_bindings();
                 // Its outcome is in the log.
                 let _ = operator.reload().await;

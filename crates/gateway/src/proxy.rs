@@ -57,6 +57,8 @@ pub struct Proxy {
 pub struct Arrival<'a> {
     /// The other end of the connection.
     pub peer: IpAddr,
+    /// The subject of the certificate that it showed.
+    pub client_certificate: Option<&'a Arc<str>>,
     /// How the caller spoke to the gateway.
     pub scheme: Scheme,
     /// The request's id.
@@ -104,6 +106,7 @@ impl Proxy {
                 own_id: arrival.own_id,
                 request_id: arrival.request_id,
                 client: forwarding::client_address(arrival.peer, &head.headers, &self.trusted_proxies),
+                client_certificate: arrival.client_certificate,
                 in_flight: arrival.in_flight,
             },
         )

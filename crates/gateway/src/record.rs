@@ -53,6 +53,8 @@ pub struct Arrived<'a> {
     pub request_id: &'a HeaderValue,
     /// The caller, as the trusted proxies tell it.
     pub client: IpAddr,
+    /// The subject of the certificate that the other end showed.
+    pub client_certificate: Option<&'a Arc<str>>,
     /// The request on its connection.
     pub in_flight: &'a InFlight,
 }
@@ -120,6 +122,7 @@ struct Known {
     request_id: HeaderValue,
     method: Method,
     client: IpAddr,
+    client_certificate: Option<Arc<str>>,
     path_fingerprint: Fingerprint,
     bearer: Option<Fingerprint>,
     identity: Option<Identity>,
@@ -168,6 +171,7 @@ impl Recorder {
             request_id: arrived.request_id.clone(),
             method: head.method.clone(),
             client: arrived.client,
+            client_certificate: arrived.client_certificate.cloned(),
             path_fingerprint: evidence::fingerprint(head.uri.path().as_bytes()),
             bearer: None,
             identity: None,

@@ -73,6 +73,8 @@ impl Upstream {
             reused,
             response,
         } = self.client.send(dispatch, body);
+        // Pinned here, because each future that it were handed to would hold its place once more.
+        let response = pin!(response);
         let mut authority = Authority::new(watch);
         let (denial, cause) = match authority.bind(self.in_time(response, upload)).await {
             Ok(Ok(Ok(response))) => {

@@ -6,6 +6,7 @@
 mod assemble;
 mod embedded;
 mod external;
+mod listening;
 mod own;
 mod runtime;
 mod timed;

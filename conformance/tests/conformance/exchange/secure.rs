@@ -2,34 +2,8 @@
 
 use crate::report::{Report, refusal};
 use crate::world::{NONE, World};
-use rustls::ServerConfig;
-use rustls::server::WebPkiClientVerifier;
 use std::path::Path;
-use std::sync::Arc;
-use testkit::tls::{Ca, Identity, TlsFront};
-
-/// A TLS server that demands a client certificate of this authority.
-fn demanding(ca: &Ca, identity: &Identity) -> ServerConfig {
-    use rustls::pki_types::pem::PemObject as _;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut roots = rustls::RootCertStore::empty();
-    let root = CertificateDer::from_pem_slice(ca.pem().as_bytes()).expect("a root");
-    roots.add(root).expect("a root");
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-        .build()
-        .expect("a verifier");
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(identity.certificate.as_bytes())
-        .collect::<Result<_, _>>()
-        .expect("a chain");
-    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("a key");
-    ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("default protocol versions")
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, key)
-        .expect("a certificate that fits its key")
-}
+use testkit::tls::{Ca, TlsFront};
 
 fn text(path: &Path) -> String {
     path.display().to_string()
@@ -50,7 +24,7 @@ async fn exchange_over_tls_trusts_the_named_authority_and_shows_its_own_certific
         .env("STS_CLIENT_KEY_FILE", text(&client.key))
         .start_with(async |stack, mut variables| {
             let target = stack.sts_url()["http://".len()..].parse().expect("an address");
-            let front = TlsFront::start(target, demanding(&ca, &server)).await;
+            let front = TlsFront::start(target, server.demanding_config(&ca, &[])).await;
             variables.insert(
                 "STS_URL".to_owned(),
                 format!("https://localhost:{}", front.addr().port()),

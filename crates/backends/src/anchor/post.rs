@@ -13,7 +13,6 @@ use tokio_util::task::TaskTracker;
 use super::{AnchorConfig, AnchorSetupError};
 use crate::endpoint::Endpoint;
 use crate::http::{Client, ClientConfig, Http2Config, PoolLimits, Target};
-use crate::tls;
 
 /// How much of an answer's body is read, and for how long: only for its server to get rid of it.
 const MAX_ANSWER_BYTES: usize = 4096;
@@ -48,7 +47,7 @@ impl Post {
             target = target + "?" + query;
         }
         let http = ClientConfig {
-            tls: Arc::new(tls::http_client_config(tls)?),
+            tls: tls.clone(),
             http2: Http2Config::default(),
             limits: NO_POOL,
         };

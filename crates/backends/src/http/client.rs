@@ -11,7 +11,6 @@ use bytes::Buf;
 use forwarding::{Dispatch, DispatchParts, ResponseRules};
 use http::{Request, Response};
 use hyper::body::Body;
-use rustls::ClientConfig as TlsConfig;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,6 +24,7 @@ use super::lane::{Lanes, Target};
 use super::leaving::{Departing, Departs, Leaving, keep};
 use super::pool::PoolLimits;
 use super::unsent::{Unsent, repeatable};
+use crate::tls::TlsClient;
 
 /// How often idle connections are looked through.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -34,7 +34,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 pub struct ClientConfig {
     /// For `https` origins, with the ALPN of HTTP/1.1, or of HTTP/2 too; see [`crate::tls::http_client_config`] and
     /// [`crate::tls::upstream_client_config`].
-    pub tls: Arc<TlsConfig>,
+    pub tls: TlsClient,
     /// For origins that speak HTTP/2.
     pub http2: Http2Config,
     /// Bounds of the idle connections.

@@ -10,7 +10,6 @@ use admission::ports::{Cause, Clock};
 use bytes::Buf;
 use http::{Request, Response};
 use hyper::body::Body;
-use rustls::ClientConfig;
 use tokio_util::task::TaskTracker;
 
 use super::BoxError;
@@ -25,6 +24,7 @@ use super::leaving::Leaving;
 use super::pool::{Connection, Pool, PoolLimits};
 use super::socket::Probe;
 use super::unsent::Unsent;
+use crate::tls::TlsClient;
 
 /// A connection for one request.
 pub(super) struct Lane<B> {
@@ -56,7 +56,7 @@ pub(crate) struct Target<'a, A> {
 
 /// The connections of a client.
 pub(super) struct Lanes<B> {
-    tls: Arc<ClientConfig>,
+    tls: TlsClient,
     http2: Http2Config,
     clock: Arc<dyn Clock>,
     tracker: TaskTracker,
@@ -70,7 +70,7 @@ pub(super) struct Lanes<B> {
 impl<B> Lanes<B> {
     /// No connections. The task of each runs on the tracker.
     pub(super) fn new(
-        tls: Arc<ClientConfig>,
+        tls: TlsClient,
         http2: Http2Config,
         limits: PoolLimits,
         clock: Arc<dyn Clock>,
@@ -179,14 +179,19 @@ where
     fn may_share(&self, origin: &Origin) -> bool {
         match origin.scheme {
             Scheme::Http => self.http2.cleartext_hosts.contains(&origin.host),
-            Scheme::Https => self.tls.alpn_protocols.iter().any(|protocol| protocol == b"h2"),
+            Scheme::Https => self
+                .tls
+                .current()
+                .alpn_protocols
+                .iter()
+                .any(|protocol| protocol == b"h2"),
         }
     }
 
     async fn dial<A: Dialable>(&self, target: &Target<'_, A>) -> Result<Lane<B>, Cause> {
         let (origin, probe) = (target.origin, Probe::default());
         let addresses = in_order(target.addresses);
-        let connected = connect(origin, addresses, &self.tls, probe.clone()).await?;
+        let connected = connect(origin, addresses, &self.tls.current(), probe.clone()).await?;
         let endpoint = Endpoint {
             origin: Arc::new(origin.clone()),
             peer: connected.peer,

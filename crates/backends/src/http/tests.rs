@@ -26,7 +26,7 @@ use self::server::{OK, Seen, Server, request, until_closed};
 use super::lane::Target;
 use super::leaving::Leaving;
 use super::{Client, ClientConfig, Http2Config, PoolLimits, PooledBody, SendFailure, Stats};
-use crate::tls::{ClientTls, http_client_config};
+use crate::tls::{ClientTls, TlsClient, http_client_config};
 
 struct Fixture {
     client: Client<Full<Bytes>>,
@@ -40,7 +40,7 @@ where
 {
     let (clock, tracker) = (FixedClock::default(), TaskTracker::new());
     let config = ClientConfig {
-        tls: Arc::new(http_client_config(tls).unwrap()),
+        tls: TlsClient::new(http_client_config(tls).unwrap()),
         http2: Http2Config::default(),
         limits,
     };

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use admission::ports::Cause;
+use arc_swap::ArcSwapOption;
 use futures_util::TryFutureExt as _;
 use rustls::ClientConfig;
 use tokio_postgres::NoTls;
@@ -39,7 +40,8 @@ pub struct PostgresConfig {
 #[derive(Clone)]
 pub struct PostgresConnector {
     config: tokio_postgres::Config,
-    tls: Option<ClientConfig>,
+    ssl_mode: SslMode,
+    tls: Arc<ArcSwapOption<ClientConfig>>,
     pub(super) connect_timeout: Duration,
     pub(super) read_timeout: Duration,
     pub(super) max_lifetime: Duration,
@@ -66,18 +68,30 @@ impl PostgresConnector {
         client.keepalives_idle(keepalive::IDLE);
         client.keepalives_interval(keepalive::INTERVAL);
         client.keepalives_retries(keepalive::RETRIES);
-        let mut tls = tls::client(config.ssl_mode, &config.tls)?;
-        if let (Some(tls), SslNegotiation::Direct) = (&mut tls, client.get_ssl_negotiation()) {
-            tls.alpn_protocols = vec![b"postgresql".to_vec()];
-        }
-        Ok(Self {
+        let connector = Self {
             config: client,
-            tls,
+            ssl_mode: config.ssl_mode,
+            tls: Arc::default(),
             connect_timeout: config.connect_timeout,
             read_timeout: config.read_timeout,
             max_lifetime: config.max_lifetime,
             open: Arc::default(),
-        })
+        };
+        connector.renew_tls(&config.tls)?;
+        Ok(connector)
+    }
+
+    /// From now on new connections trust these authorities and show this certificate.
+    ///
+    /// # Errors
+    /// When a certificate cannot be used; then they stay as they were.
+    pub fn renew_tls(&self, tls: &PemTls) -> Result<(), Cause> {
+        let mut tls = tls::client(self.ssl_mode, tls)?;
+        if let (Some(tls), SslNegotiation::Direct) = (&mut tls, self.config.get_ssl_negotiation()) {
+            tls.alpn_protocols = vec![b"postgresql".to_vec()];
+        }
+        self.tls.store(tls.map(Arc::new));
+        Ok(())
     }
 
     /// How many connections are open now, over all clones of this connector.
@@ -89,14 +103,14 @@ impl PostgresConnector {
     /// A new connection, within the connect timeout.
     pub(crate) async fn connect(&self) -> Result<Session, Cause> {
         let dial = async {
-            match &self.tls {
+            match self.tls.load_full() {
                 None => self
                     .config
                     .connect(NoTls)
                     .await
                     .map(|(c, d)| Session::new(c, d, &self.open)),
                 Some(tls) => {
-                    let tls = MakeRustlsConnect::new(tls.clone());
+                    let tls = MakeRustlsConnect::new(ClientConfig::clone(&tls));
                     self.config
                         .connect(tls)
                         .await

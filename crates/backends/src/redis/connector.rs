@@ -16,6 +16,7 @@ use super::sentinel::Sentinels;
 use super::slots::slot_of;
 use super::topology::Topology;
 use crate::component::{Component, Stage};
+use crate::pem::PemTls;
 
 /// Makes connections to the Redis server that takes writes: the one there is, or, in a cluster, the one that serves a slot.
 #[derive(Clone)]
@@ -104,6 +105,14 @@ impl RedisConnector {
             }
         }
         Ok(component)
+    }
+
+    /// From now on servers are dialled with these authorities and this certificate.
+    ///
+    /// # Errors
+    /// When a certificate cannot be used; then they stay as they were.
+    pub fn renew_tls(&self, tls: &PemTls) -> Result<(), Cause> {
+        self.dialer.renew_tls(tls)
     }
 
     /// The way to the server that holds this key, whichever that is at the time. Without a cluster it is the only one.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use admission::limits::OwnEndpoint;
 use admission::ports::Cause;
+use arc_swap::ArcSwap;
 use futures_util::TryFutureExt as _;
 use parking_lot::Mutex;
 use redis::aio::{MultiplexedConnection, SendError};
@@ -22,13 +23,14 @@ use super::config::RedisConfig;
 use crate::keepalive;
 use crate::local;
 use crate::pause::within;
+use crate::pem::PemTls;
 
 /// Takes what a server says outside of answers, and the end of the connection.
 pub(super) type OnPush = Box<dyn Fn(PushInfo) + Send + Sync>;
 
 /// Dials servers.
 pub(super) struct Dialer {
-    certificates: TlsCertificates,
+    certificates: ArcSwap<TlsCertificates>,
     pub(super) dial_timeout: Duration,
     pub(super) answer_timeout: Duration,
     peers: Arc<Peers>,
@@ -37,17 +39,20 @@ pub(super) struct Dialer {
 impl Dialer {
     pub(super) fn new(config: &RedisConfig) -> Self {
         Self {
-            certificates: TlsCertificates {
-                client_tls: config.tls.identity.as_ref().map(|identity| ClientTlsConfig {
-                    client_cert: identity.certificate.clone(),
-                    client_key: identity.key.clone(),
-                }),
-                root_cert: config.tls.authorities.clone(),
-            },
+            certificates: ArcSwap::from_pointee(certificates(&config.tls)),
             dial_timeout: config.dial_timeout,
             answer_timeout: config.answer_timeout,
             peers: Arc::default(),
         }
+    }
+
+    /// From now on servers are dialled with these authorities and this certificate, if they can be used.
+    pub(super) fn renew_tls(&self, tls: &PemTls) -> Result<(), Cause> {
+        let certificates = certificates(tls);
+        let judged = Client::build_with_tls("rediss://localhost", certificates.clone());
+        judged.map_err(|error| Cause::new(format!("redis tls: {error}")))?;
+        self.certificates.store(Arc::new(certificates));
+        Ok(())
     }
 
     /// The client of one server.
@@ -59,8 +64,15 @@ impl Dialer {
             self.peers.add(host);
         }
         let server = server.set_tcp_settings(settings);
+        self.with_certificates(server)
+    }
+
+    /// The client of a server, with the certificates of now, which a client cannot be given later.
+    fn with_certificates(&self, server: ConnectionInfo) -> Result<Client, Cause> {
         let client = match server.addr() {
-            ConnectionAddr::TcpTls { .. } => Client::build_with_tls(server, self.certificates.clone()),
+            ConnectionAddr::TcpTls { .. } => {
+                Client::build_with_tls(server, TlsCertificates::clone(&self.certificates.load()))
+            }
             _ => Client::open(server),
         };
         client.map_err(|error| Cause::new(format!("redis address: {error}")))
@@ -116,9 +128,20 @@ impl Dialer {
                 Ok::<(), SendError>(())
             });
         }
+        let client = self.with_certificates(client.get_connection_info().clone())?;
         let dial = client.get_multiplexed_async_connection_with_config(&config);
         let dial = dial.map_err(|error| local::cause(format!("redis connect: {error}"), &error));
         within("redis connect", self.dial_timeout, dial).await
+    }
+}
+
+fn certificates(tls: &PemTls) -> TlsCertificates {
+    TlsCertificates {
+        client_tls: tls.identity.as_ref().map(|identity| ClientTlsConfig {
+            client_cert: identity.certificate.clone(),
+            client_key: identity.key.clone(),
+        }),
+        root_cert: tls.authorities.clone(),
     }
 }
 

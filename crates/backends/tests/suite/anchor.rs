@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use admission::ports::Resolver;
 use backends::anchor::{self, AnchorConfig, Transport};
 use backends::component::{Figures, Samples};
-use backends::tls::ClientTls;
+use backends::tls::{ClientTls, TlsClient, http_client_config};
 use evidence::{
     BoxFuture, CHECKPOINT, Chain, CheckpointKey, Shipment, SinkError, StreamSink, Uuid, write_checkpoint,
 };
@@ -116,7 +116,7 @@ fn config(url: &str, tls: ClientTls) -> AnchorConfig {
     AnchorConfig {
         url: url.parse().unwrap(),
         transport,
-        tls,
+        tls: TlsClient::new(http_client_config(&tls).unwrap()),
     }
 }
 

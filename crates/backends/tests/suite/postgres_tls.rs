@@ -1,5 +1,6 @@
 //! `sslmode`, over real handshakes.
 
+use admission::ports::Cause;
 use backends::bindings::{BindingsConfig, PostgresBindings};
 use backends::pem::PemTls;
 use backends::postgres::{PostgresConfig, PostgresConnector, SslMode};
@@ -14,20 +15,32 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::Background;
 
+fn pem(ca: &Ca) -> PemTls {
+    PemTls {
+        authorities: Some(ca.pem().as_bytes().to_vec()),
+        identity: None,
+    }
+}
+
 /// Whether bindings can be loaded over this connection.
 async fn loads(url: &str, ssl_mode: SslMode, authorities: Option<&Ca>) -> Result<(), String> {
-    let config = PostgresConfig {
+    let tls = authorities.map(pem).unwrap_or_default();
+    let connector = connector(url, ssl_mode, tls).map_err(|cause| cause.to_string())?;
+    loads_over(connector).await
+}
+
+fn connector(url: &str, ssl_mode: SslMode, tls: PemTls) -> Result<PostgresConnector, Cause> {
+    PostgresConnector::new(&PostgresConfig {
         client: url.parse().unwrap(),
         ssl_mode,
-        tls: PemTls {
-            authorities: authorities.map(|ca| ca.pem().as_bytes().to_vec()),
-            identity: None,
-        },
+        tls,
         connect_timeout: PATIENCE,
         read_timeout: PATIENCE,
         max_lifetime: Duration::from_secs(60),
-    };
-    let connector = PostgresConnector::new(&config).map_err(|cause| cause.to_string())?;
+    })
+}
+
+async fn loads_over(connector: PostgresConnector) -> Result<(), String> {
     let clock = Arc::new(FixedClock::default());
     let (bindings, reader) = PostgresBindings::new(BindingsConfig::default(), connector, clock);
     let mut background = Background::default();
@@ -76,6 +89,19 @@ async fn certificate_is_judged_as_sslmode_says() {
     loads(&url, SslMode::Require, None)
         .await
         .expect("without authorities `require` only encrypts");
+
+    // What is renewed holds for the next connection, and what cannot be used changes nothing.
+    let connector = connector(&url, SslMode::VerifyCa, pem(&ca)).unwrap();
+    loads_over(connector.clone())
+        .await
+        .expect_err("a foreign authority");
+    connector.renew_tls(&pem(&foreign)).unwrap();
+    let broken = PemTls {
+        authorities: Some(b"no certificate".to_vec()),
+        identity: None,
+    };
+    assert!(connector.renew_tls(&broken).is_err());
+    loads_over(connector).await.expect("the renewed authority");
 }
 
 #[tokio::test]

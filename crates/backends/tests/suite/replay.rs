@@ -8,6 +8,7 @@ use backends::redis::{RedisConfig, RedisConnector};
 use testkit::clock::FixedClock;
 use testkit::redis::PrivateRedis;
 use testkit::tls::Ca;
+use testkit::wait::until;
 
 use crate::contract::replay::{mark, replay_contract, set};
 use crate::support::{Replay, redis_config};
@@ -78,14 +79,20 @@ async fn marks_travel_over_tls_with_a_client_certificate() {
             identity: None,
             ..config.tls.clone()
         },
-        ..config
+        ..config.clone()
     };
-    for config in [foreign, anonymous] {
-        let bad = Replay::over(
-            RedisConnector::new(&config).unwrap(),
-            None,
-            &FixedClock::default(),
-        );
-        assert_eq!(set(bad.port(), &mark("over-bad-tls", "a")).await, "unavailable");
+    for (name, other) in [("foreign", foreign), ("anonymous", anonymous)] {
+        let connector = RedisConnector::new(&other).unwrap();
+        let replay = Replay::over(connector.clone(), None, &FixedClock::default());
+        assert_eq!(set(replay.port(), &mark(name, "a")).await, "unavailable");
+        // What is renewed holds for the next connection, and what cannot be used changes nothing.
+        let mut broken = config.tls.clone();
+        broken.authorities = Some(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_vec());
+        connector.renew_tls(&config.tls).unwrap();
+        assert!(connector.renew_tls(&broken).is_err());
+        until("a mark over the renewed certificates", async || {
+            (set(replay.port(), &mark(name, "a")).await == "set").then_some(())
+        })
+        .await;
     }
 }

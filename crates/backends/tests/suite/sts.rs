@@ -10,7 +10,6 @@ use backends::sts::{StsClient, StsConfig, StsSetupError, Transport};
 use backends::tls::ClientTls;
 use devstack::{RawAnswer, Scope};
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
-use rustls::server::WebPkiClientVerifier;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -69,20 +68,7 @@ async fn sts_behind_tls_keeps_the_contract() {
 #[tokio::test]
 async fn sts_that_wants_a_client_certificate_gets_it() {
     let (authority, ca) = (Authority::start().await, Ca::new());
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(certificates(ca.pem()));
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
-    let identity = ca.server(&["sts.example"]);
-    let server = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_client_cert_verifier(verifier.build().unwrap())
-        .with_single_cert(
-            certificates(&identity.certificate),
-            PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap(),
-        )
-        .unwrap();
+    let server = ca.server(&["sts.example"]).demanding_config(&ca, &[]);
     let front = TlsFront::start(authority.addr(), server).await;
     let url = format!("https://sts.example:{}", front.addr().port());
     let shown = |identity| ClientTls {
@@ -92,9 +78,13 @@ async fn sts_that_wants_a_client_certificate_gets_it() {
     let pair = ca.client("gateway");
     let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
     let certified = CertifiedKey::new(certificates(&pair.certificate), any_supported_type(&key).unwrap());
-    for (identity, expect) in [(Some(Arc::new(certified)), "200"), (None, "transport")] {
-        let client = authority.client_with(&url, Transport::Https, shown(identity), &["127.0.0.1"]);
-        // With TLS 1.3 a client learns only with the answer that its certificate was missed.
+    let with_certificate = shown(Some(Arc::new(certified)));
+    let client = authority.client_with(&url, Transport::Https, shown(None), &["127.0.0.1"]);
+    // With TLS 1.3 a client learns only with the answer that its certificate was missed.
+    for (renewed, expect) in [(None, "transport"), (Some(&with_certificate), "200")] {
+        if let Some(tls) = renewed {
+            client.renew_tls(tls).unwrap();
+        }
         assert_eq!(word(&send(&client, &authority.exchange("")).await.0), expect);
     }
 }

@@ -58,4 +58,11 @@ section! {
     UPSTREAM_H2C_HOSTS: List("host names"), Unset("none"),
         "The hosts that speak HTTP/2 without TLS, as most gRPC servers in a private network do: an `http` upstream at one of \
         them gets HTTP/2 with prior knowledge, at any other HTTP/1.1. Over TLS the server chooses (ALPN). Exact names, as above.";
+    UPSTREAM_CA_FILE: File, Unset("the system's authorities alone"),
+        "PEM certificate authorities to trust for upstreams, besides the system's.";
+    UPSTREAM_CLIENT_CERT_FILE: File, Unset("no client certificate"),
+        "The PEM certificate chain that the gateway shows to every upstream that asks for one.",
+        advice "It tells upstreams who the gateway is, never who calls. Set `UPSTREAM_HOST_ALLOWLIST` too, so that no other host can ask.";
+    UPSTREAM_CLIENT_KEY_FILE: File, Unset("no client certificate"),
+        "The PEM private key of that certificate.";
 }

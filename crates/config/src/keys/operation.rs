@@ -54,7 +54,7 @@ section! {
 section! {
     LIFE_CYCLE: "Life cycle", "On SIGTERM `/ready` answers `draining`, new requests are still served for a while, \
     then open ones are awaited and the evidence is flushed. A second signal exits at once. \
-    SIGHUP reads revocations and bindings anew; SIGUSR1 and SIGUSR2 are ignored.";
+    SIGHUP reads revocations, bindings, certificates, keys and authorities anew; SIGUSR1 and SIGUSR2 are ignored.";
     DRAIN_DELAY: DurationOrZero, PerMode { production: "2s", dev: "0s" },
         "How long the gateway keeps accepting after SIGTERM, so that load balancers notice.",
         advice "As long as a load balancer needs to see the failing `/ready`.";

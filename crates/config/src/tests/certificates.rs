@@ -3,11 +3,8 @@
 use std::path::PathBuf;
 
 use super::fixture::{Date, Files, LONG, dev, load, now, production, violations};
-use crate::{MapEnv, Transport, Warning};
+use crate::{Env as _, MapEnv, Renewable as _, Transport, Warning};
 
-const NO_CERTIFICATE: &str =
-    "TLS_CERT_FILE: the file must hold PEM certificates (BEGIN CERTIFICATE), the leaf first";
-const NO_KEY: &str = "TLS_KEY_FILE: the file must hold an unencrypted PEM private key (RSA of at least 2048 bits, ECDSA or Ed25519)";
 const MISMATCH: &str = "TLS_KEY_FILE does not match the first certificate in TLS_CERT_FILE; put the leaf first, and its own key beside it";
 
 fn tls(env: MapEnv, (cert, key): (PathBuf, PathBuf)) -> MapEnv {
@@ -21,37 +18,12 @@ fn both_modes(pair: (PathBuf, PathBuf)) -> [MapEnv; 2] {
 }
 
 #[test]
-fn unusable_files_are_refused_in_every_mode() {
+fn files_that_cannot_be_read_are_refused_in_every_mode() {
     let files = Files::new();
     let (cert, key) = files.pair(LONG.0, LONG.1);
-    let pem = std::fs::read_to_string(&cert).unwrap();
-    let garbage = files.write(
-        "garbage",
-        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-    );
-    let bad_key = files.write(
-        "bad.key",
-        "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
-    );
-    let tail = files.write(
-        "tail",
-        format!("{pem}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
-    );
-    let cut = files.write("cut", &pem[..pem.len() / 2]);
-    let text = files.write("text", "hello");
-    let empty = files.write("empty", "");
     let large = files.write("large", vec![b'\n'; (1 << 20) + 1]);
     let missing = cert.with_file_name("missing");
     for (cert_file, key_file, expect) in [
-        (&garbage, &key, NO_CERTIFICATE),
-        (&tail, &key, NO_CERTIFICATE),
-        (&cut, &key, NO_CERTIFICATE),
-        (&text, &key, NO_CERTIFICATE),
-        (&empty, &key, NO_CERTIFICATE),
-        (&key, &key, NO_CERTIFICATE),
-        (&cert, &bad_key, NO_KEY),
-        (&cert, &cert, NO_KEY),
-        (&cert, &empty, NO_KEY),
         (
             &missing,
             &key,
@@ -88,10 +60,10 @@ fn a_key_of_another_certificate_is_refused_in_every_mode() {
 fn a_chain_is_kept_whole_and_must_begin_with_the_leaf() {
     let files = Files::new();
     let (config, _) = load(&tls(production(&files), files.chain(true))).unwrap();
-    let Transport::Tls(identity) = config.listener.transport else {
+    let Transport::Tls(server) = config.listener.transport else {
         panic!("a certificate is set")
     };
-    assert_eq!(identity.certified_key().cert.len(), 2);
+    assert_eq!(server.identity.certified_key().cert.len(), 2);
 
     assert_eq!(
         violations(&tls(production(&files), files.chain(false))),
@@ -151,19 +123,41 @@ fn plain_http_wins_over_a_certificate_in_dev() {
 }
 
 #[test]
-fn a_pair_is_read_again_from_the_same_files() {
+fn files_are_read_again_and_judged_as_at_start() {
     let files = Files::new();
-    let (config, _) = load(&production(&files)).unwrap();
+    let (cert, key) = files.pair(LONG.0, LONG.1);
+    let (config, _) = load(&tls(production(&Files::new()), (cert.clone(), key))).unwrap();
     let Transport::Tls(before) = config.listener.transport else {
         panic!("a certificate is set")
     };
+    let again = || before.renewed(&before.look(), config.mode, now());
+    let first = before.made_of();
+    assert!(first == before.look());
     files.pair((2026, 8, 1), (2028, 1, 1));
-    let after = before.reload().unwrap();
-    assert!(after.not_after() > before.not_after());
-    assert!(after.time_left(now()) > before.time_left(now()));
+    assert!(first != before.look());
+    let after = again().unwrap();
+    assert!(after.identity.not_after() > before.identity.not_after());
+    // What was looked at counts, not what is there by then.
+    let earlier = before.renewed(&first, config.mode, now()).unwrap();
+    assert_eq!(earlier.identity.not_after(), before.identity.not_after());
 
-    files.write("leaf.key", "garbage");
-    assert_eq!(before.reload().unwrap_err().to_string(), NO_KEY);
+    let refused = || again().unwrap_err().in_one_line();
+    files.pair((2026, 1, 1), (2026, 8, 30));
+    assert_eq!(
+        refused(),
+        "TLS_CERT_FILE: the certificate expired 2 days ago; renew it"
+    );
+    std::fs::write(&cert, "garbage").unwrap();
+    assert!(
+        refused().starts_with("TLS_CERT_FILE: the file has no PEM block"),
+        "{}",
+        refused()
+    );
+    std::fs::remove_file(&cert).unwrap();
+    assert_eq!(
+        refused(),
+        "TLS_CERT_FILE: the file it names cannot be read: entity not found"
+    );
 }
 
 #[test]
@@ -172,6 +166,7 @@ fn connections_of_the_gateway_take_authorities_and_client_certificates() {
         ("STS", "https://sts"),
         ("REDIS", "rediss://redis"),
         ("DATABASE", "postgres://db/c"),
+        ("UPSTREAM", "unread"),
     ] {
         let files = Files::new();
         let (cert, key) = files.pair(LONG.0, LONG.1);
@@ -194,6 +189,7 @@ fn connections_of_the_gateway_take_authorities_and_client_certificates() {
         let tls = match prefix {
             "STS" => &config.sts.tls,
             "REDIS" => &stores.redis.tls,
+            "UPSTREAM" => &config.upstream_tls,
             _ => &stores.database.tls,
         };
         assert_eq!(
@@ -212,7 +208,8 @@ fn connections_of_the_gateway_take_authorities_and_client_certificates() {
         assert_eq!(
             violations(&env.with(&ca_name, &key)),
             [format!(
-                "{ca_name}: the file must hold PEM certificates (BEGIN CERTIFICATE), the leaf first"
+                "{ca_name}: the file holds a private key and no certificate; \
+                 it must hold PEM certificates (BEGIN CERTIFICATE), the leaf first"
             )]
         );
     }
@@ -265,4 +262,46 @@ fn authorities_of_the_database_url_count_where_no_file_is_named() {
         violations(&with(&other)),
         ["sslrootcert in DATABASE_URL: the file it names cannot be read: entity not found"]
     );
+}
+
+#[test]
+fn certificates_of_callers_are_required_unless_they_are_only_requested() {
+    let files = Files::new();
+    let good = production(&files);
+    let authorities = good.get("TLS_CERT_FILE").unwrap();
+    let with = |changes: &[(&str, &std::ffi::OsStr)]| {
+        let set = |env: MapEnv, (name, value): &(&str, &std::ffi::OsStr)| env.with(name, *value);
+        changes.iter().fold(good.clone(), set)
+    };
+    let asks = |env: &MapEnv| {
+        let Transport::Tls(server) = load(env).unwrap().0.listener.transport else {
+            panic!("a certificate is set")
+        };
+        assert!(server.look() == server.made_of());
+        server.clients.map(|clients| clients.are_required)
+    };
+    let ca = ("TLS_CLIENT_CA_FILE", authorities.as_os_str());
+    let auth = |how: &'static str| ("TLS_CLIENT_AUTH", std::ffi::OsStr::new(how));
+    assert_eq!(asks(&good), None);
+    assert_eq!(asks(&with(&[ca])), Some(true));
+    assert_eq!(asks(&with(&[ca, auth("require")])), Some(true));
+    assert_eq!(asks(&with(&[ca, auth("request")])), Some(false));
+
+    let none = std::ffi::OsStr::new("");
+    for (changes, expect) in [
+        (
+            &[ca, auth("maybe")][..],
+            "invalid value for TLS_CLIENT_AUTH: \"maybe\" (use require or request)",
+        ),
+        (
+            &[auth("request")],
+            "TLS_CLIENT_CA_FILE is required beside TLS_CLIENT_AUTH; set it to the authorities of the callers' certificates",
+        ),
+        (
+            &[ca, ("TLS_CERT_FILE", none), ("TLS_KEY_FILE", none)],
+            "TLS_CLIENT_CA_FILE needs TLS_CERT_FILE and TLS_KEY_FILE: only a caller over TLS can show a certificate",
+        ),
+    ] {
+        assert_eq!(violations(&with(changes)), [expect]);
+    }
 }

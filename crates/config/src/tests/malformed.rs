@@ -90,6 +90,14 @@ fn malformed_values_name_the_variable_the_value_and_the_fix() {
                 ],
             ),
             (
+                &[("PROXY_PROTOCOL", "required")],
+                &["PROXY_PROTOCOL needs TRUSTED_PROXIES: only a proxy named there is believed"],
+            ),
+            (
+                &[("PROXY_PROTOCOL", "on"), ("TRUSTED_PROXIES", "10.0.0.0/8")],
+                &[r#"invalid value for PROXY_PROTOCOL: "on" (use off, optional or required)"#],
+            ),
+            (
                 &[("UPSTREAM_HOST_ALLOWLIST", "a.example,*.b.example")],
                 &[
                     r#"invalid value for UPSTREAM_HOST_ALLOWLIST: "*.b.example" (use exact host names, without scheme, port, path or wildcard)"#,

@@ -17,6 +17,7 @@ fn request() -> Request<'static> {
         resource: "resource://pipernet",
         subject_fingerprint: Fingerprint::from_digits(*b"0123456789abcdef"),
         method: "POST",
+        client_certificate: None,
         agent_session_id: None,
         session_id: None,
         path_fingerprint: None,
@@ -84,6 +85,7 @@ fn an_intent_is_the_interrupted_event_byte_for_byte() {
 fn every_member_has_its_place_in_key_order() {
     let request = Request {
         agent_session_id: Some("a"),
+        client_certificate: Some("CN=agent"),
         session_id: Some("s"),
         path_fingerprint: Some(fingerprint(b"/")),
         provider_id: Some("p"),
@@ -245,7 +247,7 @@ proptest! {
         let text = Some(value.as_str());
         let request = Request {
             zone_id: &value, request_id: &value, application_id: &value, resource: &value, method: &value,
-            agent_session_id: text, session_id: text, trace_id: text, subject_kind: text, upstream_host: text,
+            client_certificate: text, agent_session_id: text, session_id: text, trace_id: text, subject_kind: text, upstream_host: text,
             auth_mode: text, provider_id: text, connection_id: text,
             path_fingerprint: Some(fingerprint(value.as_bytes())),
             ..request()

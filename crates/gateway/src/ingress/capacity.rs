@@ -140,16 +140,42 @@ pub struct ConnectionPlace {
     source: IpAddr,
 }
 
+impl ConnectionPlace {
+    /// The same place, counted under another source.
+    ///
+    /// # Errors
+    /// [`Full`]: that source holds too many; the place is given back.
+    pub fn moved_to(mut self, source: IpAddr) -> Result<Self, Full> {
+        let source = counted_as(source);
+        let capacity = Arc::clone(&self.capacity);
+        let mut sources = capacity.sources.lock();
+        let held = sources.entry(source).or_insert(0);
+        if source != self.source && *held >= capacity.limits.per_source {
+            drop(sources);
+            return Err(Full);
+        }
+        *held += 1;
+        release(&mut sources, self.source);
+        self.source = source;
+        drop(sources);
+        Ok(self)
+    }
+}
+
+fn release(sources: &mut HashMap<IpAddr, usize>, source: IpAddr) {
+    if let Entry::Occupied(mut entry) = sources.entry(source) {
+        *entry.get_mut() -= 1;
+        if *entry.get() == 0 {
+            entry.remove();
+        }
+    }
+}
+
 impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         let mut sources = self.capacity.sources.lock();
         self.capacity.connections.fetch_sub(1, Ordering::Relaxed);
-        if let Entry::Occupied(mut entry) = sources.entry(self.source) {
-            *entry.get_mut() -= 1;
-            if *entry.get() == 0 {
-                entry.remove();
-            }
-        }
+        release(&mut sources, self.source);
     }
 }
 
@@ -196,10 +222,17 @@ mod tests {
         let first = capacity.connection(here).unwrap();
         let _second = capacity.connection("::ffff:127.0.0.1".parse().unwrap()).unwrap();
         assert_eq!(capacity.connection(here).err(), Some(Full), "one source");
-        let _third = capacity.connection(there).unwrap();
+        let third = capacity.connection(there).unwrap();
         assert_eq!(capacity.connection(there).err(), Some(Full), "all together");
         drop(first);
         assert!(capacity.connection(here).is_ok());
+        // A place that turns out to be another source's counts there, if there is room, and is given back otherwise.
+        let moved = third.moved_to(here).unwrap();
+        assert_eq!(capacity.connection(here).err(), Some(Full), "one source");
+        let fourth = capacity.connection(there).unwrap();
+        assert_eq!(fourth.moved_to(here).err(), Some(Full), "one source");
+        let _third = moved.moved_to(there).unwrap().moved_to(there).unwrap();
+        assert_eq!(capacity.held().0, 2);
 
         let network = |last: &str| counted_as(format!("2001:db8:1:2::{last}").parse().unwrap());
         assert_eq!(network("1"), network("ffff:1"), "one /64 is one source");

@@ -70,12 +70,14 @@ pub enum Protocol {
 }
 
 /// What is known of a connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Peer {
     /// The other end.
     pub address: SocketAddr,
     /// Whether it speaks TLS.
     pub scheme: Scheme,
+    /// The subject of the certificate that it showed.
+    pub certificate: Option<Arc<str>>,
 }
 
 /// How connections end when the process stops.
@@ -164,7 +166,7 @@ where
     let parked = Parked::new();
     let service = service_fn(|request: Request<Incoming>| {
         let (eligible, parked) = (Eligible::of(&request), parked.clone());
-        let (handler, timer) = (Arc::clone(&handler), Arc::clone(&timer));
+        let (handler, timer, peer) = (Arc::clone(&handler), Arc::clone(&timer), peer.clone());
         let in_flight = InFlight::begin(&timer, &request);
         if in_flight.is_multiplexed() {
             *opened.lock() = Some(in_flight.clone());

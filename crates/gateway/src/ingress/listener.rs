@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use admission::Scheme;
+use arc_swap::ArcSwap;
 use backends::keepalive;
 use rustix::io::Errno;
+use rustls::ServerConfig;
 use socket2::{Domain, Protocol as SocketProtocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -15,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::capacity::Capacity;
 use super::connection::{self, ConnectionContext, Handler, Peer, Protocol};
-use super::tls::ALPN_H2;
+use super::proxy_header::ProxyHeaders;
+use super::tls::{self, ALPN_H2};
 use crate::clock;
 
 /// Connections that the system keeps for us until they are accepted.
@@ -33,8 +36,8 @@ const UNAVAILABLE: &[u8] =
 /// What a listener speaks.
 #[derive(Clone)]
 pub enum Speaks {
-    /// TLS.
-    Tls(TlsAcceptor),
+    /// TLS, each connection as it is configured when it begins.
+    Tls(Arc<ArcSwap<ServerConfig>>),
     /// Plain HTTP, in development.
     Plain,
 }
@@ -132,6 +135,8 @@ impl Listener {
 pub struct Acceptor<H> {
     /// What it speaks.
     pub speaks: Speaks,
+    /// Which proxies say first whose connection it is.
+    pub proxy_headers: Option<Arc<ProxyHeaders>>,
     /// How much it takes on.
     pub capacity: Arc<Capacity>,
     /// What its connections need.
@@ -152,14 +157,34 @@ impl<H: Handler> Acceptor<H> {
             return;
         }
         let (speaks, context) = (self.speaks.clone(), self.context.clone());
+        let proxy_headers = self.proxy_headers.clone();
         self.context.connections.spawn(async move {
-            let _place = place;
+            let (mut stream, mut address, mut _place) = (stream, address, place);
+            if let Some(headers) = proxy_headers {
+                let caller = Box::pin(headers.caller(&mut stream, address));
+                let caller = match tokio::time::timeout(context.limits.head, caller).await {
+                    Ok(Ok(caller)) => caller,
+                    Ok(Err(error)) => return tracing::debug!(peer = %address, %error, "connection refused"),
+                    Err(_) => {
+                        return tracing::debug!(peer = %address, "no PROXY header within READ_HEADER_TIMEOUT");
+                    }
+                };
+                let Ok(moved) = _place.moved_to(caller.ip()) else {
+                    return;
+                };
+                (address, _place) = (caller, moved);
+            }
             match speaks {
                 Speaks::Plain => {
-                    let scheme = Scheme::Http;
-                    connection::serve(stream, Peer { address, scheme }, Protocol::Either, context).await;
+                    let peer = Peer {
+                        address,
+                        scheme: Scheme::Http,
+                        certificate: None,
+                    };
+                    connection::serve(stream, peer, Protocol::Either, context).await;
                 }
-                Speaks::Tls(acceptor) => {
+                Speaks::Tls(config) => {
+                    let acceptor = TlsAcceptor::from(config.load_full());
                     // Boxed, handshake and stream: their place is not kept for the whole life of every connection.
                     let handshake = Box::pin(acceptor.accept(stream));
                     let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
@@ -171,12 +196,18 @@ impl<H: Handler> Acceptor<H> {
                             return tracing::debug!(peer = %address, "TLS handshake took longer than 10 s");
                         }
                     };
-                    let protocol = match stream.get_ref().1.alpn_protocol() {
+                    let session = stream.get_ref().1;
+                    let shown = session.peer_certificates().and_then(|chain| chain.first());
+                    let peer = Peer {
+                        address,
+                        scheme: Scheme::Https,
+                        certificate: shown.map(tls::subject),
+                    };
+                    let protocol = match session.alpn_protocol() {
                         Some(ALPN_H2) => Protocol::Http2,
                         Some(_) | None => Protocol::Http1,
                     };
-                    let scheme = Scheme::Https;
-                    connection::serve(stream, Peer { address, scheme }, protocol, context).await;
+                    connection::serve(stream, peer, protocol, context).await;
                 }
             }
         });

@@ -1,27 +1,109 @@
 //! TLS towards callers: 1.2 at least, 1.3 preferred (RFC 8446), AEAD suites with forward secrecy only.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use config::{ClientCertificates, ServerTls};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
-use tokio_rustls::TlsAcceptor;
+use rustls::{RootCertStore, ServerConfig};
+use rustls_pki_types::CertificateDer;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 /// HTTP/2's name in ALPN (RFC 7301).
 pub const ALPN_H2: &[u8] = b"h2";
 const ALPN_HTTP1: &[u8] = b"http/1.1";
 
-/// An acceptor that shows this certificate chain.
+/// How TLS is spoken: which certificates are shown, and which are asked for.
 ///
 /// # Errors
-/// The crypto library supports none of the two protocol versions.
-pub fn acceptor(identity: Arc<CertifiedKey>) -> Result<TlsAcceptor, rustls::Error> {
+/// The crypto library supports none of the two protocol versions, or cannot use one of the authorities.
+pub fn server_config(server: &ServerTls) -> Result<ServerConfig, rustls::Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
+    let clients = clients(server.clients.as_ref(), &provider)?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13, &TLS12])?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
+        .with_client_cert_verifier(clients)
+        .with_cert_resolver(Arc::new(Certificates::new(server)));
     config.alpn_protocols = vec![ALPN_H2.to_vec(), ALPN_HTTP1.to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok(config)
+}
+
+fn clients(
+    asked: Option<&ClientCertificates>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, rustls::Error> {
+    let Some(asked) = asked else {
+        return Ok(WebPkiClientVerifier::no_client_auth());
+    };
+    let mut roots = RootCertStore::empty();
+    for authority in &asked.authorities.certificates {
+        roots.add(authority.clone())?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    let verifier = match asked.are_required {
+        true => verifier,
+        false => verifier.allow_unauthenticated(),
+    };
+    verifier
+        .build()
+        .map_err(|error| rustls::Error::General(error.to_string()))
+}
+
+/// Whose certificate it is: its subject, or, where that is empty, the first of its other names.
+pub fn subject(certificate: &CertificateDer<'_>) -> Arc<str> {
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
+        return Arc::from("");
+    };
+    let subject = certificate.subject().to_string();
+    if !subject.is_empty() {
+        return Arc::from(subject);
+    }
+    let names = certificate.subject_alternative_name().ok().flatten();
+    let first = names.and_then(|names| match names.value.general_names.first()? {
+        GeneralName::DNSName(name) | GeneralName::URI(name) | GeneralName::RFC822Name(name) => Some(*name),
+        _ => None,
+    });
+    Arc::from(first.unwrap_or_default())
+}
+
+/// The certificates that callers are shown.
+#[derive(Debug)]
+struct Certificates {
+    /// To callers who ask for no name, or for one that no other has.
+    default: Arc<CertifiedKey>,
+    /// By name in lower case; a first label `*` stands for any one.
+    named: HashMap<String, Arc<CertifiedKey>>,
+}
+
+impl Certificates {
+    fn new(server: &ServerTls) -> Self {
+        let named = server.named.iter().flat_map(|named| named.iter());
+        Self {
+            default: Arc::clone(server.identity.certified_key()),
+            named: named
+                .map(|(name, identity)| (name.to_owned(), Arc::clone(identity.certified_key())))
+                .collect(),
+        }
+    }
+
+    fn of(&self, name: Option<&str>) -> &Arc<CertifiedKey> {
+        let named = name.filter(|_| !self.named.is_empty()).and_then(|name| {
+            let name = name.to_ascii_lowercase();
+            let wildcard = |(_, parent): (&str, &str)| self.named.get(&format!("*.{parent}"));
+            self.named
+                .get(&name)
+                .or_else(|| name.split_once('.').and_then(wildcard))
+        });
+        named.unwrap_or(&self.default)
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(self.of(hello.server_name())))
+    }
 }

@@ -105,6 +105,7 @@ impl Known {
             resource: &subject.resource,
             subject_fingerprint: identity.bearer,
             method: self.method.as_str(),
+            client_certificate: self.client_certificate.as_deref(),
             agent_session_id: subject.agent_session_id.as_deref(),
             session_id: subject.session_id.as_deref(),
             path_fingerprint: Some(self.path_fingerprint),

@@ -32,6 +32,7 @@ impl Known {
         self.recorder.lines.request(&RequestLine {
             request_id: self.request_id(),
             client_ip: self.client,
+            client_certificate: self.client_certificate.as_deref(),
             method: self.method.as_str(),
             zone_id: subject.map(|subject| subject.zone_id.as_str()),
             application_id: application_id.filter(|id| !id.is_empty()),

@@ -13,7 +13,7 @@ use backends::replay::ReplayStats;
 use backends::revocation::{RevocationCounters, RevocationStatus};
 use backends::{revocation, samples, sts};
 
-const SECONDS_A_DAY: f64 = 86_400.0;
+use crate::renewal::CertificateFigures;
 
 const UPSTREAM_CONNECTIONS: StatsNames = StatsNames {
     idle: "caracal_gateway_upstream_connections_idle",
@@ -92,8 +92,6 @@ pub struct ProcessFigures {
     pub connections: usize,
     /// Requests in flight.
     pub requests: usize,
-    /// Seconds until the served certificate expires, negative once it has; `None` without TLS.
-    pub certificate_seconds_left: Option<i64>,
     /// Log lines that were dropped because the sink was full or broken.
     pub log_lines_dropped: u64,
 }
@@ -104,14 +102,12 @@ impl ProcessFigures {
         let Self {
             connections,
             requests,
-            certificate_seconds_left,
             log_lines_dropped,
         } = *self;
         out.section("Process");
         samples! { out,
             gauge "caracal_gateway_connections", "Open connections of callers", connections as u64;
             gauge "caracal_gateway_requests_in_flight", "Requests under way, streams included", requests as u64;
-            number "caracal_gateway_certificate_expiry_days", "Days until the served certificate expires, negative once it has; absent without TLS", certificate_seconds_left.map(|seconds| seconds as f64 / SECONDS_A_DAY);
             counter "caracal_gateway_log_lines_dropped_total", "Log lines dropped because standard error did not take them", log_lines_dropped;
         }
     }
@@ -133,4 +129,5 @@ pub fn zero(out: &mut dyn Samples) {
     let (max, acquired) = (NonZeroU32::MIN, 0);
     ConnectionStats { max, acquired }.samples(out);
     ProcessFigures::default().samples(out);
+    CertificateFigures::default().samples(out);
 }

@@ -8,18 +8,19 @@ use std::time::Duration;
 use admission::Admission;
 use admission::exchange::{Circuit, CircuitLimits, ExchangeSigner};
 use admission::ports::{Bindings, Cause, ReplayMarks};
-use backends::anchor::{self, AnchorConfig, AnchorStats};
+use backends::anchor::{self, AnchorConfig, AnchorSetupError, AnchorStats};
 use backends::component::{Check, Component, Health, Stage};
 use backends::http::{Client, ClientConfig, Http2Config};
 use backends::revocation::RevocationState;
-use backends::tls::ClientTls;
-use config::{AnchorTransport, Config, Transport};
+use backends::tls::{TlsClient, http_client_config, upstream_client_config};
+use config::{AnchorTransport, Config};
 use evidence::{AuditKey, CheckpointKey, Fsync, Shipper, Spool, SpoolConfig, StreamSink};
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
+use super::listening::{proxy_headers, speaks};
 use super::own::{self, OwnEndpoints};
-use super::runtime::Runtime;
+use super::runtime::{Runtime, client_tls};
 use super::timed::TimedSts;
 use crate::clock;
 use crate::cors::Cors;
@@ -27,12 +28,12 @@ use crate::front::Front;
 use crate::ingress::capacity::{Capacity, CapacityLimits};
 use crate::ingress::connection::{ConnectionContext, Shutdown, TimeLimits};
 use crate::ingress::listener::{Acceptor, Listener, Speaks};
-use crate::ingress::tls;
 use crate::operator::ready::Readiness;
 use crate::operator::{ListenerRole, Operator};
 use crate::process::{Server, Stop};
 use crate::proxy::{CrossingTimes, Proxy};
 use crate::record::Recorder;
+use crate::renewal::Shown;
 use crate::telemetry::figures::{self, ProcessFigures};
 use crate::telemetry::metrics::Page;
 use crate::upstream::Upstream;
@@ -77,16 +78,17 @@ pub(super) async fn start(runtime: Runtime, stores: Stores, stop: &mut Stop) -> 
 }
 
 async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartError> {
-    let sink = runtime.add(anchored(&runtime, Arc::clone(&stores.sink))?);
+    let sink = anchored(&mut runtime, Arc::clone(&stores.sink))?;
+    let sink = runtime.add(sink);
     let spool = runtime.add(spool(&runtime, sink)?);
     runtime.add(runtime.sts.clone().component());
-    let upstream = runtime.add(upstream(&runtime)?);
+    let upstream = upstream(&mut runtime)?;
+    let upstream = runtime.add(upstream);
     let circuit = runtime.add(circuit(&runtime));
     let capacity = runtime.add(capacity(&runtime));
-    let speaks = match &runtime.config.listener.transport {
-        Transport::Tls(identity) => Speaks::Tls(tls::acceptor(Arc::clone(identity.certified_key()))?),
-        Transport::Plain(_dev_only) => Speaks::Plain,
-    };
+    let speaks = speaks(&mut runtime)?;
+    let certificates = runtime.renewal.component();
+    let renew_now = runtime.add(certificates);
     runtime.start().await?;
 
     let (public, operator_address) = (&runtime.config.listener, runtime.config.operator.address);
@@ -126,8 +128,9 @@ async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartE
         closing: shutdown.streams.clone(),
     });
     let operator = Arc::new(operator(&mut runtime, stores.revocations, draining.clone()));
-    let acceptor = |role, speaks, capacity| Acceptor {
+    let acceptor = |role, speaks, capacity, proxy_headers| Acceptor {
         speaks,
+        proxy_headers,
         capacity,
         context: ConnectionContext {
             handler: Arc::new(Front {
@@ -142,15 +145,21 @@ async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartE
     };
     Ok(Server {
         listener,
-        acceptor: acceptor(ListenerRole::Public, speaks, capacity),
+        acceptor: acceptor(
+            ListenerRole::Public,
+            speaks,
+            capacity,
+            proxy_headers(&runtime.config),
+        ),
         operator_listener: operator_listener.map(|listener| {
             // It faces the inside: it is plain, like every metrics endpoint.
             let capacity = Capacity::new(OPERATOR_CAPACITY);
-            let acceptor = acceptor(ListenerRole::Operator, Speaks::Plain, capacity);
+            let acceptor = acceptor(ListenerRole::Operator, Speaks::Plain, capacity, None);
             (listener, acceptor)
         }),
         operator,
         reload_bindings: stores.reload_bindings,
+        renew_now,
         supervisor: runtime.supervisor.clone(),
         shutdown: shutdown.clone(),
         draining,
@@ -267,25 +276,32 @@ fn spool(runtime: &Runtime, sink: Arc<dyn StreamSink>) -> Result<Component<Spool
 
 /// The audit stream, whose checkpoints also go to the anchor, where there is one.
 fn anchored(
-    runtime: &Runtime,
+    runtime: &mut Runtime,
     stream: Arc<dyn StreamSink>,
 ) -> Result<Component<Arc<dyn StreamSink>>, StartError> {
-    let Some(anchor) = &runtime.config.evidence.anchor else {
+    let Some(anchor) = runtime.config.evidence.anchor.clone() else {
         let none = AnchorStats::default();
         return Ok(Component::new(stream).figures(move |out| none.samples(out)));
     };
-    let authorities = anchor.authorities.as_ref();
+    let files = config::ClientTls {
+        authorities: anchor.authorities,
+        identity: None,
+    };
+    let tls = http_client_config(&client_tls(&files)).map_err(AnchorSetupError::Tls)?;
+    let tls = TlsClient::new(tls);
     let config = AnchorConfig {
         url: anchor.url.expose().clone(),
         transport: match anchor.transport {
             AnchorTransport::Https => anchor::Transport::Https,
             AnchorTransport::PlainLoopback(_dev_only) => anchor::Transport::PlainLoopback,
         },
-        tls: ClientTls {
-            authorities: authorities.map(|authorities| authorities.certificates.clone()),
-            identity: None,
-        },
+        tls: tls.clone(),
     };
+    runtime.renewal.watch(Shown::ToServers, files, move |files| {
+        let config = http_client_config(&client_tls(files)).map_err(|error| format!("anchor: {error}"))?;
+        tls.renew(config);
+        Ok(())
+    });
     let (resolver, clock) = (Arc::clone(&runtime.resolver) as _, Arc::clone(&runtime.clock));
     let connections = runtime.supervisor.outbound().clone();
     Ok(anchor::component(&config, stream, resolver, clock, connections)?)
@@ -311,9 +327,18 @@ fn audit_stream(spool: Spool) -> Check {
 }
 
 /// The connections to upstreams.
-fn upstream(runtime: &Runtime) -> Result<Component<Upstream>, StartError> {
+fn upstream(runtime: &mut Runtime) -> Result<Component<Upstream>, StartError> {
+    let files = runtime.config.upstream_tls.clone();
+    let tls = TlsClient::new(upstream_client_config(&client_tls(&files))?);
+    let renewed = tls.clone();
+    runtime.renewal.watch(Shown::ToServers, files, move |files| {
+        let config =
+            upstream_client_config(&client_tls(files)).map_err(|error| format!("upstreams: {error}"))?;
+        renewed.renew(config);
+        Ok(())
+    });
     let config = ClientConfig {
-        tls: Arc::new(backends::tls::upstream_client_config(&ClientTls::default())?),
+        tls,
         http2: Http2Config {
             cleartext_hosts: runtime.config.egress.h2c_hosts.clone(),
             ..Http2Config::default()
@@ -346,33 +371,16 @@ fn circuit(runtime: &Runtime) -> Component<Arc<Circuit>> {
 /// What the listeners take on, and the figures of the process.
 fn capacity(runtime: &Runtime) -> Component<Arc<Capacity>> {
     let capacity = Capacity::new(runtime.limits);
-    let (measured, clock, lines) = (
-        Arc::clone(&capacity),
-        Arc::clone(&runtime.clock),
-        Arc::clone(&runtime.lines),
-    );
-    let expires = match &runtime.config.listener.transport {
-        Transport::Tls(identity) => Some(unix_seconds(identity.not_after())),
-        Transport::Plain(_) => None,
-    };
+    let (measured, lines) = (Arc::clone(&capacity), Arc::clone(&runtime.lines));
     Component::new(capacity).figures(move |out| {
         let (connections, requests) = measured.held();
-        let now = i64::try_from(clock.now().unix.as_secs()).unwrap_or(i64::MAX);
         let process = ProcessFigures {
             connections,
             requests,
-            certificate_seconds_left: expires.map(|at| at - now),
             log_lines_dropped: lines.dropped(),
         };
         process.samples(out);
     })
-}
-
-fn unix_seconds(at: std::time::SystemTime) -> i64 {
-    match at.duration_since(std::time::UNIX_EPOCH) {
-        Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
-        Err(before) => -i64::try_from(before.duration().as_secs()).unwrap_or(i64::MAX),
-    }
 }
 
 fn time_limits(config: &Config) -> TimeLimits {

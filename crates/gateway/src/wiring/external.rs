@@ -19,6 +19,7 @@ use super::StartError;
 use super::assemble::{Stores, start};
 use super::runtime::Runtime;
 use crate::process::{Server, Stop};
+use crate::renewal::Shown;
 
 /// How long one read of a snapshot may take.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -44,6 +45,14 @@ fn stores(runtime: &mut Runtime, external: &External) -> Result<Stores, StartErr
     let redis = runtime.add(redis(&external.redis)?);
     let own_endpoints = redis.endpoints();
     let database = runtime.add(database(&external.database)?.component(external.database.max_connections));
+    let (renewed, tls) = (redis.clone(), external.redis.tls.clone());
+    runtime.renewal.watch(Shown::ToServers, tls, move |tls| {
+        renewed.renew_tls(&pem(tls)).map_err(|cause| cause.to_string())
+    });
+    let (renewed, tls) = (database.clone(), external.database.tls.clone());
+    runtime.renewal.watch(Shown::ToServers, tls, move |tls| {
+        renewed.renew_tls(&pem(tls)).map_err(|cause| cause.to_string())
+    });
     let keys = runtime.keys.clone();
     // In this order they are in `/ready`.
     let bindings = runtime.add(PostgresBindings::component(

@@ -16,6 +16,7 @@ use super::StartError;
 use crate::clock::SystemClock;
 use crate::ingress::capacity::CapacityLimits;
 use crate::process;
+use crate::renewal::{Renewal, Shown};
 use crate::supervisor::Supervisor;
 use crate::telemetry::{About, LineSink, Metrics, log};
 
@@ -40,6 +41,8 @@ pub(super) struct Runtime {
     pub(super) sts: StsClient,
     pub(super) keys: KeyStore,
     pub(super) components: Component<()>,
+    /// The files that are read again when they change.
+    pub(super) renewal: Renewal,
 }
 
 impl Runtime {
@@ -80,6 +83,12 @@ impl Runtime {
             supervisor.outbound().clone(),
         )?;
         let keys = components.add(KeyStore::component(sts.clone(), Arc::clone(&clock)));
+        let mut renewal = Renewal::new(config.mode, Arc::clone(&clock));
+        let renewed = sts.clone();
+        renewal.watch(Shown::ToServers, config.sts.tls.clone(), move |tls| {
+            let renewed = renewed.renew_tls(&client_tls(tls));
+            renewed.map_err(|error| format!("STS: {error}"))
+        });
         Ok(Self {
             config,
             clock,
@@ -92,6 +101,7 @@ impl Runtime {
             sts,
             keys,
             components,
+            renewal,
         })
     }
 
@@ -146,8 +156,6 @@ fn capacity_limits(config: &Config) -> CapacityLimits {
 }
 
 fn sts_config(config: &Config, pool: PoolLimits) -> StsConfig {
-    let tls = &config.sts.tls;
-    let (authorities, identity) = (tls.authorities.as_ref(), tls.identity.as_ref());
     StsConfig {
         url: config.sts.url.clone(),
         transport: match config.sts.transport {
@@ -157,10 +165,16 @@ fn sts_config(config: &Config, pool: PoolLimits) -> StsConfig {
             StsTransport::PlainAnywhere(proof) => Transport::PlainAnywhere(proof),
         },
         timeout: config.timeouts.sts,
-        tls: ClientTls {
-            authorities: authorities.map(|authorities| authorities.certificates.clone()),
-            identity: identity.map(|identity| Arc::clone(identity.certified_key())),
-        },
+        tls: client_tls(&config.sts.tls),
         pool,
+    }
+}
+
+/// What the files hold, for connections over HTTP.
+pub(super) fn client_tls(tls: &config::ClientTls) -> ClientTls {
+    let (authorities, identity) = (tls.authorities.as_ref(), tls.identity.as_ref());
+    ClientTls {
+        authorities: authorities.map(|authorities| authorities.certificates.clone()),
+        identity: identity.map(|identity| Arc::clone(identity.certified_key())),
     }
 }

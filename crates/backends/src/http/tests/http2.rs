@@ -49,7 +49,7 @@ impl Fixture {
     fn with(limits: PoolLimits, pings: Pings, tls: &ClientTls) -> Self {
         let clock = FixedClock::default();
         let config = ClientConfig {
-            tls: Arc::new(upstream_client_config(tls).unwrap()),
+            tls: TlsClient::new(upstream_client_config(tls).unwrap()),
             http2: Http2Config {
                 cleartext_hosts: vec![NAME.into()],
                 pings,

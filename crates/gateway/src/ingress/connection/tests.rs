@@ -216,6 +216,7 @@ async fn connection_is_a_small_task() {
     let peer = Peer {
         address: ([127, 0, 0, 1], 1).into(),
         scheme: Scheme::Http,
+        certificate: None,
     };
     let (stream, _client) = tokio::io::duplex(64);
     let connection = serve(stream, peer, Protocol::Either, context);

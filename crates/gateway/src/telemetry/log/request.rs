@@ -17,6 +17,9 @@ pub struct RequestLine<'a> {
     pub request_id: &'a str,
     /// The caller, as the trusted proxies tell it.
     pub client_ip: IpAddr,
+    /// The subject of the certificate that it, or the proxy before it, showed over TLS.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "clipped_option")]
+    pub client_certificate: Option<&'a str>,
     /// The method.
     #[serde(serialize_with = "clipped")]
     pub method: &'a str,

@@ -109,6 +109,7 @@ fn line(request_id: &str) -> RequestLine<'_> {
     RequestLine {
         request_id,
         client_ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
+        client_certificate: None,
         method: "GET",
         zone_id: None,
         application_id: None,

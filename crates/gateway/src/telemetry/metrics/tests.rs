@@ -13,8 +13,8 @@ use admission::denial::Stage;
 use config::LaxFlag;
 
 use super::{Metrics, Page, markdown};
+use crate::renewal::CertificateFigures;
 use crate::telemetry::About;
-use crate::telemetry::figures::ProcessFigures;
 
 pub(crate) fn metrics() -> Arc<Metrics> {
     let about = About {
@@ -71,7 +71,7 @@ fn figures_of_other_rooms_arrive_under_their_names() {
 #[test]
 fn what_an_installation_does_not_have_has_no_series() {
     let mut page = Page::default();
-    ProcessFigures::default().samples(&mut page);
+    CertificateFigures::default().samples(&mut page);
     assert!(!page.prometheus().contains("certificate_expiry"));
 }
 

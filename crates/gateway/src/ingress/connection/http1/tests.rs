@@ -112,6 +112,7 @@ impl Fixture {
         let peer = Peer {
             address: ([127, 0, 0, 1], 1).into(),
             scheme: admission::Scheme::Http,
+            certificate: None,
         };
         tracker.spawn(serve(stream, peer, Protocol::Http1, context));
         tracker.close();

@@ -13,6 +13,7 @@ use backends::replay::ReplayStats;
 use backends::revocation::{self, RevocationCounters, RevocationStatus};
 use backends::sts;
 
+use crate::renewal::CertificateFigures;
 use crate::telemetry::figures::{self, ProcessFigures};
 
 /// Figures that are all different, so that none can stand in for another.
@@ -79,10 +80,17 @@ pub(super) fn write(out: &mut dyn Samples) {
     let process = ProcessFigures {
         connections: 81,
         requests: 82,
-        certificate_seconds_left: Some(-43_200),
         log_lines_dropped: 91,
     };
     process.samples(out);
+    let certificates = CertificateFigures {
+        served_seconds_left: Some(-43_200),
+        shown_seconds_left: Some(86_400),
+        renewed: 92,
+        refused: 93,
+        unusable: 94,
+    };
+    certificates.samples(out);
 }
 
 fn revocations(out: &mut dyn Samples) {

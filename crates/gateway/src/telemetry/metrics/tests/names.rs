@@ -67,7 +67,7 @@ pub(super) const EXPOSED: [(&str, &str); 60] = [
 ];
 
 /// The figures of the fixture, and where they are seen.
-pub(super) const FIGURES: [(&str, f64); 67] = [
+pub(super) const FIGURES: [(&str, f64); 71] = [
     ("caracal_gateway_sts_circuit_open", 1.0),
     ("caracal_gateway_sts_circuit_breakers_open", 2.0),
     ("caracal_gateway_sts_circuit_opened_total", 11.0),
@@ -113,6 +113,10 @@ pub(super) const FIGURES: [(&str, f64); 67] = [
     ("caracal_gateway_connections", 81.0),
     ("caracal_gateway_requests_in_flight", 82.0),
     ("caracal_gateway_certificate_expiry_days", -0.5),
+    ("caracal_gateway_client_certificate_expiry_days", 1.0),
+    ("caracal_gateway_certificate_renewals_total", 92.0),
+    ("caracal_gateway_certificate_renewal_errors_total", 93.0),
+    ("caracal_gateway_certificates_unusable", 94.0),
     ("caracal_gateway_log_lines_dropped_total", 91.0),
     ("caracal_gateway_sts_connections_idle", 14.0),
     ("caracal_gateway_sts_connections_dialled_total", 15.0),

@@ -1,0 +1,171 @@
+//! One set of files, and what is done when it changes.
+
+use std::time::SystemTime;
+
+use admission::mode::Mode;
+use config::{Contents, Identity, Renewable};
+
+use super::{Shown, seconds_left};
+
+const SECONDS_A_DAY: i64 = 86_400;
+/// A certificate with fewer days left is worth a warning, once a day.
+const EXPIRES_SOON: i64 = 30;
+
+/// What is known of all sets.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// When the first of the certificates expires that callers are shown.
+    pub(super) served_until: Option<SystemTime>,
+    /// The same for those that servers are shown.
+    pub(super) shown_until: Option<SystemTime>,
+    /// Sets of files that cannot be used as they are.
+    pub(super) refused: usize,
+    /// Whether a certificate in use has expired.
+    pub(super) expired: bool,
+}
+
+/// What became of a look: a change was put to use, or refused for the first time in these words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Looked {
+    pub(super) renewed: bool,
+    pub(super) refused: bool,
+}
+
+/// A set of files of any kind.
+pub(super) trait Watch: Send {
+    /// Whether there is anything to look at; else it is made anew only when that is asked for.
+    fn has_files(&self) -> bool;
+
+    /// Looks at the files once. A change counts when two looks found the same, or at once when it is asked for.
+    fn look(&mut self, mode: Mode, now: SystemTime, asked: bool) -> Looked;
+
+    /// Adds what is known of it, and warns of a certificate that expires soon.
+    fn sum(&mut self, now: SystemTime, seen: &mut Seen);
+}
+
+/// Puts a renewed set to use, or says why it cannot be.
+pub(super) type Apply<T> = Box<dyn FnMut(&T) -> Result<(), String> + Send>;
+
+pub(super) struct Watched<T> {
+    shown: Shown,
+    in_use: T,
+    /// What `in_use` was made of.
+    made_of: Contents,
+    /// What the last look found instead.
+    found: Option<Contents>,
+    /// Why that is not in use.
+    refused: Option<String>,
+    apply: Apply<T>,
+    /// The days left that a warning told last.
+    warned: Option<i64>,
+}
+
+impl<T: Renewable> Watched<T> {
+    /// Whoever loaded it has warned of a certificate that expires soon.
+    pub(super) fn new(shown: Shown, in_use: T, now: SystemTime, apply: Apply<T>) -> Self {
+        Self {
+            shown,
+            made_of: in_use.made_of(),
+            found: None,
+            refused: None,
+            apply,
+            warned: first_to_expire(&in_use).map(|first| days_left(first, now)),
+            in_use,
+        }
+    }
+
+    /// Judges what was found, and puts it to use. What was refused is judged again at each look: a certificate may not be
+    /// valid yet, or the process may lack something.
+    fn renew(&mut self, found: Contents, mode: Mode, now: SystemTime) -> Looked {
+        let renewed = self.in_use.renewed(&found, mode, now);
+        let renewed = renewed.map_err(|violations| violations.in_one_line());
+        let applied = renewed.and_then(|renewed| (self.apply)(&renewed).map(|()| renewed));
+        let cause = match applied {
+            Ok(renewed) => {
+                let is_new = self.made_of != found;
+                (self.in_use, self.made_of) = (renewed, found);
+                (self.found, self.refused) = (None, None);
+                if is_new {
+                    self.warned = None;
+                    let first = first_to_expire(&self.in_use);
+                    let file = first.map(|first| first.certificate_file().display());
+                    let days = first.map(|first| days_left(first, now));
+                    tracing::info!(file = ?file, days, "a certificate, key or authority that changed on disk is in use");
+                }
+                return Looked {
+                    renewed: is_new,
+                    refused: false,
+                };
+            }
+            Err(cause) => cause,
+        };
+        self.found = Some(found);
+        let is_new = self.refused.as_ref() != Some(&cause);
+        if is_new {
+            tracing::error!(
+                %cause,
+                "a certificate, key or authority on disk cannot be used; what was in use before stays"
+            );
+            self.refused = Some(cause);
+        }
+        Looked {
+            renewed: false,
+            refused: is_new,
+        }
+    }
+}
+
+impl<T: Renewable + Send> Watch for Watched<T> {
+    fn has_files(&self) -> bool {
+        self.made_of != Contents::default()
+    }
+
+    fn look(&mut self, mode: Mode, now: SystemTime, asked: bool) -> Looked {
+        let found = self.in_use.look();
+        // Whoever asks has written everything, and means also what is not in these files: the system's authorities.
+        if asked || self.found.as_ref().is_some_and(|before| *before == found) {
+            return self.renew(found, mode, now);
+        }
+        if found == self.made_of {
+            self.found = None;
+            if self.refused.take().is_some() {
+                tracing::info!("the files hold again what is in use");
+            }
+        } else {
+            // Perhaps half written, or one file of two: what the next look finds, too, is whole.
+            self.found = Some(found);
+        }
+        Looked::default()
+    }
+
+    fn sum(&mut self, now: SystemTime, seen: &mut Seen) {
+        seen.refused += usize::from(self.refused.is_some());
+        let Some(first) = first_to_expire(&self.in_use) else {
+            return;
+        };
+        let (until, days) = (first.not_after(), days_left(first, now));
+        let earliest = match self.shown {
+            Shown::ToCallers => &mut seen.served_until,
+            Shown::ToServers => &mut seen.shown_until,
+        };
+        *earliest = Some(earliest.map_or(until, |known| known.min(until)));
+        seen.expired |= until <= now;
+        if days < EXPIRES_SOON && self.warned != Some(days) {
+            let file = first.certificate_file().display();
+            tracing::warn!(%file, days, "a certificate in use expires soon, or has expired; renew it");
+        }
+        self.warned = Some(days);
+    }
+}
+
+fn first_to_expire(in_use: &impl Renewable) -> Option<&Identity> {
+    in_use
+        .identities()
+        .into_iter()
+        .min_by_key(|identity| identity.not_after())
+}
+
+/// Whole days until it expires, negative once it has.
+fn days_left(identity: &Identity, now: SystemTime) -> i64 {
+    seconds_left(identity.not_after(), now).div_euclid(SECONDS_A_DAY)
+}
