@@ -46,9 +46,10 @@ where
         }
     };
     let (held, answer_is_over) = Held::new(slot);
-    let body = request.into_body();
-    let empty = if is_bodiless {
-        Some(body)
+    let (head, body) = request.into_parts();
+    // A body in which there is nothing stays here, for another try.
+    let whole = if is_bodiless {
+        Some(Request::from_parts(head, body))
     } else {
         tracker.spawn(upload(body, stream, answer_is_over, Arc::clone(&held.slot)));
         None
@@ -56,11 +57,10 @@ where
     let mut has_heard = false;
     match head_of(response, &mut has_heard).await {
         Ok(response) => answered(response, held),
-        Err(error) => Err(unanswered(
-            &error,
-            empty.filter(|_| is_used && !has_heard),
-            &held.slot,
-        )),
+        Err(error) => {
+            let may_be_lost = is_used && !has_heard && !held.slot.has_vanished();
+            Err(unanswered(&error, whole, may_be_lost))
+        }
     }
 }
 
@@ -118,19 +118,20 @@ fn answered<B>(response: Response<RecvStream>, held: Held) -> Result<Response<St
     Ok(Response::from_parts(head, body))
 }
 
-/// What is left of a request without an answer; its body is empty and may be sent again where there is one.
-fn unanswered<B>(error: &h2::Error, empty: Option<B>, slot: &Slot) -> Unsent<B> {
+/// What is left of a request without an answer, of which there is all where it has no body.
+fn unanswered<B>(error: &h2::Error, whole: Option<Request<B>>, may_be_lost: bool) -> Unsent<B> {
     let cause = in_words("request", error);
     if error.is_library() {
         return Unsent::Gone(SendFailure::Invalid(cause));
     }
-    // A stream of which the peer says that it did nothing for it, or that is behind the last one that it works on
-    // (RFC 9113 §8.7).
+    // The peer says that it did nothing for the stream, or that it is behind the last one that it works on: that is as if
+    // it had not been sent (RFC 9113 §8.7).
     let is_unprocessed =
         error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM));
-    let has_ended = error.get_io().is_some_and(is_end) && !slot.has_vanished();
-    match empty {
-        Some(body) if is_unprocessed || has_ended => Unsent::Unanswered(body, cause),
+    let has_ended = error.get_io().is_some_and(is_end);
+    match whole {
+        Some(request) if is_unprocessed => Unsent::Whole(Box::new(request), cause),
+        Some(request) if has_ended && may_be_lost => Unsent::Unanswered(request.into_body(), cause),
         _ => Unsent::Gone(SendFailure::MaybeSent(cause)),
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use http_body_util::BodyExt as _;
 
@@ -78,6 +79,28 @@ async fn repeated_request_is_marked_for_each_try() {
         Seen::Request(3),
         "nothing was heard of the barred one"
     );
+}
+
+#[tokio::test]
+async fn repeated_request_may_have_met_a_reset() {
+    let server = Server::start(|number, stream, _| {
+        assert!(request(stream));
+        let _ = io::Write::write_all(stream, super::server::OK.as_bytes());
+        if request(stream) && number == 0 {
+            socket2::SockRef::from(&*stream)
+                .set_linger(Some(Duration::ZERO))
+                .unwrap();
+        }
+    });
+    let fixture = Fixture::new(PoolLimits::default());
+    fixture.ask("a", server.addr).await;
+    let crossing = Repeats {
+        marked: Arc::default(),
+        at_most: 2,
+    };
+    let response = fixture.head("a", &[server.addr], &crossing).await.unwrap();
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "ok");
+    assert_eq!(crossing.marked.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test]
