@@ -3,8 +3,8 @@
 //!
 //! One request is one try. A pooled connection that turns out dead before a byte of the request was written is none:
 //! then a fresh connection is used, once. The only exception is a request to an upstream with a safe method and without a
-//! body, whose used connection ends without a byte of an answer: it is sent once more, over a fresh one.
-//! What an HTTP/2 peer says that it did nothing for (RFC 9113 §8.7) counts as not sent where it has no body.
+//! body, whose used connection ends without a byte of an answer, or for which its HTTP/2 peer says that it did nothing (RFC
+//! 9113 §8.7): it is sent once more, over a fresh one.
 
 mod address;
 mod attempt;

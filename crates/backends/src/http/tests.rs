@@ -1,6 +1,7 @@
 mod again;
 mod departure;
 mod dial;
+mod door;
 mod event_streams;
 mod http2;
 mod server;

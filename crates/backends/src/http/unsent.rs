@@ -15,8 +15,8 @@ use super::leaving::Leaving;
 pub(super) enum Unsent<B> {
     /// It is back, and no byte of it was written, or its peer says that it did nothing for it.
     Whole(Box<Request<B>>, Cause),
-    /// It was written, and its used connection ended without a byte of an answer. There was nothing in its body, which is
-    /// back.
+    /// It was written, and its used connection ended without a byte of an answer, or its peer says that it did nothing for
+    /// it. There was nothing in its body, which is back.
     Unanswered(B, Cause),
     /// It was taken apart.
     Gone(SendFailure),

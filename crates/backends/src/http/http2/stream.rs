@@ -124,14 +124,15 @@ fn unanswered<B>(error: &h2::Error, whole: Option<Request<B>>, may_be_lost: bool
     if error.is_library() {
         return Unsent::Gone(SendFailure::Invalid(cause));
     }
-    // The peer says that it did nothing for the stream, or that it is behind the last one that it works on: that is as if
-    // it had not been sent (RFC 9113 §8.7).
+    // The peer says that it did nothing for the stream, or that it is behind the last one that it works on (RFC 9113
+    // §8.7).
     let is_unprocessed =
         error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM));
     let has_ended = error.get_io().is_some_and(is_end);
     match whole {
-        Some(request) if is_unprocessed => Unsent::Whole(Box::new(request), cause),
-        Some(request) if has_ended && may_be_lost => Unsent::Unanswered(request.into_body(), cause),
+        Some(request) if is_unprocessed || (has_ended && may_be_lost) => {
+            Unsent::Unanswered(request.into_body(), cause)
+        }
         _ => Unsent::Gone(SendFailure::MaybeSent(cause)),
     }
 }

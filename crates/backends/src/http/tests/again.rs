@@ -1,38 +1,14 @@
 //! A request that is sent once more.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
 
-use super::super::leaving::Leaving;
-use super::super::socket::Guard;
 use super::super::{PoolLimits, SendFailure};
 use super::Fixture;
+use super::door::Door;
 use super::server::{Seen, Server, request};
-
-/// A crossing that may be repeated, and whose departure is marked so many times.
-struct Repeats {
-    marked: Arc<AtomicUsize>,
-    at_most: usize,
-}
-
-impl Leaving for Repeats {
-    fn mark(&self, _reused: bool) {}
-    fn take_back(&self) {}
-    fn guard(&self) -> Option<Guard> {
-        let (marked, at_most) = (Arc::clone(&self.marked), self.at_most);
-        Some(Arc::new(move || match marked.fetch_add(1, Ordering::Relaxed) {
-            before if before < at_most => Ok(()),
-            _ => Err(io::Error::other("closed")),
-        }))
-    }
-    fn may_repeat(&self) -> bool {
-        true
-    }
-}
 
 /// A server whose every connection answers one request and hangs up upon the next.
 fn forgetful() -> Server {
@@ -52,27 +28,21 @@ async fn repeated_request_is_marked_for_each_try() {
     let (server, fixture) = (forgetful(), Fixture::new(PoolLimits::default()));
     fixture.ask("a", server.addr).await;
     assert_eq!(server.next(), Seen::Request(0));
-    let crossing = Repeats {
-        marked: Arc::default(),
-        at_most: 2,
-    };
+    let crossing = Door::letting_out(2);
     let response = fixture.head("a", &[server.addr], &crossing).await.unwrap();
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "ok");
     assert_eq!(
         [server.next(), server.next()],
         [Seen::Request(0), Seen::Request(1)]
     );
-    assert_eq!(crossing.marked.load(Ordering::Relaxed), 2);
+    assert_eq!(crossing.marked(), 2);
 
     // Where the second departure cannot be marked, nothing leaves a second time.
-    let barred = Repeats {
-        marked: Arc::default(),
-        at_most: 1,
-    };
+    let barred = Door::letting_out(1);
     let failed = fixture.head("a", &[server.addr], &barred).await.err().unwrap();
     assert!(matches!(failed, SendFailure::Barred(_)), "{failed:?}");
     assert_eq!(server.next(), Seen::Request(1), "the used connection");
-    assert_eq!(barred.marked.load(Ordering::Relaxed), 2);
+    assert_eq!(barred.marked(), 2);
     fixture.ask("a", server.addr).await;
     assert_eq!(
         server.next(),
@@ -94,13 +64,10 @@ async fn repeated_request_may_have_met_a_reset() {
     });
     let fixture = Fixture::new(PoolLimits::default());
     fixture.ask("a", server.addr).await;
-    let crossing = Repeats {
-        marked: Arc::default(),
-        at_most: 2,
-    };
+    let crossing = Door::letting_out(2);
     let response = fixture.head("a", &[server.addr], &crossing).await.unwrap();
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "ok");
-    assert_eq!(crossing.marked.load(Ordering::Relaxed), 2);
+    assert_eq!(crossing.marked(), 2);
 }
 
 #[tokio::test]
@@ -117,11 +84,8 @@ async fn repeated_request_whose_server_is_gone_may_have_been_sent() {
     });
     let fixture = Fixture::new(PoolLimits::default());
     fixture.ask("a", addr).await;
-    let crossing = Repeats {
-        marked: Arc::default(),
-        at_most: 2,
-    };
+    let crossing = Door::letting_out(2);
     let failed = fixture.head("a", &[addr], &crossing).await.err().unwrap();
     assert!(matches!(failed, SendFailure::MaybeSent(_)), "{failed:?}");
-    assert_eq!(crossing.marked.load(Ordering::Relaxed), 1);
+    assert_eq!(crossing.marked(), 1);
 }

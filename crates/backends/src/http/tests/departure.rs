@@ -1,5 +1,4 @@
-use std::io::{self, Read as _, Write as _};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::io::{Read as _, Write as _};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 
@@ -9,83 +8,30 @@ use rustls::{ServerConnection, StreamOwned};
 use testkit::tls::Ca;
 
 use super::super::lane::Target;
-use super::super::leaving::Leaving;
-use super::super::socket::{Departure, Guard};
 use super::super::{PoolLimits, SendFailure};
+use super::door::Door;
 use super::server::{OK, Seen, Server};
 use super::{Fixture, client_with, get, origin};
 use crate::tls::ClientTls;
 
-/// Counts the requests that have to wait and those that want out, and lets the latter or not.
-#[derive(Clone, Default)]
-struct Door {
-    kept: Arc<AtomicUsize>,
-    stays: bool,
-    asked: Arc<AtomicUsize>,
-    is_open: bool,
-}
-
-impl Leaving for Door {
-    fn mark(&self, _reused: bool) {}
-    fn take_back(&self) {}
-    fn guard(&self) -> Option<Guard> {
-        Some(Arc::new(self.clone()))
-    }
-}
-
-impl Departure for Door {
-    fn keep(&self) -> io::Result<()> {
-        self.kept.fetch_add(1, Ordering::Relaxed);
-        if self.stays {
-            Err(io::Error::other("stays"))
-        } else {
-            Ok(())
-        }
-    }
-
-    fn mark(&self) -> io::Result<()> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
-        if self.is_open {
-            Ok(())
-        } else {
-            Err(io::Error::other("closed"))
-        }
-    }
-}
-
 #[tokio::test]
 async fn guard_is_asked_once_for_each_request_and_keeps_its_first_byte_back() {
     let (server, fixture) = (Server::echo(), Fixture::new(PoolLimits::default()));
-    let counted = Door::default();
-    let door = |is_open| Door {
-        is_open,
-        ..counted.clone()
-    };
+    let door = Door::letting_out(2);
     for _ in ["fresh", "pooled"] {
-        let response = fixture.head("a", &[server.addr], &door(true)).await.unwrap();
+        let response = fixture.head("a", &[server.addr], &door).await.unwrap();
         response.into_body().collect().await.unwrap();
         assert_eq!(server.next(), Seen::Request(0));
     }
-    assert_eq!(counted.asked.load(Ordering::Relaxed), 2);
-    assert_eq!(
-        counted.kept.load(Ordering::Relaxed),
-        1,
-        "only where it has to be dialled"
-    );
-    let failed = fixture
-        .head("a", &[server.addr], &door(false))
-        .await
-        .err()
-        .unwrap();
+    assert_eq!((door.kept(), door.marked()), (1, 2), "it waits only to dial");
+    let failed = fixture.head("a", &[server.addr], &door).await.err().unwrap();
     assert!(matches!(failed, SendFailure::Barred(_)), "{failed:?}");
-    let stays = Door {
-        stays: true,
-        ..door(true)
-    };
-    let failed = fixture.head("b", &[server.addr], &stays).await.err().unwrap();
+    let shut = Door::shut();
+    let failed = fixture.head("b", &[server.addr], &shut).await.err().unwrap();
     assert!(matches!(failed, SendFailure::Barred(_)), "{failed:?}");
+    let door = Door::letting_out(1);
     // What the server sees next came on a connection of its own, and nobody dialled in between.
-    fixture.head("a", &[server.addr], &door(true)).await.unwrap();
+    fixture.head("a", &[server.addr], &door).await.unwrap();
     let seen = [server.next(), server.next()];
     assert!(
         seen.contains(&Seen::Request(1)) && seen.contains(&Seen::Closed(0)),
@@ -131,10 +77,7 @@ async fn farewell_of_a_dead_connection_is_not_taken_for_a_request() {
         origin: &origin,
         addresses: &[server.addr],
     };
-    let door = Door {
-        is_open: true,
-        ..Door::default()
-    };
+    let door = Door::letting_out(2);
     let first = client
         .send_to(&target, get(Full::default()), &door)
         .await
@@ -155,10 +98,6 @@ async fn farewell_of_a_dead_connection_is_not_taken_for_a_request() {
         "{seen:?}"
     );
     assert_eq!(client.stats().found_dead, 1);
-    assert_eq!(
-        door.kept.load(Ordering::Relaxed),
-        2,
-        "before each of them is dialled"
-    );
-    assert_eq!(door.asked.load(Ordering::Relaxed), 2);
+    assert_eq!(door.kept(), 2, "before each of them is dialled");
+    assert_eq!(door.marked(), 2);
 }

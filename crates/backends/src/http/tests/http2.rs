@@ -29,7 +29,7 @@ use super::super::lane::Target;
 use super::super::leaving::Leaving;
 use super::super::{Client, ClientConfig, Http2Config, Pings, PoolLimits, PooledBody, SendFailure};
 use super::{origin, plain};
-use crate::tls::{ClientTls, upstream_client_config};
+use crate::tls::{ClientTls, TlsClient, upstream_client_config};
 
 const NAME: &str = "grpc.example";
 
