@@ -15,7 +15,7 @@ use crate::authority::Authority;
 use crate::clock;
 use crate::cors::{Cors, Origin};
 use crate::ids;
-use crate::ingress::connection::{EarlyHints, InFlight};
+use crate::ingress::connection::InFlight;
 use crate::ingress::upload::{BodyTime, Fault, Upload, UploadBody};
 use crate::record::{Arrived, End, Phase, Record, Recorder};
 use crate::refusal::{self, Form};
@@ -128,14 +128,8 @@ impl Proxy {
             is_bodiless: arrival.upload.is_whole(),
         };
         let outbound = Outbound::rewrite(permit, &crossing).map_err(refuse)?;
-        let (mut dispatch, trailers) = outbound.record().await.map_err(refuse)?;
-        if let Some(hints) = self
-            .early_hints
-            .then(|| arrival.in_flight.early_hints())
-            .flatten()
-        {
-            pass_early_hints(&mut dispatch, hints);
-        }
+        let hinting = |(dispatch, trailers)| (self.pass_early_hints(dispatch, arrival), trailers);
+        let (dispatch, trailers) = outbound.record().await.map(hinting).map_err(refuse)?;
 
         let time = match dispatch.rules().is_grpc() {
             true => BodyTime::Silence(self.times.stream_idle),
@@ -144,7 +138,8 @@ impl Proxy {
         let limit = self.admission.limits.max_request_bytes;
         let authority = Authority::new(Arc::clone(dispatch.watch()));
         let body = UploadBody::new(Arc::clone(arrival.upload), limit, time, authority, trailers);
-        let sent = self.upstream.send(dispatch, body, arrival.upload).await;
+        // Large, and done with once the answer begins; what is refused before needs no room for it.
+        let sent = Box::pin(self.upstream.send(dispatch, body, arrival.upload)).await;
         sent.map_err(|(record, refused)| match arrival.upload.fault() {
             // Whether or not anybody is there to see the refusal, nobody refused anything.
             Some(Fault::Broken) => {
@@ -153,6 +148,26 @@ impl Proxy {
             }
             _ => refuse((record, refused)),
         })
+    }
+
+    /// Has the upstream's early hints reach the caller, where that is on. Other interim answers are for the connection that
+    /// they come on. By value: borrowed, the dispatch would have a place of its own for as long as the request runs.
+    fn pass_early_hints<I>(&self, mut dispatch: Dispatch<I>, arrival: &Arrival<'_>) -> Dispatch<I> {
+        let is_on = self.early_hints.then_some(arrival.in_flight);
+        let Some(hints) = is_on.and_then(InFlight::early_hints) else {
+            return dispatch;
+        };
+        let rules = dispatch.rules().clone();
+        // The library takes it with a request, and the dispatch makes that only when it is spent.
+        let mut carrier = http::Request::new(());
+        hyper::ext::on_informational(&mut carrier, move |interim| {
+            if interim.status() == StatusCode::EARLY_HINTS {
+                hints.send(&forwarding::early_hints(interim.headers(), &rules));
+            }
+        });
+        let extensions = carrier.into_parts().0.extensions;
+        dispatch.extensions_mut().extend(extensions);
+        dispatch
     }
 
     /// From the upstream's response head to the caller's.
@@ -189,21 +204,6 @@ impl Proxy {
         );
         Response::from_parts(inbound.head, Body::relayed(relayed))
     }
-}
-
-/// Has the upstream's early hints reach the caller. Other interim answers are for the connection that they come on.
-fn pass_early_hints<I>(dispatch: &mut Dispatch<I>, hints: EarlyHints) {
-    let rules = dispatch.rules().clone();
-    // The library takes it with a request, and the dispatch makes that only when it is spent.
-    let mut carrier = http::Request::new(());
-    hyper::ext::on_informational(&mut carrier, move |interim| {
-        if interim.status() == StatusCode::EARLY_HINTS {
-            hints.send(&forwarding::early_hints(interim.headers(), &rules));
-        }
-    });
-    dispatch
-        .extensions_mut()
-        .extend(carrier.into_parts().0.extensions);
 }
 
 /// Ends the record of a refused request.
