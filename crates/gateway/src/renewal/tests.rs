@@ -6,6 +6,8 @@ use config::{Config, MapEnv, ServerTls, Transport};
 use parking_lot::Mutex;
 use testkit::clock::FixedClock;
 use testkit::tls::{Ca, Identity};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
 use super::*;
 
@@ -18,6 +20,7 @@ type InUse = Arc<Mutex<String>>;
 struct Fixture {
     directory: tempfile::TempDir,
     ca: Ca,
+    clock: FixedClock,
     renewal: Renewal,
     in_use: InUse,
     applied: Arc<AtomicUsize>,
@@ -71,7 +74,7 @@ impl Fixture {
         let server = server(mounted, &clock);
         let in_use: InUse = Arc::new(Mutex::new(text(&server)));
         let applied = Arc::new(AtomicUsize::new(0));
-        let mut renewal = Renewal::new(development(), Arc::new(clock));
+        let mut renewal = Renewal::new(development(), Arc::new(clock.clone()));
         let (shown, count) = (Arc::clone(&in_use), Arc::clone(&applied));
         renewal.watch(Shown::ToCallers, server, move |server| {
             *shown.lock() = text(server);
@@ -81,6 +84,7 @@ impl Fixture {
         Self {
             directory,
             ca,
+            clock,
             renewal,
             in_use,
             applied,
@@ -269,4 +273,51 @@ fn what_cannot_be_put_to_use_is_tried_again() {
     assert_eq!(fixture.look(1).1, 0);
     assert_eq!(tries.load(Ordering::Relaxed), 3);
     assert_eq!(fixture.counts().0, 2);
+}
+
+/// Counts warnings.
+struct Warnings(Arc<AtomicUsize>);
+
+impl<S: tracing::Subscriber> Layer<S> for Warnings {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        if *event.metadata().level() == tracing::Level::WARN {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[test]
+fn a_certificate_that_expires_soon_is_said_once_a_day_and_measured() {
+    const DAY: u64 = 86_400;
+    // 1 January 2001, when the expired certificate of the tests ran out.
+    const END: u64 = 978_307_200;
+    let mut fixture = Fixture::new();
+    let warnings = Arc::new(AtomicUsize::new(0));
+    let subscriber = tracing_subscriber::registry().with(Warnings(Arc::clone(&warnings)));
+    tracing::subscriber::with_default(subscriber, || {
+        fixture.clock.set(END - 90 * DAY);
+        write(fixture.directory.path(), &fixture.ca.expired_server(&[NAME]));
+        fixture.look(2);
+        for (now, warned) in [
+            (END - 90 * DAY, 0),
+            (END - 30 * DAY, 0),
+            (END - 30 * DAY + 1, 1),
+            (END - 29 * DAY - 1, 1),
+            (END - 28 * DAY, 2),
+            (END - 1, 3),
+            (END + 1, 4),
+            (END + DAY - 1, 4),
+            (END + DAY + 1, 5),
+        ] {
+            fixture.clock.set(now);
+            fixture.look(2);
+            assert_eq!(warnings.load(Ordering::Relaxed), warned, "{now}");
+            let figures = fixture.renewal.status.figures(wall_clock(&fixture.clock));
+            let left = END.cast_signed() - now.cast_signed();
+            assert_eq!(
+                (figures.served_seconds_left, figures.shown_seconds_left),
+                (Some(left), None)
+            );
+        }
+    });
 }
