@@ -228,7 +228,7 @@ pub(super) fn causes_of(denial: Denial) -> &'static [&'static str] {
         "revocation_stale" => &[REVOCATION_STALE],
         "not_bound" => &[BINDING],
         "sts_timeout" | "sts_unreachable" | "sts_answer_invalid" | "sts_refused_gateway" => &[STS],
-        "upstream_timeout" | "upstream_unreachable" => &[UPSTREAM],
+        "upstream_timeout" | "upstream_unreachable" | "upstream_response_invalid" => &[UPSTREAM],
         _ => &[],
     }
 }
