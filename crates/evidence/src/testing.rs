@@ -44,6 +44,18 @@ pub(crate) fn open_on(
     let time = Time::default();
     let clock = time.clone();
     let clock: Clock = Arc::new(move || clock.0.load(Ordering::Relaxed));
+    let (spool, flusher) = open_by(disk, dir, max_bytes, fsync, (Arc::clone(&clock), clock));
+    (spool, flusher, time)
+}
+
+/// By clocks of the test's own: the time, and the monotonic one.
+pub(crate) fn open_by(
+    disk: Arc<dyn Disk>,
+    dir: &Path,
+    max_bytes: u64,
+    fsync: Fsync,
+    (clock, monotonic): (Clock, Clock),
+) -> (Spool, Flusher) {
     let config = SpoolConfig {
         dir: dir.to_owned(),
         max_bytes,
@@ -51,11 +63,10 @@ pub(crate) fn open_on(
         fsync_timeout: FSYNC_TIMEOUT,
         denials_per_second: 100,
         checkpoint_key: None,
-        monotonic: Arc::clone(&clock),
         clock,
+        monotonic,
     };
-    let (spool, flusher) = Spool::open_on(disk, config).unwrap();
-    (spool, flusher, time)
+    Spool::open_on(disk, config).unwrap()
 }
 
 pub(crate) fn open(dir: &Path) -> Spool {

@@ -77,9 +77,18 @@ impl Adopted {
         self.stuck.retain_mut(|orphan| orphan.remove(counters).is_err());
         let mut at = 0;
         while let Some(orphan) = self.orphans.get_mut(at) {
-            let Some((segment, from)) = orphan.unshipped() else {
-                self.forget(at);
-                continue;
+            let (segment, from) = match orphan.next() {
+                Ok(Some(next)) => next,
+                Ok(None) => {
+                    self.forget(at);
+                    continue;
+                }
+                Err(error) => {
+                    let path = orphan.claim.path().display().to_string();
+                    tracing::error!(path, %error, "it cannot be kept that a segment was given up; what follows waits");
+                    at += 1;
+                    continue;
+                }
             };
             let stretch = Stretch {
                 source: orphan.source(segment.base),

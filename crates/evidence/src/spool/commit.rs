@@ -249,8 +249,7 @@ impl Inner {
             Err(error) => error,
         };
         let is_news = !unread.has(base);
-        self.ask();
-        let is_lost = self.gives_up(unread, base, &error);
+        let is_lost = self.flusher_gives_up(unread, base, &error);
         if is_lost {
             unread.reads(base);
         }
@@ -274,7 +273,7 @@ impl Inner {
     }
 
     /// The disk is asked for something more.
-    fn ask(&self) {
+    pub(super) fn ask(&self) {
         self.asking_since.store((self.monotonic)(), Ordering::Relaxed);
     }
 

@@ -39,6 +39,9 @@ pub(crate) struct Orphan {
     pub(super) rewritten: Arc<[Range<u64>]>,
     /// Bytes, at the end of segments, that were no records.
     pub(crate) torn: u64,
+    /// Behind the last segment that was given up. Nothing from there on is shipped before it is durable that it was: what
+    /// follows keeps its numbers, also where all of the segment reads back after a power cut.
+    pub(super) given_up: u64,
     /// Something of it is shipped and could not be deleted.
     pub(crate) is_kept: bool,
     /// The segments that cannot be read now.
@@ -46,6 +49,15 @@ pub(crate) struct Orphan {
 }
 
 impl Orphan {
+    /// Where to ship on from, once it may be.
+    pub(crate) fn next(&mut self) -> io::Result<Option<(Segment, u64)>> {
+        let next = self.unshipped();
+        if next.is_some() {
+            self.acknowledge(self.given_up)?;
+        }
+        Ok(next)
+    }
+
     /// Where to ship on from.
     pub(crate) fn unshipped(&self) -> Option<(Segment, u64)> {
         let mut segments = self.segments.iter();
@@ -98,16 +110,13 @@ impl Orphan {
             add(&counters.dropped, u64::from(!segment.damaged));
             segment.damaged = true;
             self.shipped = self.shipped.max(segment.end());
+            self.given_up = self.shipped;
             if !self.rewritten.iter().any(|range| range.contains(&until)) {
                 chain.iter_mut().for_each(|chain| chain.skip(1));
             }
         }
         if let (Some(file), Some(chain)) = (&mut self.chain, chain) {
             file.advance(self.shipped, chain, last);
-            if damaged {
-                // What follows keeps its numbers, also where all of the segment reads back after a power cut.
-                file.sync()?;
-            }
         }
         self.trim(counters)
     }

@@ -173,6 +173,7 @@ pub(crate) fn recover(
         chain,
         rewritten: scan.rewritten.into(),
         torn: scan.torn,
+        given_up: 0,
         is_kept: false,
         unread: Unread::default(),
     }))

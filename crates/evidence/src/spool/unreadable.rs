@@ -7,14 +7,16 @@ use std::io::{
 };
 use std::sync::Arc;
 
+use parking_lot::MutexGuard;
 use rustix::io::Errno;
 
-use super::claim::Claim;
+use super::claim::{Claim, PREFIX};
 use super::disk::is_full;
 use super::error::NoRoom;
 use super::inner::Inner;
 use super::log::{Fault, Log};
-use super::probe::probe;
+use super::probe::{is_long, probe, read_back};
+use super::segment;
 use crate::timestamp::SECOND;
 
 /// How long a segment is tried, in microseconds.
@@ -22,6 +24,9 @@ const PATIENCE: i64 = 3 * SECOND / 2;
 
 /// How long it counts what the volume answered, in microseconds: one answer for all segments of a pass.
 const FRESH: i64 = SECOND / 20;
+
+/// How many files are read on a full volume until one can be.
+const FILES: usize = 8;
 
 /// What a file says that cannot be read: a bad sector, one that the server of the volume does not know any more, something
 /// that is no file, a file system that finds itself damaged. Whatever else the system says is about this process, or
@@ -68,11 +73,30 @@ impl Inner {
     /// Whether to give up a segment that cannot be read: the error is about the file, it has been so for a while, and the
     /// volume has been sound all the while. Where it is not, or this process lacks something, the while has not begun.
     pub(crate) fn gives_up(&self, unread: &mut Unread, base: u64, error: &io::Error) -> bool {
+        self.judge(unread, base, error, || self.is_sound(self.probed.lock(), &|| {}))
+    }
+
+    /// The same for the flusher, who says what it waits for. It does not wait for what others ask; until that is answered
+    /// nobody knows.
+    pub(super) fn flusher_gives_up(&self, unread: &mut Unread, base: u64, error: &io::Error) -> bool {
+        self.judge(unread, base, error, || {
+            let probed = self.probed.try_lock();
+            probed.is_some_and(|probed| self.is_sound(probed, &|| self.ask()))
+        })
+    }
+
+    fn judge(
+        &self,
+        unread: &mut Unread,
+        base: u64,
+        error: &io::Error,
+        is_sound: impl FnOnce() -> bool,
+    ) -> bool {
         if !is_of_the_file(error) {
             unread.reads(base);
             return false;
         }
-        let (is_sound, now) = (self.is_volume_sound(), (self.monotonic)());
+        let (is_sound, now) = (is_sound(), (self.monotonic)());
         let since = unread.0.entry(base).or_default();
         *since = is_sound.then_some(since.unwrap_or(now));
         since.is_some_and(|since| now.saturating_sub(since) >= PATIENCE)
@@ -80,20 +104,22 @@ impl Inner {
 
     /// Whether records can be written, as far as there is space for them, and the device takes and gives a file. It is asked
     /// by one at a time, and not for each segment anew.
-    fn is_volume_sound(&self) -> bool {
-        let mut probed = self.probed.lock();
+    fn is_sound(&self, mut probed: MutexGuard<'_, Option<Probed>>, ask: &dyn Fn()) -> bool {
         let was = *probed;
         let fresh = was.filter(|was| (self.monotonic)().saturating_sub(was.at) < FRESH);
         if let Some(fresh) = fresh {
             return fresh.is_sound;
         }
-        let refused = self.probe().err().filter(|error| !is_full(error));
-        if let Some(error) = &refused
+        let answered = match self.probe(ask) {
+            Err(error) if is_full(&error) => self.reads_back(ask),
+            answered => answered,
+        };
+        if let Err(error) = &answered
             && was.is_none_or(|was| was.is_sound)
         {
             tracing::error!(%error, "the volume of the evidence spool is not sound; what cannot be read waits for it");
         }
-        let is_sound = refused.is_none();
+        let is_sound = answered.is_ok();
         *probed = Some(Probed {
             at: (self.monotonic)(),
             is_sound,
@@ -102,19 +128,50 @@ impl Inner {
     }
 
     /// Asks the device, in our own directory or, where there is none in its place, in one that is made for it.
-    pub(super) fn probe(&self) -> io::Result<()> {
+    pub(super) fn probe(&self, ask: &dyn Fn()) -> io::Result<()> {
         let home = |log: &mut Log| (log.fault(), log.home().map(|home| Arc::clone(home.dir())));
         match self.with_log(home) {
             (Some(Fault::Sync | Fault::Write(NoRoom::Unwritable)), _) => {
                 Err(io::Error::other("the spool cannot be written"))
             }
             (Some(Fault::Homeless(_)), _) | (_, None) => {
+                ask();
                 let claim = Claim::create(&*self.disk, &self.root)?;
-                let answered = probe(&**claim.dir());
+                let answered = probe(&**claim.dir(), ask);
+                ask();
                 claim.remove(&*self.disk).and(answered)
             }
-            (_, Some(dir)) => probe(&*dir),
+            (_, Some(dir)) => probe(&*dir, ask),
         }
+    }
+
+    /// Asks the device for what is there, where it has no space for anything new: for a segment of any process.
+    fn reads_back(&self, ask: &dyn Fn()) -> io::Result<()> {
+        ask();
+        let above = self.disk.open(&self.root, false)?;
+        let names = above.names()?.into_iter().filter(|name| name.starts_with(PREFIX));
+        let dirs = names.filter_map(|name| {
+            ask();
+            above.open_directory(&name).ok()
+        });
+        let ours = dirs.filter(|dir| dir.owner().is_ok_and(|owner| owner == self.disk.user()));
+        let files = ours.flat_map(|dir| {
+            let bases = segment::list(&*dir).unwrap_or_default().into_iter();
+            bases.filter_map(move |base| {
+                ask();
+                dir.open_file(&segment::name(base)).ok()
+            })
+        });
+        let mut answered = Err(io::Error::other(
+            "it is full, and no segment is long enough to be read back",
+        ));
+        for file in files.filter(|file| is_long(&**file)).take(FILES) {
+            answered = read_back(&*file, ask);
+            if answered.is_ok() {
+                break;
+            }
+        }
+        answered
     }
 }
 

@@ -82,7 +82,11 @@ async fn a_flipped_bit_before_the_records_costs_none_of_them() {
 /// Takes all but what is made at the end, and passes what cannot be read. Its bytes, by the ids.
 fn take(orphan: &mut Orphan, spool: &Spool) -> HashMap<String, Bytes> {
     let mut taken = HashMap::new();
-    while let Some((segment, from)) = orphan.unshipped().filter(|(segment, _)| segment.base < 1 << 62) {
+    while let Some((segment, from)) = orphan
+        .next()
+        .unwrap()
+        .filter(|(segment, _)| segment.base < 1 << 62)
+    {
         let (source, chain) = (orphan.source(segment.base), orphan.chain());
         let read = Batch::read(&source, &segment, from, None, chain.clone(), &orphan.rewritten());
         let batch = read.unwrap_or_else(|_| Batch::unreadable(from, chain));
@@ -117,5 +121,49 @@ async fn what_follows_a_segment_that_was_given_up_keeps_its_numbers_when_that_re
     assert!(!second.is_empty(), "nobody knew that it was shipped");
     for (id, data) in second {
         assert_eq!(first.get(&id), Some(&data));
+    }
+}
+
+#[tokio::test]
+async fn what_follows_a_segment_that_was_given_up_waits_until_its_numbers_are_kept() {
+    for fails_on in [true, false] {
+        let sim = Sim::new();
+        let events = leave(&sim, 3).await;
+        let flip = || sim.edit_segment(1, |bytes| bytes[100] ^= 1);
+        flip();
+        let (next, _) = start(&sim);
+        let sink = Memory::new();
+        sink.set_down(true);
+        let last = event(events - 1, &DONE);
+        let done = async {
+            sink.attempted(1).await;
+            sim.fail_syncs(true);
+            sink.set_down(false);
+            sink.with_data(event(0, &DONE)).await;
+            if !fails_on {
+                sim.fail_syncs(false);
+                sink.with_data(last.clone()).await;
+            }
+        };
+        let run = Shipper::new(&next, None).run(sink.clone(), done);
+        tokio::time::timeout(Duration::from_secs(30), run).await.unwrap();
+        assert_eq!(sink.data().contains(&last), !fails_on);
+        drop(next);
+        if !fails_on {
+            continue;
+        }
+        sim.fail_syncs(false);
+        sim.crash(Crash::LoseAll);
+        flip();
+        let (last, _) = start(&sim);
+        let told = ship_until(&last, usize::try_from(events).unwrap()).await;
+        let first: HashMap<_, _> = sink
+            .shipments()
+            .into_iter()
+            .map(|one| (one.id, one.data))
+            .collect();
+        for shipment in told.shipments() {
+            assert!(first.get(&shipment.id).is_none_or(|data| *data == shipment.data));
+        }
     }
 }

@@ -277,7 +277,7 @@ async fn a_clean_end_that_is_cut_off_leaves_a_chain_that_holds() {
 
         let (next, _, _) = open_on(Arc::new(disk.clone()), Path::new("/"), MIB, INTERVAL);
         for mut orphan in adopt(&next.inner, &mut HashMap::new()).unwrap() {
-            while let Some((segment, from)) = orphan.unshipped() {
+            while let Some((segment, from)) = orphan.next().unwrap() {
                 let (source, chain) = (orphan.source(segment.base), orphan.chain());
                 let batch = Batch::read(&source, &segment, from, None, chain, &orphan.rewritten()).unwrap();
                 let shipments = batch.shipments.iter();

@@ -222,7 +222,7 @@ impl World {
             Step::Fill(leaving) => self.sim.fill(u64::from(leaving)),
             Step::Free => self.sim.set_capacity(u64::MAX / 2),
             Step::Refuse => self.refuse(),
-            Step::Probe => drop(self.inner().map(|inner| inner.probe())),
+            Step::Probe => drop(self.inner().map(|inner| inner.probe(&|| {}))),
             Step::Wait => self.wait(),
             Step::Recover => self.recover(),
         }

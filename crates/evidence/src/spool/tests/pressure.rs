@@ -239,7 +239,7 @@ async fn what_damage_made_of_a_request_stays_so() {
             .iter_mut()
             .find(|orphan| orphan.unshipped().is_some())
             .unwrap();
-        while let Some((segment, from)) = orphan.unshipped() {
+        while let Some((segment, from)) = orphan.next().unwrap() {
             let (source, chain) = (orphan.source(segment.base), orphan.chain());
             let batch = Batch::read(&source, &segment, from, None, chain, &orphan.rewritten()).unwrap();
             if orphan.segments.back().unwrap().base == segment.base {

@@ -1,15 +1,19 @@
 //! Whether the volume is sound where a segment cannot be read.
 
 use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
+use super::INTERVAL;
 use super::sim::{Crash, Sim};
 use super::unreadable::{fill, run, start_at, until};
 use crate::spool::log::Log;
 use crate::spool::recovery::adopt;
-use crate::spool::{Spool, Unread};
-use crate::testing::{DONE, Memory, Time, cross, event, home, ship_to_nobody};
+use crate::spool::{Clock, Crossing, Spool, Unread};
+use crate::testing::{DONE, MIB, Memory, Time, cross, event, home, open_by, ship_to_nobody};
 use crate::timestamp::SECOND;
 
 /// Begins or ends a fault.
@@ -119,18 +123,113 @@ async fn our_own_events_wait_for_a_device_that_does_not_answer() {
 
 #[tokio::test]
 async fn a_full_volume_is_sound_where_its_device_answers() {
-    for (was_full_before, fails) in [(false, false), (true, false), (false, true)] {
+    let sim = Sim::new();
+    let (spool, time) = start_at(&sim);
+    sim.fill(0);
+    assert!(
+        !gives_up(&spool, &time),
+        "it has nothing that only the device knows"
+    );
+
+    let faults: [(&str, Fail); 3] = [
+        ("nothing", |_, _| {}),
+        ("sync", Sim::fail_syncs),
+        ("give", Sim::refuse_cold_reads),
+    ];
+    for (was_full_before, (what, fail)) in [false, true]
+        .into_iter()
+        .flat_map(|was| faults.map(|fault| (was, fault)))
+    {
         let sim = Sim::new();
+        let (dead, _) = start_at(&sim);
+        fill(&dead, 0).await;
+        dead.inner.flush().unwrap();
+        drop(dead);
+        sim.crash(Crash::Kill);
         if was_full_before {
             sim.fill(0);
         }
         let (spool, time) = start_at(&sim);
         sim.fill(0);
         let before = sim.tree();
-        sim.fail_syncs(fails);
-        assert_eq!(gives_up(&spool, &time), !fails, "{was_full_before}");
+        fail(&sim, true);
+        assert_eq!(
+            gives_up(&spool, &time),
+            what == "nothing",
+            "{was_full_before} {what}"
+        );
         assert_eq!(sim.tree(), before);
     }
+}
+
+/// Two segments, all of it shipped, and an intent in the first, which cannot be read.
+async fn pin(sim: &Sim, spool: &Spool) -> Crossing {
+    let long = cross(spool, 1_000_000).await;
+    let mut first = 0;
+    for _ in 0..3 {
+        first = fill(spool, first).await.end;
+    }
+    spool.inner.flush().unwrap();
+    ship_to_nobody(spool);
+    sim.make_unreadable(0);
+    long
+}
+
+/// Each operation takes the disk a second.
+#[tokio::test]
+async fn no_request_is_refused_where_the_disk_answers_each_question_of_a_probe_in_time() {
+    let (sim, looks) = (Sim::new(), Arc::<Mutex<Vec<i64>>>::default());
+    let (disk, seen) = (sim.clone(), Arc::clone(&looks));
+    let monotonic: Clock = Arc::new(move || {
+        let now = 1 + disk.changes() as i64 * SECOND;
+        seen.lock().unwrap().push(now);
+        now
+    });
+    let root = Path::new("/");
+    let (spool, _) = open_by(
+        Arc::new(sim.clone()),
+        root,
+        MIB,
+        INTERVAL,
+        (Arc::new(|| 1), monotonic),
+    );
+    let long = pin(&sim, &spool).await;
+    looks.lock().unwrap().clear();
+    let before = sim.changes();
+    spool.inner.flush().unwrap();
+    assert!(sim.changes() >= before + 4, "it has probed");
+    // It looks whenever it asks.
+    let looks = looks.lock().unwrap();
+    let longest = looks.iter().zip(&looks[1..]).map(|(one, next)| next - one).max();
+    assert_eq!(longest, Some(SECOND));
+    long.abandon();
+}
+
+#[tokio::test]
+async fn the_flusher_does_not_wait_for_what_others_ask_of_the_disk() {
+    let sim = Sim::new();
+    let (spool, time) = start_at(&sim);
+    let long = pin(&sim, &spool).await;
+    let (flush, dropped) = (|| spool.inner.flush().unwrap(), || spool.stats().dropped);
+    let (over, flushed) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let asking = spool.inner.probed.lock();
+        scope.spawn(|| {
+            flush();
+            over.send(())
+        });
+        let ended = flushed.recv_timeout(Duration::from_secs(30));
+        drop(asking);
+        ended.unwrap();
+    });
+    // Nobody could tell that the volume was sound.
+    time.advance(2 * SECOND);
+    flush();
+    assert_eq!(dropped(), 0);
+    time.advance(2 * SECOND);
+    flush();
+    assert_eq!(dropped(), 1);
+    long.abandon();
 }
 
 #[tokio::test]

@@ -53,7 +53,7 @@ impl World {
 
     pub(super) fn ship_orphan(&mut self, mut orphan: Orphan, spool: &Spool) -> io::Result<()> {
         let counters = &spool.inner.counters;
-        while let Some((segment, from)) = orphan.unshipped() {
+        while let Some((segment, from)) = orphan.next()? {
             let (source, chain) = (orphan.source(segment.base), orphan.chain());
             let read = Batch::read(&source, &segment, from, None, chain.clone(), &orphan.rewritten());
             let batch = match read {

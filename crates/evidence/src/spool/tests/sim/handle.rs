@@ -9,6 +9,9 @@ use uuid::Uuid;
 use super::{Node, ROOT, Sim, State};
 use crate::spool::disk::{DataFile, Directory, Disk, Identity};
 
+/// The longest file that is kept with the metadata, which stay in memory.
+const INLINE: usize = 4095;
+
 /// An open file or directory of it.
 #[derive(Debug)]
 struct Handle {
@@ -192,7 +195,8 @@ impl DataFile for Handle {
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         let mut state = self.sim.state();
-        let is_cold = state.refuses_cold_reads && state.forgotten == Some(self.inode);
+        let is_inline = state.node(self.inode).bytes.len() <= INLINE;
+        let is_cold = state.refuses_cold_reads && state.forgotten == Some(self.inode) && !is_inline;
         if state.refuses_reads || is_cold || state.unreadable == Some(self.inode) {
             state.failed_reads += 1;
             return Err(rustix::io::Errno::IO.into());
