@@ -12,13 +12,13 @@ mod body;
 mod chunked;
 mod client;
 mod connect;
+mod connections;
 mod direct;
 mod driver;
 mod failure;
 mod figures;
 mod handover;
 mod http2;
-mod lane;
 mod leaving;
 mod lent;
 mod pool;
@@ -37,8 +37,8 @@ pub use leaving::Departs;
 pub use pool::PoolLimits;
 pub use socket::{Departure, Guard};
 
+pub(crate) use connections::Target;
 pub(crate) use failure::in_words;
-pub(crate) use lane::Target;
 pub(crate) use leaving::Leaving;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

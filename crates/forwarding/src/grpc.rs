@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
-use crate::response::is_media_type;
+use crate::media_type::is_media_type;
 
 /// `grpc-status`: a code in decimal.
 pub static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");

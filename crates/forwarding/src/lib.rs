@@ -30,6 +30,7 @@ pub mod forwarded;
 mod framing;
 pub mod grpc;
 mod location;
+mod media_type;
 pub mod outbound;
 mod query;
 pub mod request;
@@ -43,12 +44,11 @@ pub mod trace;
 pub mod trailers;
 
 pub use forwarded::{TrustedProxies, client_address};
+pub use media_type::is_media_type;
 pub use outbound::Outbound;
 pub use outbound::dispatch::{Dispatch, DispatchParts};
 pub use request::{Crossing, Rewritten, request_head};
-pub use response::{
-    EarlyEnd, Inbound, ResponseError, ResponseRules, early_hints, is_media_type, response_head,
-};
+pub use response::{EarlyEnd, Inbound, ResponseError, ResponseRules, early_hints, response_head};
 pub use rewrite_error::RewriteError;
 pub use trace::FreshTrace;
 pub use trailers::{RequestTrailers, response_trailers};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use admission::Credential;
 use admission::binding::UpstreamUrl;
 use admission::names::{X_CARACAL_REVOKED, X_CARACAL_TOKEN_EXPIRES_IN, X_REQUEST_ID};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE, TRAILER};
+use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TE, TRAILER};
 use http::response::Parts;
 use http::{Method, StatusCode, Version, request};
 
@@ -195,14 +195,6 @@ pub fn early_hints(headers: &HeaderMap, rules: &ResponseRules) -> HeaderMap {
     });
     location::rewrite(&mut headers, &rules.url, rules.hidden_parameter.as_deref());
     headers
-}
-
-/// Whether a message is of this media type, or of one that continues it.
-pub fn is_media_type(headers: &HeaderMap, prefix: &str) -> bool {
-    headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.as_bytes().get(..prefix.len()))
-        .is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
 }
 
 /// RFC 9110 §6.4.1.

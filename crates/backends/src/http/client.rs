@@ -18,9 +18,9 @@ use tokio_util::task::TaskTracker;
 use super::BoxError;
 use super::address::Dialable;
 use super::body::PooledBody;
+use super::connections::{Connections, Target};
 use super::failure::SendFailure;
 use super::http2::Http2Config;
-use super::lane::{Lanes, Target};
 use super::leaving::{Departing, Departs, Leaving, keep};
 use super::pool::PoolLimits;
 use super::unsent::{Unsent, repeatable};
@@ -62,7 +62,7 @@ pub struct Stats {
 pub struct Client<B>(Arc<Shared<B>>);
 
 struct Shared<B> {
-    lanes: Lanes<B>,
+    connections: Connections<B>,
     reused: AtomicU64,
     found_dead: AtomicU64,
 }
@@ -99,7 +99,7 @@ where
     pub fn new(config: ClientConfig, clock: Arc<dyn Clock>, tracker: TaskTracker) -> Self {
         let ClientConfig { tls, http2, limits } = config;
         Self(Arc::new(Shared {
-            lanes: Lanes::new(tls, http2, limits, clock, tracker),
+            connections: Connections::new(tls, http2, limits, clock, tracker),
             reused: AtomicU64::new(0),
             found_dead: AtomicU64::new(0),
         }))
@@ -164,7 +164,7 @@ where
             watch,
             rules,
             origin,
-            began: self.0.lanes.now(),
+            began: self.0.connections.now(),
             reused,
             response,
         }
@@ -178,18 +178,18 @@ where
         leaving: &impl Leaving,
     ) -> Result<Response<PooledBody<B>>, SendFailure> {
         let scheme = target.origin.scheme;
-        let lanes = &self.0.lanes;
-        let lane = match lanes.at_hand(target, None) {
-            Some(lane) => lane,
+        let connections = &self.0.connections;
+        let checkout = match connections.at_hand(target, None) {
+            Some(checkout) => checkout,
             None => {
                 keep(leaving)?;
-                let lane = lanes.lane(target, None).await;
-                lane.map_err(SendFailure::to_connect)?
+                let checkout = connections.check_out(target, None).await;
+                checkout.map_err(SendFailure::to_connect)?
             }
         };
-        let (is_fresh, is_used) = (lane.is_fresh, lane.is_used());
+        let (is_fresh, is_used) = (checkout.is_fresh, checkout.is_used());
         let again = is_used.then(|| repeatable(&request, leaving)).flatten();
-        let (request, unanswered) = match self.0.lanes.over(lane, scheme, request, leaving).await {
+        let (request, unanswered) = match self.0.connections.send(checkout, scheme, request, leaving).await {
             Ok(response) => {
                 let used = u64::from(is_used);
                 self.0.reused.fetch_add(used, Ordering::Relaxed);
@@ -220,7 +220,10 @@ where
     ) -> Result<Response<PooledBody<B>>, SendFailure> {
         keep(leaving)?;
         let fresh = match (
-            self.0.lanes.lane(target, Some(self.0.lanes.newest())).await,
+            self.0
+                .connections
+                .check_out(target, Some(self.0.connections.newest()))
+                .await,
             unanswered,
         ) {
             (Ok(fresh), _) => fresh,
@@ -230,8 +233,8 @@ where
         };
         match self
             .0
-            .lanes
-            .over(fresh, target.origin.scheme, request, leaving)
+            .connections
+            .send(fresh, target.origin.scheme, request, leaving)
             .await
         {
             Ok(response) => Ok(response),
@@ -252,26 +255,26 @@ where
     }
 
     pub(super) fn sweep(&self) {
-        self.0.lanes.sweep();
+        self.0.connections.sweep();
     }
 
     /// A request that began at this monotonic time has no answer, and its server may be gone: closes the idle connections
     /// to the origin that were last heard of before, and gives no further request to shared ones.
     pub fn distrust(&self, origin: &Origin, began: Duration) {
-        self.0.lanes.distrust(origin, began);
+        self.0.connections.distrust(origin, began);
     }
 
     /// What it did so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let Shared {
-            lanes,
+            connections,
             reused,
             found_dead,
         } = &*self.0;
         Stats {
-            idle: lanes.idle(),
-            dialled: lanes.dialled(),
+            idle: connections.idle(),
+            dialled: connections.dialled(),
             reused: reused.load(Ordering::Relaxed),
             found_dead: found_dead.load(Ordering::Relaxed),
         }

@@ -1,11 +1,9 @@
 //! The task of a connection: it drives the HTTP library, and waits while a response body reads the socket instead.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 use std::time::Duration;
 
-use admission::binding::Origin;
 use bytes::Buf;
 use hyper::body::Body;
 use hyper::client::conn::http1;
@@ -18,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 use super::BoxError;
 use super::handover::{Handover, LibrarySide, RequestBody};
 use super::lent::{Lent, Returned};
-use super::pool::{Connection, Pool};
-use super::socket::{Probe, Wire};
+use super::pool::{Connection, Endpoint, Pool};
+use super::socket::Wire;
 
 /// Largest response head, and most bytes of a body that are read ahead of the consumer.
 pub(super) const BUFFER_BYTES: usize = 64 * 1024;
@@ -28,14 +26,6 @@ pub(super) const MAX_FIELDS: usize = 256;
 /// How long a connection that nobody wants any more may take to close: its peer may have stopped
 /// reading, and TLS has a last record to write.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Where a connection leads.
-#[derive(Clone)]
-pub(super) struct Endpoint {
-    pub(super) origin: Arc<Origin>,
-    pub(super) peer: SocketAddr,
-    pub(super) probe: Probe,
-}
 
 /// What a connection's task needs.
 pub(super) struct Driver<B>

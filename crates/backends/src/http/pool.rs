@@ -2,6 +2,7 @@
 //! addresses do not hold the peer.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +13,8 @@ use parking_lot::Mutex;
 use tokio_util::sync::DropGuard;
 
 use super::address::Dialable;
-use super::driver::Endpoint;
 use super::handover::{Handover, RequestBody};
+use super::socket::Probe;
 
 /// Bounds of the idle connections.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +35,14 @@ impl Default for PoolLimits {
             idle: Duration::from_secs(90),
         }
     }
+}
+
+/// Where a connection leads.
+#[derive(Clone)]
+pub(super) struct Endpoint {
+    pub(super) origin: Arc<Origin>,
+    pub(super) peer: SocketAddr,
+    pub(super) probe: Probe,
 }
 
 /// A connection and where it leads. Dropping it closes the connection.

@@ -24,7 +24,7 @@ use testkit::tls::{Ca, TlsFront};
 use tokio_util::task::TaskTracker;
 
 use self::server::{OK, Seen, Server, request, until_closed};
-use super::lane::Target;
+use super::connections::Target;
 use super::leaving::Leaving;
 use super::{Client, ClientConfig, Http2Config, PoolLimits, PooledBody, SendFailure, Stats};
 use crate::tls::{ClientTls, TlsClient, http_client_config};

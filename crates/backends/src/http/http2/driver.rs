@@ -15,8 +15,9 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, MAX_STREAMS, State};
-use crate::http::driver::{BUFFER_BYTES, CLOSE_TIMEOUT, Endpoint, MAX_FIELDS};
+use crate::http::driver::{BUFFER_BYTES, CLOSE_TIMEOUT, MAX_FIELDS};
 use crate::http::failure::in_words;
+use crate::http::pool::Endpoint;
 use crate::http::socket::Wire;
 
 /// How long the peer has for its SETTINGS, the first thing that it says.

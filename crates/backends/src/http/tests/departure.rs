@@ -7,7 +7,7 @@ use http_body_util::{BodyExt as _, Full};
 use rustls::{ServerConnection, StreamOwned};
 use testkit::tls::Ca;
 
-use super::super::lane::Target;
+use super::super::connections::Target;
 use super::super::{PoolLimits, SendFailure};
 use super::door::Door;
 use super::server::{OK, Seen, Server};

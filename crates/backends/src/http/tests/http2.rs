@@ -25,7 +25,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::task::TaskTracker;
 
 use self::server::{Call, Http2Server, reset};
-use super::super::lane::Target;
+use super::super::connections::Target;
 use super::super::leaving::Leaving;
 use super::super::{Client, ClientConfig, Http2Config, Pings, PoolLimits, PooledBody, SendFailure};
 use super::{origin, plain};

@@ -9,8 +9,6 @@ use std::task::{Context, Waker};
 use http::HeaderMap;
 use parking_lot::Mutex;
 
-use super::timer::ConnectionTimer;
-
 const STATUS_LINE: &[u8] = b"HTTP/1.1 103 Early Hints\r\n";
 /// The most interim answers of one request that are passed on, and the most bytes of them together.
 const MAX_HINTS: u8 = 8;
@@ -34,7 +32,7 @@ struct Queue {
 /// Where the interim answers to one request go.
 #[derive(Clone)]
 pub struct EarlyHints {
-    timer: Arc<ConnectionTimer>,
+    queue: Arc<HintQueue>,
     request: u64,
 }
 
@@ -95,16 +93,16 @@ impl HintQueue {
 }
 
 impl EarlyHints {
-    pub(super) fn open(timer: &Arc<ConnectionTimer>) -> Self {
+    pub(super) fn open(queue: &Arc<HintQueue>) -> Self {
         Self {
-            timer: Arc::clone(timer),
-            request: timer.hints.open(),
+            queue: Arc::clone(queue),
+            request: queue.open(),
         }
     }
 
     /// Passes on an interim answer with these fields. One that is too much, or too late, is dropped.
     pub fn send(&self, headers: &HeaderMap) {
-        self.timer.hints.push(self.request, headers);
+        self.queue.push(self.request, headers);
     }
 }
 

@@ -97,7 +97,9 @@ impl InFlight {
     /// Where interim answers to it go, until its answer begins; `None` where there is no way to send any.
     #[must_use]
     pub fn early_hints(&self) -> Option<EarlyHints> {
-        self.0.takes_interim.then(|| EarlyHints::open(&self.0.timer))
+        self.0
+            .takes_interim
+            .then(|| EarlyHints::open(&self.0.timer.hints))
     }
 
     /// The place to wait that its connection has for itself.

@@ -44,7 +44,7 @@ pub(super) struct ConnectionTimer {
     /// What the target of the head that is read holds and may not, until its request takes it; 0 for nothing.
     found_in_target: AtomicU8,
     /// Interim answers that wait to be written.
-    pub(super) hints: HintQueue,
+    pub(super) hints: Arc<HintQueue>,
 }
 
 impl ConnectionTimer {
@@ -59,7 +59,7 @@ impl ConnectionTimer {
             authority: Mutex::default(),
             is_flushed: AtomicBool::new(true),
             found_in_target: AtomicU8::new(0),
-            hints: HintQueue::default(),
+            hints: Arc::default(),
         })
     }
 

@@ -17,33 +17,33 @@ use super::address::{Dialable, in_order};
 use super::attempt::attempt;
 use super::body::PooledBody;
 use super::connect::connect;
-use super::driver::{Driver, Endpoint};
+use super::driver::Driver;
 use super::failure::in_words;
 use super::http2::{self, Http2Config, Protocol, SharedPool, Slot};
 use super::leaving::Leaving;
-use super::pool::{Connection, Pool, PoolLimits};
+use super::pool::{Connection, Endpoint, Pool, PoolLimits};
 use super::socket::Probe;
 use super::unsent::Unsent;
 use crate::tls::TlsClient;
 
 /// A connection for one request.
-pub(super) struct Lane<B> {
-    way: Way<B>,
+pub(super) struct Checkout<B> {
+    kind: Kind<B>,
     /// It was made for this request.
     pub(super) is_fresh: bool,
 }
 
-enum Way<B> {
+enum Kind<B> {
     Own(Connection<B>),
     Shared(Slot),
 }
 
-impl<B> Lane<B> {
+impl<B> Checkout<B> {
     /// Whether a request was answered over it before.
     pub(super) fn is_used(&self) -> bool {
-        match &self.way {
-            Way::Own(connection) => connection.reused,
-            Way::Shared(slot) => slot.has_answered(),
+        match &self.kind {
+            Kind::Own(connection) => connection.reused,
+            Kind::Shared(slot) => slot.has_answered(),
         }
     }
 }
@@ -55,7 +55,7 @@ pub(crate) struct Target<'a, A> {
 }
 
 /// The connections of a client.
-pub(super) struct Lanes<B> {
+pub(super) struct Connections<B> {
     tls: TlsClient,
     http2: Http2Config,
     clock: Arc<dyn Clock>,
@@ -67,7 +67,7 @@ pub(super) struct Lanes<B> {
     dialled: AtomicU64,
 }
 
-impl<B> Lanes<B> {
+impl<B> Connections<B> {
     /// No connections. The task of each runs on the tracker.
     pub(super) fn new(
         tls: TlsClient,
@@ -120,7 +120,7 @@ impl<B> Lanes<B> {
     }
 }
 
-impl<B> Lanes<B>
+impl<B> Connections<B>
 where
     B: Body + Unpin + Send + 'static,
     B::Data: Buf + Send,
@@ -128,13 +128,13 @@ where
 {
     /// A connection that is there, or else a new one. After a try without an answer, one that was made since; `after` is
     /// the number of the newest one at that time.
-    pub(super) async fn lane<A: Dialable>(
+    pub(super) async fn check_out<A: Dialable>(
         &self,
         target: &Target<'_, A>,
         after: Option<u64>,
-    ) -> Result<Lane<B>, Cause> {
-        if let Some(lane) = self.at_hand(target, after) {
-            return Ok(lane);
+    ) -> Result<Checkout<B>, Cause> {
+        if let Some(checkout) = self.at_hand(target, after) {
+            return Ok(checkout);
         }
         if !self.may_share(target.origin) {
             return Box::pin(self.dial(target)).await;
@@ -144,8 +144,8 @@ where
             return Box::pin(self.dial(target)).await;
         }
         let turn = gate.enter().await?;
-        if let Some(lane) = self.at_hand(target, after) {
-            return Ok(lane);
+        if let Some(checkout) = self.at_hand(target, after) {
+            return Ok(checkout);
         }
         if self.shared.known(target.origin).0 == Some(Protocol::Http1) {
             // It was found out meanwhile.
@@ -158,21 +158,28 @@ where
     }
 
     /// A connection that is there and takes a request now.
-    pub(super) fn at_hand<A: Dialable>(&self, target: &Target<'_, A>, after: Option<u64>) -> Option<Lane<B>> {
+    pub(super) fn at_hand<A: Dialable>(
+        &self,
+        target: &Target<'_, A>,
+        after: Option<u64>,
+    ) -> Option<Checkout<B>> {
         let shared = || {
             let slot = self
                 .shared
                 .take(target.origin, target.addresses, after.unwrap_or_default());
-            slot.map(Way::Shared)
+            slot.map(Kind::Shared)
         };
         let own = || {
             let pooled = self.own.take(target.origin, target.addresses)?;
             pooled.endpoint.probe.ask();
-            Some(Way::Own(pooled))
+            Some(Kind::Own(pooled))
         };
-        let way = self.may_share(target.origin).then(shared).flatten();
-        let way = way.or_else(|| after.is_none().then(own).flatten())?;
-        Some(Lane { way, is_fresh: false })
+        let kind = self.may_share(target.origin).then(shared).flatten();
+        let kind = kind.or_else(|| after.is_none().then(own).flatten())?;
+        Some(Checkout {
+            kind,
+            is_fresh: false,
+        })
     }
 
     /// Whether the origin may speak HTTP/2.
@@ -188,7 +195,7 @@ where
         }
     }
 
-    async fn dial<A: Dialable>(&self, target: &Target<'_, A>) -> Result<Lane<B>, Cause> {
+    async fn dial<A: Dialable>(&self, target: &Target<'_, A>) -> Result<Checkout<B>, Cause> {
         let (origin, probe) = (target.origin, Probe::default());
         let addresses = in_order(target.addresses);
         let connected = connect(origin, addresses, &self.tls.current(), probe.clone()).await?;
@@ -206,13 +213,13 @@ where
         if may_share {
             self.shared.learn(origin, speaks);
         }
-        let way = match speaks {
+        let kind = match speaks {
             Protocol::Http1 => {
                 let (connection, driver) = Driver::new(connected.wire, endpoint)
                     .await
                     .map_err(|error| in_words("connect", &error))?;
                 self.tracker.spawn(driver.run(Arc::downgrade(&self.own)));
-                Way::Own(connection)
+                Kind::Own(connection)
             }
             Protocol::Http2 => {
                 let number = self.shared.number();
@@ -221,24 +228,24 @@ where
                     http2::open(connected.wire, &endpoint, number, clock, self.http2.pings).await?;
                 self.tracker.spawn(driver.run());
                 let slot = self.shared.share(origin, connection);
-                Way::Shared(slot.ok_or_else(|| Cause::new("HTTP/2: the server allows no request"))?)
+                Kind::Shared(slot.ok_or_else(|| Cause::new("HTTP/2: the server allows no request"))?)
             }
         };
         self.dialled.fetch_add(1, Ordering::Relaxed);
-        Ok(Lane { way, is_fresh: true })
+        Ok(Checkout { kind, is_fresh: true })
     }
 
     /// Sends a request and waits for the head of its answer.
-    pub(super) async fn over(
+    pub(super) async fn send(
         &self,
-        lane: Lane<B>,
+        checkout: Checkout<B>,
         scheme: Scheme,
         request: Request<B>,
         leaving: &impl Leaving,
     ) -> Result<Response<PooledBody<B>>, Unsent<B>> {
-        match lane.way {
-            Way::Own(connection) => attempt(connection, request, leaving, &self.own).await,
-            Way::Shared(slot) => {
+        match checkout.kind {
+            Kind::Own(connection) => attempt(connection, request, leaving, &self.own).await,
+            Kind::Shared(slot) => {
                 let response = http2::attempt(slot, request, scheme, leaving, &self.tracker).await?;
                 Ok(response.map(PooledBody::shared))
             }
