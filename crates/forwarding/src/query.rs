@@ -28,8 +28,8 @@ pub(crate) fn names_in(query: &str, wanted: &str) -> bool {
 
 /// What is left of a piece without the parameters that some server may take for `key`; none where nothing is.
 ///
-/// Servers fold names: in any case (ASP.NET), `key[]` and `key[0]` (PHP, Rack, qs), blanks around it, `_` for `.` and blanks
-/// and an end at NUL (PHP), and a `;` that separates as `&` does (older Python, Perl, Java).
+/// Servers fold names: in any case (ASP.NET), `key[]` and `key[0]` (PHP, Rack, qs), blanks around it, `_` for `.`, blanks and a
+/// `[` without an end, and an end at NUL (PHP), and a `;` that separates as `&` does (older Python, Perl, Java).
 pub(crate) fn without<'a>(piece: &'a str, key: &str) -> Option<Cow<'a, str>> {
     let parts = || piece.split(';');
     let is_key = |part: &&str| folds_to(name(part), key);
@@ -49,10 +49,12 @@ pub(crate) fn folds_to(name: &str, key: &str) -> bool {
 
 fn folded(name: &str, whole: bool) -> Vec<u8> {
     let decoded = decoded_form(name);
-    let end = |byte: &u8| *byte == 0 || (*byte == b'[' && !whole);
+    let is_index = decoded.contains(&b']');
+    let end = |byte: &u8| *byte == 0 || (*byte == b'[' && is_index && !whole);
     let read = decoded.split(end).next().unwrap_or_default().trim_ascii();
     let fold = |byte: &u8| match byte {
         b'.' | b' ' => b'_',
+        b'[' if !is_index => b'_',
         byte => byte.to_ascii_lowercase(),
     };
     read.iter().map(fold).collect()
@@ -117,6 +119,8 @@ mod tests {
             ("api-key", "api_key", false),
             ("f[KEY]", "f[key]", true),
             ("f[other]", "f[key]", false),
+            ("api[key", "api_key", true),
+            ("api[key]", "api_key", false),
         ] {
             assert_eq!(folds_to(piece, key), is_key, "{piece} {key}");
         }

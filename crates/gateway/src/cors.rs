@@ -64,6 +64,20 @@ impl Cors {
     }
 }
 
+impl Cors {
+    /// Lets the pages of a listed origin read an answer. That it depends on the origin every answer says, or a cache would give
+    /// one that was made for nobody to a page.
+    pub fn admit(&self, origin: Option<Origin<'_>>, headers: &mut HeaderMap) {
+        if self.origins.is_empty() {
+            return;
+        }
+        if let Some(origin) = origin {
+            origin.admit(headers);
+        }
+        headers.append(VARY, VARIES);
+    }
+}
+
 impl Origin<'_> {
     /// The answer to a preflight; `None` if the request is none, or asks for what no request may be.
     #[must_use]
@@ -94,7 +108,7 @@ impl Origin<'_> {
 
     /// Lets the pages of this origin read an answer. What the upstream says of origins itself is replaced; the names
     /// that it exposes are its own, and stay.
-    pub fn admit(self, headers: &mut HeaderMap) {
+    fn admit(self, headers: &mut HeaderMap) {
         let is_replaced =
             |name: &&HeaderName| name.as_str().starts_with(PREFIX) && **name != ACCESS_CONTROL_EXPOSE_HEADERS;
         let replaced: Vec<HeaderName> = headers.keys().filter(is_replaced).cloned().collect();
@@ -103,7 +117,6 @@ impl Origin<'_> {
         }
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, self.0.clone());
         headers.append(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
-        headers.append(VARY, VARIES);
     }
 }
 
@@ -233,7 +246,7 @@ mod tests {
             ("vary", "Accept-Encoding"),
             ("x-other", "1"),
         ]);
-        cors.origin_of(&request).unwrap().admit(&mut answer);
+        cors.admit(cors.origin_of(&request), &mut answer);
         let all = |name: &str| {
             let lines = answer.get_all(name).iter();
             lines.map(|line| line.to_str().unwrap()).collect::<Vec<_>>()
@@ -245,5 +258,15 @@ mod tests {
         assert_eq!(all("access-control-expose-headers").len(), 2);
         assert_eq!(all("vary"), ["Accept-Encoding", "Origin"]);
         assert_eq!(all("x-other"), ["1"]);
+
+        let mut of_nobody = headers(&[("access-control-allow-origin", "*")]);
+        cors.admit(None, &mut of_nobody);
+        assert_eq!(
+            of_nobody,
+            headers(&[("access-control-allow-origin", "*"), ("vary", "Origin")])
+        );
+        let mut without = HeaderMap::new();
+        Cors::new(&[]).admit(None, &mut without);
+        assert!(without.is_empty());
     }
 }

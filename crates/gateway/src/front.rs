@@ -99,9 +99,7 @@ impl Front {
                 }
             }
         };
-        if let Some(origin) = origin {
-            origin.admit(response.headers_mut());
-        }
+        self.proxy.cors.admit(origin, response.headers_mut());
         response
     }
 }

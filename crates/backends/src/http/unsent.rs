@@ -31,6 +31,7 @@ pub(super) fn repeatable<B: Body>(request: &Request<B>, leaving: &impl Leaving) 
         head.uri.clone_from(request.uri());
         head.version = request.version();
         head.headers.clone_from(request.headers());
+        head.extensions.clone_from(request.extensions());
         head
     })
 }

@@ -46,7 +46,7 @@ section! {
         allowed origin never replaces the mandate. Exact names: no wildcards, no `null`, no paths.";
     EARLY_HINTS: Choice(&["off", "on"]), Value("off"),
         "Pass an upstream's 103 (Early Hints) on to HTTP/1.1 callers. Only for callers that know interim answers: nginx up to \
-        1.22 takes one for the answer. HTTP/2 callers and upstreams over HTTP/2 have none.";
+        1.22 takes one for the answer. HTTP/2 callers get none, and those of upstreams over HTTP/2 are dropped.";
     TRUST_PROXY: Boolean, Value("false"),
         "Alias of older installations: `true` trusts loopback and private peers. Ignored when `TRUSTED_PROXIES` is set.";
 }

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use parking_lot::Mutex;
 
 const STATUS_LINE: &[u8] = b"HTTP/1.1 103 Early Hints\r\n";
-/// The most interim answers of one request that are passed on, and the most bytes of them together.
+/// The most interim answers of one request that are passed on, and the most bytes of them that wait to be written.
 const MAX_HINTS: u8 = 8;
 const MAX_BYTES: usize = 16 * 1024;
 

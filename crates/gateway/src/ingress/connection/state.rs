@@ -63,8 +63,8 @@ pub(super) enum ConnectionState {
     },
     /// HTTP/1: a request is in flight.
     Busy(Exchange),
-    /// HTTP/1: a response is written whose request was not read to its end. Where the rest of it is not there yet, the
-    /// library ends the connection, and what the caller still sends is read for nothing.
+    /// HTTP/1: a response is written whose request was not read to its end. The library is told that nothing more comes, so
+    /// that it ends the connection, and what the caller still sends is read for nothing.
     Draining {
         /// When the response ended.
         since: Instant,

@@ -250,6 +250,9 @@ impl<S: Transport> TimedIo<S> {
                 0 => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
                 written => drop(self.interim.drain(..written)),
             }
+            if self.interim.is_empty() {
+                self.interim = Vec::new();
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -278,6 +281,10 @@ impl<S: Transport> AsyncRead for TimedIo<S> {
         let this = self.get_mut();
         let before = buf.filled().len();
         this.is_read = false;
+        if matches!(this.timer.state(), ConnectionState::Draining { .. }) {
+            // Nobody knows how much of what comes belongs to the request that was answered.
+            return Poll::Ready(Ok(()));
+        }
         if this.held.is_empty() && !this.at_eof {
             match Pin::new(&mut this.stream).poll_read(cx, buf) {
                 Poll::Pending => {
@@ -344,10 +351,13 @@ impl<S: Transport> AsyncWrite for TimedIo<S> {
         let this = self.get_mut();
         this.look_ahead(cx)?;
         // The library flushes when it has handed over everything.
-        if this.interim.is_empty() {
+        loop {
+            ready!(this.poll_interim(cx))?;
             this.interim = this.timer.hints.take(cx);
+            if this.interim.is_empty() {
+                break;
+            }
         }
-        ready!(this.poll_interim(cx))?;
         let result = Pin::new(&mut this.stream).poll_flush(cx);
         if let Poll::Ready(Ok(())) = result {
             this.timer.flushed();
