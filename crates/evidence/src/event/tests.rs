@@ -104,10 +104,10 @@ fn every_member_has_its_place_in_key_order() {
     };
     let event = complete(&request, &outcome);
     let keys = metadata_keys(&event);
-    assert_eq!(keys.len(), 21, "{keys:?}");
+    assert_eq!(keys.len(), 22, "{keys:?}");
     assert!(keys.is_sorted(), "{keys:?}");
     let value: Value = serde_json::from_str(&event).unwrap();
-    assert_eq!(value["metadata_json"].as_object().unwrap().len(), 21);
+    assert_eq!(value["metadata_json"].as_object().unwrap().len(), 22);
     assert_eq!(value["metadata_json"]["revocation_interrupted"], true);
     assert_eq!(value["metadata_json"]["attempts"], 2);
     assert_eq!(value["metadata_json"]["result_class"], "client_error");
@@ -264,6 +264,6 @@ proptest! {
         prop_assert!(event.len() <= without.len() + MAX_OUTCOME_BYTES / 2, "{}", event.len());
         prop_assert!(!event.contains('\0') && !event.contains("\\u0000"));
         let parsed: Value = serde_json::from_str(&event).unwrap();
-        prop_assert_eq!(parsed["metadata_json"].as_object().unwrap().len(), 21);
+        prop_assert_eq!(parsed["metadata_json"].as_object().unwrap().len(), 22);
     }
 }
