@@ -42,6 +42,7 @@ mod upstream_http2;
 
 // What crosses, what it leaves behind, and what goes wrong around it.
 mod crossing;
+mod event_comments;
 mod evidence;
 mod leaks;
 mod lifecycle;

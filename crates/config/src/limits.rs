@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::keys::limits as keys;
 use crate::reader::{Read, Reader};
+use crate::violation::Violation;
 
 /// Time limits of the request path. None of them is zero.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub struct Timeouts {
     pub upstream: Duration,
     /// How long a stream may be silent; `None` means for ever.
     pub stream_idle: Option<Duration>,
+    /// After how long a silence of server-sent events a comment is due; `None` for none.
+    pub sse_keepalive: Option<Duration>,
     /// Time for one exchange or key fetch.
     pub sts: Duration,
     /// Time for the replay store's answer.
@@ -35,6 +38,14 @@ impl Timeouts {
         let idle = reader.duration(&keys::IDLE_TIMEOUT);
         let upstream = reader.duration(&keys::UPSTREAM_TIMEOUT);
         let stream_idle = reader.duration(&keys::STREAM_IDLE_TIMEOUT);
+        let sse_keepalive = match (reader.duration(&keys::SSE_KEEPALIVE), &stream_idle) {
+            (Ok(keepalive), Ok(idle)) if !idle.is_zero() && keepalive >= *idle => {
+                Err(reader.report(Violation::Rule(
+                    "SSE_KEEPALIVE must be shorter than STREAM_IDLE_TIMEOUT, which ends the stream first",
+                )))
+            }
+            (keepalive, _) => keepalive,
+        };
         let sts = reader.duration(&keys::STS_TIMEOUT);
         let replay = reader.duration(&keys::REPLAY_TIMEOUT);
         Ok(Self {
@@ -44,6 +55,7 @@ impl Timeouts {
             idle: idle?,
             upstream: upstream?,
             stream_idle: Some(stream_idle?).filter(|limit| !limit.is_zero()),
+            sse_keepalive: Some(sse_keepalive?).filter(|interval| !interval.is_zero()),
             sts: sts?,
             replay: replay?,
         })

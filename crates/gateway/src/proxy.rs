@@ -31,6 +31,8 @@ pub struct CrossingTimes {
     pub write: Duration,
     /// `STREAM_IDLE_TIMEOUT`: silence of the upstream in a stream; `None` for no bound.
     pub stream_idle: Option<Duration>,
+    /// `SSE_KEEPALIVE`: after how long a silence of the upstream an event stream gets a comment; `None` for none.
+    pub sse_keepalive: Option<Duration>,
 }
 
 /// Everything that a proxied request needs.
@@ -180,6 +182,7 @@ impl Proxy {
         let limits = ResponseLimits {
             write: self.times.write,
             silence: self.times.stream_idle,
+            keepalive: self.times.sse_keepalive,
             closing: self.closing.clone(),
         };
         let relayed = Relayed::new(

@@ -24,6 +24,12 @@ section! {
     STREAM_IDLE_TIMEOUT: DurationOrZero, Value("60s"),
         "How long a stream (SSE, gRPC, a body of unknown length) may be silent; `0` never ends a silent stream.",
         advice "Keep it above the interval at which the upstream sends keep-alive comments.";
+    SSE_KEEPALIVE: DurationOrZero, Value("0"),
+        "How long server-sent events (a 200 without a known length) may be silent until the caller gets a comment, and then \
+        again after each such time; `0` sends none. Only between events, never under a `Content-Encoding`. \
+        `STREAM_IDLE_TIMEOUT` goes on meanwhile.",
+        advice "Set it, to less than the idle timeout of proxies between the gateway and its callers, where upstreams send no \
+        comments of their own. It must be shorter than `STREAM_IDLE_TIMEOUT`.";
     STS_TIMEOUT: Duration, Value("5s"),
         "Time for one token exchange or key fetch, from connect to the last byte of the answer.",
         advice "Every request waits for one exchange: a high value lets a slow STS hold the gateway's capacity.";

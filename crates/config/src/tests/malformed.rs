@@ -28,6 +28,11 @@ fn malformed_values_name_the_variable_the_value_and_the_fix() {
                 ],
             ),
             (&[("STREAM_IDLE_TIMEOUT", "0"), ("DRAIN_DELAY", "0s")], &[]),
+            (&[("STREAM_IDLE_TIMEOUT", "0"), ("SSE_KEEPALIVE", "1h")], &[]),
+            (
+                &[("STREAM_IDLE_TIMEOUT", "15s"), ("SSE_KEEPALIVE", "15s")],
+                &["SSE_KEEPALIVE must be shorter than STREAM_IDLE_TIMEOUT, which ends the stream first"],
+            ),
             (
                 &[("INSECURE_HTTP", "yes")],
                 &[r#"invalid boolean for INSECURE_HTTP: "yes" (use true or false)"#],

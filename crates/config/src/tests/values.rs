@@ -45,7 +45,7 @@ fn the_defaults_are_those_of_the_table() {
         gates.limits
     );
     for part in [
-        "read_header: 5s, read: 30s, write: 60s, idle: 120s, upstream: 30s, stream_idle: Some(60s), sts: 5s, replay: 500ms",
+        "read_header: 5s, read: 30s, write: 60s, idle: 120s, upstream: 30s, stream_idle: Some(60s), sse_keepalive: None, sts: 5s, replay: 500ms",
         "connections: 10000, inflight_requests: 5000, connections_per_source: 2048",
         "drain_delay: 2s, shutdown_grace: 14s",
         r#"directory: "/var/lib/caracal/audit-replay", checkpoint_key: None, fsync: Interval, fsync_timeout: 2s, max_bytes: 1073741824, stream_max_len: 0, denials_per_second: 100"#,
@@ -121,6 +121,7 @@ fn values_reach_the_config() {
             ("BIND_ADDR", "127.0.0.1"),
             ("PORT", "0"),
             ("STREAM_IDLE_TIMEOUT", "0"),
+            ("SSE_KEEPALIVE", "1h"),
             ("REUSABLE_MANDATE_USES", "none"),
             ("STS_DIALECT", "rfc8693"),
             ("AUDIT_FSYNC", "always"),
@@ -138,6 +139,10 @@ fn values_reach_the_config() {
     let (config, warnings) = load(&env).unwrap();
     assert_eq!(config.listener.address.to_string(), "127.0.0.1:0");
     assert_eq!(config.timeouts.stream_idle, None);
+    assert_eq!(
+        config.timeouts.sse_keepalive.map(|interval| interval.as_secs()),
+        Some(3600)
+    );
     assert!(!config.gates.limits.reusable_uses.contains("session"));
     assert_eq!(config.sts.dialect, Dialect::Rfc8693);
     assert_eq!(config.evidence.fsync, Fsync::Always);

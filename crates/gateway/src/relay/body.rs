@@ -95,10 +95,19 @@ impl Body {
 }
 
 impl Kind {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    fn poll_frame(
+        &mut self,
+        in_flight: Option<&InFlight>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         match self {
             Self::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Relayed(relayed) => relayed.poll_frame(cx),
+            Self::Relayed(relayed) => match relayed.poll_frame(cx) {
+                Poll::Pending => relayed
+                    .poll_comment(cx, || in_flight.is_none_or(InFlight::is_taken))
+                    .map(|comment| Some(Ok(Frame::data(comment)))),
+                polled => polled,
+            },
         }
     }
 
@@ -127,7 +136,10 @@ impl Next {
                     }
                     return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
                 }
-                Next::Frame => match ready!(kind.poll_frame(cx)).transpose()?.map(Frame::into_data) {
+                Next::Frame => match ready!(kind.poll_frame(Some(in_flight), cx))
+                    .transpose()?
+                    .map(Frame::into_data)
+                {
                     None => *self = Next::End(None),
                     Some(Err(frame)) => *self = Next::End(frame.into_trailers().ok()),
                     Some(Ok(bytes)) => {
@@ -154,7 +166,7 @@ impl http_body::Body for Body {
                 this.next.poll_frame(&mut this.kind, in_flight, cx)
             }
             in_flight => {
-                let polled = this.kind.poll_frame(cx);
+                let polled = this.kind.poll_frame(in_flight.as_ref(), cx);
                 if let (Poll::Ready(Some(Err(_))), Some(in_flight)) = (&polled, in_flight) {
                     in_flight.breaks_off();
                 }

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -28,6 +28,8 @@ pub struct ResponseLimits {
     pub write: Duration,
     /// `STREAM_IDLE_TIMEOUT`: the longest silence of the upstream; `None` for no bound.
     pub silence: Option<Duration>,
+    /// `SSE_KEEPALIVE`: after how long a silence of the upstream an event stream gets a comment; `None` for none.
+    pub keepalive: Option<Duration>,
     /// When the process ends, streams that have an end of their own end at this token: their
     /// clients know how to come back. Other bodies are cut with their connection.
     pub closing: CancellationToken,
@@ -75,7 +77,7 @@ impl Relayed {
         record: Record<Answered>,
     ) -> Self {
         let is_fixed = inner.size_hint().exact().is_some();
-        let kind = match EventStream::of(&inbound.head.headers) {
+        let kind = match EventStream::of(&inbound.head, limits.keepalive) {
             Some(_) if is_fixed => Kind::Stream(None),
             Some(events) => Kind::Events(events),
             None if is_fixed => Kind::Fixed(clock::instant() + limits.write),
@@ -154,14 +156,30 @@ impl Relayed {
         }
     }
 
+    /// A comment, where one is due. To be asked while nothing else comes. It is no byte of the upstream's: the silence
+    /// goes on, and the record does not count it. Dropped where the caller has not taken what came before.
+    pub(super) fn poll_comment(&mut self, cx: &mut Context<'_>, is_taken: impl Fn() -> bool) -> Poll<Bytes> {
+        let Kind::Events(events) = &mut self.kind else {
+            return Poll::Pending;
+        };
+        while let Some(due) = events.comment_due(clock::instant()) {
+            ready!(self.alarm.poll(cx, due));
+            events.put_off(clock::instant());
+            if is_taken() {
+                return Poll::Ready(events.comment());
+            }
+        }
+        Poll::Pending
+    }
+
     fn pass(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
         match frame.into_data() {
-            Ok(data) => {
+            Ok(mut data) => {
                 if let Some(record) = &mut self.record {
                     record.relayed(data.len() as u64);
                 }
                 if let Kind::Events(events) = &mut self.kind {
-                    events.pass(&data);
+                    data = events.pass(data);
                 }
                 if self.inner.is_end_stream() {
                     self.complete();

@@ -124,6 +124,7 @@ async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartE
             read: runtime.config.timeouts.read,
             write: runtime.config.timeouts.write,
             stream_idle: runtime.config.timeouts.stream_idle,
+            sse_keepalive: runtime.config.timeouts.sse_keepalive,
         },
         closing: shutdown.streams.clone(),
     });

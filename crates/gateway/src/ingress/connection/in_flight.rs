@@ -199,6 +199,16 @@ impl InFlight {
         }
     }
 
+    /// Whether nothing that was handed over waits: for the window of its stream, or on an HTTP/1 connection for the
+    /// socket.
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
+        match &self.0.stream {
+            Some(stream) => matches!(stream.lock().delivery, Delivery::Taken),
+            None => self.0.timer.is_flushed(),
+        }
+    }
+
     /// Completes when everything that was handed over is taken.
     pub fn poll_taken(&self, cx: &Context<'_>) -> Poll<()> {
         let Some(stream) = &self.0.stream else {

@@ -151,6 +151,7 @@ async fn timed_revocation_ends_a_response_that_began_behind_a_stalled_one() {
     let response = InFlight::begin(&timer, &request(Version::HTTP_11));
     response.rests_on(Authority::new(Arc::new(Anchor(revoked.clone()))));
     assert_eq!(write().await, "stalled");
+    assert!(!response.is_taken());
     revoked.cancel();
     assert_eq!(write().await, "ended");
     assert_eq!(response.ended_by(), Some(Ending::Revoked));
@@ -167,8 +168,10 @@ async fn timed_stream_is_ended_alone() {
     assert_eq!(other.take_by(), None);
     late.handed_over();
     assert!(late.take_by().is_some());
+    assert!(!late.is_taken() && other.is_taken());
     late.taken();
     assert_eq!(late.take_by(), None);
+    assert!(late.is_taken());
     late.end_stream(Ending::WriteTimeout);
     assert_eq!(late.ended_by(), Some(Ending::WriteTimeout));
     assert_eq!(other.ended_by(), None);
