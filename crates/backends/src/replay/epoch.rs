@@ -348,12 +348,14 @@ impl Epoch {
         }
     }
 
-    /// Keeps on disk what is known. Where that fails it is tried again with every look at the store.
+    /// Keeps on disk what is known, also where somebody removed it. Where that fails it is tried again with every look at
+    /// the store.
     async fn write_down(&self, limit: Duration) {
         let Some(note) = self.memory.lock().note() else {
             return;
         };
-        if self.written.lock().as_ref() == Some(&note) {
+        let is_written = self.written.lock().as_ref() == Some(&note);
+        if is_written && self.store.file.is_there(limit).await {
             return;
         }
         match self.store.file.remember(self.anchor, note.clone(), limit).await {

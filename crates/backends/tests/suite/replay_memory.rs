@@ -51,6 +51,28 @@ async fn memory_is_for_its_owner_alone_also_where_it_was_not() {
 }
 
 #[tokio::test]
+async fn memory_that_somebody_removes_is_written_anew_and_knows_of_a_loss() {
+    let (server, clock) = (PrivateRedis::start().await, FixedClock::default());
+    let directory = tempfile::tempdir().unwrap();
+    let memory = directory.path().join("replay-epoch");
+    let replay = Replay::remembering(&server.url(), Some(memory.clone()), &clock);
+    let mark = issued("a", START);
+    assert_eq!(set(replay.port(), &mark).await, "set");
+    let written = std::fs::read_to_string(&memory).unwrap();
+    std::fs::remove_file(&memory).unwrap();
+    testkit::wait::until("the memory", async || memory.exists().then_some(())).await;
+    assert_eq!(std::fs::read_to_string(&memory).unwrap(), written);
+    drop(replay);
+    let () = server.ask(&["FLUSHALL"]).await;
+    let next = Replay::remembering(&server.url(), Some(memory), &clock);
+    assert_ne!(
+        set(next.port(), &mark).await,
+        "set",
+        "it was used, and the store forgot that"
+    );
+}
+
+#[tokio::test]
 async fn memory_is_written_beside_the_draft_of_another_gateway_with_the_same_process_id() {
     let (server, clock) = (PrivateRedis::start().await, FixedClock::default());
     let directory = tempfile::tempdir().unwrap();

@@ -111,6 +111,18 @@ impl EpochFile {
         self.within(limit, begin).await.map(|_| ())
     }
 
+    /// Whether it is in its place, or nobody can tell within the limit.
+    pub(super) async fn is_there(&self, limit: Duration) -> bool {
+        let Some(path) = self.path.clone() else {
+            return true;
+        };
+        let look = move || match path.symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            _ => Ok(Some(String::new())),
+        };
+        !matches!(self.within(limit, || look).await, Ok(None))
+    }
+
     /// Work on the disk, which may hang. While earlier work hangs nothing is tried, so that one thread hangs with the
     /// disk, and nobody waits for it twice.
     async fn within<W>(&self, limit: Duration, begin: impl FnOnce() -> W) -> io::Result<Option<String>>
