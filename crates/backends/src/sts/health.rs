@@ -97,7 +97,7 @@ pub(super) async fn ask(sts: StsClient) -> Asked {
         .map(|(result, _)| result.is_ok());
     match (was_well, &result) {
         (None | Some(true), Err(cause)) => {
-            tracing::warn!(%cause, "the STS does not answer as healthy: see STS_URL");
+            tracing::warn!(%cause, "the STS does not answer as healthy: see STS_URL, GET /health there has to be a 200");
         }
         (Some(false), Ok(())) => tracing::info!("the STS is back"),
         (None | Some(true), Ok(())) | (Some(false), Err(_)) => {}
