@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use forwarding::TrustedProxies;
 use proxy_header::{ParseConfig, Protocol, ProxyHeader};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
@@ -28,7 +28,7 @@ const PEEK_INTERVAL: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub struct ProxyHeaders {
     /// The proxies that are believed.
-    pub trusted: Vec<IpNet>,
+    pub trusted: TrustedProxies,
     /// Whether a connection without a header is not served.
     pub are_required: bool,
 }
@@ -66,7 +66,7 @@ impl ProxyHeaders {
         stream: &mut TcpStream,
         peer: SocketAddr,
     ) -> Result<SocketAddr, ProxyHeaderError> {
-        if !self.trusted.iter().any(|net| net.contains(&peer.ip())) {
+        if !self.trusted.contains(peer.ip()) {
             return match self.are_required {
                 true => Err(ProxyHeaderError::Untrusted),
                 false => Ok(peer),

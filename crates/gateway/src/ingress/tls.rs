@@ -6,7 +6,7 @@ use std::sync::Arc;
 use config::{ClientCertificates, ServerTls};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig};
@@ -29,6 +29,10 @@ pub fn server_config(server: &ServerTls) -> Result<ServerConfig, rustls::Error> 
         .with_client_cert_verifier(clients)
         .with_cert_resolver(Arc::new(Certificates::new(server)));
     config.alpn_protocols = vec![ALPN_H2.to_vec(), ALPN_HTTP1.to_vec()];
+    if server.clients.is_some() {
+        // Whoever resumes a session is not asked again for a certificate, which may have expired since.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+    }
     Ok(config)
 }
 

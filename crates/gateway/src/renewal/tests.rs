@@ -53,6 +53,12 @@ fn server(directory: &Path, clock: &FixedClock) -> ServerTls {
     let env = env
         .with("TLS_CERT_FILE", directory.join("tls.crt"))
         .with("TLS_KEY_FILE", directory.join("tls.key"));
+    let named = directory.join("named");
+    let env = if named.exists() {
+        env.with("TLS_CERT_DIR", named)
+    } else {
+        env
+    };
     let (config, _) = Config::load(&env, wall_clock(clock)).unwrap();
     match config.listener.transport {
         Transport::Tls(server) => *server,
@@ -318,6 +324,35 @@ fn a_certificate_that_expires_soon_is_said_once_a_day_and_measured() {
                 (figures.served_seconds_left, figures.shown_seconds_left),
                 (Some(left), None)
             );
+        }
+    });
+}
+
+#[test]
+fn each_certificate_that_expires_soon_is_said() {
+    const DAY: u64 = 86_400;
+    const END: u64 = 978_307_200;
+    let mut fixture = Fixture::new();
+    std::fs::create_dir(fixture.path("named")).unwrap();
+    for name in ["a", "b"] {
+        let pair = fixture.ca.expired_server(&[name]);
+        std::fs::write(
+            fixture.path("named").join(format!("{name}.crt")),
+            pair.certificate,
+        )
+        .unwrap();
+        std::fs::write(fixture.path("named").join(format!("{name}.key")), pair.key).unwrap();
+    }
+    fixture.clock.set(END - 90 * DAY);
+    let server = server(fixture.directory.path(), &fixture.clock);
+    fixture.renewal.watch(Shown::ToCallers, server, |_| Ok(()));
+    let warnings = Arc::new(AtomicUsize::new(0));
+    let subscriber = tracing_subscriber::registry().with(Warnings(Arc::clone(&warnings)));
+    tracing::subscriber::with_default(subscriber, || {
+        for (now, warned) in [(END - 30 * DAY, 0), (END - DAY, 2), (END + 1, 4), (END + 2, 4)] {
+            fixture.clock.set(now);
+            fixture.look(1);
+            assert_eq!(warnings.load(Ordering::Relaxed), warned, "{now}");
         }
     });
 }
