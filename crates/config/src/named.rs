@@ -198,7 +198,7 @@ fn look(directory: &Path) -> Contents {
             break;
         }
     }
-    Contents::read(paths.iter().map(PathBuf::as_path))
+    Contents::of_regular(paths.iter().map(PathBuf::as_path))
 }
 
 fn is_half(path: &Path, extension: &str) -> bool {

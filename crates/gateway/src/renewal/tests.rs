@@ -208,7 +208,7 @@ fn a_broken_pair_leaves_the_old_one_in_use_raises_the_alarm_once_and_ends_it() {
         fixture
             .renewal
             .status
-            .health()
+            .health(fixture.clock.now().monotonic)
             .fault
             .and_then(|cause| cause.label())
     };
@@ -355,4 +355,31 @@ fn each_certificate_that_expires_soon_is_said() {
             assert_eq!(warnings.load(Ordering::Relaxed), warned, "{now}");
         }
     });
+}
+
+#[tokio::test]
+async fn a_look_at_what_does_not_answer_is_an_alarm_and_holds_up_no_start() {
+    let mut fixture = Fixture::new();
+    // A pipe that nobody writes to takes the place of the key.
+    std::fs::remove_file(fixture.path("tls.key")).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        fixture.path("tls.key"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RWXU,
+        0,
+    )
+    .unwrap();
+    let before = fixture.look(0).0;
+    assert_eq!(fixture.look(3), (before, 0), "a pipe is read once");
+    assert_eq!(fixture.counts(), (0, 0, 0));
+    let status = Arc::clone(&fixture.renewal.status);
+    let of = |age| status.health(age).fault.and_then(|cause| cause.label());
+    let now = fixture.clock.now().monotonic;
+    assert_eq!(of(now + LOOK_OVERDUE - Duration::from_nanos(1)), None);
+    assert_eq!(of(now + LOOK_OVERDUE), Some("look_overdue"));
+    // The figures are there before the first look, which the task takes.
+    status.seen.store(Arc::default());
+    let _component = fixture.renewal.component();
+    assert!(status.figures(UNIX_EPOCH).served_seconds_left.is_some());
 }

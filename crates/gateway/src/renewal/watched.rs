@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use admission::mode::Mode;
 use config::{Contents, Identity, Renewable};
@@ -22,6 +22,8 @@ pub(super) struct Seen {
     pub(super) shown_until: Option<SystemTime>,
     /// Sets of files that cannot be used as they are.
     pub(super) refused: usize,
+    /// The monotonic time of the last look; none where there are no files.
+    pub(super) looked: Option<Duration>,
     /// Whether a certificate in use has expired.
     pub(super) expired: bool,
 }
