@@ -127,15 +127,25 @@ async fn connection_behind_a_trusted_proxy_is_that_of_the_address_in_its_header(
         own.to_owned(),
     );
     report.equal("none, required", status(strict.addr(), "none", &[]).await, None);
+    // It leaves a trace.
+    strict
+        .logged("a refusal", |line| {
+            line["msg"] == "connection refused" && line["level"] == "warn"
+        })
+        .await;
     // Whoever is not named is not believed.
-    let others = [("TRUSTED_PROXIES", "10.0.0.0/8"), ("PROXY_PROTOCOL", "required")];
-    let untrusted = world.replica_with(&others).await;
     let header = b"PROXY TCP4 203.0.113.7 127.0.0.1 4711 8081\r\n";
-    report.equal(
-        "untrusted",
-        status(untrusted.addr(), "untrusted", &[header]).await,
-        None,
-    );
+    // The header is no request, which whoever may send none is told; and a network may be written as mapped.
+    for (kind, trusted, expect) in [
+        ("required", "10.0.0.0/8", None),
+        ("optional", "10.0.0.0/8", Some(400)),
+        ("required", "::ffff:127.0.0.0/104", Some(401)),
+    ] {
+        let others = [("TRUSTED_PROXIES", trusted), ("PROXY_PROTOCOL", kind)];
+        let gateway = world.replica_with(&others).await;
+        let got = status(gateway.addr(), "untrusted", &[header]).await;
+        report.equal(format!("{trusted}, {kind}"), got, expect);
+    }
     // One that says nothing is not waited for without end.
     let hurried = world
         .replica_with(&[("PROXY_PROTOCOL", "required"), ("READ_HEADER_TIMEOUT", "200ms")])

@@ -5,11 +5,15 @@ use super::{NAME, is_ready};
 use crate::report::Report;
 use crate::wire::head;
 use crate::world::{NONE, World};
+use rustls::{ClientConfig, HandshakeKind};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use testkit::gateway::Signal;
 use testkit::http::Connection;
 use testkit::tls::{Ca, Identity, connect};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 fn write(directory: &Path, stem: &str, pair: &Identity) {
     std::fs::write(directory.join(format!("{stem}.crt")), &pair.certificate).expect("a written file");
@@ -82,6 +86,24 @@ async fn with_certificate(
     connection.try_head().await.ok().map(|head| head.status)
 }
 
+/// How the handshake went, and the status of a request behind it: sessions arrive before its answer.
+async fn handshake(
+    addr: SocketAddr,
+    config: &Arc<ClientConfig>,
+    request: String,
+) -> (Option<HandshakeKind>, u16) {
+    let name = NAME.try_into().expect("a name");
+    let stream = TcpStream::connect(addr).await.expect("a connection");
+    let stream = TlsConnector::from(Arc::clone(config)).connect(name, stream).await;
+    let stream = stream.expect("TLS");
+    let kind = stream.get_ref().1.handshake_kind();
+    let status = Connection::over(Box::new(stream))
+        .exchange(request)
+        .await
+        .status();
+    (kind, status)
+}
+
 #[tokio::test]
 async fn transport_tls_asks_callers_for_certificates_and_records_whose_they_are() {
     let (ca, clients, foreign) = (Ca::new(), Ca::new(), Ca::new());
@@ -113,6 +135,18 @@ async fn transport_tls_asks_callers_for_certificates_and_records_whose_they_are(
             let got = with_certificate(addr, &ca, shown, request).await;
             report.equal(format!("{what} at {addr}"), got, expect);
         }
+    }
+    // Nobody is served by what was proved before: a certificate may have expired since.
+    let config = Arc::new(ca.client_config_as(&trusted, &["http/1.1"]));
+    for turn in ["first", "second"] {
+        let request = head(&world, "GET", NONE, "/x", "");
+        let (kind, status) = handshake(world.addr(), &config, request).await;
+        report.equal(
+            format!("{turn}: whole handshake"),
+            kind,
+            Some(HandshakeKind::Full),
+        );
+        report.equal(format!("{turn}: status"), status, 200);
     }
     let with = format!("a-trusted-one-{}", world.addr().ip());
     let without = format!("none-{}", world.addr().ip());

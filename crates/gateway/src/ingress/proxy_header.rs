@@ -42,6 +42,9 @@ pub enum ProxyHeaderError {
     /// A header is required, and there is none.
     #[error("a PROXY header is required")]
     Missing,
+    /// It did not come within `READ_HEADER_TIMEOUT`.
+    #[error("no PROXY header within READ_HEADER_TIMEOUT")]
+    Late,
     /// What is there is no header of version 1 or 2.
     #[error("malformed PROXY header")]
     Malformed,

@@ -10,8 +10,6 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, We
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig};
-use rustls_pki_types::CertificateDer;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 /// HTTP/2's name in ALPN (RFC 7301).
 pub const ALPN_H2: &[u8] = b"h2";
@@ -55,23 +53,6 @@ fn clients(
     verifier
         .build()
         .map_err(|error| rustls::Error::General(error.to_string()))
-}
-
-/// Whose certificate it is: its subject, or, where that is empty, the first of its other names.
-pub fn subject(certificate: &CertificateDer<'_>) -> Arc<str> {
-    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
-        return Arc::from("");
-    };
-    let subject = certificate.subject().to_string();
-    if !subject.is_empty() {
-        return Arc::from(subject);
-    }
-    let names = certificate.subject_alternative_name().ok().flatten();
-    let first = names.and_then(|names| match names.value.general_names.first()? {
-        GeneralName::DNSName(name) | GeneralName::URI(name) | GeneralName::RFC822Name(name) => Some(*name),
-        _ => None,
-    });
-    Arc::from(first.unwrap_or_default())
 }
 
 /// The certificates that callers are shown.
