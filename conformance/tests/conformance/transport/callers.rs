@@ -12,6 +12,7 @@ use std::sync::Arc;
 use testkit::gateway::Signal;
 use testkit::http::Connection;
 use testkit::tls::{Ca, Identity, connect};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -90,10 +91,12 @@ async fn with_certificate(
 async fn handshake(
     addr: SocketAddr,
     config: &Arc<ClientConfig>,
+    before: &[u8],
     request: String,
 ) -> (Option<HandshakeKind>, u16) {
     let name = NAME.try_into().expect("a name");
-    let stream = TcpStream::connect(addr).await.expect("a connection");
+    let mut stream = TcpStream::connect(addr).await.expect("a connection");
+    stream.write_all(before).await.expect("an open connection");
     let stream = TlsConnector::from(Arc::clone(config)).connect(name, stream).await;
     let stream = stream.expect("TLS");
     let kind = stream.get_ref().1.handshake_kind();
@@ -111,7 +114,7 @@ async fn transport_tls_asks_callers_for_certificates_and_records_whose_they_are(
     let files = ca.server(&[NAME]).write_to(directory.path());
     let authorities = directory.path().join("clients.pem");
     std::fs::write(&authorities, clients.pem()).expect("a written file");
-    let world = World::builder()
+    let mut world = World::builder()
         .production()
         .env("TLS_CERT_FILE", files.certificate.display().to_string())
         .env("TLS_KEY_FILE", files.key.display().to_string())
@@ -140,7 +143,7 @@ async fn transport_tls_asks_callers_for_certificates_and_records_whose_they_are(
     let config = Arc::new(ca.client_config_as(&trusted, &["http/1.1"]));
     for turn in ["first", "second"] {
         let request = head(&world, "GET", NONE, "/x", "");
-        let (kind, status) = handshake(world.addr(), &config, request).await;
+        let (kind, status) = handshake(world.addr(), &config, b"", request).await;
         report.equal(
             format!("{turn}: whole handshake"),
             kind,
@@ -162,5 +165,36 @@ async fn transport_tls_asks_callers_for_certificates_and_records_whose_they_are(
     let shown = |event: &crate::world::Event| event.metadata("client_certificate").clone();
     report.equal("evidence", shown(&event).as_str(), Some("CN=test leaf"));
     report.equal("evidence of nobody", shown(&of_nobody), serde_json::Value::Null);
+
+    // A proxy that passes TLS on says whose connection it is before it.
+    let proxied = world
+        .replica_with(&[("PROXY_PROTOCOL", "required"), ("TRUSTED_PROXIES", "127.0.0.0/8")])
+        .await;
+    let request = head(&world, "GET", NONE, "/x", "X-Request-Id: proxied\r\n");
+    let before = b"PROXY TCP4 203.0.113.7 127.0.0.1 4711 8081\r\n";
+    let (_, status) = handshake(proxied.addr(), &config, before, request).await;
+    report.equal("behind a proxy", status, 200);
+    let line = proxied
+        .logged("the line of a request", |line| line["request_id"] == "proxied")
+        .await;
+    report.equal("its address", line["client_ip"].as_str(), Some("203.0.113.7"));
+    report.equal(
+        "its certificate",
+        line["client_certificate"].as_str(),
+        Some("CN=test leaf"),
+    );
+
+    // Authorities that are withdrawn count no more.
+    std::fs::write(&authorities, foreign.pem()).expect("a written file");
+    world.gateway.signal(Signal::HUP);
+    world
+        .gateway
+        .logged("the renewal", |line| line["msg"] == IN_USE)
+        .await;
+    for (what, shown, expect) in [("withdrawn", &trusted, None), ("new", &stranger, Some(200))] {
+        let request = head(&world, "GET", NONE, "/x", "");
+        let got = with_certificate(world.addr(), &ca, Some(shown), request).await;
+        report.equal(what, got, expect);
+    }
     report.finish();
 }
