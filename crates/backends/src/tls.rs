@@ -57,6 +57,30 @@ impl TlsClient {
     }
 }
 
+/// How a connection was made, and whether one would be made so now.
+#[derive(Clone)]
+pub(crate) struct MadeWith {
+    client: TlsClient,
+    config: Arc<ClientConfig>,
+}
+
+impl MadeWith {
+    /// Of a connection that is about to be made.
+    pub(crate) fn now(client: &TlsClient) -> Self {
+        let (client, config) = (client.clone(), client.current());
+        Self { client, config }
+    }
+
+    pub(crate) fn config(&self) -> &Arc<ClientConfig> {
+        &self.config
+    }
+
+    /// Whether the client was not renewed since: perhaps the peer is not trusted any more.
+    pub(crate) fn is_current(&self) -> bool {
+        Arc::ptr_eq(&self.config, &self.client.0.load())
+    }
+}
+
 impl fmt::Debug for TlsClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsClient").finish_non_exhaustive()

@@ -24,23 +24,50 @@ pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
 
 /// What was found in files when they were looked at, or why they could not be read. Two looks that found the same are equal.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Contents(BTreeMap<PathBuf, Result<Arc<[u8]>, io::ErrorKind>>);
+pub struct Contents(BTreeMap<PathBuf, Found>);
+
+type Found = Result<Arc<[u8]>, io::ErrorKind>;
+
+fn found(path: &Path) -> Found {
+    read_file(path).map(Arc::from).map_err(|error| error.kind())
+}
+
+fn regular(path: &Path) -> Found {
+    match std::fs::metadata(path) {
+        Ok(about) if !about.is_file() => Err(io::ErrorKind::Unsupported),
+        Ok(_) => found(path),
+        Err(error) => Err(error.kind()),
+    }
+}
 
 impl Contents {
-    /// Looks at these files.
+    /// Looks at these files. A pipe is waited for.
     pub(crate) fn read<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Self {
-        let read = |path: &Path| read_file(path).map(Arc::from).map_err(|error| error.kind());
         Self(
             paths
                 .into_iter()
-                .map(|path| (path.to_owned(), read(path)))
+                .map(|path| (path.to_owned(), found(path)))
                 .collect(),
         )
     }
 
-    /// Looks at the same files again.
+    /// The same, but of what is no regular file, such as a pipe, nothing is read.
+    pub(crate) fn of_regular<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Self {
+        Self(
+            paths
+                .into_iter()
+                .map(|path| (path.to_owned(), regular(path)))
+                .collect(),
+        )
+    }
+
+    /// Looks at the same files again. What is no regular file, such as a pipe, can be read once, and stays as it was.
     pub(crate) fn read_again(&self) -> Self {
-        Self::read(self.0.keys().map(PathBuf::as_path))
+        let again = |(path, before): (&PathBuf, &Found)| match regular(path) {
+            Err(io::ErrorKind::Unsupported) => (path.clone(), before.clone()),
+            found => (path.clone(), found),
+        };
+        Self(self.0.iter().map(again).collect())
     }
 
     /// What was found in this file.

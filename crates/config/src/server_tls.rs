@@ -9,7 +9,7 @@ use crate::identity::Identity;
 use crate::keys::listener as keys;
 use crate::named::NamedCertificates;
 use crate::reader::{Read, Reader};
-use crate::renewal::{Renewable, judged};
+use crate::renewal::{Renewable, judged, or_kept};
 use crate::tls::{self, Authorities};
 use crate::violation::{Violation, Violations};
 
@@ -103,23 +103,20 @@ impl Renewable for ServerTls {
         contents
     }
 
-    fn renewed(&self, contents: &Contents, mode: Mode, now: SystemTime) -> Result<Self, Violations> {
+    fn renewed(&self, contents: &Contents, mode: Mode, now: SystemTime) -> (Self, Option<Violations>) {
         judged(now, |reader| {
-            let source = self.identity.source().clone();
-            let identity = tls::judge_identity(reader, Ok(mode), source, contents);
+            let identity = tls::renewed_identity(reader, mode, &self.identity, contents);
             let named = self.named.as_ref();
-            let named = named.map(|named| named.made_of(reader, Ok(mode), contents));
-            let clients = self.clients.as_ref().map(|clients| {
-                Ok(ClientCertificates {
-                    authorities: reader.judge(clients.authorities.renewed(contents))?,
-                    ..*clients
-                })
+            let named = named.map(|named| or_kept(named.renewed(reader, mode, contents), named));
+            let clients = self.clients.as_ref().map(|clients| ClientCertificates {
+                authorities: tls::renewed_authorities(reader, &clients.authorities, contents),
+                ..*clients
             });
-            Ok(Self {
-                identity: identity?,
-                named: named.transpose()?,
-                clients: clients.transpose()?,
-            })
+            Self {
+                identity,
+                named,
+                clients,
+            }
         })
     }
 

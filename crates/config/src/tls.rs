@@ -11,7 +11,7 @@ use crate::identity::{self, Identity, IdentityError, Source};
 use crate::keys::Key;
 use crate::pem::Pem;
 use crate::reader::{Read, Reader};
-use crate::renewal::{Renewable, judged};
+use crate::renewal::{Renewable, judged, or_kept};
 use crate::violation::{Violation, Violations};
 use crate::warning::Warning;
 
@@ -137,16 +137,13 @@ impl Renewable for ClientTls {
         contents
     }
 
-    fn renewed(&self, contents: &Contents, mode: Mode, now: SystemTime) -> Result<Self, Violations> {
+    fn renewed(&self, contents: &Contents, mode: Mode, now: SystemTime) -> (Self, Option<Violations>) {
         judged(now, |reader| {
-            let authorities = self.authorities.as_ref();
-            let authorities = authorities.map(|known| reader.judge(known.renewed(contents)));
-            let identity = self.identity.as_ref().map(Identity::source).cloned();
-            let identity = identity.map(|source| judge_identity(reader, Ok(mode), source, contents));
-            Ok(Self {
-                authorities: authorities.transpose()?,
-                identity: identity.transpose()?,
-            })
+            let (authorities, identity) = (self.authorities.as_ref(), self.identity.as_ref());
+            Self {
+                authorities: authorities.map(|known| renewed_authorities(reader, known, contents)),
+                identity: identity.map(|known| renewed_identity(reader, mode, known, contents)),
+            }
         })
     }
 
@@ -194,6 +191,27 @@ pub(crate) fn judge_identity(
         reader.warn(warning);
     }
     Ok(identity)
+}
+
+/// The pair as its files are now, or else as it is.
+pub(crate) fn renewed_identity(
+    reader: &mut Reader<'_>,
+    mode: Mode,
+    known: &Identity,
+    contents: &Contents,
+) -> Identity {
+    let judged = judge_identity(reader, Ok(mode), known.source().clone(), contents);
+    or_kept(judged, known)
+}
+
+/// The authorities as their file is now, or else as they are.
+pub(crate) fn renewed_authorities(
+    reader: &mut Reader<'_>,
+    known: &Authorities,
+    contents: &Contents,
+) -> Authorities {
+    let judged = known.renewed(contents);
+    or_kept(reader.judge(judged), known)
 }
 
 /// Production refuses a certificate outside its period of validity; development warns of it.

@@ -87,6 +87,12 @@ pub enum Warning {
         /// `expired … days ago` or `is not valid for another … days`.
         state: String,
     },
+    /// A pair in a directory, and what is remarkable about it.
+    #[error("{0}: in the pair {1}, {2}")]
+    Pair(&'static str, Quoted, Box<Warning>),
+    /// A pair in a directory that has expired, in production.
+    #[error("{0}: the pair {1} has expired and is left out; renew or remove it")]
+    PairExpired(&'static str, Quoted),
     /// A certificate that expires in fewer than 30 days.
     #[error("{name}: the certificate expires in {days} days; renew it")]
     CertificateExpiresSoon {

@@ -5,6 +5,8 @@ pub mod capacity;
 pub mod connection;
 pub mod listener;
 pub mod proxy_header;
+pub mod refused;
+pub mod subject;
 pub mod target;
 pub mod tls;
 pub mod upload;

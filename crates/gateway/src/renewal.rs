@@ -24,6 +24,8 @@ use watched::{Seen, Watch, Watched};
 
 /// How often the files are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// A look that is older than this is worth an alarm: a disk does not answer.
+const LOOK_OVERDUE: Duration = Duration::from_secs(30);
 const SECONDS_A_DAY: f64 = 86_400.0;
 
 /// To whom certificates are shown.
@@ -97,9 +99,16 @@ impl Renewal {
             watched: std::mem::take(&mut self.watched),
             status: Arc::clone(&self.status),
         };
-        looker.look(false);
+        // Its files were read a moment ago.
+        looker.sum(wall_clock(&*self.clock));
+        let monotonic = Arc::clone(&self.clock);
         Component::new(now)
-            .check(Check::known("certificates", "certificates_unusable", move || checked.health()).advisory())
+            .check(
+                Check::known("certificates", "certificates_unusable", move || {
+                    checked.health(monotonic.now().monotonic)
+                })
+                .advisory(),
+            )
             .figures(move |out| measured.figures(wall_clock(&*clock)).samples(out))
             .task("certificates", Stage::Background, |stop| looker.run(asked, stop))
     }
@@ -107,6 +116,8 @@ impl Renewal {
     async fn run(mut self, now: RenewNow, stop: CancellationToken) {
         let mut tick = interval(LOOK_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first is at once.
+        tick.tick().await;
         let has_files = self.watched.iter().any(|watched| watched.has_files());
         loop {
             let asked = tokio::select! {
@@ -119,8 +130,13 @@ impl Renewal {
                 self.look(asked);
                 self
             });
+            let looked = tokio::select! {
+                // Whatever a dead disk holds up ends with the process.
+                () = stop.cancelled() => return,
+                looked = looked => looked,
+            };
             // It panicked, which has had its own log line.
-            let Ok(looker) = looked.await else { return };
+            let Ok(looker) = looked else { return };
             self = looker;
         }
     }
@@ -128,7 +144,6 @@ impl Renewal {
     /// Looks at all files once.
     fn look(&mut self, asked: bool) {
         let now = wall_clock(&*self.clock);
-        let mut seen = Seen::default();
         for watched in &mut self.watched {
             let outcome = watched.look(self.mode, now, asked);
             self.status
@@ -137,13 +152,29 @@ impl Renewal {
             self.status
                 .refused
                 .fetch_add(outcome.refused.into(), Ordering::Relaxed);
-            watched.sum(now, &mut seen);
         }
+        let refused = self.sum(now);
         if asked {
-            let refused = seen.refused;
             tracing::info!(refused, "certificates, keys and authorities were read again");
         }
+    }
+
+    /// Sums up what is known of all sets, and gives how many cannot be used.
+    fn sum(&mut self, now: SystemTime) -> usize {
+        let mut seen = Seen {
+            looked: self
+                .watched
+                .iter()
+                .any(|watched| watched.has_files())
+                .then(|| self.clock.now().monotonic),
+            ..Seen::default()
+        };
+        self.watched
+            .iter_mut()
+            .for_each(|watched| watched.sum(now, &mut seen));
+        let refused = seen.refused;
         self.status.seen.store(Arc::new(seen));
+        refused
     }
 }
 
@@ -152,9 +183,15 @@ fn wall_clock(clock: &dyn Clock) -> SystemTime {
 }
 
 impl Status {
-    fn health(&self) -> Health {
+    fn health(&self, now: Duration) -> Health {
         let seen = self.seen.load();
-        let fault = if seen.refused > 0 {
+        let age = seen.looked.map(|looked| now.saturating_sub(looked));
+        let fault = if age.is_some_and(|age| age >= LOOK_OVERDUE) {
+            Some(
+                Cause::new("the files cannot be looked at: the disk does not answer")
+                    .labelled("look_overdue"),
+            )
+        } else if seen.refused > 0 {
             Some(Cause::new("what the files hold now cannot be used").labelled("renewal_refused"))
         } else if seen.expired {
             Some(Cause::new("a certificate has expired").labelled("certificate_expired"))

@@ -22,9 +22,13 @@ async fn status(addr: SocketAddr, id: &str, pieces: &[&[u8]]) -> Option<u16> {
         // The other end may have hung up, which the answer shows.
         let _ = connection.send(piece).await;
     }
-    let request = format!("GET /x HTTP/1.1\r\nHost: a\r\nX-Request-Id: {id}\r\n\r\n");
-    let _ = connection.send(request).await;
+    let _ = connection.send(request(id)).await;
     connection.try_head().await.ok().map(|head| head.status)
+}
+
+/// What it says of its way is believed where the connection is a trusted proxy's own.
+fn request(id: &str) -> String {
+    format!("GET /x HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 198.51.100.9\r\nX-Request-Id: {id}\r\n\r\n")
 }
 
 async fn client_ip(gateway: &Gateway, id: &str) -> String {
@@ -49,7 +53,7 @@ async fn connection_behind_a_trusted_proxy_is_that_of_the_address_in_its_header(
     six[15] = 9;
     let with_more = [&four[..], &[4, 0, 3, 1, 2, 3]].concat();
     let long = [&four[..], &[4, 15, 0xff], &[0; 0xfff]].concat();
-    let own = "127.0.0.1";
+    let own = "198.51.100.9";
     for (case, header, expect) in [
         (
             "v1",
@@ -127,15 +131,46 @@ async fn connection_behind_a_trusted_proxy_is_that_of_the_address_in_its_header(
         own.to_owned(),
     );
     report.equal("none, required", status(strict.addr(), "none", &[]).await, None);
+    // It leaves a trace.
+    strict
+        .logged("a refusal", |line| {
+            line["msg"] == "connection refused" && line["level"] == "warn"
+        })
+        .await;
     // Whoever is not named is not believed.
-    let others = [("TRUSTED_PROXIES", "10.0.0.0/8"), ("PROXY_PROTOCOL", "required")];
-    let untrusted = world.replica_with(&others).await;
     let header = b"PROXY TCP4 203.0.113.7 127.0.0.1 4711 8081\r\n";
+    // The header is no request, which whoever may send none is told; and a network may be written as mapped.
+    for (kind, trusted, expect) in [
+        ("required", "10.0.0.0/8", None),
+        ("optional", "10.0.0.0/8", Some(400)),
+        ("required", "::ffff:127.0.0.0/104", Some(401)),
+    ] {
+        let others = [("TRUSTED_PROXIES", trusted), ("PROXY_PROTOCOL", kind)];
+        let gateway = world.replica_with(&others).await;
+        let got = status(gateway.addr(), "untrusted", &[header]).await;
+        report.equal(format!("{trusted}, {kind}"), got, expect);
+    }
+    // Places are counted by the address that is told.
+    let narrow = world.replica_with(&[("MAX_CONNECTIONS_PER_SOURCE", "2")]).await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut connection = Connection::open(narrow.addr()).await;
+        connection.send(header).await.expect("an open connection");
+        connection
+            .send(request("held"))
+            .await
+            .expect("an open connection");
+        report.equal("a place", connection.head().await.status, 401);
+        held.push(connection);
+    }
+    report.equal("no place", status(narrow.addr(), "third", &[header]).await, None);
+    let other = b"PROXY TCP4 203.0.113.9 127.0.0.1 4711 8081\r\n";
     report.equal(
-        "untrusted",
-        status(untrusted.addr(), "untrusted", &[header]).await,
-        None,
+        "another's place",
+        status(narrow.addr(), "other", &[other]).await,
+        Some(401),
     );
+    drop(held);
     // One that says nothing is not waited for without end.
     let hurried = world
         .replica_with(&[("PROXY_PROTOCOL", "required"), ("READ_HEADER_TIMEOUT", "200ms")])

@@ -5,11 +5,16 @@ use super::{NAME, is_ready};
 use crate::report::Report;
 use crate::wire::head;
 use crate::world::{NONE, World};
+use rustls::{ClientConfig, HandshakeKind};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use testkit::gateway::Signal;
 use testkit::http::Connection;
 use testkit::tls::{Ca, Identity, connect};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 fn write(directory: &Path, stem: &str, pair: &Identity) {
     std::fs::write(directory.join(format!("{stem}.crt")), &pair.certificate).expect("a written file");
@@ -82,6 +87,26 @@ async fn with_certificate(
     connection.try_head().await.ok().map(|head| head.status)
 }
 
+/// How the handshake went, and the status of a request behind it: sessions arrive before its answer.
+async fn handshake(
+    addr: SocketAddr,
+    config: &Arc<ClientConfig>,
+    before: &[u8],
+    request: String,
+) -> (Option<HandshakeKind>, u16) {
+    let name = NAME.try_into().expect("a name");
+    let mut stream = TcpStream::connect(addr).await.expect("a connection");
+    stream.write_all(before).await.expect("an open connection");
+    let stream = TlsConnector::from(Arc::clone(config)).connect(name, stream).await;
+    let stream = stream.expect("TLS");
+    let kind = stream.get_ref().1.handshake_kind();
+    let status = Connection::over(Box::new(stream))
+        .exchange(request)
+        .await
+        .status();
+    (kind, status)
+}
+
 #[tokio::test]
 async fn transport_tls_asks_callers_for_certificates_and_records_whose_they_are() {
     let (ca, clients, foreign) = (Ca::new(), Ca::new(), Ca::new());
@@ -89,7 +114,7 @@ async fn transport_tls_asks_callers_for_certificates_and_records_whose_they_are(
     let files = ca.server(&[NAME]).write_to(directory.path());
     let authorities = directory.path().join("clients.pem");
     std::fs::write(&authorities, clients.pem()).expect("a written file");
-    let world = World::builder()
+    let mut world = World::builder()
         .production()
         .env("TLS_CERT_FILE", files.certificate.display().to_string())
         .env("TLS_KEY_FILE", files.key.display().to_string())
@@ -114,6 +139,18 @@ async fn transport_tls_asks_callers_for_certificates_and_records_whose_they_are(
             report.equal(format!("{what} at {addr}"), got, expect);
         }
     }
+    // Nobody is served by what was proved before: a certificate may have expired since.
+    let config = Arc::new(ca.client_config_as(&trusted, &["http/1.1"]));
+    for turn in ["first", "second"] {
+        let request = head(&world, "GET", NONE, "/x", "");
+        let (kind, status) = handshake(world.addr(), &config, b"", request).await;
+        report.equal(
+            format!("{turn}: whole handshake"),
+            kind,
+            Some(HandshakeKind::Full),
+        );
+        report.equal(format!("{turn}: status"), status, 200);
+    }
     let with = format!("a-trusted-one-{}", world.addr().ip());
     let without = format!("none-{}", world.addr().ip());
     let line = world
@@ -128,5 +165,36 @@ async fn transport_tls_asks_callers_for_certificates_and_records_whose_they_are(
     let shown = |event: &crate::world::Event| event.metadata("client_certificate").clone();
     report.equal("evidence", shown(&event).as_str(), Some("CN=test leaf"));
     report.equal("evidence of nobody", shown(&of_nobody), serde_json::Value::Null);
+
+    // A proxy that passes TLS on says whose connection it is before it.
+    let proxied = world
+        .replica_with(&[("PROXY_PROTOCOL", "required"), ("TRUSTED_PROXIES", "127.0.0.0/8")])
+        .await;
+    let request = head(&world, "GET", NONE, "/x", "X-Request-Id: proxied\r\n");
+    let before = b"PROXY TCP4 203.0.113.7 127.0.0.1 4711 8081\r\n";
+    let (_, status) = handshake(proxied.addr(), &config, before, request).await;
+    report.equal("behind a proxy", status, 200);
+    let line = proxied
+        .logged("the line of a request", |line| line["request_id"] == "proxied")
+        .await;
+    report.equal("its address", line["client_ip"].as_str(), Some("203.0.113.7"));
+    report.equal(
+        "its certificate",
+        line["client_certificate"].as_str(),
+        Some("CN=test leaf"),
+    );
+
+    // Authorities that are withdrawn count no more.
+    std::fs::write(&authorities, foreign.pem()).expect("a written file");
+    world.gateway.signal(Signal::HUP);
+    world
+        .gateway
+        .logged("the renewal", |line| line["msg"] == IN_USE)
+        .await;
+    for (what, shown, expect) in [("withdrawn", &trusted, None), ("new", &stranger, Some(200))] {
+        let request = head(&world, "GET", NONE, "/x", "");
+        let got = with_certificate(world.addr(), &ca, Some(shown), request).await;
+        report.equal(what, got, expect);
+    }
     report.finish();
 }

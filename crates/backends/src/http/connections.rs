@@ -24,7 +24,7 @@ use super::leaving::Leaving;
 use super::pool::{Connection, Endpoint, Pool, PoolLimits};
 use super::socket::Probe;
 use super::unsent::Unsent;
-use crate::tls::TlsClient;
+use crate::tls::{MadeWith, TlsClient};
 
 /// A connection for one request.
 pub(super) struct Checkout<B> {
@@ -198,11 +198,13 @@ where
     async fn dial<A: Dialable>(&self, target: &Target<'_, A>) -> Result<Checkout<B>, Cause> {
         let (origin, probe) = (target.origin, Probe::default());
         let addresses = in_order(target.addresses);
-        let connected = connect(origin, addresses, &self.tls.current(), probe.clone()).await?;
+        let tls = MadeWith::now(&self.tls);
+        let connected = connect(origin, addresses, tls.config(), probe.clone()).await?;
         let endpoint = Endpoint {
             origin: Arc::new(origin.clone()),
             peer: connected.peer,
             probe,
+            tls: (origin.scheme == Scheme::Https).then_some(tls),
         };
         let may_share = self.may_share(origin);
         let speaks = match origin.scheme {

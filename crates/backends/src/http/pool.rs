@@ -15,6 +15,7 @@ use tokio_util::sync::DropGuard;
 use super::address::Dialable;
 use super::handover::{Handover, RequestBody};
 use super::socket::Probe;
+use crate::tls::MadeWith;
 
 /// Bounds of the idle connections.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +44,15 @@ pub(super) struct Endpoint {
     pub(super) origin: Arc<Origin>,
     pub(super) peer: SocketAddr,
     pub(super) probe: Probe,
+    /// None without TLS.
+    pub(super) tls: Option<MadeWith>,
+}
+
+impl Endpoint {
+    /// Whether a connection would be made in the same way now.
+    pub(super) fn is_current(&self) -> bool {
+        self.tls.as_ref().is_none_or(MadeWith::is_current)
+    }
 }
 
 /// A connection and where it leads. Dropping it closes the connection.
@@ -94,6 +104,7 @@ impl<B> Pool<B> {
         let usable = |idle: &Idle<B>| {
             now.saturating_sub(idle.since) < self.limits.idle
                 && idle.connection.sender.is_ready()
+                && idle.connection.endpoint.is_current()
                 && addresses
                     .iter()
                     .any(|address| address.socket() == idle.connection.endpoint.peer)
@@ -134,14 +145,16 @@ impl<B> Pool<B> {
         drop(evicted);
     }
 
-    /// Drops what is closed or was idle for too long.
+    /// Drops what is closed, was idle for too long, or was made before TLS was renewed.
     pub(super) fn sweep(&self) {
         let now = self.now();
         let mut dropped = Vec::new();
         let mut all = self.idle.lock();
         for idle in all.by_origin.values_mut() {
             dropped.extend(idle.extract_if(.., |idle| {
-                idle.connection.sender.is_closed() || now.saturating_sub(idle.since) >= self.limits.idle
+                idle.connection.sender.is_closed()
+                    || !idle.connection.endpoint.is_current()
+                    || now.saturating_sub(idle.since) >= self.limits.idle
             }));
         }
         all.by_origin.retain(|_, idle| !idle.is_empty());

@@ -62,7 +62,8 @@ section! {
         "PEM certificate authorities to trust for upstreams, besides the system's.";
     UPSTREAM_CLIENT_CERT_FILE: File, Unset("no client certificate"),
         "The PEM certificate chain that the gateway shows to every upstream that asks for one.",
-        advice "It tells upstreams who the gateway is, never who calls. Set `UPSTREAM_HOST_ALLOWLIST` too, so that no other host can ask.";
+        advice "It tells upstreams who the gateway is, never who calls. Set `UPSTREAM_HOST_ALLOWLIST` too, so that no other host can ask. It is one \
+        identity for all zones: an upstream cannot tell by it whose binding a request comes through.";
     UPSTREAM_CLIENT_KEY_FILE: File, Unset("no client certificate"),
         "The PEM private key of that certificate.";
 }

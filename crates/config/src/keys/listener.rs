@@ -24,19 +24,23 @@ section! {
     TLS_CERT_DIR: Directory, Unset("one certificate for all names"),
         "Further certificates: every `NAME.crt` in it with its `NAME.key`. A caller that asks for a DNS name (SNI) is shown the one \
         whose subjectAltName holds it, an exact name before a wildcard; every other caller is shown `TLS_CERT_FILE`. Other files, \
-        and names that begin with a dot, are passed over.";
+        and names that begin with a dot, are passed over. A pair that cannot be used is refused at start; in production one that has \
+        expired is left out with a warning. Once the gateway runs, a pair that cannot be used stays as it was, or out.";
     TLS_CLIENT_CA_FILE: File, Unset("callers are not asked for a certificate"),
         "PEM certificate authorities whose client certificates callers may show, or must (`TLS_CLIENT_AUTH`). The subject of a \
         certificate is in the log line and in the audit event; it never replaces a mandate.";
     TLS_CLIENT_AUTH: Choice(&["require", "request"]), Unset("`require` where `TLS_CLIENT_CA_FILE` is set"),
         "`require`: a caller without a certificate of these authorities gets no connection, health checks of this port included. \
-        `request`: a caller without a certificate is served, one whose certificate is not trusted gets no connection.";
+        `request`: a caller without a certificate is served, one whose certificate is not trusted gets no connection. \
+        Where callers are asked, no TLS session is resumed.",
+        advice "Behind a proxy that ends TLS the certificate is the proxy's.";
     INSECURE_HTTP: Boolean, Value("false"),
         "Run without TLS, even when certificate files are named. Refused in production.";
     TRUSTED_PROXIES: List("networks (CIDR) or addresses"), Unset("no peer is trusted"),
         "Peers whose `X-Forwarded-*` headers are believed. The headers of every other peer are dropped.";
     PROXY_PROTOCOL: Choice(&["off", "optional", "required"]), Value("off"),
-        "Whether `TRUSTED_PROXIES` say whose connection they pass on, in a PROXY header (version 1 or 2) before TLS. `required`: a connection \
+        "Whether `TRUSTED_PROXIES` say whose connection they pass on, in a PROXY header (version 1 or 2) before TLS, on the public \
+        listener; that of `OPERATOR_ADDR` takes none. `required`: a connection \
         without one, or of another peer, is closed. `optional`: it is served as the peer's own.",
         advice "`required` where every connection comes from such a proxy. The address in the header then counts as the peer: for \
         `MAX_CONNECTIONS_PER_SOURCE`, logs and `X-Forwarded-For`.";

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::refused::Refused;
+
 /// Open files that connections of callers and requests leave to everything else: stores, the STS, idle connections, the
 /// spool, the operator's listener.
 const RESERVED_FILES: u64 = 512;
@@ -63,6 +65,8 @@ impl CapacityLimits {
 /// Counts connections and requests.
 #[derive(Debug)]
 pub struct Capacity {
+    /// What was refused for other reasons than a lack of room.
+    pub refused: Refused,
     limits: CapacityLimits,
     connections: AtomicUsize,
     requests: Arc<Semaphore>,
@@ -79,6 +83,7 @@ impl Capacity {
     pub fn new(mut limits: CapacityLimits) -> Arc<Self> {
         limits.requests = limits.requests.min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
+            refused: Refused::default(),
             limits,
             connections: AtomicUsize::new(0),
             requests: Arc::new(Semaphore::new(limits.requests)),

@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::capacity::Capacity;
 use super::connection::{self, ConnectionContext, Handler, Peer, Protocol};
-use super::proxy_header::ProxyHeaders;
-use super::tls::{self, ALPN_H2};
+use super::proxy_header::{ProxyHeaderError, ProxyHeaders};
+use super::subject::subject;
+use super::tls::ALPN_H2;
 use crate::clock;
 
 /// Connections that the system keeps for us until they are accepted.
@@ -157,17 +158,15 @@ impl<H: Handler> Acceptor<H> {
             return;
         }
         let (speaks, context) = (self.speaks.clone(), self.context.clone());
-        let proxy_headers = self.proxy_headers.clone();
+        let (proxy_headers, capacity) = (self.proxy_headers.clone(), Arc::clone(&self.capacity));
         self.context.connections.spawn(async move {
             let (mut stream, mut address, mut _place) = (stream, address, place);
             if let Some(headers) = proxy_headers {
                 let caller = Box::pin(headers.caller(&mut stream, address));
-                let caller = match tokio::time::timeout(context.limits.head, caller).await {
-                    Ok(Ok(caller)) => caller,
-                    Ok(Err(error)) => return tracing::debug!(peer = %address, %error, "connection refused"),
-                    Err(_) => {
-                        return tracing::debug!(peer = %address, "no PROXY header within READ_HEADER_TIMEOUT");
-                    }
+                let caller = tokio::time::timeout(context.limits.head, caller).await;
+                let caller = match caller.unwrap_or(Err(ProxyHeaderError::Late)) {
+                    Ok(caller) => caller,
+                    Err(error) => return capacity.refused.by_header(address, &error),
                 };
                 let Ok(moved) = _place.moved_to(caller.ip()) else {
                     return;
@@ -189,9 +188,7 @@ impl<H: Handler> Acceptor<H> {
                     let handshake = Box::pin(acceptor.accept(stream));
                     let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
                         Ok(Ok(stream)) => Box::new(stream),
-                        Ok(Err(error)) => {
-                            return tracing::debug!(peer = %address, error = %error, "TLS handshake failed");
-                        }
+                        Ok(Err(error)) => return capacity.refused.by_handshake(address, &error),
                         Err(_) => {
                             return tracing::debug!(peer = %address, "TLS handshake took longer than 10 s");
                         }
@@ -201,7 +198,7 @@ impl<H: Handler> Acceptor<H> {
                     let peer = Peer {
                         address,
                         scheme: Scheme::Https,
-                        certificate: shown.map(tls::subject),
+                        certificate: shown.map(subject),
                     };
                     let protocol = match session.alpn_protocol() {
                         Some(ALPN_H2) => Protocol::Http2,

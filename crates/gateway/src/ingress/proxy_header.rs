@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use forwarding::TrustedProxies;
 use proxy_header::{ParseConfig, Protocol, ProxyHeader};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
@@ -28,7 +28,7 @@ const PEEK_INTERVAL: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub struct ProxyHeaders {
     /// The proxies that are believed.
-    pub trusted: Vec<IpNet>,
+    pub trusted: TrustedProxies,
     /// Whether a connection without a header is not served.
     pub are_required: bool,
 }
@@ -42,6 +42,9 @@ pub enum ProxyHeaderError {
     /// A header is required, and there is none.
     #[error("a PROXY header is required")]
     Missing,
+    /// It did not come within `READ_HEADER_TIMEOUT`.
+    #[error("no PROXY header within READ_HEADER_TIMEOUT")]
+    Late,
     /// What is there is no header of version 1 or 2.
     #[error("malformed PROXY header")]
     Malformed,
@@ -66,7 +69,7 @@ impl ProxyHeaders {
         stream: &mut TcpStream,
         peer: SocketAddr,
     ) -> Result<SocketAddr, ProxyHeaderError> {
-        if !self.trusted.iter().any(|net| net.contains(&peer.ip())) {
+        if !self.trusted.contains(peer.ip()) {
             return match self.are_required {
                 true => Err(ProxyHeaderError::Untrusted),
                 false => Ok(peer),

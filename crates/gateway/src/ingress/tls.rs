@@ -6,12 +6,10 @@ use std::sync::Arc;
 use config::{ClientCertificates, ServerTls};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig};
-use rustls_pki_types::CertificateDer;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 /// HTTP/2's name in ALPN (RFC 7301).
 pub const ALPN_H2: &[u8] = b"h2";
@@ -29,6 +27,10 @@ pub fn server_config(server: &ServerTls) -> Result<ServerConfig, rustls::Error> 
         .with_client_cert_verifier(clients)
         .with_cert_resolver(Arc::new(Certificates::new(server)));
     config.alpn_protocols = vec![ALPN_H2.to_vec(), ALPN_HTTP1.to_vec()];
+    if server.clients.is_some() {
+        // Whoever resumes a session is not asked again for a certificate, which may have expired since.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+    }
     Ok(config)
 }
 
@@ -51,23 +53,6 @@ fn clients(
     verifier
         .build()
         .map_err(|error| rustls::Error::General(error.to_string()))
-}
-
-/// Whose certificate it is: its subject, or, where that is empty, the first of its other names.
-pub fn subject(certificate: &CertificateDer<'_>) -> Arc<str> {
-    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
-        return Arc::from("");
-    };
-    let subject = certificate.subject().to_string();
-    if !subject.is_empty() {
-        return Arc::from(subject);
-    }
-    let names = certificate.subject_alternative_name().ok().flatten();
-    let first = names.and_then(|names| match names.value.general_names.first()? {
-        GeneralName::DNSName(name) | GeneralName::URI(name) | GeneralName::RFC822Name(name) => Some(*name),
-        _ => None,
-    });
-    Arc::from(first.unwrap_or_default())
 }
 
 /// The certificates that callers are shown.

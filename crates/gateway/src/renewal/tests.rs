@@ -53,6 +53,12 @@ fn server(directory: &Path, clock: &FixedClock) -> ServerTls {
     let env = env
         .with("TLS_CERT_FILE", directory.join("tls.crt"))
         .with("TLS_KEY_FILE", directory.join("tls.key"));
+    let named = directory.join("named");
+    let env = if named.exists() {
+        env.with("TLS_CERT_DIR", named)
+    } else {
+        env
+    };
     let (config, _) = Config::load(&env, wall_clock(clock)).unwrap();
     match config.listener.transport {
         Transport::Tls(server) => *server,
@@ -202,7 +208,7 @@ fn a_broken_pair_leaves_the_old_one_in_use_raises_the_alarm_once_and_ends_it() {
         fixture
             .renewal
             .status
-            .health()
+            .health(fixture.clock.now().monotonic)
             .fault
             .and_then(|cause| cause.label())
     };
@@ -320,4 +326,60 @@ fn a_certificate_that_expires_soon_is_said_once_a_day_and_measured() {
             );
         }
     });
+}
+
+#[test]
+fn each_certificate_that_expires_soon_is_said() {
+    const DAY: u64 = 86_400;
+    const END: u64 = 978_307_200;
+    let mut fixture = Fixture::new();
+    std::fs::create_dir(fixture.path("named")).unwrap();
+    for name in ["a", "b"] {
+        let pair = fixture.ca.expired_server(&[name]);
+        std::fs::write(
+            fixture.path("named").join(format!("{name}.crt")),
+            pair.certificate,
+        )
+        .unwrap();
+        std::fs::write(fixture.path("named").join(format!("{name}.key")), pair.key).unwrap();
+    }
+    fixture.clock.set(END - 90 * DAY);
+    let server = server(fixture.directory.path(), &fixture.clock);
+    fixture.renewal.watch(Shown::ToCallers, server, |_| Ok(()));
+    let warnings = Arc::new(AtomicUsize::new(0));
+    let subscriber = tracing_subscriber::registry().with(Warnings(Arc::clone(&warnings)));
+    tracing::subscriber::with_default(subscriber, || {
+        for (now, warned) in [(END - 30 * DAY, 0), (END - DAY, 2), (END + 1, 4), (END + 2, 4)] {
+            fixture.clock.set(now);
+            fixture.look(1);
+            assert_eq!(warnings.load(Ordering::Relaxed), warned, "{now}");
+        }
+    });
+}
+
+#[tokio::test]
+async fn a_look_at_what_does_not_answer_is_an_alarm_and_holds_up_no_start() {
+    let mut fixture = Fixture::new();
+    // A pipe that nobody writes to takes the place of the key.
+    std::fs::remove_file(fixture.path("tls.key")).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        fixture.path("tls.key"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RWXU,
+        0,
+    )
+    .unwrap();
+    let before = fixture.look(0).0;
+    assert_eq!(fixture.look(3), (before, 0), "a pipe is read once");
+    assert_eq!(fixture.counts(), (0, 0, 0));
+    let status = Arc::clone(&fixture.renewal.status);
+    let of = |age| status.health(age).fault.and_then(|cause| cause.label());
+    let now = fixture.clock.now().monotonic;
+    assert_eq!(of(now + LOOK_OVERDUE - Duration::from_nanos(1)), None);
+    assert_eq!(of(now + LOOK_OVERDUE), Some("look_overdue"));
+    // The figures are there before the first look, which the task takes.
+    status.seen.store(Arc::default());
+    let _component = fixture.renewal.component();
+    assert!(status.figures(UNIX_EPOCH).served_seconds_left.is_some());
 }

@@ -1,6 +1,8 @@
 //! One set of files, and what is done when it changes.
 
-use std::time::SystemTime;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use admission::mode::Mode;
 use config::{Contents, Identity, Renewable};
@@ -20,6 +22,8 @@ pub(super) struct Seen {
     pub(super) shown_until: Option<SystemTime>,
     /// Sets of files that cannot be used as they are.
     pub(super) refused: usize,
+    /// The monotonic time of the last look; none where there are no files.
+    pub(super) looked: Option<Duration>,
     /// Whether a certificate in use has expired.
     pub(super) expired: bool,
 }
@@ -56,8 +60,10 @@ pub(super) struct Watched<T> {
     /// Why that is not in use.
     refused: Option<String>,
     apply: Apply<T>,
-    /// The days left that a warning told last.
-    warned: Option<i64>,
+    /// It could not be put to use when it was tried last.
+    is_pending: bool,
+    /// By certificate, the days left that were told last.
+    warned: BTreeMap<PathBuf, i64>,
 }
 
 impl<T: Renewable> Watched<T> {
@@ -69,49 +75,53 @@ impl<T: Renewable> Watched<T> {
             found: None,
             refused: None,
             apply,
-            warned: first_to_expire(&in_use).map(|first| days_left(first, now)),
+            is_pending: false,
+            warned: in_use
+                .identities()
+                .into_iter()
+                .map(|shown| expiry(shown, now))
+                .collect(),
             in_use,
         }
     }
 
-    /// Judges what was found, and puts it to use. What was refused is judged again at each look: a certificate may not be
-    /// valid yet, or the process may lack something.
-    fn renew(&mut self, found: Contents, mode: Mode, now: SystemTime) -> Looked {
-        let renewed = self.in_use.renewed(&found, mode, now);
-        let renewed = renewed.map_err(|violations| violations.in_one_line());
-        let applied = renewed.and_then(|renewed| (self.apply)(&renewed).map(|()| renewed));
-        let cause = match applied {
-            Ok(renewed) => {
-                let is_new = self.made_of != found;
-                (self.in_use, self.made_of) = (renewed, found);
-                (self.found, self.refused) = (None, None);
-                if is_new {
-                    self.warned = None;
-                    let first = first_to_expire(&self.in_use);
-                    let file = first.map(|first| first.certificate_file().display());
-                    let days = first.map(|first| days_left(first, now));
-                    tracing::info!(file = ?file, days, "a certificate, key or authority that changed on disk is in use");
+    /// Judges what was found, and puts to use what can be. What was refused is judged again at each look: a certificate may
+    /// not be valid yet, or the process may lack something.
+    fn renew(&mut self, found: Contents, mode: Mode, now: SystemTime, asked: bool) -> Looked {
+        let (renewed, violations) = self.in_use.renewed(&found, mode, now);
+        let mut cause = violations.map(|violations| violations.in_one_line());
+        let made_of = renewed.made_of();
+        let is_new = self.made_of != made_of;
+        let mut looked = Looked::default();
+        if is_new || asked || self.is_pending {
+            let applied = (self.apply)(&renewed);
+            self.is_pending = applied.is_err();
+            match applied {
+                Ok(()) => {
+                    (self.in_use, self.made_of) = (renewed, made_of);
+                    looked.renewed = is_new;
                 }
-                return Looked {
-                    renewed: is_new,
-                    refused: false,
-                };
+                Err(why) => cause = Some(cause.map_or(why.clone(), |cause| format!("{cause}; {why}"))),
             }
-            Err(cause) => cause,
-        };
-        self.found = Some(found);
-        let is_new = self.refused.as_ref() != Some(&cause);
-        if is_new {
+        }
+        if looked.renewed {
+            let first = first_to_expire(&self.in_use);
+            let file = first.map(|first| first.certificate_file().display());
+            let days = first.map(|first| days_left(first, now));
+            tracing::info!(file = ?file, days, "a certificate, key or authority that changed on disk is in use");
+        }
+        self.found = cause.is_some().then_some(found);
+        if let Some(cause) = &cause
+            && self.refused.as_ref() != Some(cause)
+        {
+            looked.refused = true;
             tracing::error!(
                 %cause,
                 "a certificate, key or authority on disk cannot be used; what was in use before stays"
             );
-            self.refused = Some(cause);
         }
-        Looked {
-            renewed: false,
-            refused: is_new,
-        }
+        self.refused = cause;
+        looked
     }
 }
 
@@ -124,7 +134,7 @@ impl<T: Renewable + Send> Watch for Watched<T> {
         let found = self.in_use.look();
         // Whoever asks has written everything, and means also what is not in these files: the system's authorities.
         if asked || self.found.as_ref().is_some_and(|before| *before == found) {
-            return self.renew(found, mode, now);
+            return self.renew(found, mode, now, asked);
         }
         if found == self.made_of {
             self.found = None;
@@ -143,18 +153,26 @@ impl<T: Renewable + Send> Watch for Watched<T> {
         let Some(first) = first_to_expire(&self.in_use) else {
             return;
         };
-        let (until, days) = (first.not_after(), days_left(first, now));
+        let until = first.not_after();
         let earliest = match self.shown {
             Shown::ToCallers => &mut seen.served_until,
             Shown::ToServers => &mut seen.shown_until,
         };
         *earliest = Some(earliest.map_or(until, |known| known.min(until)));
         seen.expired |= until <= now;
-        if days < EXPIRES_SOON && self.warned != Some(days) {
-            let file = first.certificate_file().display();
-            tracing::warn!(%file, days, "a certificate in use expires soon, or has expired; renew it");
+        let left: BTreeMap<_, _> = self
+            .in_use
+            .identities()
+            .into_iter()
+            .map(|shown| expiry(shown, now))
+            .collect();
+        for (file, days) in &left {
+            if *days < EXPIRES_SOON && self.warned.get(file) != Some(days) {
+                let file = file.display();
+                tracing::warn!(%file, days, "a certificate in use expires soon, or has expired; renew it");
+            }
         }
-        self.warned = Some(days);
+        self.warned = left;
     }
 }
 
@@ -163,6 +181,11 @@ fn first_to_expire(in_use: &impl Renewable) -> Option<&Identity> {
         .identities()
         .into_iter()
         .min_by_key(|identity| identity.not_after())
+}
+
+/// Its file, and the whole days until it expires.
+fn expiry(identity: &Identity, now: SystemTime) -> (PathBuf, i64) {
+    (identity.certificate_file().to_owned(), days_left(identity, now))
 }
 
 /// Whole days until it expires, negative once it has.

@@ -13,6 +13,7 @@ use backends::replay::ReplayStats;
 use backends::revocation::{RevocationCounters, RevocationStatus};
 use backends::{revocation, samples, sts};
 
+use crate::ingress::refused::RefusedFigures;
 use crate::renewal::CertificateFigures;
 
 const UPSTREAM_CONNECTIONS: StatsNames = StatsNames {
@@ -92,6 +93,8 @@ pub struct ProcessFigures {
     pub connections: usize,
     /// Requests in flight.
     pub requests: usize,
+    /// Connections that were refused before their first request.
+    pub refused: RefusedFigures,
     /// Log lines that were dropped because the sink was full or broken.
     pub log_lines_dropped: u64,
 }
@@ -102,11 +105,20 @@ impl ProcessFigures {
         let Self {
             connections,
             requests,
+            refused,
             log_lines_dropped,
         } = *self;
+        let RefusedFigures {
+            proxies,
+            headers,
+            certificates,
+        } = refused;
         out.section("Process");
         samples! { out,
             gauge "caracal_gateway_connections", "Open connections of callers", connections as u64;
+            counter "caracal_gateway_connections_refused_proxy_total", "Connections refused because PROXY_PROTOCOL requires a header and the peer is not among TRUSTED_PROXIES", proxies;
+            counter "caracal_gateway_connections_refused_proxy_header_total", "Connections refused because their PROXY header was missing, malformed or late", headers;
+            counter "caracal_gateway_connections_refused_certificate_total", "Connections refused because TLS_CLIENT_AUTH requires a certificate and none was shown, or because the one shown is not trusted", certificates;
             gauge "caracal_gateway_requests_in_flight", "Requests under way, streams included", requests as u64;
             counter "caracal_gateway_log_lines_dropped_total", "Log lines dropped because standard error did not take them", log_lines_dropped;
         }

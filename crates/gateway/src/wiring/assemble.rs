@@ -378,6 +378,7 @@ fn capacity(runtime: &Runtime) -> Component<Arc<Capacity>> {
         let process = ProcessFigures {
             connections,
             requests,
+            refused: measured.refused.figures(),
             log_lines_dropped: lines.dropped(),
         };
         process.samples(out);

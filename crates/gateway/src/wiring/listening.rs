@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use config::{Config, ProxyProtocol, ServerTls, Transport};
+use forwarding::TrustedProxies;
 
 use super::StartError;
 use super::runtime::Runtime;
@@ -36,7 +37,7 @@ pub(super) fn proxy_headers(config: &Config) -> Option<Arc<ProxyHeaders>> {
         ProxyProtocol::Optional => false,
         ProxyProtocol::Required => true,
     };
-    let trusted = config.listener.trusted_proxies.clone();
+    let trusted = TrustedProxies::new(config.listener.trusted_proxies.clone());
     Some(Arc::new(ProxyHeaders {
         trusted,
         are_required,

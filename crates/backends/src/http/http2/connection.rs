@@ -11,13 +11,15 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::super::pool::Endpoint;
+
 /// The most streams of one connection; its peer may allow fewer (RFC 9113 §5.1.2).
 pub(super) const MAX_STREAMS: usize = 100;
 
 /// A connection. When nobody holds it any more, it closes.
 pub(in super::super) struct Connection {
     sender: SendRequest<Bytes>,
-    peer: SocketAddr,
+    endpoint: Endpoint,
     /// Connections have numbers in the order in which they were made.
     number: u64,
     clock: Arc<dyn Clock>,
@@ -47,7 +49,7 @@ pub(super) struct State {
 impl Connection {
     pub(super) fn new(
         sender: SendRequest<Bytes>,
-        peer: SocketAddr,
+        endpoint: Endpoint,
         number: u64,
         clock: Arc<dyn Clock>,
         state: Arc<State>,
@@ -55,7 +57,7 @@ impl Connection {
     ) -> Self {
         let connection = Self {
             sender,
-            peer,
+            endpoint,
             number,
             clock,
             state,
@@ -67,7 +69,12 @@ impl Connection {
     }
 
     pub(super) fn peer(&self) -> SocketAddr {
-        self.peer
+        self.endpoint.peer
+    }
+
+    /// Whether it would be made in the same way now.
+    pub(super) fn is_current(&self) -> bool {
+        self.endpoint.is_current()
     }
 
     pub(super) fn number(&self) -> u64 {

@@ -87,7 +87,14 @@ pub(in super::super) async fn open(
         .map_err(|error| in_words("HTTP/2", &error))?;
     let (state, unwanted) = (Arc::<State>::default(), CancellationToken::new());
     let wanted = unwanted.clone().drop_guard();
-    let connection = Connection::new(sender, endpoint.peer, number, clock, Arc::clone(&state), wanted);
+    let connection = Connection::new(
+        sender,
+        endpoint.clone(),
+        number,
+        clock,
+        Arc::clone(&state),
+        wanted,
+    );
     let driver = Driver {
         library: Box::new(library),
         state,

@@ -61,6 +61,7 @@ impl SharedPool {
         let known = origins.get_mut(origin)?;
         let is_usable = |connection: &Connection| {
             connection.is_open()
+                && connection.is_current()
                 && !connection.is_idle_for(self.limits.idle)
                 && addresses
                     .iter()
@@ -114,6 +115,7 @@ impl SharedPool {
             dropped.extend(drop_where(known, |connection| {
                 idle += usize::from(connection.is_idle());
                 !connection.is_open()
+                    || !connection.is_current()
                     || connection.is_idle_for(self.limits.idle)
                     || connection.is_idle() && idle > self.limits.per_origin
             }));

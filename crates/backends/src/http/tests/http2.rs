@@ -38,6 +38,7 @@ type Answer = Response<PooledBody<Body>>;
 
 struct Fixture {
     client: Client<Body>,
+    tls: TlsClient,
     clock: FixedClock,
 }
 
@@ -48,8 +49,9 @@ impl Fixture {
 
     fn with(limits: PoolLimits, pings: Pings, tls: &ClientTls) -> Self {
         let clock = FixedClock::default();
+        let tls = TlsClient::new(upstream_client_config(tls).unwrap());
         let config = ClientConfig {
-            tls: TlsClient::new(upstream_client_config(tls).unwrap()),
+            tls: tls.clone(),
             http2: Http2Config {
                 cleartext_hosts: vec![NAME.into()],
                 pings,
@@ -57,7 +59,7 @@ impl Fixture {
             limits,
         };
         let client = Client::new(config, Arc::new(clock.clone()), TaskTracker::new());
-        Self { client, clock }
+        Self { client, tls, clock }
     }
 
     async fn send(
@@ -290,7 +292,7 @@ async fn http2_answers_that_nobody_takes_hold_a_window_each_and_hold_up_no_other
 }
 
 #[tokio::test]
-async fn http2_is_what_the_server_chooses_over_tls() {
+async fn http2_is_what_the_server_chooses_over_tls_whose_renewal_ends_old_connections() {
     let ca = Ca::new();
     let tls = ClientTls {
         authorities: Some(crate::tls::tests::certificates(ca.pem())),
@@ -307,7 +309,11 @@ async fn http2_is_what_the_server_chooses_over_tls() {
     ] {
         let front = TlsFront::start(address, ca.server(&[NAME]).server_config(protocols)).await;
         let addresses = [front.addr()];
-        for _ in 0..2 {
+        for turn in 0..3 {
+            if turn == 2 {
+                // Whoever is on the other end may not be trusted any more.
+                fixture.tls.renew(upstream_client_config(&tls).unwrap());
+            }
             let get = request("GET", Empty::new().boxed_unsync());
             let sent = fixture.send(Scheme::Https, &addresses, get, &());
             let answer = tokio::select! {
@@ -319,7 +325,7 @@ async fn http2_is_what_the_server_chooses_over_tls() {
         }
     }
     let stats = fixture.client.stats();
-    assert_eq!((stats.dialled, stats.reused), (4, 4));
+    assert_eq!((stats.dialled, stats.reused), (8, 4));
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use backends::replay::ReplayStats;
 use backends::revocation::{self, RevocationCounters, RevocationStatus};
 use backends::sts;
 
+use crate::ingress::refused::RefusedFigures;
 use crate::renewal::CertificateFigures;
 use crate::telemetry::figures::{self, ProcessFigures};
 
@@ -80,6 +81,11 @@ pub(super) fn write(out: &mut dyn Samples) {
     let process = ProcessFigures {
         connections: 81,
         requests: 82,
+        refused: RefusedFigures {
+            proxies: 83,
+            headers: 84,
+            certificates: 85,
+        },
         log_lines_dropped: 91,
     };
     process.samples(out);

@@ -67,7 +67,7 @@ pub(super) const EXPOSED: [(&str, &str); 60] = [
 ];
 
 /// The figures of the fixture, and where they are seen.
-pub(super) const FIGURES: [(&str, f64); 71] = [
+pub(super) const FIGURES: [(&str, f64); 74] = [
     ("caracal_gateway_sts_circuit_open", 1.0),
     ("caracal_gateway_sts_circuit_breakers_open", 2.0),
     ("caracal_gateway_sts_circuit_opened_total", 11.0),
@@ -111,6 +111,9 @@ pub(super) const FIGURES: [(&str, f64); 71] = [
     ("caracal_db_pool_max_conns", 8.0),
     ("caracal_db_pool_acquired_conns", 2.0),
     ("caracal_gateway_connections", 81.0),
+    ("caracal_gateway_connections_refused_proxy_total", 83.0),
+    ("caracal_gateway_connections_refused_proxy_header_total", 84.0),
+    ("caracal_gateway_connections_refused_certificate_total", 85.0),
     ("caracal_gateway_requests_in_flight", 82.0),
     ("caracal_gateway_certificate_expiry_days", -0.5),
     ("caracal_gateway_client_certificate_expiry_days", 1.0),
