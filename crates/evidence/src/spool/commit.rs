@@ -112,8 +112,8 @@ impl Inner {
         }
         let now = self.now();
         self.with_log(|log| match log.fault() {
-            Some(_) => log.repair(now),
-            None => Ok(()),
+            None if !log.has_parked() => Ok(()),
+            _ => log.repair(now),
         })?;
         self.announce();
         Ok(())
@@ -280,8 +280,10 @@ impl Inner {
     /// Whether the disk has not answered for longer than it may.
     pub(super) fn is_stuck(&self) -> bool {
         let since = self.asking_since.load(Ordering::Relaxed);
+        if since == 0 {
+            return false;
+        }
         let waited = (self.monotonic)().saturating_sub(since);
-        since != 0
-            && u64::try_from(waited).is_ok_and(|waited| u128::from(waited) > self.fsync_timeout.as_micros())
+        u64::try_from(waited).is_ok_and(|waited| u128::from(waited) > self.fsync_timeout.as_micros())
     }
 }

@@ -101,6 +101,7 @@ impl Inner {
     /// Works on the log, and keeps what is readable without its lock up to date.
     pub(crate) fn with_log<R>(&self, work: impl FnOnce(&mut Log) -> R) -> R {
         let mut log = self.log.lock();
+        log.answers(!self.is_stuck());
         let result = work(&mut log);
         self.budget.wrote(log.bytes());
         self.shut.store(NoRoom::code(log.shut()), Ordering::Release);

@@ -53,6 +53,9 @@ pub(crate) struct Log {
     /// The flusher has been told that there is more to sync.
     announced: bool,
     fault: Option<Fault>,
+    /// The disk has not answered the flusher for too long. Nobody else asks it for anything then: a write would hang too, and
+    /// whoever waits for the log with it.
+    stuck: bool,
     /// Why there is no whole spare segment.
     cramped: Option<NoRoom>,
     /// There is no space for another segment besides.
@@ -148,6 +151,7 @@ impl Log {
             planned: head,
             announced: false,
             fault: Some(Fault::Homeless(NoRoom::NoSpace)),
+            stuck: false,
             cramped: None,
             short: false,
             last: None,
@@ -230,7 +234,7 @@ impl Log {
             Some(Fault::Write(NoRoom::NoSpace)) => need == Need::New,
             fault => fault.is_some(),
         };
-        if is_barred || self.closed {
+        if is_barred || self.closed || self.stuck {
             return Err(io::Error::other("the spool takes no records now"));
         }
         self.write_for(need, record)
@@ -332,7 +336,8 @@ impl Log {
 
     /// Whether the flusher must be told that there is something to sync. True once per sync.
     pub(crate) fn announce(&mut self) -> bool {
-        let news = self.head > self.planned && !self.announced;
+        let is_owed = self.has_parked() && self.fault.is_none();
+        let news = (self.head > self.planned || is_owed) && !self.announced;
         self.announced |= news;
         news
     }

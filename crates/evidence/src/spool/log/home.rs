@@ -322,9 +322,10 @@ impl Log {
         };
         let was = std::mem::replace(&mut self.cramped, cramped);
         match cramped {
-            Some(why) if was != cramped => {
-                tracing::error!(error = ?spare.as_ref().err(), "requests are refused: {why}");
-            }
+            Some(why) if was != cramped => match &spare {
+                Ok(_) => tracing::error!("requests are refused: {why}"),
+                Err(error) => tracing::error!(%error, "requests are refused: {why}"),
+            },
             None if was.is_some() => tracing::info!("the evidence spool has its spare segment again"),
             _ => {}
         }

@@ -57,6 +57,16 @@ impl Log {
         fits
     }
 
+    /// Whether the disk answers, as far as it is known.
+    pub(crate) const fn answers(&mut self, answers: bool) {
+        self.stuck = !answers;
+    }
+
+    /// Whether anything is kept in memory alone.
+    pub(crate) fn has_parked(&self) -> bool {
+        !self.owed.is_empty() || !self.refusals.is_empty()
+    }
+
     /// Tries to write what could not be written: first what was promised, then refusals. Where there is nothing, an
     /// acknowledgement is written to see whether the disk is back.
     pub(crate) fn repair(&mut self, now: i64) -> io::Result<()> {

@@ -205,7 +205,7 @@ impl Log {
 
     /// Whether everything is shipped, and no request whose intent is on record is under way.
     pub(crate) fn is_idle(&self) -> bool {
-        let is_written = self.owed.is_empty() && self.refusals.is_empty() && self.fault.is_none();
+        let is_written = !self.has_parked() && self.fault.is_none();
         self.waiting == 0 && self.open.is_empty() && is_written
     }
 

@@ -5,14 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::INTERVAL;
 use super::sim::{Crash, Sim};
-use crate::Shipper;
+use super::{INTERVAL, refusal};
 use crate::spool::{NoRoom, Spool, flush, segment};
 use crate::testing::{
     DONE, FSYNC_TIMEOUT, MIB, Memory, cross, event, execute, home, intend, interrupted, kept, not_dispatched,
     open, open_on, request, ship, ship_until,
 };
+use crate::{Outcome, Shipper};
 
 const GIB: u64 = 1024 * MIB;
 
@@ -245,6 +245,46 @@ async fn an_fsync_that_does_not_return_closes_the_gate_until_it_does() {
     assert_eq!((late, available), (Err(NoRoom::Stuck), false));
     execute(&spool, 1..2).await;
     assert_eq!(ship(&spool).await.data(), events(0..2));
+}
+
+#[tokio::test]
+async fn while_the_disk_does_not_answer_nobody_else_asks_it_for_anything() {
+    let sim = Sim::new();
+    let (spool, _, time) = open_on(Arc::new(sim.clone()), Path::new("/"), MIB, INTERVAL);
+    let (ends, left) = (cross(&spool, 0).await, cross(&spool, 1).await);
+    let held = spool.reserve().unwrap().intent(&request(2)).await.unwrap();
+    let waits = spool.reserve().unwrap().intent(&request(3)).await.unwrap();
+    time.set(1);
+    sim.hang_syncs(true);
+    let timeout = i64::try_from(FSYNC_TIMEOUT.as_micros()).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| spool.inner.flush().unwrap());
+        while !sim.is_hanging() {
+            std::thread::yield_now();
+        }
+        time.set(2 + timeout);
+        let written = sim.changes();
+        ends.outcome(&DONE);
+        drop(left);
+        assert!(held.departure().mark().is_err(), "it may not leave");
+        assert!(waits.departure().keep().is_err(), "nor be dialled for");
+        held.outcome(&DONE);
+        drop(waits);
+        spool.denied(&request(4), &refusal("exchange_refused"));
+        assert_eq!(sim.changes(), written, "nothing is written");
+        sim.hang_syncs(false);
+    });
+    let mut sent = ship(&spool).await.data();
+    let mut expected = vec![
+        event(0, &DONE),
+        interrupted(1),
+        event(2, &DONE),
+        not_dispatched(3),
+        event(4, &Outcome::from(refusal("exchange_refused"))),
+    ];
+    sent.sort();
+    expected.sort();
+    assert_eq!(sent, expected);
 }
 
 #[tokio::test]
