@@ -177,7 +177,7 @@ fn text(is_sound: bool, report: &Report, given: Given) -> String {
         }
     };
     let unchained = match unchained {
-        0 => "each in a chain".to_owned(),
+        0 => "0 in no chain".to_owned(),
         _ => format!("{unchained} in no chain (--allow-unchained passes them)"),
     };
     let _ = writeln!(
