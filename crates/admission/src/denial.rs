@@ -139,7 +139,7 @@ denials! {
     Replayed, Some(14), Exchange, UNAUTHORIZED, "invalid_token", "token replay detected", "replayed",
         "The single-use mandate was presented before. Mint a fresh one for each call.";
     ReplayUnavailable, Some(14), Exchange, SERVICE_UNAVAILABLE, "authority_unavailable", "replay store unavailable", "replay_unavailable",
-        "Redis did not answer within REPLAY_TIMEOUT. The mandate is not spent.";
+        "Redis did not answer within REPLAY_TIMEOUT, or cannot take marks. The mandate may be used up all the same; send it again, or a new one where it is then refused as a replay.";
     ExchangeRefused, Some(15), Exchange, FORBIDDEN, "access_denied", "exchange refused", "exchange_refused",
         "The STS refused the exchange. Its own status, `error` and `error_description` are passed on.";
     StsTimeout, Some(15), Exchange, GATEWAY_TIMEOUT, "sts_unavailable", "sts timeout", "sts_timeout",

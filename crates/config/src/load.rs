@@ -13,7 +13,7 @@ use crate::limits::{Capacity, Timeouts};
 use crate::listener::Listener;
 use crate::operator::{Evidence, LifeCycle, Operator};
 use crate::reader::{Read, Reader};
-use crate::secret::HmacKey;
+use crate::secret::{CheckpointSecret, HmacKey};
 use crate::signing::SigningKeys;
 use crate::stores::{Database, External, Redis, Stores};
 use crate::sts::Sts;
@@ -107,6 +107,18 @@ pub struct EvidenceAccess {
     pub audit_key: Option<HmacKey>,
     /// How the audit stream is reached; none where it is not read.
     pub redis: Option<Redis>,
+}
+
+impl CheckpointSecret {
+    /// Reads `AUDIT_CHECKPOINT_KEY` alone; none where it is not set.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no key.
+    pub fn load(env: &dyn Env, now: SystemTime) -> Result<Option<Self>, Violations> {
+        let mut reader = Reader::new(env, now);
+        let read = Evidence::read_checkpoint_key(&mut reader);
+        reader.finish(read).map(|(secret, _warnings)| secret)
+    }
 }
 
 impl EvidenceAccess {

@@ -81,7 +81,7 @@ impl Evidence {
         })
     }
 
-    fn read_checkpoint_key(reader: &mut Reader<'_>) -> Read<Option<CheckpointSecret>> {
+    pub(crate) fn read_checkpoint_key(reader: &mut Reader<'_>) -> Read<Option<CheckpointSecret>> {
         let Some(text) = reader.secret(&keys::AUDIT_CHECKPOINT_KEY)? else {
             return Ok(None);
         };

@@ -14,6 +14,7 @@ use event::{Event, Joined, Place, Time};
 use links::Links;
 pub use report::{ChainReport, Fault, KeyTrust, Report};
 
+const NO_SIGNATURE: &str = "its signature is missing (what is in a spool is not signed yet)";
 const NO_CHECKPOINT: &str = "it is no checkpoint of a chain";
 
 /// The most faults that are described; the rest is only counted.
@@ -34,6 +35,8 @@ pub struct Verifier {
 #[derive(Debug)]
 struct Terms {
     trusted: Vec<PublicKey>,
+    /// Whether events may be in no chain.
+    unchained: bool,
     /// What may not be proved, where the last checkpoint is older than this.
     oldest: Time,
     /// Nothing that is not proved is younger than this.
@@ -44,6 +47,7 @@ impl Default for Terms {
     fn default() -> Self {
         Self {
             trusted: Vec::new(),
+            unchained: false,
             oldest: [0; timestamp::LENGTH],
             newest: [u8::MAX; timestamp::LENGTH],
         }
@@ -88,6 +92,18 @@ impl Verifier {
         self
     }
 
+    /// Events that are in no chain, such as those of builds that made none, are no fault.
+    #[must_use]
+    pub fn allow_unchained(mut self) -> Self {
+        self.terms.unchained = true;
+        self
+    }
+
+    /// Takes what should be an event and cannot be read at all: where it is, and why.
+    pub fn add_unreadable(&mut self, why: String) {
+        self.fault(Fault::Unreadable { why });
+    }
+
     /// Takes an event: the id that its entry gives it, its exact bytes, and its signature where it has one.
     pub fn add(&mut self, id: &str, data: &[u8], signature: Option<&str>) {
         self.report.events += 1;
@@ -106,16 +122,22 @@ impl Verifier {
         {
             self.fault(Fault::Signature {
                 event: event.id.into(),
+                why: signature.map_or(NO_SIGNATURE, |_| "its signature does not hold"),
             });
             return;
         }
         let Place::In(joined) = event.place else {
             self.report.unchained += 1;
+            if !self.terms.unchained {
+                self.fault(Fault::Unchained {
+                    event: event.id.into(),
+                });
+            }
             return;
         };
         let (chain, seq) = (joined.chain_id.clone(), joined.seq);
         let links = self.chains.entry(chain.clone()).or_default();
-        match links.add(joined, EventHash::of(data)) {
+        match links.add(event.id, joined, EventHash::of(data)) {
             links::Added::New => {}
             links::Added::Again => self.report.duplicates += 1,
             links::Added::Conflicting => self.fault(Fault::Conflict { chain, seq }),

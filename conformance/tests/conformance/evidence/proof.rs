@@ -167,6 +167,45 @@ async fn evidence_that_is_taken_away_or_changed_is_named() {
         .collect();
     let id = |at: usize| ids[at]["id"].as_str().expect("an id");
     exchanged[0] = whole[0].replacen(id(0), id(1), 1);
+    // A line that is none is one fault, and the rest is judged all the same.
+    let last = whole.len() - 1;
+    let half = &whole[last][..whole[last].len() / 2];
+    let bad = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
+    for (lines, words, rest) in [
+        (
+            [&whole[..last], &bad(&[half])].concat(),
+            format!("line {} ends in the middle", last + 1),
+            last,
+        ),
+        (
+            [&bad(&[""]), &whole[..]].concat(),
+            "line 1 is empty".to_owned(),
+            whole.len(),
+        ),
+        (
+            [&whole[..1], &bad(&["no JSON", &"x".repeat(300_000)]), &whole[1..]].concat(),
+            "line 3 is no line of an export".to_owned(),
+            whole.len(),
+        ),
+    ] {
+        let finished = verify(&lines, &[]).await;
+        report.equal(&words, finished.code, FAULTY);
+        let said = finished.stdout.join("\n");
+        report.holds(format!("{words} in {said}"), said.contains(&words));
+        report.holds(
+            format!("the rest of {said}"),
+            said.contains(&format!(": {rest} events")),
+        );
+    }
+    let nothing = verify(&[], &[]).await;
+    report.equal("an empty export", nothing.code, FAULTY);
+    let elsewhere = world.redis.url().trim_end_matches("/0").to_owned() + "/7";
+    let nothing = run_with(&world, &[("REDIS_URL", &elsewhere)], &["verify"]).await;
+    report.equal("another database", nothing.code, FAULTY);
+    report.holds(
+        format!("{:?}", nothing.stderr),
+        nothing.stderr.join("\n").contains("REDIS_URL"),
+    );
     report.equal("exchanged ids", verify(&exchanged, &[]).await.code, FAULTY);
     report.holds(
         "a cut end leaves the chain open",
@@ -219,6 +258,14 @@ async fn evidence_of_all_gateways_is_signed_with_the_key_that_is_set() {
     end(&mut world.gateway).await;
     let proved = run(&world, &["verify", "--checkpoint-key", &key]).await;
     report.equal(format!("{:?}", proved.stdout), proved.code, Some(0));
+    let told = run_with(&world, &[("AUDIT_CHECKPOINT_KEY", &secret)], &["key"]).await;
+    report.equal("the public key is to be had", told.stdout, [key.clone()]);
+    let given = run(&world, &["verify", "--checkpoint-key", &secret]).await;
+    report.equal("the secret is no public key", given.code, FAULTY);
+    report.holds(
+        "and it is said so",
+        given.stdout.join("\n").contains("the secret of its key"),
+    );
     let log = keyed.stderr().join("\n");
     report.holds("no log has the secret", !log.contains(&secret));
     for wrong in ["11", "zz"] {

@@ -34,10 +34,12 @@ WWW-Authenticate: Bearer error="invalid_token"
   `Connection: close`, and no body.
 
 Every refusal counts in `denials_total{reason="<label>"}`. Refusals after a valid signature are audit events too
-(`error_kind` is the label); before it nobody vouches for the zone, so they are only counted and logged.
+(`error_kind` is the label, but for those that [audit.md](audit.md) lists; the event of a second use, `replay_detected`, has
+none); before it nobody vouches for the zone, so they are only counted and logged.
 
-A refusal up to gate 14 never spends a single-use mandate: the caller may send it again. From gate 15 on the mandate
-is spent, unless it is certain that nothing of the exchange reached the STS.
+A refusal up to gate 14 spends no single-use mandate, and the caller may send it again, but for `replay store unavailable`:
+Redis may have taken the mark although its answer did not come, and the mandate is then refused as `token replay
+detected`. From gate 15 on the mandate is spent, unless it is certain that nothing of the exchange reached the STS.
 
 ## Accepted: what timing shows about zones
 

@@ -10,7 +10,8 @@ section! {
         "The Ed25519 secret that signs the checkpoints of audit events, 64 hexadecimal digits (`openssl rand -hex 32`). Its \
         public key is in the log and in the first event of each process.",
         advice "Set it where auditors should verify with one key that they know beforehand; to change it, or to take it away, \
-        stop every gateway that has the old one cleanly while Redis takes events: what they leave waits for the old one.";
+        stop every gateway that has the old one cleanly while Redis takes events: what a killed one left is shipped without a last checkpoint, or waits for the old key where one \
+        was begun.";
     AUDIT_ANCHOR_URL: SecretUrl, Unset("checkpoints are in the audit stream alone"),
         "An https URL outside that gets a POST with each checkpoint of audit events: [audit.md](audit.md). Traffic and \
         shipping never wait for it. Its path and query may hold a secret.",

@@ -88,7 +88,8 @@ pub struct PublicKey(pub(crate) [u8; 32]);
 /// The text is no public key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a checkpoint key has 64 lower-case hexadecimal digits, as the first event of a chain and the log show it"
+    "a checkpoint key has 64 lower-case hexadecimal digits, as the first event of a chain, the log and `evidence key` \
+     show it"
 )]
 pub struct InvalidPublicKey;
 
@@ -106,6 +107,11 @@ impl PublicKey {
     #[must_use]
     pub fn hex(&self) -> String {
         HEXLOWER.encode(&self.0)
+    }
+
+    /// Whether this is no public key but the secret of that one, which looks the same.
+    pub(crate) fn is_secret_of(&self, public: &Self) -> bool {
+        CheckpointKey::from_seed(self.0).is_some_and(|key| key.public() == *public)
     }
 
     pub(crate) fn verifies(&self, statement: &[u8], signature: &Signature) -> bool {

@@ -115,6 +115,59 @@ fn every_member_has_its_place_in_key_order() {
 }
 
 #[test]
+fn every_member_and_value_is_in_the_audit_page() {
+    let page = include_str!("../../../../docs/audit.md");
+    let text = Some("text");
+    let request = Request {
+        agent_session_id: text,
+        client_certificate: text,
+        session_id: text,
+        path_fingerprint: Some(fingerprint(b"/")),
+        provider_id: text,
+        connection_id: text,
+        ..request()
+    };
+    let outcome = Outcome {
+        error_kind: text,
+        gateway_status: Some(200),
+        latency_ms: Some(1),
+        response_bytes: Some(2),
+        upstream_status: Some(404),
+        revocation_interrupted: true,
+        attempts: 2,
+        ..Outcome::new(Status::UpstreamError)
+    };
+    let mut names = metadata_keys(&complete(&request, &outcome));
+    let values = [
+        "client_id",
+        "jti",
+        "subject_fp",
+        "suppressed",
+        super::REPLAY,
+        super::REQUEST,
+        super::ANOMALY,
+    ];
+    names.extend(values.map(str::to_owned));
+    names.push(crate::chain::CHECKPOINT.to_owned());
+    names.extend([200, 300, 400, 500, 600].map(|status| super::result_class(status).to_owned()));
+    for name in names {
+        assert!(page.contains(&format!("`{name}`")), "{name}");
+    }
+    for status in [
+        Status::Executed,
+        Status::UpstreamError,
+        Status::UpstreamRejected,
+        Status::BuildFailed,
+        Status::Denied,
+        Status::Interrupted,
+        Status::NotDispatched,
+    ] {
+        let row = format!("| `{}` | `{}` |", status.as_str(), status.decision().as_str());
+        assert!(page.contains(&row), "{row}");
+    }
+}
+
+#[test]
 fn statuses_carry_their_decision() {
     for (status, name, decision) in [
         (Status::Executed, "executed", "allow"),

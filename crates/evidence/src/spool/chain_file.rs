@@ -160,7 +160,8 @@ impl ChainFile {
             None => own_key(dir)?.filter(|key| key.public() == public),
         };
         if key.is_none() {
-            tracing::warn!(chain = %read.id, "the key of an abandoned chain is not there: its end stays without a checkpoint");
+            tracing::warn!(chain = %read.id, "the key of an abandoned chain is not there: its events are shipped without a last checkpoint; \
+                before AUDIT_CHECKPOINT_KEY is changed or taken away, let a gateway that has it ship what a killed one left");
         }
         Ok(Some(Self {
             file,

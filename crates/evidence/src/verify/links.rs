@@ -7,6 +7,9 @@ use super::event::{Checkpoint, Joined, Time};
 use super::report::{ChainReport, Fault, KeyTrust, Report};
 use crate::chain::{EventHash, Head, PublicKey};
 
+const SECRET_GIVEN: &str = "the secret of its key was given instead of the public key, which `evidence key` prints; whoever saw \
+                            the secret can make checkpoints";
+
 /// What is there of a chain.
 #[derive(Debug, Default)]
 pub(super) struct Links {
@@ -18,8 +21,10 @@ pub(super) struct Links {
     pub(super) anchored: BTreeMap<u64, EventHash>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Link {
+    /// The event's id.
+    id: Box<str>,
     hash: EventHash,
     prev: EventHash,
     at: Time,
@@ -36,7 +41,7 @@ pub(super) enum Added {
 }
 
 impl Links {
-    pub(super) fn add(&mut self, joined: Joined, hash: EventHash) -> Added {
+    pub(super) fn add(&mut self, id: Box<str>, joined: Joined, hash: EventHash) -> Added {
         let Joined {
             chain_id: _,
             seq,
@@ -52,7 +57,7 @@ impl Links {
                 Added::Conflicting
             };
         }
-        self.links.insert(seq, Link { hash, prev, at });
+        self.links.insert(seq, Link { id, hash, prev, at });
         // Nothing but the first event announces one, or whoever can add an event could change the key.
         if prev == EventHash::NONE && self.announced.is_none() {
             self.announced = announced;
@@ -85,9 +90,14 @@ impl Links {
         };
         let name = || id.to_owned();
         if trust == KeyTrust::Foreign {
-            report.fault(Fault::Key { chain: name() });
+            let why = match key {
+                Some(key) if terms.trusted.iter().any(|given| given.is_secret_of(&key)) => SECRET_GIVEN,
+                Some(_) => "its key is none of the given ones",
+                None => "event 1 and every checkpoint are missing, so its key is not known",
+            };
+            report.fault(Fault::Key { chain: name(), why });
         }
-        let sound = self.sound_checkpoints(id, key.filter(|_| trust != KeyTrust::Foreign), report);
+        let sound = self.sound_checkpoints(id, (key, trust), report);
         let end = sound.iter().find(|(_, checkpoint)| checkpoint.is_final);
         if let Some((end, _)) = end.filter(|(end, _)| **end < *last) {
             let (from, to) = (end + 1, *last);
@@ -181,12 +191,14 @@ impl Links {
     fn sound_checkpoints(
         &self,
         id: &str,
-        key: Option<PublicKey>,
+        (key, trust): (Option<PublicKey>, KeyTrust),
         report: &mut Report,
     ) -> BTreeMap<u64, &Checkpoint> {
         let mut sound = BTreeMap::new();
         for (seq, checkpoint) in &self.checkpoints {
-            let why = if Some(checkpoint.key) != key {
+            let why = if trust == KeyTrust::Foreign {
+                "it is signed with none of the given keys"
+            } else if Some(checkpoint.key) != key {
                 "it is signed with another key than the chain's"
             } else if !checkpoint.is_signed {
                 "its signature does not hold"
@@ -210,14 +222,19 @@ impl Links {
     /// For each event, in order, whether the one before it is there and is the one that it names; or no other was ever
     /// shipped in between.
     fn follows(&self, id: &str, report: &mut Report) -> Vec<(u64, bool)> {
-        let mut before = Head::START;
+        let (mut before, mut before_id) = (Head::START, None);
         let mut all = Vec::with_capacity(self.links.len());
         for (seq, link) in &self.links {
             let (is_next, is_named) = (*seq == before.seq + 1, link.prev == before.hash);
             let (chain, from, to) = (id.to_owned(), before.seq + 1, seq - 1);
             match (is_next, is_named) {
                 (true, true) => {}
-                (true, false) => report.fault(Fault::Link { chain, seq: *seq }),
+                (true, false) => report.fault(Fault::Link {
+                    chain,
+                    seq: *seq,
+                    event: link.id.to_string(),
+                    before: before_id.map(str::to_owned),
+                }),
                 (false, true) => report.fault(Fault::Lost { chain, from, to }),
                 (false, false) => report.fault(Fault::Missing { chain, from, to }),
             }
@@ -226,6 +243,7 @@ impl Links {
                 seq: *seq,
                 hash: link.hash,
             };
+            before_id = Some(&*link.id);
         }
         all
     }

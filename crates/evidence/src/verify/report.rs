@@ -32,8 +32,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether there is no hole in what is there, and nothing that is wrong. Those in no chain tell nothing, and those that
-    /// are not proved little.
+    /// Whether there is no hole in what is there, and nothing that is wrong. Events that are not proved tell little.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         self.fault_count == 0
@@ -102,6 +101,13 @@ pub enum Fault {
     Signature {
         /// The event's id.
         event: String,
+        /// Which of the two.
+        why: &'static str,
+    },
+    /// The event is in no chain.
+    Unchained {
+        /// The event's id.
+        event: String,
     },
     /// Events that the process shipped are not there.
     Missing {
@@ -127,6 +133,10 @@ pub enum Fault {
         chain: String,
         /// The event's number.
         seq: u64,
+        /// The event's id.
+        event: String,
+        /// The id of the one before it that is there; none where it is the first.
+        before: Option<String>,
     },
     /// Another event has this number too.
     Conflict {
@@ -171,6 +181,8 @@ pub enum Fault {
     Key {
         /// The chain.
         chain: String,
+        /// Which of the two.
+        why: &'static str,
     },
     /// A checkpoint that was sent to the anchor is not the one that is there, or is none of a gateway.
     Anchored {
@@ -192,18 +204,23 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable { why } => write!(f, "an event cannot be read: {why}"),
-            Self::Signature { event } => {
-                write!(f, "event {event}: its signature is missing or does not hold")
-            }
+            Self::Signature { event, why } => write!(f, "event {event}: {why}"),
+            Self::Unchained { event } => write!(f, "event {event} is in no chain"),
             Self::Missing { chain, from, to } => write!(f, "chain {chain}: {} missing", Numbers(*from, *to)),
             Self::Lost { chain, from, to } => write!(
                 f,
                 "chain {chain}: {} lost before shipping, as the process itself says",
                 Numbers(*from, *to)
             ),
-            Self::Link { chain, seq } => write!(
+            Self::Link {
+                chain,
+                seq,
+                event,
+                before,
+            } => write!(
                 f,
-                "chain {chain}: event {seq} names another event before it than the one that is there"
+                "chain {chain}: event {seq} ({event}) names another event before it than the one that is there ({})",
+                before.as_deref().unwrap_or("none")
             ),
             Self::Conflict { chain, seq } => {
                 write!(f, "chain {chain}: two different events are number {seq}")
@@ -222,7 +239,7 @@ impl fmt::Display for Fault {
                 Numbers(*from, *to)
             ),
             Self::Id { event } => write!(f, "event {event}: its entry has another id"),
-            Self::Key { chain } => write!(f, "chain {chain}: its key is none of the given ones"),
+            Self::Key { chain, why } => write!(f, "chain {chain}: {why}"),
             Self::Anchored { chain, seq, why } => {
                 write!(f, "chain {chain}: checkpoint {seq} of the anchor: {why}")
             }

@@ -3,7 +3,7 @@ mod anchored;
 use uuid::Uuid;
 
 use super::{Fault, KeyTrust, Report, Verifier};
-use crate::chain::{Chain, CheckpointKey, Head, write_checkpoint};
+use crate::chain::{Chain, CheckpointKey, Head, PublicKey, write_checkpoint};
 use crate::signature::AuditKey;
 use crate::testing::{DONE, event};
 
@@ -136,7 +136,11 @@ fn whoever_writes_history_anew_needs_the_key() {
     let mut verifier = Verifier::new(None, vec![genuine]);
     events.iter().for_each(|event| add(&mut verifier, event));
     let report = verifier.finish();
-    assert!(report.faults.contains(&Fault::Key { chain: name(1) }));
+    let why = "its key is none of the given ones";
+    assert!(report.faults.contains(&Fault::Key { chain: name(1), why }));
+    let why = "it is signed with none of the given keys";
+    let (chain, seq) = (name(1), 4);
+    assert!(report.faults.contains(&Fault::Checkpoint { chain, seq, why }));
     assert_eq!(
         (report.proved, report.chains[0].key_trust),
         (0, KeyTrust::Foreign)
@@ -180,6 +184,25 @@ fn where_keys_are_given_a_chain_without_a_known_one_does_not_count() {
         let report = verifier.finish();
         assert_eq!(report.is_sound(), sound, "{report:?}");
         assert_eq!((report.proved, report.unproved), (0, report.events));
+    }
+}
+
+#[test]
+fn a_key_that_does_not_count_is_told_from_one_that_is_not_known_and_from_a_secret() {
+    let seed = PublicKey::from_hex(&"03".repeat(32)).unwrap();
+    let other = CheckpointKey::from_seed([4; 32]).unwrap().public();
+    for (key, from, words) in [
+        (other, 0, "none of the given"),
+        (other, 1, "not known"),
+        (seed, 0, "`evidence key`"),
+    ] {
+        let mut verifier = Verifier::new(None, vec![key]);
+        whole(1)[from..3]
+            .iter()
+            .for_each(|event| add(&mut verifier, event));
+        let faults = verifier.finish().faults;
+        let is_it = |fault: &Fault| matches!(fault, Fault::Key { why, .. } if why.contains(words));
+        assert!(faults.iter().any(is_it), "{words}: {faults:?}");
     }
 }
 
@@ -307,24 +330,53 @@ fn signatures_are_judged_where_there_is_a_key() {
         verifier.add(&id, event, (n != 1).then_some(&signature));
     }
     let report = verifier.finish();
-    let unsigned = report
-        .faults
-        .iter()
-        .filter(|fault| matches!(fault, Fault::Signature { .. }));
-    assert_eq!(unsigned.count(), 2);
+    let unsigned = report.faults.iter().filter_map(|fault| match fault {
+        Fault::Signature { why, .. } => Some(*why),
+        _ => None,
+    });
+    assert_eq!(
+        unsigned.collect::<Vec<_>>(),
+        [super::NO_SIGNATURE, "its signature does not hold"]
+    );
     assert!(report.signatures_judged);
 }
 
 #[test]
-fn events_in_no_chain_are_counted_and_broken_ones_named() {
-    let mut verifier = Verifier::new(None, Vec::new());
-    add(&mut verifier, &event(1, &DONE));
-    verifier.add("", b"{", None);
-    let text = String::from_utf8(whole(1).remove(0)).unwrap();
-    add(
-        &mut verifier,
-        text.replace("\"chain_seq\":1", "\"chain_seq\":0").as_bytes(),
-    );
-    let report = verifier.finish();
-    assert_eq!((report.unchained, report.fault_count), (1, 2));
+fn events_in_no_chain_are_named_unless_they_may_be_and_broken_ones_are() {
+    let outside = event(1, &DONE);
+    let fault = Fault::Unchained { event: id(&outside) };
+    for (verifier, named) in [
+        (Verifier::default(), true),
+        (Verifier::default().allow_unchained(), false),
+    ] {
+        let mut verifier = verifier;
+        add(&mut verifier, &outside);
+        verifier.add("", b"{", None);
+        verifier.add_unreadable("line 3".to_owned());
+        let text = String::from_utf8(whole(1).remove(0)).unwrap();
+        add(
+            &mut verifier,
+            text.replace("\"chain_seq\":1", "\"chain_seq\":0").as_bytes(),
+        );
+        let report = verifier.finish();
+        assert_eq!((report.unchained, report.fault_count), (1, 3 + u64::from(named)));
+        assert_eq!(report.faults.contains(&fault), named);
+    }
+}
+
+#[test]
+fn an_event_that_names_another_one_is_told_by_its_id_and_by_that_of_the_one_there() {
+    let events = whole(1);
+    let mut changed = events.clone();
+    let text = String::from_utf8(changed[1].clone()).unwrap();
+    changed[1] = text
+        .replace("\"decision\":\"allow\"", "\"decision\":\"deny\"")
+        .into_bytes();
+    let fault = Fault::Link {
+        chain: name(1),
+        seq: 3,
+        event: id(&events[2]),
+        before: Some(id(&events[1])),
+    };
+    assert_eq!(verify(&changed).faults, [fault]);
 }

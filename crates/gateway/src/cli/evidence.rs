@@ -22,6 +22,8 @@ pub enum EvidenceCommand {
     Verify(VerifyArgs),
     /// Say what a request asked for, which gate decided, what made it so, and what to change
     Explain(ExplainArgs),
+    /// Print the public key of AUDIT_CHECKPOINT_KEY, for `verify --checkpoint-key`
+    Key,
 }
 
 /// Where events come from.
@@ -77,11 +79,21 @@ pub struct TailArgs {
     #[command(flatten)]
     pub filter: FilterArgs,
     /// Go on behind this entry of the stream instead of at its end; `0-0` begins at the front
-    #[arg(long, value_name = "ENTRY")]
+    #[arg(long, value_name = "ENTRY", value_parser = entry)]
     pub after: Option<String>,
     /// Write the lines of an export
     #[arg(long)]
     pub json: bool,
+}
+
+/// The id of an entry of a stream: `1790000000000-0`, or its milliseconds alone.
+fn entry(text: &str) -> Result<String, &'static str> {
+    let (milliseconds, number) = text.split_once('-').unwrap_or((text, "0"));
+    let is_number = |text: &str| text.parse::<u64>().is_ok();
+    match is_number(milliseconds) && is_number(number) {
+        true => Ok(text.to_owned()),
+        false => Err("the id of an entry of a Redis stream, such as 1790000000000-0, is needed"),
+    }
 }
 
 /// Arguments of `evidence export`.
@@ -101,7 +113,7 @@ pub struct VerifyArgs {
     /// Where events come from
     #[command(flatten)]
     pub source: SourceArgs,
-    /// A public key of checkpoints that counts, as the gateway's log shows it; repeatable. Without one a chain's own word
+    /// A public key of checkpoints that counts, as the gateway's log and `evidence key` show it; repeatable. Without one a chain's own word
     /// for its key is taken
     #[arg(long = "checkpoint-key", value_name = "HEX", conflicts_with = "spool")]
     pub keys: Vec<PublicKey>,
@@ -114,6 +126,9 @@ pub struct VerifyArgs {
     /// Pass events that are in no chain, such as those of builds that made none
     #[arg(long, conflicts_with = "spool")]
     pub allow_unchained: bool,
+    /// Pass a source in which there is nothing at all
+    #[arg(long)]
+    pub allow_empty: bool,
     /// Write one JSON object
     #[arg(long)]
     pub json: bool,

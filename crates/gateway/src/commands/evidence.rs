@@ -1,8 +1,9 @@
-//! `evidence tail|export|verify|explain`: audit events for people and scripts.
+//! `evidence tail|export|verify|explain|key`: audit events for people and scripts.
 
 mod event;
 mod explain;
 mod explanation;
+mod key;
 mod source;
 mod tail;
 mod verify;
@@ -20,6 +21,7 @@ pub(super) async fn run(command: EvidenceCommand) -> i32 {
         EvidenceCommand::Export(arguments) => ("export", export(arguments).await),
         EvidenceCommand::Verify(arguments) => ("verify", verify::run(arguments).await),
         EvidenceCommand::Explain(arguments) => ("explain", explain::run(arguments).await),
+        EvidenceCommand::Key => ("key", key::run()),
     };
     done.unwrap_or_else(|error| {
         complain(format_args!("evidence {name}: {error}"));
@@ -29,7 +31,7 @@ pub(super) async fn run(command: EvidenceCommand) -> i32 {
             | SourceError::Spool { .. }
             | SourceError::File { .. }
             | SourceError::Anchors { .. } => UNAVAILABLE,
-            SourceError::Line(_) | SourceError::Reader(_) => UNEXPECTED,
+            SourceError::Line(..) | SourceError::Reader(_) => UNEXPECTED,
         }
     })
 }
@@ -38,9 +40,12 @@ async fn export(arguments: ExportArgs) -> Result<i32, SourceError> {
     let filter = Filter::new(arguments.filter);
     let mut source = Source::open(arguments.source)?;
     source
-        .each(|entry| match entry.is_finished && filter.admits(&entry.data) {
-            true => print(&entry.line()).map_err(SourceError::Reader),
-            false => Ok(()),
+        .each(|entry| {
+            let entry = entry?;
+            match entry.is_finished && filter.admits(&entry.data) {
+                true => print(&entry.line()).map_err(SourceError::Reader),
+                false => Ok(()),
+            }
         })
         .await?;
     Ok(OK)

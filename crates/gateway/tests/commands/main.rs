@@ -2,4 +2,5 @@
 
 mod demo;
 mod dev;
+mod evidence;
 mod refusals;

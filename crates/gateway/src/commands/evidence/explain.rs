@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::event::{Event, plain};
-use super::explanation::Explanation;
+use super::explanation::{Explanation, Signature};
 use super::source::{Source, SourceError};
 use crate::cli::ExplainArgs;
 use crate::commands::shared::{UNEXPECTED, complain, print};
@@ -19,14 +19,26 @@ pub(super) async fn run(arguments: ExplainArgs) -> Result<i32, SourceError> {
     let quoted = serde_json::to_string(&request_id).unwrap_or_default();
     let mut seen = HashSet::new();
     let mut found = Vec::new();
-    Source::open(source)?
+    let mut is_faulty = false;
+    let mut source = Source::open(source)?;
+    let key = source.audit_key()?;
+    source
         .each(|entry| {
+            let entry = entry?;
             if memchr::memmem::find(&entry.data, quoted.as_bytes()).is_some()
                 && let Some(event) = Event::read(&entry.data)
                 && (event.request_id == request_id || event.id == request_id)
-                && seen.insert((event.id.clone(), entry.is_finished))
             {
-                found.push(Explanation::new(&event, entry.is_finished));
+                let holds = |sig: &String| key.as_ref().is_some_and(|key| key.verifies(&entry.data, sig));
+                let signature = match (&key, &entry.sig) {
+                    (None, _) => Signature::NotJudged,
+                    (Some(_), Some(sig)) if holds(sig) => Signature::Holds,
+                    (Some(_), _) => Signature::Faulty,
+                };
+                if seen.insert((event.id.clone(), entry.is_finished, signature)) {
+                    is_faulty |= signature == Signature::Faulty;
+                    found.push(Explanation::new(&event, entry.is_finished).signed(signature));
+                }
             }
             Ok(())
         })
@@ -50,5 +62,5 @@ pub(super) async fn run(arguments: ExplainArgs) -> Result<i32, SourceError> {
         .collect();
     let text = texts.join(if json { "" } else { "\n" });
     print(&text).map_err(SourceError::Reader)?;
-    Ok(OK)
+    Ok(if is_faulty { UNEXPECTED } else { OK })
 }

@@ -9,6 +9,29 @@ use serde::Serialize;
 use super::event::Event;
 use crate::record::{End, evidence_labels};
 
+/// What is known of an event's signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Signature {
+    /// There is no key for it.
+    NotJudged,
+    Holds,
+    /// It is missing, or does not hold.
+    Faulty,
+}
+
+impl Signature {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::NotJudged => {
+                "not judged (AUDIT_HMAC_KEY is not set, or it is a spool, where nothing is signed yet)"
+            }
+            Self::Holds => "holds; the chain is not judged: see `evidence verify`",
+            Self::Faulty => "MISSING OR WRONG: what follows is not what a gateway shipped",
+        }
+    }
+}
+
 /// What is to be said of one event.
 #[derive(Debug, Serialize)]
 pub(super) struct Explanation {
@@ -17,6 +40,7 @@ pub(super) struct Explanation {
     request_id: String,
     /// Whether the request has ended, as far as this source knows.
     finished: bool,
+    signature: Signature,
     asked: Asked,
     decision: String,
     evaluation_status: String,
@@ -80,6 +104,7 @@ impl Explanation {
             occurred_at: event.occurred_at.clone(),
             request_id: event.request_id.clone(),
             finished,
+            signature: Signature::NotJudged,
             asked: Asked {
                 zone_id: event.zone_id.clone(),
                 resource: text("resource"),
@@ -99,12 +124,17 @@ impl Explanation {
         }
     }
 
+    pub(super) fn signed(self, signature: Signature) -> Self {
+        Self { signature, ..self }
+    }
+
     /// For people, some lines.
     pub(super) fn text(&self) -> String {
         let mut lines = Lines::default();
         let Self { asked, causes, .. } = self;
         lines.add("request", &format!("{} (event {})", self.request_id, self.event));
         lines.add("when", &self.occurred_at);
+        lines.add("signature", self.signature.words());
         let of = |what: &str, value: &Option<String>| {
             value
                 .as_ref()

@@ -26,14 +26,14 @@ pub(super) enum SourceError {
     Settings(String),
     #[error("the audit stream cannot be read: {0}; is REDIS_URL right, and may its user read the stream?")]
     Unavailable(Cause),
-    #[error("--spool {}: {error}", dir.display())]
+    #[error("--spool {}: {error}; is it the directory that AUDIT_REPLAY_DIR names, and may this user read it?", dir.display())]
     Spool { dir: PathBuf, error: io::Error },
-    #[error("--file {}: {error}", file.display())]
+    #[error("--file {}: {error}; give a file that `evidence export` wrote and this user may read", file.display())]
     File { file: PathBuf, error: io::Error },
-    #[error("--anchors {}: {error}", file.display())]
+    #[error("--anchors {}: {error}; give a file with what the anchor got and this user may read", file.display())]
     Anchors { file: PathBuf, error: io::Error },
-    #[error("line {0} is no line of an export")]
-    Line(u64),
+    #[error("line {0} {1}")]
+    Line(u64, &'static str),
     #[error("the output cannot be written: {0}")]
     Reader(io::Error),
 }
@@ -131,13 +131,14 @@ impl Source {
         }
     }
 
-    /// Gives every event that there is to `take`, oldest first as far as the source has an order.
+    /// Gives every event that there is to `take`, oldest first as far as the source has an order, and of each line of an export
+    /// that is none what is wrong with it.
     pub(super) async fn each(
         &mut self,
-        mut take: impl FnMut(Entry) -> Result<(), SourceError>,
+        mut take: impl FnMut(Result<Entry, SourceError>) -> Result<(), SourceError>,
     ) -> Result<(), SourceError> {
         match &self.from {
-            Origin::Spool(dir) => spool(dir, take).map(drop),
+            Origin::Spool(dir) => spool(dir, |entry| take(Ok(entry))).map(drop),
             Origin::File(file) if file.as_os_str() == "-" => lines(file, io::stdin().lock(), take),
             Origin::File(file) => match File::open(file) {
                 Ok(opened) => lines(file, BufReader::new(opened), take),
@@ -157,7 +158,7 @@ impl Source {
                         .map_err(SourceError::Unavailable)?;
                     let Some(last) = entries.last() else { return Ok(()) };
                     after.clone_from(&last.entry);
-                    entries.into_iter().try_for_each(|entry| take(entry.into()))?;
+                    entries.into_iter().try_for_each(|entry| take(Ok(entry.into())))?;
                 }
             }
         }
@@ -234,17 +235,20 @@ pub(super) fn anchored(file: &Path, mut take: impl FnMut(&[u8])) -> Result<(), S
     Ok(())
 }
 
-/// Reads a line, or says that there is none.
+/// Reads a line, or says that there is none. One that is too long is read as far as it may go, and the rest is skipped.
 fn next_line(lines: &mut impl BufRead, text: &mut Vec<u8>) -> io::Result<bool> {
     text.clear();
     let read = lines.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', text)?;
+    if read as u64 == MAX_LINE_BYTES && !text.ends_with(b"\n") {
+        lines.skip_until(b'\n')?;
+    }
     Ok(read > 0)
 }
 
 fn lines(
     file: &Path,
     mut lines: impl BufRead,
-    mut take: impl FnMut(Entry) -> Result<(), SourceError>,
+    mut take: impl FnMut(Result<Entry, SourceError>) -> Result<(), SourceError>,
 ) -> Result<(), SourceError> {
     let mut text = Vec::new();
     for number in 1.. {
@@ -255,15 +259,25 @@ fn lines(
         if !is_line {
             break;
         }
-        let line: Line = serde_json::from_slice(&text).map_err(|_| SourceError::Line(number))?;
-        let Line { id, data, sig } = line;
-        let data = data.into_bytes();
-        take(Entry {
-            id,
-            data,
-            sig,
-            is_finished: true,
-        })?;
+        take(read_line(&text).map_err(|why| SourceError::Line(number, why)))?;
     }
     Ok(())
+}
+
+/// The event in a line of an export, or what is wrong with the line.
+fn read_line(text: &[u8]) -> Result<Entry, &'static str> {
+    if text.trim_ascii().is_empty() {
+        return Err("is empty");
+    }
+    let line: Result<Line, _> = serde_json::from_slice(text);
+    let Line { id, data, sig } = line.map_err(|error| match error.is_eof() {
+        true => "ends in the middle",
+        false => "is no line of an export",
+    })?;
+    Ok(Entry {
+        id,
+        data: data.into_bytes(),
+        sig,
+        is_finished: true,
+    })
 }

@@ -1,9 +1,12 @@
 //! `evidence tail`: the audit stream as it grows.
 
+use std::io::ErrorKind;
+
 use super::event::{Event, Filter, plain};
 use super::source::{Entry, Source, SourceError, Stream};
 use crate::cli::{SourceArgs, TailArgs};
 use crate::commands::shared::print;
+use crate::process::OK;
 
 /// Follows until the process is ended, or the stream cannot be read any more: then the error says where to go on.
 pub(super) async fn run(arguments: TailArgs) -> Result<i32, SourceError> {
@@ -28,7 +31,11 @@ pub(super) async fn run(arguments: TailArgs) -> Result<i32, SourceError> {
                 } else {
                     line(&entry)
                 };
-                print(&text).map_err(SourceError::Reader)?;
+                match print(&text) {
+                    // The reader has seen enough, as `head` does.
+                    Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(OK),
+                    printed => printed.map_err(SourceError::Reader)?,
+                }
             }
         }
     }

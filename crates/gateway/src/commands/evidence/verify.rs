@@ -11,7 +11,7 @@ use super::event::plain;
 use super::source::{self, Source, SourceError, anchored};
 use crate::cli::VerifyArgs;
 use crate::clock;
-use crate::commands::shared::{UNEXPECTED, print};
+use crate::commands::shared::{UNEXPECTED, complain, print};
 use crate::process::OK;
 
 /// How far the clocks of gateways may be ahead of this one's.
@@ -26,6 +26,13 @@ struct Verdict<T> {
     found: T,
 }
 
+/// What was given to prove events against.
+#[derive(Clone, Copy)]
+struct Given {
+    keys: bool,
+    anchors: bool,
+}
+
 #[derive(Serialize)]
 struct Spool {
     spool: Vec<SpoolPart>,
@@ -34,9 +41,16 @@ struct Spool {
 pub(super) async fn run(arguments: VerifyArgs) -> Result<i32, SourceError> {
     let mut source = Source::open(arguments.source)?;
     if let Some(dir) = source.spool() {
-        return spool(dir, arguments.json);
+        return spool(dir, arguments.allow_empty, arguments.json);
     }
+    let given = Given {
+        keys: !arguments.keys.is_empty(),
+        anchors: arguments.anchors.is_some(),
+    };
     let mut verifier = Verifier::new(source.audit_key()?, arguments.keys);
+    if arguments.allow_unchained {
+        verifier = verifier.allow_unchained();
+    }
     if let Some(seconds) = arguments.max_unproved {
         let (now, age) = (clock::unix(), Duration::from_secs(seconds.into()));
         verifier = verifier.unproved_between(micros(now.saturating_sub(age)), micros(now + SKEW));
@@ -46,20 +60,38 @@ pub(super) async fn run(arguments: VerifyArgs) -> Result<i32, SourceError> {
     }
     source
         .each(|entry| {
-            verifier.add(&entry.id, &entry.data, entry.sig.as_deref());
+            match entry {
+                Ok(entry) => verifier.add(&entry.id, &entry.data, entry.sig.as_deref()),
+                Err(line) => verifier.add_unreadable(line.to_string()),
+            }
             Ok(())
         })
         .await?;
     let report = verifier.finish();
-    let is_sound = report.is_sound() && (report.unchained == 0 || arguments.allow_unchained);
-    let text = text(is_sound, &report);
+    let is_empty = report.events == 0 && !arguments.allow_empty;
+    if is_empty && report.is_sound() {
+        complain(format_args!(
+            "evidence verify: there is nothing to verify: no event came; is the file, or the database of REDIS_URL, the right \
+             one, and did the export succeed? (--allow-empty passes it)"
+        ));
+    }
+    let is_sound = report.is_sound() && !is_empty;
+    let text = text(is_sound, &report, given);
     conclude(is_sound, report, text, arguments.json)
 }
 
 /// Judges the records of a spool. Whoever can write there can make all of it, so nothing is proved against them.
-fn spool(dir: &Path, json: bool) -> Result<i32, SourceError> {
+fn spool(dir: &Path, allow_empty: bool, json: bool) -> Result<i32, SourceError> {
     let spool = source::spool(dir, |_| Ok(()))?;
-    let is_sound = spool.iter().all(|part| part.holes.is_empty());
+    let is_empty = spool.is_empty() && !allow_empty;
+    if is_empty {
+        complain(format_args!(
+            "evidence verify: there is nothing to verify: {} holds nothing of a spool; is it the directory that \
+             AUDIT_REPLAY_DIR names? (--allow-empty passes it)",
+            plain(&dir.display().to_string())
+        ));
+    }
+    let is_sound = !is_empty && spool.iter().all(|part| part.holes.is_empty());
     let mut text = String::new();
     // Writing to a string cannot fail.
     for part in &spool {
@@ -88,7 +120,9 @@ fn words(part: &SpoolPart) -> String {
         (Some(chain), Some(number)) => format!("chain {chain} is shipped up to number {number}"),
         _ => "in no chain".to_owned(),
     };
-    format!("{shipped}; {waiting} events wait, {under_way} requests are under way")
+    format!(
+        "{shipped}; {waiting} events wait, {under_way} requests have no recorded end (under way, or their process was killed)"
+    )
 }
 
 fn conclude<T: Serialize>(is_sound: bool, found: T, text: String, json: bool) -> Result<i32, SourceError> {
@@ -105,7 +139,7 @@ fn micros(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }
 
-fn text(is_sound: bool, report: &Report) -> String {
+fn text(is_sound: bool, report: &Report, given: Given) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
     for chain in &report.chains {
@@ -131,10 +165,25 @@ fn text(is_sound: bool, report: &Report) -> String {
         true => "signatures judged",
         false => "signatures not judged (set AUDIT_HMAC_KEY)",
     };
+    let anchored = match given.anchors {
+        true => format!("{anchored} checkpoints as the anchor has them; "),
+        false => String::new(),
+    };
+    let keys = match given.keys || report.chains.is_empty() {
+        true => "",
+        false => {
+            "; the key of each chain is its own word, and anybody can make such a chain: give those that `evidence key` or the \
+             gateway's log shows (--checkpoint-key)"
+        }
+    };
+    let unchained = match unchained {
+        0 => "0 in no chain".to_owned(),
+        _ => format!("{unchained} in no chain (--allow-unchained passes them)"),
+    };
     let _ = writeln!(
         text,
-        "{}: {events} events, {duplicates} of them copies; {proved} proved by checkpoints, {unproved} not yet, {unchained} in no \
-         chain; {anchored} checkpoints as the anchor has them; {signatures}",
+        "{}: {events} events, {duplicates} of them copies; {proved} proved by checkpoints, {unproved} not yet, {unchained}; \
+         {anchored}{signatures}{keys}",
         match is_sound {
             true => "no hole in what is there",
             false => "NOT PROVED",

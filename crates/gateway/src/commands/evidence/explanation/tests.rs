@@ -73,3 +73,34 @@ fn settings_are_those_that_the_table_names() {
             .contains("AUDIT_SPOOL_MAX_BYTES")
     );
 }
+
+#[test]
+fn every_kind_of_error_that_is_no_label_is_in_the_audit_page() {
+    let page = include_str!("../../../../../../docs/audit.md");
+    let of_denials = Denial::ALL.into_iter().flat_map(|denial| {
+        [false, true].map(|dispatched| (evidence_labels(denial, dispatched).1, denial.label()))
+    });
+    let of_denials = of_denials.filter(|(kind, label)| kind != label);
+    let labels: Vec<_> = Denial::ALL.into_iter().map(Denial::label).collect();
+    let of_ends = End::ALL.into_iter().filter_map(End::error_kind);
+    let of_ends = of_ends
+        .filter(|kind| !labels.contains(kind))
+        .map(|kind| (kind, kind));
+    for (kind, label) in of_denials.chain(of_ends) {
+        for name in [kind, label] {
+            assert!(page.contains(&format!("`{name}`")), "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_was_not_judged_is_not_said_to_be_proved() {
+    for (signature, wanted) in [
+        (Signature::NotJudged, "not judged"),
+        (Signature::Holds, "holds; the chain is not judged"),
+        (Signature::Faulty, "MISSING OR WRONG"),
+    ] {
+        let text = explained(None, "executed", 200).signed(signature).text();
+        assert!(text.contains(wanted), "{wanted} in {text}");
+    }
+}
