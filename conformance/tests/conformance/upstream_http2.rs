@@ -104,6 +104,17 @@ async fn upstream_http2_streams_both_ways_shares_connections_and_one_revocation_
         report.equal(format!("{resource}: large"), response.body.len(), large.len());
     }
 
+    // A body of a known length is whole with its last byte, for a caller that asks for nothing beyond it.
+    let named = [("X-Request-Id", "apart")];
+    let response = scene.world.send("GET", CLEAR, "/apart", &named, &[]).await;
+    report.equal("apart", response.body.as_slice(), b"whole".as_slice());
+    let line = scene
+        .world
+        .gateway
+        .logged("the line of apart", |line| line["request_id"] == "apart")
+        .await;
+    report.equal("apart", line["outcome"].as_str(), Some("allowed"));
+
     // Requests at once share what is there.
     let before = scene.upstream.connections();
     let mut at_once = JoinSet::new();

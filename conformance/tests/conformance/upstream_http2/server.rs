@@ -24,7 +24,7 @@ pub(super) struct Http2Upstream {
 
 impl Http2Upstream {
     /// `/echo…` answers with the request's body and trailers, in the same pieces, as they come; `/hold…` says one thing
-    /// and then waits to be reset. `x-seen` of an answer is the request's `:scheme`, `:authority` and path.
+    /// and then waits to be reset; `/apart…` says five bytes, as many as it announces, but never that this is all. `x-seen` of an answer is the request's `:scheme`, `:authority` and path.
     pub(super) async fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
@@ -90,6 +90,10 @@ async fn answer(
         .header("x-seen", seen)
         .header("x-names", names.join(","))
         .header("content-type", "application/grpc");
+    let response = match path.contains("/apart") {
+        true => response.header("content-length", "5"),
+        false => response,
+    };
     let response = response.body(()).expect("an answer");
     let Ok(mut stream) = respond.send_response(response, false) else {
         return;
@@ -99,6 +103,11 @@ async fn answer(
         if let Ok(reason) = poll_fn(|cx| stream.poll_reset(cx)).await {
             let _ = resets.send((path, reason));
         }
+        return;
+    }
+    if path.contains("/apart") {
+        let _ = stream.send_data("whole".into(), false);
+        let _ = poll_fn(|cx| stream.poll_reset(cx)).await;
         return;
     }
     let body = request.body_mut();

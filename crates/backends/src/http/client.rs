@@ -218,29 +218,25 @@ where
         unanswered: Option<Cause>,
         leaving: &impl Leaving,
     ) -> Result<Response<PooledBody<B>>, SendFailure> {
-        keep(leaving)?;
-        let fresh = match (
-            self.0
-                .connections
-                .check_out(target, Some(self.0.connections.newest()))
-                .await,
-            unanswered,
-        ) {
-            (Ok(fresh), _) => fresh,
-            // The first try may have been received.
-            (Err(_), Some(cause)) => return Err(SendFailure::MaybeSent(cause)),
-            (Err(cause), None) => return Err(SendFailure::to_connect(cause)),
+        let again = async {
+            keep(leaving)?;
+            let connections = &self.0.connections;
+            let fresh = connections.check_out(target, Some(connections.newest())).await;
+            let fresh = fresh.map_err(SendFailure::to_connect)?;
+            match connections
+                .send(fresh, target.origin.scheme, request, leaving)
+                .await
+            {
+                Ok(response) => Ok(response),
+                Err(Unsent::Whole(_, cause)) => Err(SendFailure::NotSent(cause)),
+                Err(Unsent::Unanswered(_, cause)) => Err(SendFailure::MaybeSent(cause)),
+                Err(Unsent::Gone(failure)) => Err(failure),
+            }
         };
-        match self
-            .0
-            .connections
-            .send(fresh, target.origin.scheme, request, leaving)
-            .await
-        {
-            Ok(response) => Ok(response),
-            Err(Unsent::Whole(_, cause)) => Err(SendFailure::NotSent(cause)),
-            Err(Unsent::Unanswered(_, cause)) => Err(SendFailure::MaybeSent(cause)),
-            Err(Unsent::Gone(failure)) => Err(failure),
+        match (again.await, unanswered) {
+            // The first try may have been received.
+            (Err(failure), Some(cause)) if !failure.may_be_sent() => Err(SendFailure::MaybeSent(cause)),
+            (answer, _) => answer,
         }
     }
 

@@ -143,7 +143,8 @@ where
         if speaks == Some(Protocol::Http1) {
             return Box::pin(self.dial(target)).await;
         }
-        let turn = gate.enter().await?;
+        let addresses: Vec<_> = target.addresses.iter().map(|address| address.socket()).collect();
+        let turn = gate.enter(&addresses).await?;
         if let Some(checkout) = self.at_hand(target, after) {
             return Ok(checkout);
         }
@@ -154,7 +155,7 @@ where
         }
         Box::pin(self.dial(target))
             .await
-            .inspect_err(|cause| gate.fail(cause))
+            .inspect_err(|cause| gate.fail(cause, addresses))
     }
 
     /// A connection that is there and takes a request now.

@@ -9,6 +9,7 @@ use hyper::body::{Body as _, Frame, Incoming};
 use tokio::io;
 
 use super::chunked::{Chunked, Malformed, Piece};
+use super::failure::Http2Reason;
 use super::lent::Lent;
 
 /// Why a response body broke off.
@@ -18,7 +19,7 @@ pub enum BodyError {
     #[error(transparent)]
     Library(#[from] hyper::Error),
     /// What the HTTP/2 library says.
-    #[error(transparent)]
+    #[error("{}", Http2Reason(.0))]
     Http2(h2::Error),
     /// The connection broke.
     #[error("connection broken")]

@@ -1,5 +1,7 @@
 //! Why there is no response, and whether the request may have left.
 
+use std::fmt;
+
 use admission::ports::Cause;
 
 use crate::local;
@@ -31,6 +33,11 @@ impl SendFailure {
         }
     }
 
+    /// Whether bytes of the request may have left.
+    pub(super) fn may_be_sent(&self) -> bool {
+        matches!(self, Self::MaybeSent(_) | Self::Invalid(_))
+    }
+
     /// The cause, for the log.
     #[must_use]
     pub fn cause(&self) -> &Cause {
@@ -45,7 +52,8 @@ impl SendFailure {
     }
 }
 
-/// An error with everything below it, in words. None of the libraries here puts bytes of the message into its errors.
+/// An error with everything below it, in words. Of the libraries only that of HTTP/2 puts bytes of the message into its
+/// errors: see [`http2_in_words`].
 pub(crate) fn in_words(what: &str, error: &(dyn std::error::Error + 'static)) -> Cause {
     let mut words = what.to_owned();
     for error in std::iter::successors(Some(error), |&error| error.source()) {
@@ -53,4 +61,29 @@ pub(crate) fn in_words(what: &str, error: &(dyn std::error::Error + 'static)) ->
         words.push_str(&error.to_string());
     }
     local::cause(words, error)
+}
+
+/// The same for HTTP/2: the reason and who found it, without the words that the peer gave to its GOAWAY (RFC 9113 §6.8).
+pub(super) fn http2_in_words(what: &str, error: &h2::Error) -> Cause {
+    match (error.get_io(), Http2Reason(error)) {
+        (Some(io), _) => in_words(what, io),
+        (None, reason) => Cause::new(format!("{what}: {reason}")),
+    }
+}
+
+/// An error of the HTTP/2 library without what its peer says in it.
+pub(super) struct Http2Reason<'a>(pub(super) &'a h2::Error);
+
+impl fmt::Display for Http2Reason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(error) = self;
+        let what = match (error.is_go_away(), error.is_reset()) {
+            (true, _) => "connection",
+            (_, true) => "stream",
+            _ => return error.fmt(f),
+        };
+        let side = if error.is_remote() { "received" } else { "detected" };
+        let reason = error.reason().unwrap_or(h2::Reason::NO_ERROR);
+        write!(f, "{what} error {side}: {reason}")
+    }
 }

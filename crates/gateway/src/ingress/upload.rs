@@ -145,6 +145,12 @@ impl Upload {
         matches!(*self.state.lock(), State::Whole(_))
     }
 
+    /// Whether the request came over HTTP/2.
+    #[must_use]
+    pub fn is_multiplexed(&self) -> bool {
+        self.is_multiplexed
+    }
+
     /// Whose turn it is. As long as nobody reads the body, nobody waits for the caller.
     #[must_use]
     pub fn turn(&self) -> Turn {

@@ -181,7 +181,10 @@ impl Relayed {
                 if let Kind::Events(events) = &mut self.kind {
                     data = events.pass(data);
                 }
-                if self.inner.is_end_stream() {
+                // The server asks for nothing beyond a known length over HTTP/1.1, though an HTTP/2 upstream may say later that
+                // this was all.
+                let is_all = || !self.upload.is_multiplexed() && self.inner.size_hint().exact() == Some(0);
+                if self.inner.is_end_stream() || is_all() {
                     self.complete();
                 }
                 Frame::data(data)

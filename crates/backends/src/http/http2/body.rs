@@ -1,25 +1,35 @@
 //! A response body that is read from its stream.
 
+use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::RecvStream;
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use hyper::body::{Frame, SizeHint};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
 use super::connection::Held;
 
-/// The body. Dropped before its end, it resets its stream, and no other.
+/// How long an end may take that comes after all the bytes.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The body. Dropped before its end, it resets its stream, and no other; where there is nothing left but the end, that is
+/// waited for.
 pub(in super::super) struct StreamBody {
     /// Until its end.
     stream: Option<(RecvStream, Held)>,
     /// What is left of it, where its length is known.
     left: Option<u64>,
+    tracker: TaskTracker,
 }
 
 impl StreamBody {
-    pub(super) fn new(stream: RecvStream, headers: &HeaderMap, held: Held) -> Self {
+    pub(super) fn new(stream: RecvStream, headers: &HeaderMap, mut held: Held, tracker: TaskTracker) -> Self {
         let left = match stream.is_end_stream() {
             true => Some(0),
             // Whether several lines agree is judged with the rest of the head.
@@ -27,8 +37,15 @@ impl StreamBody {
                 .get(CONTENT_LENGTH)
                 .and_then(|length| length.to_str().ok()?.parse().ok()),
         };
+        if stream.is_end_stream() {
+            held.whole();
+        }
         let stream = (!stream.is_end_stream()).then_some((stream, held));
-        Self { stream, left }
+        Self {
+            stream,
+            left,
+            tracker,
+        }
     }
 
     pub(in super::super) fn is_end_stream(&self) -> bool {
@@ -61,8 +78,35 @@ impl StreamBody {
         };
         let is_over = !matches!(&frame, Ok(Some(frame)) if frame.is_data()) || stream.is_end_stream();
         if is_over {
+            if frame.is_ok() {
+                held.whole();
+            }
             self.stream = None;
         }
         Poll::Ready(frame.transpose())
+    }
+}
+
+impl Drop for StreamBody {
+    fn drop(&mut self) {
+        if self.left != Some(0) {
+            return;
+        }
+        // Who writes a body of a known length drops it with the last byte, and the peer may say its end later.
+        if let (Some((mut stream, mut held)), Ok(runtime)) = (self.stream.take(), Handle::try_current()) {
+            let end = async move {
+                let end = poll_fn(|cx| {
+                    // Its bytes were as many as were announced, so only empty pieces still come.
+                    while let Some(piece) = ready!(stream.poll_data(cx)) {
+                        piece?;
+                    }
+                    stream.poll_trailers(cx)
+                });
+                if let Ok(Ok(_)) = timeout(END_TIMEOUT, end).await {
+                    held.whole();
+                }
+            };
+            self.tracker.spawn_on(end, &runtime);
+        }
     }
 }

@@ -15,6 +15,8 @@ use super::super::pool::Endpoint;
 
 /// The most streams of one connection; its peer may allow fewer (RFC 9113 §5.1.2).
 pub(super) const MAX_STREAMS: usize = 100;
+/// The most streams of one connection that end before their time; the library ends all of them beyond what it remembers.
+pub(super) const MAX_CUT: usize = 200;
 
 /// A connection. When nobody holds it any more, it closes.
 pub(in super::super) struct Connection {
@@ -44,6 +46,12 @@ pub(super) struct State {
     /// When its last place became free, likewise.
     idle_since: AtomicU64,
     has_answered: AtomicBool,
+    /// How many places were ever taken.
+    reserved: AtomicU64,
+    /// How many streams ended before their time.
+    cut: AtomicUsize,
+    /// Its peer refused a stream.
+    has_refused: AtomicBool,
 }
 
 impl Connection {
@@ -81,12 +89,24 @@ impl Connection {
         self.number
     }
 
-    /// Whether it takes further requests: it has not ended, and its peer has not said GOAWAY.
+    /// Whether it takes further requests: it has not ended, its peer has not said GOAWAY, and not many of its streams
+    /// were cut.
     pub(super) fn is_open(&self) -> bool {
-        let mut context = Context::from_waker(Waker::noop());
+        !self.state.is_over.load(Ordering::Acquire)
+            && self.state.cut.load(Ordering::Relaxed) < MAX_CUT
+            && matches!(self.takes(), Poll::Ready(Ok(())))
+    }
+
+    /// Whether it ended because its peer broke the protocol.
+    pub(super) fn is_broken(&self) -> bool {
+        matches!(self.takes(), Poll::Ready(Err(error)) if error.is_library())
+    }
+
+    fn takes(&self) -> Poll<Result<(), h2::Error>> {
         // Its own copy has no stream that waits, so it never does.
-        let takes = self.sender.clone().poll_ready(&mut context);
-        !self.state.is_over.load(Ordering::Acquire) && matches!(takes, Poll::Ready(Ok(())))
+        self.sender
+            .clone()
+            .poll_ready(&mut Context::from_waker(Waker::noop()))
     }
 
     /// Whether nobody used it for this long.
@@ -104,71 +124,104 @@ impl Connection {
         Duration::from_nanos(self.state.heard_at.load(Ordering::Acquire))
     }
 
-    /// A place on it, where there is one.
-    pub(super) fn reserve(self: &Arc<Self>) -> Option<Slot> {
-        let limit = self.sender.current_max_send_streams().min(MAX_STREAMS);
+    /// Whether it answered a request.
+    pub(super) fn has_answered(&self) -> bool {
+        self.state.has_answered.load(Ordering::Acquire)
+    }
+
+    /// A place on it, where there is one of so many. One at a time asks for one.
+    pub(super) fn reserve(self: &Arc<Self>, at_most: usize) -> Option<Slot> {
+        let limit = self.sender.current_max_send_streams().min(at_most);
         let taken = self
             .state
             .streams
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |streams| {
                 (streams < limit).then_some(streams + 1)
             });
-        taken.ok().map(|_| Slot(Arc::clone(self)))
+        taken.ok().map(|others| {
+            let number = self.state.reserved.fetch_add(1, Ordering::AcqRel) + 1;
+            Slot {
+                connection: Arc::clone(self),
+                alone: (others == 0).then_some(number),
+            }
+        })
+    }
+
+    /// The monotonic time.
+    pub(super) fn time(&self) -> Duration {
+        self.clock.now().monotonic
     }
 
     fn now(&self, time: &AtomicU64) {
-        let now = self.clock.now().monotonic.as_nanos();
+        let now = self.time().as_nanos();
         time.store(u64::try_from(now).unwrap_or(u64::MAX), Ordering::Release);
     }
 }
 
 /// The place of one request. Dropped, it is free.
-pub(in super::super) struct Slot(Arc<Connection>);
+pub(in super::super) struct Slot {
+    connection: Arc<Connection>,
+    /// Its number, where no other place was taken before it.
+    alone: Option<u64>,
+}
 
 impl Slot {
     pub(super) fn sender(&self) -> SendRequest<Bytes> {
-        self.0.sender.clone()
+        self.connection.sender.clone()
     }
 
     /// Whether the connection takes a request.
     pub(super) fn is_open(&self) -> bool {
-        self.0.is_open()
+        self.connection.is_open()
     }
 
     /// Whether the connection answered a request before.
     pub(in super::super) fn has_answered(&self) -> bool {
-        self.0.state.has_answered.load(Ordering::Acquire)
+        self.connection.has_answered()
+    }
+
+    /// Whether nobody else had a place as long as this one was taken, so that it alone can be what the connection ended by.
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone == Some(self.connection.state.reserved.load(Ordering::Acquire))
+    }
+
+    /// The peer refused a stream. Whether it is the first on the connection: each repeated request costs a connection, and who
+    /// refuses many has no room for more of them.
+    pub(super) fn refused(&self) -> bool {
+        !self.connection.state.has_refused.swap(true, Ordering::Relaxed)
     }
 
     /// Whether the connection ended because its peer gave no sign of life.
     pub(super) fn has_vanished(&self) -> bool {
-        self.0.state.has_vanished.load(Ordering::Acquire)
+        self.connection.state.has_vanished.load(Ordering::Acquire)
     }
 
     /// The head of an answer came.
     pub(super) fn answered(&self) {
-        self.0.state.has_answered.store(true, Ordering::Release);
+        self.connection.state.has_answered.store(true, Ordering::Release);
         self.heard();
-        self.0.now(&self.0.state.heard_at);
+        self.connection.now(&self.connection.state.heard_at);
     }
 
     /// Something of an answer came.
     pub(super) fn heard(&self) {
-        self.0.state.heard.store(true, Ordering::Release);
+        self.connection.state.heard.store(true, Ordering::Release);
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         // Before the place is free, so that nobody sees it free for longer than it is.
-        self.0.now(&self.0.state.idle_since);
-        self.0.state.streams.fetch_sub(1, Ordering::AcqRel);
+        self.connection.now(&self.connection.state.idle_since);
+        self.connection.state.streams.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 /// What the answer of a request holds as long as it is wanted.
 pub(super) struct Held {
     pub(super) slot: Arc<Slot>,
+    /// The answer came to its end.
+    is_whole: bool,
     _answer: DropGuard,
 }
 
@@ -178,8 +231,22 @@ impl Held {
         let answer_is_over = CancellationToken::new();
         let held = Self {
             slot: Arc::new(slot),
+            is_whole: false,
             _answer: answer_is_over.clone().drop_guard(),
         };
         (held, answer_is_over)
+    }
+
+    /// The answer came to its end.
+    pub(super) fn whole(&mut self) {
+        self.is_whole = true;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !self.is_whole {
+            self.slot.connection.state.cut.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }

@@ -14,9 +14,9 @@ use h2::{Ping, PingPong};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Connection, MAX_STREAMS, State};
+use super::connection::{Connection, MAX_CUT, MAX_STREAMS, State};
 use crate::http::driver::{BUFFER_BYTES, CLOSE_TIMEOUT, MAX_FIELDS};
-use crate::http::failure::in_words;
+use crate::http::failure::http2_in_words;
 use crate::http::pool::Endpoint;
 use crate::http::socket::Wire;
 
@@ -26,6 +26,14 @@ const SETTINGS_TIMEOUT: Duration = Duration::from_secs(5);
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// As much as all streams together, so that callers that take nothing hold up nobody else.
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS as u32;
+/// What small pieces of answers that nobody takes may cost, in bytes beside their own: the library takes each for 256 in
+/// all, and ends the connection beyond this. A stream that holds its window in single bytes costs 16 MiB, so none does it
+/// alone; all 100 do it together only with pieces of 51 bytes or less.
+const SMALL_PIECES: usize = 4 * CONNECTION_WINDOW as usize;
+/// How long the library remembers a stream that it has reset: what still comes for it is dropped as long, and is an error
+/// of its peer later, of which it takes so many on one connection.
+const RESET_MEMORY: Duration = Duration::from_secs(30);
+const MAX_LATE: usize = 10 * MAX_CUT;
 /// What each field counts beside its bytes (RFC 9113 §6.5.2).
 const FIELD_OVERHEAD: u32 = 32;
 
@@ -84,7 +92,7 @@ pub(in super::super) async fn open(
     let (sender, library) = timeout(SETTINGS_TIMEOUT, handshake)
         .await
         .map_err(|_| Cause::new("HTTP/2: no SETTINGS that allow a request within 5 s"))?
-        .map_err(|error| in_words("HTTP/2", &error))?;
+        .map_err(|error| http2_in_words("HTTP/2", &error))?;
     let (state, unwanted) = (Arc::<State>::default(), CancellationToken::new());
     let wanted = unwanted.clone().drop_guard();
     let connection = Connection::new(
@@ -112,6 +120,11 @@ fn builder() -> Builder {
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(BUFFER_BYTES as u32 + FIELD_OVERHEAD * MAX_FIELDS as u32)
+        .data_frame_budget(SMALL_PIECES)
+        // More than there can be: a connection that cut as many streams gets no further one.
+        .max_concurrent_reset_streams(MAX_CUT + MAX_STREAMS)
+        .reset_stream_duration(RESET_MEMORY)
+        .max_local_error_reset_streams(Some(MAX_LATE))
         .max_send_buffer_size(STREAM_WINDOW as usize)
         .enable_push(false);
     builder

@@ -1,5 +1,7 @@
 //! One connection is dialled at a time where many requests can share it.
 
+use std::net::SocketAddr;
+
 use admission::ports::Cause;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -14,7 +16,8 @@ pub(in super::super) struct Gate {
 #[derive(Debug, Default)]
 struct Failures {
     count: u64,
-    last: Option<Cause>,
+    /// With the addresses that were tried.
+    last: Option<(Cause, Vec<SocketAddr>)>,
 }
 
 impl Default for Gate {
@@ -30,22 +33,28 @@ impl Gate {
     /// Waits for the turn. How long is the caller's to bound.
     ///
     /// # Errors
-    /// Why somebody else could not connect meanwhile.
-    pub(in super::super) async fn enter(&self) -> Result<SemaphorePermit<'_>, Cause> {
+    /// Why somebody else could not connect to the same addresses meanwhile.
+    pub(in super::super) async fn enter(
+        &self,
+        addresses: &[SocketAddr],
+    ) -> Result<SemaphorePermit<'_>, Cause> {
         let before = self.failures.lock().count;
         let turn = self.turn.acquire().await;
         let turn = turn.map_err(|_| Cause::new("connect: nobody dials any more"))?;
         let failures = self.failures.lock();
         match &failures.last {
-            Some(cause) if failures.count != before => Err(cause.clone()),
+            Some((cause, tried)) if failures.count != before && tried == addresses => Err(cause.clone()),
             _ => Ok(turn),
         }
     }
 
-    /// Who has the turn could not connect.
-    pub(in super::super) fn fail(&self, cause: &Cause) {
+    /// Who has the turn could not connect to these addresses. What this process lacks, the next one may have.
+    pub(in super::super) fn fail(&self, cause: &Cause, addresses: Vec<SocketAddr>) {
+        if cause.is_local() {
+            return;
+        }
         let mut failures = self.failures.lock();
         failures.count += 1;
-        failures.last = Some(cause.clone());
+        failures.last = Some((cause.clone(), addresses));
     }
 }

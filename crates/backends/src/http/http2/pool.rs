@@ -8,13 +8,16 @@ use std::time::Duration;
 use admission::binding::Origin;
 use parking_lot::Mutex;
 
-use super::connection::{Connection, Slot};
+use super::connection::{Connection, MAX_STREAMS, Slot};
 use super::gate::Gate;
 use crate::http::address::Dialable;
 use crate::http::pool::PoolLimits;
 
 /// The most origins of which something is remembered that have no connection.
 const MAX_REMEMBERED: usize = 1024;
+/// How long an origin gets one request at a time over each connection after it broke the protocol, which ends all that
+/// share one.
+const CAUTION: Duration = Duration::from_mins(5);
 
 /// What a server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +40,8 @@ struct Known {
     /// What it spoke last.
     speaks: Option<Protocol>,
     gate: Arc<Gate>,
+    /// When it was found last that it broke the protocol: monotonic time.
+    broke: Option<Duration>,
     connections: Vec<Arc<Connection>>,
 }
 
@@ -68,11 +73,15 @@ impl SharedPool {
                     .any(|address| address.socket() == connection.peer())
         };
         let dropped = drop_where(known, |connection| !is_usable(connection));
-        let newer = known
+        let broke = known.broke;
+        let mut newer = known
             .connections
             .iter()
             .filter(|connection| connection.number() > after);
-        let slot = newer.into_iter().find_map(Connection::reserve);
+        let slot = newer.find_map(|connection| {
+            let is_broken = broke.is_some_and(|at| connection.time().saturating_sub(at) < CAUTION);
+            connection.reserve(if is_broken { 1 } else { MAX_STREAMS })
+        });
         drop(origins);
         // Closing wakes the connection's task, which need not happen under the lock.
         drop(dropped);
@@ -82,7 +91,7 @@ impl SharedPool {
     /// Shares a connection, and gives its first place.
     pub(in super::super) fn share(&self, origin: &Origin, connection: Connection) -> Option<Slot> {
         let connection = Arc::new(connection);
-        let slot = connection.reserve();
+        let slot = connection.reserve(MAX_STREAMS);
         self.with(origin, |known| known.connections.push(connection));
         slot
     }
@@ -122,12 +131,14 @@ impl SharedPool {
         }
     }
 
-    /// Drops what leads to this origin and was last heard of then or before.
+    /// Drops what leads to this origin and was last heard of then or before, or never answered.
     pub(in super::super) fn distrust(&self, origin: &Origin, then: Duration) {
         let mut origins = self.origins.lock();
-        let dropped = origins
-            .get_mut(origin)
-            .map(|known| drop_where(known, |connection| connection.heard_at() <= then));
+        let dropped = origins.get_mut(origin).map(|known| {
+            drop_where(known, |connection| {
+                !connection.has_answered() || connection.heard_at() <= then
+            })
+        });
         drop(origins);
         drop(dropped);
     }
@@ -154,8 +165,12 @@ impl SharedPool {
 
 /// Takes connections out. The requests on them go on, and with the last of them they close.
 fn drop_where(known: &mut Known, mut unwanted: impl FnMut(&Connection) -> bool) -> Vec<Arc<Connection>> {
-    known
+    let dropped: Vec<_> = known
         .connections
         .extract_if(.., |connection| unwanted(connection))
-        .collect()
+        .collect();
+    if let Some(broken) = dropped.iter().find(|connection| connection.is_broken()) {
+        known.broke = Some(broken.time());
+    }
+    dropped
 }

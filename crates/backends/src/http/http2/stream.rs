@@ -18,7 +18,7 @@ use super::body::StreamBody;
 use super::connection::{Held, Slot};
 use super::head::in_http2_form;
 use super::upload::upload;
-use crate::http::failure::{SendFailure, in_words};
+use crate::http::failure::{SendFailure, http2_in_words, in_words};
 use crate::http::leaving::Leaving;
 use crate::http::unsent::{Unsent, is_end, is_too_large, too_large};
 
@@ -36,7 +36,8 @@ where
 {
     let head = in_http2_form(&request, scheme).map_err(|cause| Unsent::Gone(SendFailure::NotSent(cause)))?;
     let (is_used, is_bodiless) = (slot.has_answered(), request.body().is_end_stream());
-    leaving.mark(is_used);
+    // A shared connection whose answer is missing takes no further request, whether it answered before or not.
+    leaving.mark(true);
     let (response, stream) = match start(&slot, head, is_bodiless, leaving) {
         Ok(started) => started,
         Err(NotStarted::Barred(cause)) => return Err(Unsent::Gone(SendFailure::Barred(cause))),
@@ -56,10 +57,11 @@ where
     };
     let mut has_heard = false;
     match head_of(response, &mut has_heard).await {
-        Ok(response) => answered(response, held),
+        Ok(response) => answered(response, held, tracker),
         Err(error) => {
-            let may_be_lost = is_used && !has_heard && !held.slot.has_vanished();
-            Err(unanswered(&error, whole, may_be_lost))
+            let whole = whole.filter(|_| !has_heard);
+            let may_be_lost = is_used && !held.slot.has_vanished();
+            Err(unanswered(&error, whole, may_be_lost, &held.slot))
         }
     }
 }
@@ -91,7 +93,7 @@ fn start(
             .map_err(|error| NotStarted::Barred(in_words("request", &error)))?;
     }
     let started = slot.sender().send_request(head, is_bodiless);
-    started.map_err(|error| NotStarted::Closed(in_words("request", &error)))
+    started.map_err(|error| NotStarted::Closed(http2_in_words("request", &error)))
 }
 
 /// The final head; those before it only show that the peer works on it.
@@ -108,27 +110,32 @@ async fn head_of(
     .await
 }
 
-fn answered<B>(response: Response<RecvStream>, held: Held) -> Result<Response<StreamBody>, Unsent<B>> {
+fn answered<B>(
+    response: Response<RecvStream>,
+    held: Held,
+    tracker: &TaskTracker,
+) -> Result<Response<StreamBody>, Unsent<B>> {
     held.slot.answered();
     if is_too_large(response.headers()) {
         return Err(too_large());
     }
     let (head, stream) = response.into_parts();
-    let body = StreamBody::new(stream, &head.headers, held);
+    let body = StreamBody::new(stream, &head.headers, held, tracker.clone());
     Ok(Response::from_parts(head, body))
 }
 
-/// What is left of a request without an answer, of which there is all where it has no body.
-fn unanswered<B>(error: &h2::Error, whole: Option<Request<B>>, may_be_lost: bool) -> Unsent<B> {
-    let cause = in_words("request", error);
-    if error.is_library() {
+/// What is left of a request of whose answer nothing came, of which there is all where it has no body.
+fn unanswered<B>(error: &h2::Error, whole: Option<Request<B>>, may_be_lost: bool, slot: &Slot) -> Unsent<B> {
+    let cause = http2_in_words("request", error);
+    // What ended the connection may be the answer to another request.
+    if error.is_library() && (error.is_reset() || slot.is_alone()) {
         return Unsent::Gone(SendFailure::Invalid(cause));
     }
     // The peer says that it did nothing for the stream, or that it is behind the last one that it works on (RFC 9113
     // §8.7).
-    let is_unprocessed =
-        error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM));
-    let has_ended = error.get_io().is_some_and(is_end);
+    let is_refused = error.is_remote() && error.reason() == Some(Reason::REFUSED_STREAM) && slot.refused();
+    let is_unprocessed = is_refused || error.is_remote() && error.is_go_away();
+    let has_ended = error.is_library() || error.get_io().is_some_and(is_end);
     match whole {
         Some(request) if is_unprocessed || (has_ended && may_be_lost) => {
             Unsent::Unanswered(request.into_body(), cause)

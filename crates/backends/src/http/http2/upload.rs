@@ -18,13 +18,13 @@ pub(super) async fn upload<B>(
     mut body: B,
     mut stream: SendStream<Bytes>,
     answer_is_over: CancellationToken,
-    _slot: Arc<Slot>,
+    slot: Arc<Slot>,
 ) where
     B: Body + Unpin,
     B::Data: Buf,
 {
     let sent = answer_is_over
-        .run_until_cancelled(send(&mut body, &mut stream))
+        .run_until_cancelled(send(&mut body, &mut stream, &slot))
         .await;
     if !matches!(sent, Some(Ok(()))) {
         // A truncated body must not look whole.
@@ -35,18 +35,24 @@ pub(super) async fn upload<B>(
 /// The body did not reach its end.
 struct BrokeOff;
 
-async fn send<B>(body: &mut B, stream: &mut SendStream<Bytes>) -> Result<(), BrokeOff>
+async fn send<B>(body: &mut B, stream: &mut SendStream<Bytes>, slot: &Slot) -> Result<(), BrokeOff>
 where
     B: Body + Unpin,
     B::Data: Buf,
 {
     loop {
+        // First, because the caller is waited for as long as its body has nothing: a window that is shut is not its fault.
         let frame = poll_fn(|cx| poll_next(body, stream, cx)).await?;
         let sent = match frame.map(Frame::into_data) {
             None => stream.send_data(Bytes::new(), true).map(|()| true),
             Some(Ok(mut data)) => {
                 let is_last = body.is_end_stream();
                 let bytes = data.copy_to_bytes(data.remaining());
+                if !bytes.is_empty() {
+                    poll_fn(|cx| poll_window(stream, cx)).await?;
+                    // What was sent before leaves, so the peer is there.
+                    slot.heard();
+                }
                 stream.send_data(bytes, is_last).map(|()| is_last)
             }
             Some(Err(frame)) => {
@@ -60,13 +66,21 @@ where
     }
 }
 
-/// The next frame of the body, once the window lets bytes through.
+/// The next frame of the body, unless the peer wants no more of it.
 fn poll_next<B: Body + Unpin>(
     body: &mut B,
     stream: &mut SendStream<Bytes>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Option<Frame<B::Data>>, BrokeOff>> {
-    // How much a frame needs shows when it is there; one byte says that there is a window at all.
+    if stream.poll_reset(cx).is_ready() {
+        return Poll::Ready(Err(BrokeOff));
+    }
+    let frame = ready!(Pin::new(body).poll_frame(cx));
+    Poll::Ready(frame.transpose().map_err(|_| BrokeOff))
+}
+
+/// Waits until a byte may be sent.
+fn poll_window(stream: &mut SendStream<Bytes>, cx: &mut Context<'_>) -> Poll<Result<(), BrokeOff>> {
     stream.reserve_capacity(1);
     while stream.capacity() == 0 {
         match ready!(stream.poll_capacity(cx)) {
@@ -74,9 +88,5 @@ fn poll_next<B: Body + Unpin>(
             Some(Err(_)) | None => return Poll::Ready(Err(BrokeOff)),
         }
     }
-    if stream.poll_reset(cx).is_ready() {
-        return Poll::Ready(Err(BrokeOff));
-    }
-    let frame = ready!(Pin::new(body).poll_frame(cx));
-    Poll::Ready(frame.transpose().map_err(|_| BrokeOff))
+    Poll::Ready(Ok(()))
 }

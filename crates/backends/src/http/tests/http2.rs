@@ -1,7 +1,9 @@
 //! Connections that requests share.
 
 mod ends;
+mod raw;
 mod server;
+mod sharing;
 
 use std::convert::Infallible;
 use std::future::poll_fn;

@@ -1,0 +1,154 @@
+//! What one request does to the others on its connection.
+
+use std::time::Duration;
+
+use admission::Scheme;
+use bytes::Bytes;
+use futures_util::stream::{StreamExt as _, once, pending};
+use http::Response;
+use http_body_util::{BodyExt as _, Empty, StreamBody};
+use hyper::body::Frame;
+use tokio::sync::oneshot;
+
+use super::super::super::SendFailure;
+use super::super::door::Door;
+use super::server::{Call, Http2Server};
+use super::{Fixture, request};
+
+/// Asks for something, and the number of the connection over which that goes.
+async fn ask(server: &mut Http2Server, fixture: &Fixture) -> usize {
+    let address = server.addr;
+    let (answer, connection) = tokio::join!(fixture.get(address), async {
+        let call = server.next().await;
+        let connection = call.connection;
+        call.answer();
+        connection
+    });
+    assert_eq!(answer.unwrap().status(), 200);
+    connection
+}
+
+#[tokio::test]
+async fn http2_body_whose_bytes_are_all_there_waits_for_its_end_alone() {
+    let (mut server, fixture) = (Http2Server::start(|_| {}).await, Fixture::default());
+    let (answer, mut stream) = tokio::join!(fixture.get(server.addr), async {
+        let mut call = server.next().await;
+        let head = Response::builder().header("content-length", 3).body(()).unwrap();
+        let mut stream = call.respond.send_response(head, false).unwrap();
+        stream.send_data("all".into(), false).unwrap();
+        stream
+    });
+    let mut body = answer.unwrap().into_body();
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "all");
+    drop(body);
+    assert_eq!(fixture.client.stats().idle, 0, "its stream is not reset");
+    stream.send_data(Bytes::new(), true).unwrap();
+    testkit::wait::until("the end", async || {
+        (fixture.client.stats().idle == 1).then_some(())
+    })
+    .await;
+    assert_eq!(ask(&mut server, &fixture).await, 0);
+}
+
+#[tokio::test]
+async fn http2_small_pieces_that_nobody_takes_end_no_connection() {
+    let (mut server, fixture) = (Http2Server::start(|_| {}).await, Fixture::default());
+    let (untaken, mut stream) = tokio::join!(fixture.get(server.addr), async { server.next().await.begin() });
+    for _ in 0..20_000 {
+        stream.send_data(Bytes::from_static(b"x"), false).unwrap();
+    }
+    stream.send_data(Bytes::new(), true).unwrap();
+    assert_eq!(ask(&mut server, &fixture).await, 0);
+    let body = untaken.unwrap().into_body().collect().await.unwrap();
+    assert_eq!(body.to_bytes().len(), 20_000);
+    assert_eq!(ask(&mut server, &fixture).await, 0);
+}
+
+#[tokio::test]
+async fn http2_connection_that_cut_many_streams_is_left() {
+    let (mut server, fixture) = (Http2Server::start(|_| {}).await, Fixture::default());
+    for _ in 0..200 {
+        let (answer, mut call) = tokio::join!(fixture.get(server.addr), async {
+            let mut call = server.next().await;
+            (call.connection, call.begin())
+        });
+        assert_eq!(call.0, 0);
+        drop(answer);
+        // It may be on its way when the reset comes.
+        let _ = call.1.send_data("late".into(), true);
+    }
+    assert_eq!(ask(&mut server, &fixture).await, 1);
+}
+
+#[tokio::test]
+async fn http2_connection_that_never_answered_is_left_after_a_request_without_an_answer() {
+    let (mut server, fixture) = (Http2Server::start(|_| {}).await, Fixture::default());
+    let address = server.addr;
+    let mut waits = Box::pin(fixture.get(address));
+    let _call: Call = tokio::select! {
+        _ = &mut waits => panic!("nobody answered"),
+        call = server.next() => call,
+    };
+    let origin = super::origin(Scheme::Http, super::NAME, 443);
+    fixture.client.distrust(&origin, Duration::ZERO);
+    assert_eq!(ask(&mut server, &fixture).await, 1);
+}
+
+#[tokio::test]
+async fn http2_body_is_taken_though_its_window_is_shut() {
+    let (mut server, fixture) = (
+        Http2Server::start(|builder| {
+            builder.initial_window_size(0);
+        })
+        .await,
+        Fixture::default(),
+    );
+    let (taken, is_taken) = oneshot::channel();
+    let piece = async move {
+        let _ = taken.send(());
+        Ok(Frame::data(Bytes::from_static(b"piece")))
+    };
+    let body = StreamBody::new(once(piece).chain(pending())).boxed_unsync();
+    let addresses = [server.addr];
+    let post = request("POST", body);
+    let sent = fixture.send(Scheme::Http, &addresses, post, &());
+    let (answer, ()) = tokio::join!(sent, async {
+        let call = server.next().await;
+        // It is the peer's turn now, and not the caller's.
+        tokio::time::timeout(testkit::wait::PATIENCE, is_taken)
+            .await
+            .unwrap()
+            .unwrap();
+        call.answer();
+    });
+    assert_eq!(answer.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn http2_refusals_cost_one_connection_for_each_connection_that_refuses() {
+    let (mut server, fixture) = (Http2Server::start(|_| {}).await, Fixture::default());
+    assert_eq!(ask(&mut server, &fixture).await, 0);
+    for is_repeated in [true, false] {
+        let (door, addresses) = (Door::letting_out(2), [server.addr]);
+        let get = request("GET", Empty::new().boxed_unsync());
+        let sent = fixture.send(Scheme::Http, &addresses, get, &door);
+        let (answer, ()) = tokio::join!(sent, async {
+            let mut call = server.next().await;
+            assert_eq!(call.connection, 0);
+            call.respond.send_reset(h2::Reason::REFUSED_STREAM);
+            if is_repeated {
+                server.next().await.answer();
+            }
+        });
+        match answer {
+            Ok(answer) => assert_eq!((answer.status().as_u16(), is_repeated), (200, true)),
+            Err(failed) => {
+                assert!(
+                    !is_repeated && matches!(failed, SendFailure::MaybeSent(_)),
+                    "{failed:?}"
+                );
+            }
+        }
+    }
+    assert_eq!(fixture.client.stats().dialled, 2);
+}
