@@ -32,6 +32,7 @@ fuzz_target!(|input: (&str, Vec<&str>)| {
     };
     let request_id = HeaderValue::from_static("fuzz");
     let crossing = Crossing {
+        is_bodiless: false,
         peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
         scheme: Scheme::Https,
         request_id: &request_id,

@@ -28,6 +28,7 @@ fn aimed_below(url: &Arc<UpstreamUrl>) -> bool {
         return false;
     };
     let crossing = Crossing {
+        is_bodiless: false,
         peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
         scheme: Scheme::Https,
         request_id: &http::HeaderValue::from_static("fuzz"),

@@ -84,6 +84,8 @@ async fn http2_connection_that_cut_many_streams_is_left() {
 async fn http2_connection_that_never_answered_is_left_after_a_request_without_an_answer() {
     let (mut server, fixture) = (Http2Server::start(|_| {}).await, Fixture::default());
     let address = server.addr;
+    // The request began at zero, and the connection was made after that.
+    fixture.clock.advance(Duration::from_secs(1));
     let mut waits = Box::pin(fixture.get(address));
     let _call: Call = tokio::select! {
         _ = &mut waits => panic!("nobody answered"),
