@@ -21,7 +21,7 @@ use super::body::PooledBody;
 use super::connections::{Connections, Target};
 use super::failure::SendFailure;
 use super::http2::Http2Config;
-use super::leaving::{Departing, Departs, Leaving, keep};
+use super::leaving::{Departing, Departs, Leaving};
 use super::pool::PoolLimits;
 use super::unsent::{Unsent, repeatable};
 use crate::tls::TlsClient;
@@ -179,17 +179,10 @@ where
     ) -> Result<Response<PooledBody<B>>, SendFailure> {
         let scheme = target.origin.scheme;
         let connections = &self.0.connections;
-        let checkout = match connections.at_hand(target, None) {
-            Some(checkout) => checkout,
-            None => {
-                keep(leaving)?;
-                let checkout = connections.check_out(target, None).await;
-                checkout.map_err(SendFailure::to_connect)?
-            }
-        };
+        let checkout = connections.check_out(target, None, leaving).await?;
         let (is_fresh, is_used) = (checkout.is_fresh, checkout.is_used());
         let again = is_used.then(|| repeatable(&request, leaving)).flatten();
-        let (request, unanswered) = match self.0.connections.send(checkout, scheme, request, leaving).await {
+        let (request, unanswered) = match connections.send(checkout, scheme, request, leaving).await {
             Ok(response) => {
                 let used = u64::from(is_used);
                 self.0.reused.fetch_add(used, Ordering::Relaxed);
@@ -219,10 +212,9 @@ where
         leaving: &impl Leaving,
     ) -> Result<Response<PooledBody<B>>, SendFailure> {
         let again = async {
-            keep(leaving)?;
             let connections = &self.0.connections;
-            let fresh = connections.check_out(target, Some(connections.newest())).await;
-            let fresh = fresh.map_err(SendFailure::to_connect)?;
+            let newest = connections.newest();
+            let fresh = connections.check_out(target, Some(newest), leaving).await?;
             match connections
                 .send(fresh, target.origin.scheme, request, leaving)
                 .await

@@ -18,9 +18,9 @@ use super::attempt::attempt;
 use super::body::PooledBody;
 use super::connect::connect;
 use super::driver::Driver;
-use super::failure::in_words;
-use super::http2::{self, Http2Config, Protocol, SharedPool, Slot};
-use super::leaving::Leaving;
+use super::failure::{SendFailure, in_words};
+use super::http2::{self, Gate, Http2Config, Protocol, SharedPool, Slot};
+use super::leaving::{Leaving, keep};
 use super::pool::{Connection, Endpoint, Pool, PoolLimits};
 use super::socket::Probe;
 use super::unsent::Unsent;
@@ -57,6 +57,8 @@ pub(crate) struct Target<'a, A> {
 /// The connections of a client.
 pub(super) struct Connections<B> {
     tls: TlsClient,
+    /// Whether that offers HTTP/2 (ALPN). A renewed one offers the same.
+    tls_offers_http2: bool,
     http2: Http2Config,
     clock: Arc<dyn Clock>,
     tracker: TaskTracker,
@@ -77,6 +79,7 @@ impl<B> Connections<B> {
         tracker: TaskTracker,
     ) -> Self {
         Self {
+            tls_offers_http2: tls.current().alpn_protocols.iter().any(|name| name == b"h2"),
             tls,
             http2,
             own: Arc::new(Pool::new(limits, Arc::clone(&clock))),
@@ -126,44 +129,57 @@ where
     B::Data: Buf + Send,
     B::Error: Into<BoxError>,
 {
-    /// A connection that is there, or else a new one. After a try without an answer, one that was made since; `after` is
-    /// the number of the newest one at that time.
+    /// A connection that is there, or else a new one, before which the intent is kept. After a try without an answer, one that
+    /// was made since; `after` is the number of the newest one at that time.
     pub(super) async fn check_out<A: Dialable>(
         &self,
         target: &Target<'_, A>,
         after: Option<u64>,
-    ) -> Result<Checkout<B>, Cause> {
+        leaving: &impl Leaving,
+    ) -> Result<Checkout<B>, SendFailure> {
         if let Some(checkout) = self.at_hand(target, after) {
             return Ok(checkout);
         }
-        if !self.may_share(target.origin) {
-            return Box::pin(self.dial(target)).await;
-        }
-        let (speaks, gate) = self.shared.known(target.origin);
-        if speaks == Some(Protocol::Http1) {
-            return Box::pin(self.dial(target)).await;
-        }
+        keep(leaving)?;
+        // Boxed, because few requests need it and all would hold its place.
+        let made = Box::pin(self.make(target, after)).await;
+        made.map_err(SendFailure::to_connect)
+    }
+
+    /// A new connection, or one that somebody else made meanwhile and that can be shared.
+    async fn make<A: Dialable>(
+        &self,
+        target: &Target<'_, A>,
+        after: Option<u64>,
+    ) -> Result<Checkout<B>, Cause> {
+        let Some(gate) = self.gate(target.origin) else {
+            return self.dial(target).await;
+        };
         let addresses: Vec<_> = target.addresses.iter().map(|address| address.socket()).collect();
         let turn = gate.enter(&addresses).await?;
         if let Some(checkout) = self.at_hand(target, after) {
             return Ok(checkout);
         }
-        if self.shared.known(target.origin).0 == Some(Protocol::Http1) {
+        if self.gate(target.origin).is_none() {
             // It was found out meanwhile.
             drop(turn);
-            return Box::pin(self.dial(target)).await;
+            return self.dial(target).await;
         }
-        Box::pin(self.dial(target))
-            .await
-            .inspect_err(|cause| gate.fail(cause, addresses))
+        let made = self.dial(target).await;
+        made.inspect_err(|cause| gate.fail(cause, addresses))
+    }
+
+    /// The turn to dial the origin; none where its connections are not shared, because HTTP/2 is not tried or it speaks HTTP/1.1.
+    fn gate(&self, origin: &Origin) -> Option<Arc<Gate>> {
+        if !self.may_share(origin) {
+            return None;
+        }
+        let (speaks, gate) = self.shared.known(origin);
+        (speaks != Some(Protocol::Http1)).then_some(gate)
     }
 
     /// A connection that is there and takes a request now.
-    pub(super) fn at_hand<A: Dialable>(
-        &self,
-        target: &Target<'_, A>,
-        after: Option<u64>,
-    ) -> Option<Checkout<B>> {
+    fn at_hand<A: Dialable>(&self, target: &Target<'_, A>, after: Option<u64>) -> Option<Checkout<B>> {
         let shared = || {
             let slot = self
                 .shared
@@ -187,12 +203,7 @@ where
     fn may_share(&self, origin: &Origin) -> bool {
         match origin.scheme {
             Scheme::Http => self.http2.cleartext_hosts.contains(&origin.host),
-            Scheme::Https => self
-                .tls
-                .current()
-                .alpn_protocols
-                .iter()
-                .any(|protocol| protocol == b"h2"),
+            Scheme::Https => self.tls_offers_http2,
         }
     }
 

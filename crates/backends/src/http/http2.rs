@@ -15,6 +15,7 @@ pub use driver::Pings;
 pub(super) use body::StreamBody;
 pub(super) use connection::Slot;
 pub(super) use driver::open;
+pub(super) use gate::Gate;
 pub(super) use pool::{Protocol, SharedPool};
 pub(super) use stream::attempt;
 

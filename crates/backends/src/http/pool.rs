@@ -49,6 +49,11 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
+    /// Whether it leads to one of these addresses.
+    pub(super) fn leads_to<A: Dialable>(&self, addresses: &[A]) -> bool {
+        addresses.iter().any(|address| address.socket() == self.peer)
+    }
+
     /// Whether a connection would be made in the same way now.
     pub(super) fn is_current(&self) -> bool {
         self.tls.as_ref().is_none_or(MadeWith::is_current)
@@ -105,9 +110,7 @@ impl<B> Pool<B> {
             now.saturating_sub(idle.since) < self.limits.idle
                 && idle.connection.sender.is_ready()
                 && idle.connection.endpoint.is_current()
-                && addresses
-                    .iter()
-                    .any(|address| address.socket() == idle.connection.endpoint.peer)
+                && idle.connection.endpoint.leads_to(addresses)
         };
         let at = idle.iter().rposition(usable)?;
         let mut taken = idle.remove(at).connection;

@@ -13,7 +13,7 @@ use super::leaving::Leaving;
 
 /// A request that got no response.
 pub(super) enum Unsent<B> {
-    /// It is back, and no byte of it was written, or its peer says that it did nothing for it.
+    /// It is back, and no byte of it was written.
     Whole(Box<Request<B>>, Cause),
     /// It was written, and its used connection ended without a byte of an answer, or its peer says that it did nothing for
     /// it. There was nothing in its body, which is back.

@@ -1,6 +1,5 @@
 //! A connection that requests share, and the place of one of them.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -76,13 +75,13 @@ impl Connection {
         connection
     }
 
-    pub(super) fn peer(&self) -> SocketAddr {
-        self.endpoint.peer
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
-    /// Whether it would be made in the same way now.
-    pub(super) fn is_current(&self) -> bool {
-        self.endpoint.is_current()
+    /// Whether it is kept: it takes further requests, would be made in the same way now, and was used within this time.
+    pub(super) fn is_kept(&self, idle: Duration) -> bool {
+        self.is_open() && self.endpoint.is_current() && !self.is_idle_for(idle)
     }
 
     pub(super) fn number(&self) -> u64 {
@@ -110,7 +109,7 @@ impl Connection {
     }
 
     /// Whether nobody used it for this long.
-    pub(super) fn is_idle_for(&self, time: Duration) -> bool {
+    fn is_idle_for(&self, time: Duration) -> bool {
         let since = Duration::from_nanos(self.state.idle_since.load(Ordering::Acquire));
         self.is_idle() && self.clock.now().monotonic.saturating_sub(since) >= time
     }

@@ -65,12 +65,7 @@ impl SharedPool {
         let mut origins = self.origins.lock();
         let known = origins.get_mut(origin)?;
         let is_usable = |connection: &Connection| {
-            connection.is_open()
-                && connection.is_current()
-                && !connection.is_idle_for(self.limits.idle)
-                && addresses
-                    .iter()
-                    .any(|address| address.socket() == connection.peer())
+            connection.is_kept(self.limits.idle) && connection.endpoint().leads_to(addresses)
         };
         let dropped = drop_where(known, |connection| !is_usable(connection));
         let broke = known.broke;
@@ -123,10 +118,7 @@ impl SharedPool {
             let mut idle = 0;
             dropped.extend(drop_where(known, |connection| {
                 idle += usize::from(connection.is_idle());
-                !connection.is_open()
-                    || !connection.is_current()
-                    || connection.is_idle_for(self.limits.idle)
-                    || connection.is_idle() && idle > self.limits.per_origin
+                !connection.is_kept(self.limits.idle) || connection.is_idle() && idle > self.limits.per_origin
             }));
         }
     }
