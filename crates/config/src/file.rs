@@ -43,22 +43,17 @@ fn regular(path: &Path) -> Found {
 impl Contents {
     /// Looks at these files. A pipe is waited for.
     pub(crate) fn read<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Self {
-        Self(
-            paths
-                .into_iter()
-                .map(|path| (path.to_owned(), found(path)))
-                .collect(),
-        )
+        Self::by(found, paths)
     }
 
     /// The same, but of what is no regular file, such as a pipe, nothing is read.
     pub(crate) fn of_regular<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Self {
-        Self(
-            paths
-                .into_iter()
-                .map(|path| (path.to_owned(), regular(path)))
-                .collect(),
-        )
+        Self::by(regular, paths)
+    }
+
+    fn by<'a>(look: fn(&Path) -> Found, paths: impl IntoIterator<Item = &'a Path>) -> Self {
+        let paths = paths.into_iter();
+        Self(paths.map(|path| (path.to_owned(), look(path))).collect())
     }
 
     /// Looks at the same files again. What is no regular file, such as a pipe, can be read once, and stays as it was.

@@ -63,6 +63,6 @@ pub use server_tls::{ClientCertificates, ServerTls};
 pub use signing::SigningKeys;
 pub use stores::{Database, External, Redis, Stores};
 pub use sts::{Sts, StsTransport};
-pub use tls::{Authorities, ClientTls};
+pub use tls::{Authorities, ClientTls, EXPIRES_SOON_DAYS};
 pub use violation::{PREFIX, Quoted, Violation, Violations};
 pub use warning::{LaxFlag, Warning};

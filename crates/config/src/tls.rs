@@ -15,8 +15,9 @@ use crate::renewal::{Renewable, judged, or_kept};
 use crate::violation::{Violation, Violations};
 use crate::warning::Warning;
 
-/// A certificate with less time left is worth a warning.
-const EXPIRES_SOON: Duration = Duration::from_secs(30 * DAY);
+/// A certificate with fewer days left is worth a warning.
+pub const EXPIRES_SOON_DAYS: u32 = 30;
+const EXPIRES_SOON: Duration = Duration::from_secs(EXPIRES_SOON_DAYS as u64 * DAY);
 
 const DAY: u64 = 24 * 3600;
 

@@ -4,6 +4,7 @@ pub mod alarm;
 pub mod capacity;
 pub mod connection;
 pub mod listener;
+mod log_pace;
 pub mod proxy_header;
 pub mod refused;
 pub mod subject;

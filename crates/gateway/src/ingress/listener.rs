@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use admission::Scheme;
 use arc_swap::ArcSwap;
@@ -17,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::capacity::Capacity;
 use super::connection::{self, ConnectionContext, Handler, Peer, Protocol};
+use super::log_pace::LogPace;
 use super::proxy_header::{ProxyHeaderError, ProxyHeaders};
 use super::subject::subject;
 use super::tls::ALPN_H2;
-use crate::clock;
 
 /// Connections that the system keeps for us until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -28,8 +28,6 @@ const BACKLOG: i32 = 1024;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to leave a listener alone whose system is out of file descriptors.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
-/// How often a failing accept is logged at most.
-const LOG_INTERVAL: Duration = Duration::from_secs(1);
 /// Said to a plain connection for which there is no place.
 const UNAVAILABLE: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
@@ -108,7 +106,7 @@ impl Listener {
 
     /// Accepts until the process stops accepting; every connection is a task of the tracker.
     pub async fn run<H: Handler>(self, acceptor: Acceptor<H>, closing: CancellationToken) {
-        let mut logged: Option<Instant> = None;
+        let pace = LogPace::default();
         while let Some(accepted) = closing.run_until_cancelled(self.socket.accept()).await {
             match accepted {
                 Ok((stream, address)) => acceptor.accept(stream, address),
@@ -120,10 +118,8 @@ impl Listener {
                     ) => {}
                 // A lack of descriptors passes; connections wait for it in the backlog.
                 Err(error) => {
-                    let now = clock::instant();
-                    if logged.is_none_or(|at| now.duration_since(at) >= LOG_INTERVAL) {
+                    if pace.is_due() {
                         tracing::warn!(error = %error, "accept failed");
-                        logged = Some(now);
                     }
                     tokio::time::sleep(EXHAUSTED_PAUSE).await;
                 }

@@ -4,15 +4,9 @@ use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-
+use super::log_pace::LogPace;
 use super::proxy_header::ProxyHeaderError;
-use crate::clock;
-
-/// How often one is logged at most.
-const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Counts them, and logs some.
 #[derive(Debug, Default)]
@@ -20,7 +14,7 @@ pub struct Refused {
     proxies: AtomicU64,
     headers: AtomicU64,
     certificates: AtomicU64,
-    logged: Mutex<Option<Instant>>,
+    pace: LogPace,
 }
 
 /// How many were refused since the start.
@@ -60,14 +54,9 @@ impl Refused {
 
     fn count(&self, counter: &AtomicU64, peer: SocketAddr, why: &dyn Display) {
         counter.fetch_add(1, Ordering::Relaxed);
-        let now = clock::instant();
-        let mut logged = self.logged.lock();
-        if logged.is_some_and(|at| now.duration_since(at) < LOG_INTERVAL) {
-            return;
+        if self.pace.is_due() {
+            tracing::warn!(%peer, error = %why, "connection refused");
         }
-        *logged = Some(now);
-        drop(logged);
-        tracing::warn!(%peer, error = %why, "connection refused");
     }
 
     /// How many.

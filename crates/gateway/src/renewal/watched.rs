@@ -5,13 +5,11 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use admission::mode::Mode;
-use config::{Contents, Identity, Renewable};
+use config::{Contents, EXPIRES_SOON_DAYS, Identity, Renewable};
 
 use super::{Shown, seconds_left};
 
 const SECONDS_A_DAY: i64 = 86_400;
-/// A certificate with fewer days left is worth a warning, once a day.
-const EXPIRES_SOON: i64 = 30;
 
 /// What is known of all sets.
 #[derive(Debug, Default)]
@@ -167,7 +165,7 @@ impl<T: Renewable + Send> Watch for Watched<T> {
             .map(|shown| expiry(shown, now))
             .collect();
         for (file, days) in &left {
-            if *days < EXPIRES_SOON && self.warned.get(file) != Some(days) {
+            if *days < i64::from(EXPIRES_SOON_DAYS) && self.warned.get(file) != Some(days) {
                 let file = file.display();
                 tracing::warn!(%file, days, "a certificate in use expires soon, or has expired; renew it");
             }
