@@ -16,6 +16,7 @@ mod harm;
 mod histories;
 mod moves;
 mod shipping;
+mod step;
 mod volume;
 
 use std::collections::{BTreeMap, HashMap};
@@ -27,6 +28,7 @@ use std::task::{Context, Poll, Waker};
 use uuid::Uuid;
 
 use self::fact::Fact;
+use self::step::Step;
 use super::sim::{Crash, Sim};
 use crate::spool::log::{Log, Site};
 use crate::spool::recovery::adopt;
@@ -38,48 +40,6 @@ use crate::{Crossing, Fault, Status, Verifier};
 /// So few that six requests fill more than two segments.
 const SEGMENT_BYTES: u64 = 4096;
 const LIMIT: u64 = 1024 * 1024;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    /// A request from its intent to its outcome.
-    Whole,
-    /// A request that leaves, and does not end yet.
-    Leave,
-    /// A request that has to wait before it leaves.
-    Intend,
-    /// A request that is about to leave.
-    Hold,
-    /// It has to wait.
-    Keep,
-    /// It leaves.
-    Mark,
-    /// The oldest request ends.
-    End,
-    /// The newest one is dropped.
-    Drop,
-    Flush,
-    Ship,
-    /// Somebody removes the directory.
-    Remove,
-    /// Somebody removes the segment with this number, of so many as there are.
-    RemoveSegment(u8),
-    /// The disk does not sync any more, or does again.
-    FailSyncs(bool),
-    /// Somebody removes the spare segment.
-    RemoveSpare,
-    /// The volume has so many bytes left.
-    Fill(u16),
-    /// It has all the space there is.
-    Free,
-    /// A request is refused.
-    Refuse,
-    /// The volume is asked whether it is sound.
-    Probe,
-    /// Nothing happens for a while.
-    Wait,
-    /// Whatever is wrong with the disk ends.
-    Recover,
-}
 
 /// Whether a segment was removed alone, and not all of it is in a directory since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
