@@ -5,7 +5,8 @@
 //! same load in turns, and prints the ratio of their CPU per request. `soak` sends many requests and checks that none
 //! failed, that the evidence of each arrived and that memory stayed flat. `state` holds a million revoked anchors in a
 //! revocation state of its own, `state-bindings` loads many bindings and changes them under load, `state-streams` keeps
-//! many streams open and revokes some. `backlog` takes the audit stream away and lets what has gathered drain, `crash` kills
+//! many streams open and revokes some. `transport` measures what lies around a request: bulk bodies, new TLS connections
+//! and idle ones. `backlog` takes the audit stream away and lets what has gathered drain, `crash` kills
 //! gateways and compares their evidence with what the upstream saw. `bench/run` builds what is needed and finds the servers' programs.
 //!
 //! The proxy has one core to itself; generator, upstream, STS and stores share another. CPU time is the kernel's own
@@ -39,6 +40,7 @@ mod state_streams;
 mod stream_client;
 mod subject;
 mod table;
+mod transport;
 mod verification;
 
 use std::ffi::OsString;
@@ -78,6 +80,11 @@ enum Command {
     Soak(soak::Plan),
     /// Take the audit stream away for minutes under load; measure latency and memory meanwhile and while the events drain.
     Backlog(backlog::Plan),
+    /// Measure what lies around a request: bulk bodies, new TLS connections, idle connections.
+    Transport(transport::Plan),
+    /// Accept TLS connections and nothing else: what `transport` compares the gateway with.
+    #[command(hide = true)]
+    TlsAlone(transport::TlsAlone),
     /// Kill gateways at random moments under load; compare the evidence with what the upstream saw.
     Crash(crash::Plan),
 }
@@ -100,8 +107,10 @@ fn run(cli: Cli) -> Result<(String, bool)> {
         None => std::env::current_exe()?.with_file_name("caracal-gateway"),
     };
     let gateway = [gateway.into()];
-    if let Command::Crash(plan) = &cli.command {
-        return crash(&gateway, plan);
+    match &cli.command {
+        Command::Crash(plan) => return crash(&gateway, plan),
+        Command::TlsAlone(alone) => return alone.serve(),
+        _ => {}
     }
     // Before the first thread and the first child, which all inherit it.
     cpu::pin(cpu::OTHERS)?;
@@ -119,7 +128,8 @@ fn run(cli: Cli) -> Result<(String, bool)> {
             Command::StateStreams(plan) => state_streams::run(&gateway, &servers, &plan).await,
             Command::Soak(plan) => soak::run(&gateway, &servers, &plan).await,
             Command::Backlog(plan) => backlog::run(&gateway, &servers, &plan).await,
-            Command::Crash(_) => Err("it has servers of its own".into()),
+            Command::Transport(plan) => transport::run(&gateway, &servers, &plan).await,
+            Command::Crash(_) | Command::TlsAlone(_) => Err("it has servers of its own".into()),
         }
     })
 }

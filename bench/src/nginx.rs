@@ -10,9 +10,18 @@ use crate::child::Child;
 use crate::failure::Result;
 use crate::subject::Subject;
 
+/// Whether bodies are gathered before they are passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Buffering {
+    /// As nginx does by itself.
+    Default,
+    /// They are not, in either direction.
+    Off,
+}
+
 /// Starts it. One process, connections kept open on both sides, one line per request in its log, as the gateway
 /// writes one.
-pub(crate) async fn start(upstream_url: &str) -> Result<Subject> {
+pub(crate) async fn start(upstream_url: &str, buffering: Buffering) -> Result<Subject> {
     let upstream = upstream_url
         .strip_prefix("http://")
         .ok_or("an upstream that is not plain http")?;
@@ -20,7 +29,10 @@ pub(crate) async fn start(upstream_url: &str) -> Result<Subject> {
     // Free now, and nobody else on this machine is likely to take it in the next moment.
     let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
     let file = directory.path().join("nginx.conf");
-    std::fs::write(&file, configuration(directory.path(), address, upstream))?;
+    std::fs::write(
+        &file,
+        configuration(directory.path(), address, upstream, buffering),
+    )?;
     let arguments = ["-e".into(), "stderr".into(), "-c".into(), file.into_os_string()];
     let mut child = Child::start(&program()?, &arguments, &[], directory)?;
     let connected = async |_: &Child| TcpStream::connect(address).await.ok().map(drop);
@@ -49,8 +61,12 @@ fn program() -> Result<PathBuf> {
         .ok_or_else(|| "nginx is not installed".into())
 }
 
-fn configuration(directory: &Path, address: SocketAddr, upstream: &str) -> String {
+fn configuration(directory: &Path, address: SocketAddr, upstream: &str, buffering: Buffering) -> String {
     let directory = directory.display();
+    let buffering = match buffering {
+        Buffering::Default => "",
+        Buffering::Off => "proxy_buffering off; proxy_request_buffering off;",
+    };
     format!(
         "daemon off;
 master_process off;
@@ -77,6 +93,8 @@ http {{
             proxy_pass http://echo;
             proxy_http_version 1.1;
             proxy_set_header Connection \"\";
+            client_max_body_size 0;
+            {buffering}
         }}
     }}
 }}

@@ -8,6 +8,7 @@ use clap::Args;
 
 use crate::failure::Result;
 use crate::load::Loop;
+use crate::nginx::Buffering;
 use crate::perf::Profiler;
 use crate::requests::Requests;
 use crate::servers::Servers;
@@ -55,7 +56,7 @@ pub(crate) async fn run(command: &[OsString], servers: &Servers, plan: &Plan) ->
     verification.measure(probe.mandates())?;
 
     if !plan.no_nginx {
-        let subject = nginx::start(servers.stack().upstream_url()).await?;
+        let subject = nginx::start(servers.stack().upstream_url(), Buffering::Default).await?;
         let (column, _, _) = measure(nginx::version()?, subject, servers, plan, Some(rate), None).await?;
         columns.push(column);
         verification.measure(probe.mandates())?;

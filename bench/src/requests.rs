@@ -4,8 +4,6 @@ use devstack::{Devstack, MintRequest, Use};
 
 use crate::failure::Result;
 
-/// The resource that is asked for: its upstream is the echo server, which gets the resource mandate as a bearer.
-const RESOURCE: &str = "resource://mandate";
 /// The length of every answer's body.
 pub(crate) const BODY: usize = 256;
 
@@ -15,9 +13,12 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
+    /// The resource that is asked for: its upstream is the echo server, which gets the resource mandate as a bearer.
+    pub(crate) const RESOURCE: &str = "resource://mandate";
+
     /// Mints single-use mandates, valid for 15 minutes.
     pub(crate) fn mint(stack: &Devstack, count: usize) -> Result<Self> {
-        let request = stack.request_for(RESOURCE);
+        let request = stack.request_for(Self::RESOURCE);
         let mut mandates = Vec::with_capacity(count);
         for _ in 0..count {
             let minted = stack
@@ -32,7 +33,7 @@ impl Requests {
     pub(crate) fn reusable(stack: &Devstack, count: usize) -> Result<Self> {
         let request = MintRequest {
             mandate_use: Use::Session,
-            ..stack.request_for(RESOURCE)
+            ..stack.request_for(Self::RESOURCE)
         };
         let minted = stack.mint(&request);
         let minted = minted.map_err(|refusal| format!("no mandate: {refusal:?}"))?;
@@ -60,7 +61,7 @@ impl Requests {
             "GET /bytes?n=256 HTTP/1.1\r\nHost: bench.example\r\nAuthorization: Bearer ",
             mandate,
             "\r\nX-Caracal-Resource: ",
-            RESOURCE,
+            Self::RESOURCE,
             "\r\n\r\n",
         ] {
             buffer.extend_from_slice(part.as_bytes());
