@@ -1,6 +1,7 @@
 //! One inbound connection: HTTP/1.1 or HTTP/2 over a timed stream.
 
 mod early_hints;
+mod head;
 mod head_end;
 mod http1;
 mod in_flight;
@@ -9,12 +10,13 @@ mod state;
 mod streams;
 mod timed_io;
 mod timer;
+mod transport;
 
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -38,9 +40,9 @@ pub use state::Ending;
 use state::Event;
 use streams::StreamExecutor;
 use timed_io::TimedIo;
-pub use timed_io::Transport;
 use timer::ConnectionTimer;
 pub use timer::TimeLimits;
+pub use transport::Transport;
 
 use crate::clock;
 
@@ -178,35 +180,39 @@ where
             Ok::<_, Infallible>(parked.keep(response, eligible, &timer))
         })
     });
-    let ended = match is_http2 {
-        Ok(true) => {
-            let io = TokioIo::new(stream);
-            let mut connection = Box::pin(http2_builder(executor).serve_connection(io, service));
-            let drain = http2::Connection::graceful_shutdown;
-            let ended = run(
-                connection.as_mut(),
-                drain,
-                &shutdown,
-                &timer,
-                || None::<Infallible>,
-            )
-            .await;
-            ended.map(|_nothing| ())
+    let serving = async {
+        match is_http2 {
+            Ok(true) => {
+                let io = TokioIo::new(stream);
+                let mut connection = Box::pin(http2_builder(executor).serve_connection(io, service));
+                let drain = http2::Connection::graceful_shutdown;
+                let ended = run(connection.as_mut(), drain, &shutdown, || None::<Infallible>).await;
+                ended.map(|_nothing| ())
+            }
+            Ok(false) => http1::serve(stream, service, parked.clone(), &shutdown, &timer).await,
+            Err(error) => Err(error.into()),
         }
-        Ok(false) => http1::serve(stream, service, parked.clone(), &shutdown, &timer).await,
-        Err(error) => Err(error.into()),
+    };
+    // Dropped behind the reason of its end.
+    let mut serving = pin!(serving);
+    let ended = tokio::select! {
+        biased;
+        () = shutdown.cut.cancelled() => {
+            timer.end(Ending::Stopped);
+            return;
+        }
+        ended = &mut serving => ended,
     };
     if let Err(error) = ended {
         tracing::debug!(peer = %peer.address, error = %error, "connection ended");
     }
 }
 
-/// Runs a connection to its end, or to the process's, or until there is something to do without the library.
+/// Runs a connection to its end, or until there is something to do without the library.
 async fn run<C: Future<Output = hyper::Result<()>>, T>(
     mut connection: Pin<&mut C>,
     drain: fn(Pin<&mut C>),
     shutdown: &Shutdown,
-    timer: &ConnectionTimer,
     interrupted: impl Fn() -> Option<T>,
 ) -> Result<Option<T>, Box<dyn Error + Send + Sync>> {
     let mut draining = false;
@@ -214,10 +220,6 @@ async fn run<C: Future<Output = hyper::Result<()>>, T>(
         // In this order: a response that is written once the drain began says `Connection: close`.
         tokio::select! {
             biased;
-            () = shutdown.cut.cancelled() => {
-                timer.end(Ending::Stopped);
-                return Ok(None);
-            }
             () = shutdown.drain.cancelled(), if !draining => {
                 draining = true;
                 drain(connection.as_mut());

@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::TimeLimits;
 
+/// After so long without a byte of a request the library is given up, and the buffers that it keeps with it. Shorter, it
+/// would be made anew for many a request; longer, more connections would hold buffers that the next one could have.
+pub(super) const REST_AFTER: Duration = Duration::from_millis(100);
+
 /// Why a connection, or a stream of it, was ended before its responses were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -63,7 +67,7 @@ pub(super) enum ConnectionState {
     },
     /// HTTP/1: a request is in flight.
     Busy(Exchange),
-    /// HTTP/1: a response is written whose request was not read to its end. The library is told that nothing more comes, so
+    /// HTTP/1: a response is written whose request was not read to its end, head or body. The library is told that nothing more comes, so
     /// that it ends the connection, and what the caller still sends is read for nothing.
     Draining {
         /// When the response ended.
@@ -103,6 +107,8 @@ pub(super) enum Event {
     Request(Exchange, Instant),
     /// A fixed-length response begins, which must be written by then.
     FixedLength(Instant),
+    /// The head that is arriving is longer than it may be.
+    HeadTooLarge(Instant),
     /// The response ends before its request was read to the end.
     Unread,
     /// The request and its response are over.
@@ -137,6 +143,7 @@ impl ConnectionState {
             (_, Event::Http2(since)) => Self::Multiplexed { open: 0, since },
             (_, Event::Request(exchange, _)) => Self::Busy(exchange),
             (Self::Idle { .. }, Event::Given { now, bytes: 1.., .. }) => Self::Head { since: now },
+            (Self::Idle { .. } | Self::Head { .. }, Event::HeadTooLarge(since)) => Self::Draining { since },
             (Self::Busy(exchange), event) => exchange.after(event),
             (Self::Idle { .. } | Self::Head { .. } | Self::Draining { .. }, _) => self,
         }
@@ -146,6 +153,19 @@ impl ConnectionState {
     #[must_use]
     pub(super) fn is_http1(self) -> bool {
         !matches!(self, Self::Multiplexed { .. })
+    }
+
+    /// From when on the connection needs no library until the next request begins.
+    #[must_use]
+    pub(super) fn rests_from(self) -> Option<Instant> {
+        match self {
+            Self::Idle { since } => Some(since + REST_AFTER),
+            Self::Head { .. }
+            | Self::Busy(_)
+            | Self::Draining { .. }
+            | Self::Multiplexed { .. }
+            | Self::Ended { .. } => None,
+        }
     }
 
     /// Until when the caller may keep the connection waiting for bytes.
@@ -188,7 +208,7 @@ impl Exchange {
                     BodyLeft::Chunks { at_end: false } | BodyLeft::Passed => ConnectionState::Head { since },
                 };
             }
-            Event::Http2(_) | Event::Request(..) | Event::End(_) => {}
+            Event::Http2(_) | Event::Request(..) | Event::HeadTooLarge(_) | Event::End(_) => {}
         }
         ConnectionState::Busy(self)
     }

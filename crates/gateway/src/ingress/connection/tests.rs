@@ -10,9 +10,10 @@ use bytes::Bytes;
 use http::{Request, Version};
 use http_body_util::{Empty, Full};
 use testkit::wait::PATIENCE;
-use tokio::io::{AsyncReadExt, AsyncWrite as _, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead as _, AsyncReadExt, AsyncWrite as _, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
+use super::state::ConnectionState;
 use super::timed_io::TimedIo;
 use super::*;
 use crate::authority::Authority;
@@ -58,6 +59,50 @@ async fn timed_head_must_be_complete_soon_after_its_first_byte() {
 async fn timed_idle_connection_ends_at_the_idle_limit() {
     let (mut stream, _timer, _client) = timed(TimeLimits { idle: SOON, ..LIMITS });
     assert_eq!(read_error(&mut stream).await, ErrorKind::TimedOut);
+}
+
+/// It is polled again when the library may be given up, and keeps the byte that ends its rest.
+#[tokio::test]
+async fn timed_idle_connection_comes_to_rest_and_begins_again() {
+    let (mut stream, timer, mut client) = timed(LIMITS);
+    let mut bytes = [0; 8];
+    let resting = poll_fn(|cx| {
+        let read = Pin::new(&mut stream).poll_read(cx, &mut ReadBuf::new(&mut bytes));
+        assert!(read.is_pending());
+        if timer.rests() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    });
+    tokio::time::timeout(PATIENCE, resting).await.unwrap();
+    client.write_all(b"G").await.unwrap();
+    assert!(stream.begins().await.unwrap());
+    assert!(!timer.rests());
+    assert_eq!(stream.read_u8().await.unwrap(), b'G');
+    drop(client);
+    assert!(!stream.begins().await.unwrap());
+}
+
+#[tokio::test]
+async fn timed_head_that_is_too_large_is_not_given_whole() {
+    let (mut stream, timer, mut client) = timed(LIMITS);
+    let mut sent = 0;
+    let sending = async {
+        while client.write_all(b"A: b\r\n").await.is_ok() {
+            sent += 6;
+        }
+    };
+    let mut read = Vec::new();
+    let reading = async {
+        stream.read_to_end(&mut read).await.unwrap();
+        assert!(stream.is_head_too_large());
+        drop(stream);
+    };
+    tokio::join!(sending, reading);
+    assert_eq!(read.len(), 16 * 1024);
+    assert!(sent >= read.len());
+    assert!(matches!(timer.state(), ConnectionState::Draining { .. }));
 }
 
 #[tokio::test]

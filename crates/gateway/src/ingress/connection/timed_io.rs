@@ -9,13 +9,11 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
 
-use super::head_end::HeadEnd;
-use super::request_line::RequestLine;
+use super::head::Head;
 use super::state::{BodyLeft, ConnectionState, Ending, Event, Exchange};
 use super::timer::ConnectionTimer;
+use super::transport::Transport;
 use crate::authority::Authority;
 use crate::clock;
 use crate::ingress::alarm::Alarm;
@@ -27,26 +25,6 @@ const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The most bytes that are read before the library asks for them.
 const MAX_LOOK_AHEAD: usize = 4096;
-
-/// A connection that can be ended by a reset.
-pub trait Transport: AsyncRead + AsyncWrite + Unpin {
-    /// Makes the close that follows a reset (RFC 9293 §3.10.7.4).
-    fn reset(&self);
-}
-
-impl Transport for TcpStream {
-    fn reset(&self) {
-        if let Err(error) = self.set_zero_linger() {
-            tracing::debug!(error = %error, "connection cannot be reset");
-        }
-    }
-}
-
-impl Transport for Box<TlsStream<TcpStream>> {
-    fn reset(&self) {
-        self.get_ref().0.reset();
-    }
-}
 
 /// A stream that ends when its caller does not keep the time limits.
 ///
@@ -61,8 +39,7 @@ pub(super) struct TimedIo<S: Transport> {
     at_eof: bool,
     /// The library waits for bytes.
     is_read: bool,
-    head_end: HeadEnd,
-    request_line: RequestLine,
+    head: Head,
     /// What is left of an interim answer that is being written.
     interim: Vec<u8>,
     read: Alarm,
@@ -84,8 +61,7 @@ impl<S: Transport> TimedIo<S> {
             held: BytesMut::new(),
             at_eof: false,
             is_read: false,
-            head_end: HeadEnd::default(),
-            request_line: RequestLine::default(),
+            head: Head::default(),
             interim: Vec::new(),
             read: Alarm::default(),
             write: Alarm::default(),
@@ -118,6 +94,22 @@ impl<S: Transport> TimedIo<S> {
         }
     }
 
+    /// Waits for the first byte of a request, and keeps it. Whether there is one: the caller may end its side instead.
+    ///
+    /// # Errors
+    /// The stream's, and [`ErrorKind::TimedOut`].
+    pub(super) async fn begins(&mut self) -> io::Result<bool> {
+        if self.held.is_empty() && !self.at_eof {
+            std::future::poll_fn(|cx| match self.poll_held(cx) {
+                Poll::Pending => self.poll_read_deadline(cx),
+                polled => polled,
+            })
+            .await?;
+            self.given(self.held.len(), false);
+        }
+        Ok(!self.held.is_empty())
+    }
+
     /// Reads more into [`Self::held`].
     fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut bytes = [const { MaybeUninit::uninit() }; MAX_LOOK_AHEAD];
@@ -141,9 +133,16 @@ impl<S: Transport> TimedIo<S> {
     }
 
     fn poll_read_deadline<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        let Some(deadline) = self.timer.read_deadline() else {
+        let state = self.timer.state();
+        let Some(deadline) = state.read_deadline(&self.timer.limits) else {
             return Poll::Pending;
         };
+        // Only so that who serves the connection gives up the library.
+        if let Some(rest) = state.rests_from()
+            && clock::instant() < rest.min(deadline)
+        {
+            ready!(self.read.poll(cx, rest.min(deadline)));
+        }
         ready!(self.read.poll(cx, deadline));
         Poll::Ready(Err(timed_out(
             "caller kept the connection longer than READ_HEADER_TIMEOUT or IDLE_TIMEOUT",
@@ -173,24 +172,28 @@ impl<S: Transport> TimedIo<S> {
     fn share(&mut self, bytes: &mut [u8]) -> usize {
         match self.timer.state() {
             ConnectionState::Idle { .. } | ConnectionState::Head { .. } => {
-                let end = self.head_end.find(bytes);
-                let share = end.unwrap_or(bytes.len());
-                if let Some(found) = self.request_line.pass(&mut bytes[..share]) {
-                    self.timer.found_in_target(found);
+                let (share, found) = self.head.share(bytes);
+                if self.head.is_too_large() {
+                    self.timer.after(Event::HeadTooLarge(clock::instant()));
                 }
-                if end.is_some() {
-                    self.request_line = RequestLine::default();
+                if let Some(found) = found {
+                    self.timer.found_in_target(found);
                 }
                 share
             }
             ConnectionState::Busy(Exchange { body, .. }) => match body {
                 BodyLeft::Length(left @ 1..) => usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len()),
                 // They end with an empty line, and what is behind it may be another head.
-                BodyLeft::Chunks { .. } => self.head_end.find(bytes).unwrap_or(bytes.len()),
+                BodyLeft::Chunks { .. } => self.head.end.find(bytes).unwrap_or(bytes.len()),
                 BodyLeft::Length(0) | BodyLeft::Passed => bytes.len(),
             },
             _ => bytes.len(),
         }
+    }
+
+    /// Whether the end of a head was kept back because the head is too large.
+    pub(super) fn is_head_too_large(&self) -> bool {
+        self.head.is_too_large()
     }
 
     fn given(&self, bytes: usize, ends_with_empty_line: bool) {

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use admission::OwnPlace;
 use parking_lot::Mutex;
@@ -88,8 +88,10 @@ impl ConnectionTimer {
         std::mem::replace(&mut state, next)
     }
 
-    pub(super) fn read_deadline(&self) -> Option<Instant> {
-        self.state().read_deadline(&self.limits)
+    /// Whether the connection has been idle for so long that it needs no library until the next request begins.
+    pub(super) fn rests(&self) -> bool {
+        let from = self.state().rests_from();
+        from.is_some_and(|from| from <= clock::instant())
     }
 
     pub(super) fn authority(&self) -> Option<Authority> {

@@ -7,7 +7,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::super::{ConnectionContext, Handler, InFlight, Peer, Protocol, TimeLimits, serve};
+use super::super::state::REST_AFTER;
+use super::super::{ConnectionContext, Ending, Handler, InFlight, Peer, Protocol, TimeLimits, serve};
 use super::*;
 
 const FAR: std::time::Duration = std::time::Duration::from_secs(3600);
@@ -143,6 +144,15 @@ impl Fixture {
         String::from_utf8(seen).unwrap()
     }
 
+    /// Nothing more comes, and the connection ends.
+    async fn ends(mut self) {
+        let mut rest = Vec::new();
+        let reading = self.caller.read_to_end(&mut rest);
+        tokio::time::timeout(PATIENCE, reading).await.unwrap().unwrap();
+        assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
+        tokio::time::timeout(PATIENCE, self.tracker.wait()).await.unwrap();
+    }
+
     /// What comes until the connection ends, which it does, and how its last live stream ended.
     async fn rest(mut self) -> (String, Option<Ending>) {
         let mut rest = String::new();
@@ -181,6 +191,35 @@ async fn live_stream_is_written_in_chunks_and_keeps_its_connection() {
         fixture.until("\r\n\r\nother").await;
         fixture.drain.cancel();
         assert_eq!(fixture.rest().await, (String::new(), None));
+    }
+}
+
+#[tokio::test]
+async fn connection_that_rested_goes_on_and_ends_with_the_process() {
+    let mut fixture = Fixture::new(64 * 1024);
+    for _ in 0..2 {
+        fixture.send(OTHER).await;
+        fixture.until("\r\n\r\nother").await;
+        // The time limit under test, and then some.
+        tokio::time::sleep(2 * REST_AFTER).await;
+    }
+    fixture.drain.cancel();
+    fixture.ends().await;
+}
+
+#[tokio::test]
+async fn head_that_is_too_large_is_refused_and_ends_the_connection() {
+    for (start, repeated) in [("GET /", "a"), ("GET / HTTP/1.1\r\n", "a: b\r\n")] {
+        let mut fixture = Fixture::new(64 * 1024);
+        let head = format!("{OTHER}{start}{}", repeated.repeat(20 * 1024 / repeated.len()));
+        fixture.send(&head).await;
+        fixture.until("\r\n\r\nother").await;
+        let refusal = fixture.until("\r\n\r\n").await;
+        assert!(refusal.starts_with("HTTP/1.1 431 "), "{refusal}");
+        assert!(refusal.contains("\r\nconnection: close\r\n"), "{refusal}");
+        // Its side ends, which it may do once it has heard.
+        fixture.caller.shutdown().await.unwrap();
+        fixture.ends().await;
     }
 }
 

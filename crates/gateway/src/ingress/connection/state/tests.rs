@@ -90,6 +90,7 @@ fn events(at: Instant) -> Vec<(&'static str, Event)> {
         ("more", given(6, false)),
         ("request", Event::Request(exchange, at)),
         ("fixed", Event::FixedLength(at)),
+        ("large", Event::HeadTooLarge(at)),
         ("left", Event::Unread),
         ("over", Event::Over(at)),
         ("end", Event::End(Ending::Stopped)),
@@ -105,12 +106,18 @@ const TABLE: [(&str, &[(&str, &str)]); 16] = [
             ("bytes", "head"),
             ("more", "head"),
             ("request", "length"),
+            ("large", "draining"),
             ("end", "ended"),
         ],
     ),
     (
         "head",
-        &[("http2", "streams 0"), ("request", "length"), ("end", "ended")],
+        &[
+            ("http2", "streams 0"),
+            ("request", "length"),
+            ("large", "draining"),
+            ("end", "ended"),
+        ],
     ),
     (
         "length",
@@ -241,7 +248,7 @@ fn connection_state_follows_the_table_for_every_event() {
             asked += 1;
         }
     }
-    assert_eq!(asked, 16 * 9 - 3 * 5 - 4 * 2);
+    assert_eq!(asked, 16 * 10 - 3 * 5 - 4 * 2);
 }
 
 #[test]
@@ -254,6 +261,8 @@ fn connection_state_says_what_it_waits_for() {
             _ => None,
         };
         assert_eq!(state.read_deadline(&LIMITS), expect, "{name}");
+        let expect = (name == "idle").then(|| at + REST_AFTER);
+        assert_eq!(state.rests_from(), expect, "{name}");
     }
 }
 
