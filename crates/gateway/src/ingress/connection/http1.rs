@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -26,6 +26,8 @@ use super::state::Ending;
 use super::timed_io::{TimedIo, Transport};
 use super::timer::ConnectionTimer;
 use super::{Shutdown, run};
+
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// The most bytes of an HTTP/1 request head.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -73,6 +75,17 @@ impl Eligible {
         let is_kept = is_kept(headers)?;
         let has_more = headers.contains_key(TE) || headers.contains_key(TRANSFER_ENCODING);
         (is_chunked && !has_more).then_some(Self { is_kept })
+    }
+}
+
+/// Has the connection end with this answer, which says so. One that switches protocols is its last anyway.
+pub(super) fn end_with<B>(response: &mut Response<B>, eligible: &mut Option<Eligible>) {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return;
+    }
+    response.headers_mut().insert(CONNECTION, CLOSE);
+    if let Some(eligible) = eligible {
+        eligible.is_kept = false;
     }
 }
 
@@ -193,8 +206,9 @@ where
         let mut library = Box::new(builder().serve_connection(TokioIo::new(stream), service));
         // A head that was flushed has nothing behind it in the library.
         let live = || timer.is_flushed().then(|| parked.take()).flatten();
-        let drain = http1::Connection::graceful_shutdown;
-        let Some(Live { body, is_kept }) = run(Pin::new(&mut *library), drain, shutdown, timer, live).await?
+        let drain: fn(Pin<&mut _>) = http1::Connection::graceful_shutdown;
+        let told = (&shutdown.idle, drain);
+        let Some(Live { body, is_kept }) = run(Pin::new(&mut *library), told, shutdown, timer, live).await?
         else {
             return Ok(());
         };
@@ -207,7 +221,7 @@ where
             // Dropped with its body behind the reason of its end.
             let mut written = pin!(async {
                 write(&mut stream, body).await?;
-                let is_over = !is_kept || shutdown.drain.is_cancelled() || is_followed;
+                let is_over = !is_kept || shutdown.idle.is_cancelled() || is_followed;
                 if is_over {
                     stream.shutdown().await?;
                 }

@@ -104,6 +104,7 @@ impl Fixture {
             },
             shutdown: Shutdown {
                 drain: drain.clone(),
+                idle: drain.clone(),
                 streams: CancellationToken::new(),
                 cut: cut.clone(),
             },
