@@ -8,11 +8,13 @@ use crate::environment;
 use crate::ports::{self, Reserved};
 use crate::process::Process;
 use crate::wait::until;
+use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 pub use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::process::{Command, ExitStatus};
 use tempfile::TempDir;
@@ -26,6 +28,8 @@ pub struct Launch {
     environment: BTreeMap<String, String>,
     directory: TempDir,
     loopback: Option<Reserved>,
+    /// To be handed over.
+    sockets: Vec<OwnedFd>,
 }
 
 impl Default for Launch {
@@ -47,6 +51,7 @@ impl Launch {
             environment: BTreeMap::new(),
             directory: tempfile::tempdir().expect("a temporary directory"),
             loopback: None,
+            sockets: Vec::new(),
         }
     }
 
@@ -63,6 +68,30 @@ impl Launch {
         let outer = command.iter().map(|word| word.as_ref().to_owned());
         self.command = outer.chain(self.command).collect();
         self
+    }
+
+    /// Hands sockets over, each with its name, as a service manager does (`sd_listen_fds(3)`), whatever they are. Their
+    /// owner keeps them.
+    ///
+    /// # Panics
+    /// When the system has no more descriptors.
+    #[must_use]
+    pub fn sockets(mut self, sockets: &[(&str, BorrowedFd<'_>)]) -> Self {
+        let mut script = String::from("exec");
+        for (place, (_, socket)) in sockets.iter().enumerate() {
+            // Above those that the program gets, so that none is in the way of another.
+            let copy = fcntl_dupfd_cloexec(socket, 100).expect("a free descriptor");
+            script += &format!(" {}<&{}", 3 + place, copy.as_raw_fd());
+            self.sockets.push(copy);
+        }
+        for copy in &self.sockets {
+            script += &format!(" {}<&-", copy.as_raw_fd());
+        }
+        script += "; export LISTEN_PID=$$; exec \"$@\"";
+        let names: Vec<&str> = sockets.iter().map(|(name, _)| *name).collect();
+        self.under(&["bash", "-c", &script, "bash"])
+            .env("LISTEN_FDS", sockets.len().to_string())
+            .env("LISTEN_FDNAMES", names.join(":"))
     }
 
     /// Sets a variable.
@@ -126,7 +155,11 @@ impl Launch {
             .args(&self.command[1..])
             .env_clear()
             .envs(&self.environment);
+        for socket in &self.sockets {
+            fcntl_setfd(socket, FdFlags::empty()).expect("an open descriptor");
+        }
         let process = Process::start(command, self.directory.path());
+        drop(self.sockets);
         Gateway {
             process,
             addr: None,
@@ -310,6 +343,7 @@ mod tests {
             environment: Default::default(),
             directory: tempfile::tempdir().unwrap(),
             loopback: None,
+            sockets: Vec::new(),
         }
     }
 

@@ -5,6 +5,7 @@ mod declaration;
 pub(crate) mod gates;
 pub(crate) mod limits;
 pub(crate) mod listener;
+pub(crate) mod manager;
 pub(crate) mod operation;
 
 pub use declaration::{Key, Kind, Preset, Section};
@@ -23,6 +24,7 @@ pub const SECTIONS: &[Section] = &[
     operation::EVIDENCE,
     operation::OPERATOR,
     operation::LIFE_CYCLE,
+    manager::SERVICE_MANAGER,
 ];
 
 /// Every variable.

@@ -6,7 +6,7 @@
 //! * [`Config`] is what remains: typed, with a proof of development mode in every lax option.
 //! * [`checklist`] answers `caracal-gateway check`; [`render`] writes `--help` and `docs/configuration.md`.
 //!
-//! Only [`ProcessEnv`] reads the process environment. Secrets have no `Display`, and no error repeats one.
+//! Only [`ProcessEnv`] reads the process environment, and [`Sockets::take`] what was handed over beside it. Secrets have no `Display`, and no error repeats one.
 
 mod anchor;
 mod checklist;
@@ -22,6 +22,7 @@ pub mod keys;
 mod limits;
 mod listener;
 mod load;
+mod manager;
 mod named;
 mod operator;
 mod pem;
@@ -52,6 +53,7 @@ pub use identity::{Identity, IdentityError};
 pub use limits::{Capacity, Timeouts};
 pub use listener::{Listener, ProxyProtocol, Transport};
 pub use load::{Config, EvidenceAccess, StandAlone};
+pub use manager::{HandedOver, HandedOverError, NotifySocket, ServiceManager, Sockets};
 pub use named::NamedCertificates;
 pub use operator::{Evidence, Fsync, LifeCycle, LogLevel, MetricsAccess, Operator};
 pub use pem::{Kinds, PemFault};

@@ -33,6 +33,8 @@ pub struct Listener {
     /// Whether `BIND_ADDR` is unset or empty. Only then may the listener fall back to `0.0.0.0` where the kernel has
     /// no IPv6; an address that was asked for is taken or refused.
     pub address_is_default: bool,
+    /// Whether other processes may bind it too (`SO_REUSEPORT`).
+    pub reuses_port: bool,
     /// TLS or plain HTTP.
     pub transport: Transport,
     /// Peers whose `X-Forwarded-*` headers are honoured, right to left.
@@ -82,15 +84,13 @@ impl Listener {
         let transport = Transport::read(reader, mode);
         let trusted_proxies = trusted_proxies(reader);
         let cors_origins = cors::origins(reader);
-        let early_hints = reader.required(&keys::EARLY_HINTS, "off or on", |text| match text {
-            "off" => Some(false),
-            "on" => Some(true),
-            _ => None,
-        });
+        let reuses_port = reader.required(&keys::REUSE_PORT, OFF_OR_ON, off_or_on);
+        let early_hints = reader.required(&keys::EARLY_HINTS, OFF_OR_ON, off_or_on);
         let proxy_protocol = proxy_protocol(reader, trusted_proxies.as_deref());
         Ok(Self {
             address: SocketAddr::new(ip?, port?),
             address_is_default: !reader.is_set(&keys::BIND_ADDR),
+            reuses_port: reuses_port?,
             transport: transport?,
             trusted_proxies: trusted_proxies?,
             cors_origins: cors_origins?,
@@ -123,6 +123,16 @@ impl Transport {
         reader.judge(server.map(Box::new).map(Self::Tls).ok_or(Violation::Rule(
             "TLS_CERT_FILE/TLS_KEY_FILE required; set INSECURE_HTTP=true to run plaintext",
         )))
+    }
+}
+
+const OFF_OR_ON: &str = "off or on";
+
+fn off_or_on(text: &str) -> Option<bool> {
+    match text {
+        "off" => Some(false),
+        "on" => Some(true),
+        _ => None,
     }
 }
 

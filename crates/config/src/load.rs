@@ -11,6 +11,7 @@ use crate::gates::Gates;
 use crate::keys::listener::{CARACAL_ENV, CARACAL_MODE};
 use crate::limits::{Capacity, Timeouts};
 use crate::listener::Listener;
+use crate::manager::ServiceManager;
 use crate::operator::{Evidence, LifeCycle, Operator};
 use crate::reader::{Read, Reader};
 use crate::secret::{CheckpointSecret, HmacKey};
@@ -50,6 +51,8 @@ pub struct Config {
     pub operator: Operator,
     /// How the process ends.
     pub life_cycle: LifeCycle,
+    /// What the service manager said of this process; nothing where the stores are embedded.
+    pub manager: ServiceManager,
 }
 
 /// What the commands need that write to the database of a stand-alone installation.
@@ -200,6 +203,10 @@ impl Config {
         let public = listener.as_ref().ok().map(|listener| listener.address);
         let operator = Operator::read(reader, mode, public);
         let life_cycle = LifeCycle::read(reader, mode);
+        let manager = match &stores {
+            Ok(Stores::Embedded(_)) => Ok(ServiceManager::default()),
+            Ok(Stores::External(_)) | Err(_) => ServiceManager::read(reader, listener.as_ref().ok()),
+        };
 
         let (sts, stores, evidence) = (sts?, stores?, evidence?);
         // None of the backends may be an upstream.
@@ -223,6 +230,7 @@ impl Config {
             evidence,
             operator: operator?,
             life_cycle: life_cycle?,
+            manager: manager?,
         })
     }
 }

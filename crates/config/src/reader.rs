@@ -170,6 +170,12 @@ impl<'e> Reader<'e> {
         self.count(key).map(NonZeroU32::get)
     }
 
+    /// A positive number that may be left out.
+    pub(crate) fn optional_number(&mut self, key: &Key) -> Read<Option<u64>> {
+        let is_set = self.is_set(key);
+        is_set.then(|| self.bytes(key)).transpose()
+    }
+
     pub(crate) fn duration(&mut self, key: &Key) -> Read<Duration> {
         let text = self.text_or_default(key)?.unwrap_or_default();
         self.duration_of(key, &text)

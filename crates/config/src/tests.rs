@@ -3,7 +3,7 @@
 mod anchor;
 mod certificates;
 mod check;
-mod fixture;
+pub(crate) mod fixture;
 mod leaks;
 mod malformed;
 mod matrix;
@@ -11,4 +11,5 @@ mod named;
 mod pem;
 mod sts;
 mod table;
+mod units;
 mod values;

@@ -3,10 +3,12 @@
 pub mod alarm;
 pub mod capacity;
 pub mod connection;
+pub mod handed_over;
 pub mod listener;
 mod log_pace;
 pub mod proxy_header;
 pub mod refused;
+mod shared_port;
 pub mod subject;
 pub mod target;
 pub mod tls;

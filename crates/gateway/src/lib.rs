@@ -26,6 +26,7 @@ pub mod cli;
 pub mod commands;
 pub mod process;
 pub mod renewal;
+pub mod service_manager;
 pub mod supervisor;
 pub mod wiring;
 

@@ -15,6 +15,7 @@ use crate::ingress::connection::Shutdown;
 use crate::ingress::listener::{Acceptor, Listener};
 use crate::operator::Operator;
 use crate::renewal::RenewNow;
+use crate::service_manager::ServiceManager;
 use crate::supervisor::Supervisor;
 use crate::telemetry::log;
 
@@ -127,6 +128,8 @@ pub struct Server {
     /// Turns `/ready` to `draining`.
     pub(crate) draining: CancellationToken,
     pub(crate) times: LifeCycle,
+    /// Who is told of all that.
+    pub(crate) manager: ServiceManager,
 }
 
 impl Server {
@@ -140,14 +143,21 @@ impl Server {
     pub fn reload_on(&self, mut hangup: Signal) {
         let operator = Arc::clone(&self.operator);
         let (reload_bindings, renew_now) = (Arc::clone(&self.reload_bindings), self.renew_now.clone());
-        self.supervisor.background("reload", |stop| async move {
-            while let Some(Some(())) = stop.run_until_cancelled(hangup.recv()).await {
+        let (manager, draining) = (self.manager.clone(), self.draining.clone());
+        let reload = async move {
+            while hangup.recv().await.is_some() {
                 tracing::info!("SIGHUP: reloading revocations, bindings and certificates");
-                renew_now.ask();
+                manager.reloading().await;
                 reload_bindings();
-                // Its outcome is in the log.
-                let _ = operator.reload().await;
+                // Their outcomes are in the log.
+                let (_revocations, ()) = tokio::join!(operator.reload(), renew_now.look());
+                if !draining.is_cancelled() {
+                    manager.ready().await;
+                }
             }
+        };
+        self.supervisor.background("reload", |stop| async move {
+            stop.run_until_cancelled(reload).await;
         });
     }
 
@@ -157,13 +167,19 @@ impl Server {
         let (shutdown, draining, times) = (self.shutdown, self.draining, self.times);
         let closing = CancellationToken::new();
         tracing::info!(addr = %self.listener.address(), "listening");
+        // Counted among the connections: what a listener still accepts while it closes is waited for.
         let accept = self.listener.run(self.acceptor, closing.clone());
+        let accept = supervisor.inbound().track_future(accept);
         supervisor.background("listener", |_| accept);
         if let Some((listener, acceptor)) = self.operator_listener {
             tracing::info!(addr = %listener.address(), "operator endpoints listening");
             let accept = listener.run(acceptor, closing.clone());
+            let accept = supervisor.inbound().track_future(accept);
             supervisor.background("operator listener", |_| accept);
         }
+        let manager = self.manager;
+        manager.watched_by(&supervisor, self.operator);
+        manager.ready().await;
         let code = tokio::select! {
             () = stop.asked() => OK,
             task = supervisor.failure() => {
@@ -175,13 +191,14 @@ impl Server {
             tracing::info!("draining");
             supervisor.stopping();
             draining.cancel();
+            manager.stopping().await;
             if code == OK {
                 tokio::time::sleep(times.drain_delay).await;
             }
             // Before the listener closes: who sees it closed can rely on the drain having begun.
             shutdown.drain.cancel();
             closing.cancel();
-            end(&supervisor, &shutdown, times.shutdown_grace).await;
+            end(&supervisor, &shutdown, &times).await;
         };
         let log_flush = tokio::select! {
             () = end => {
@@ -202,11 +219,17 @@ impl Server {
 }
 
 /// Waits for the connections, ends what does not end by itself, and finishes the background tasks.
-async fn end(supervisor: &Supervisor, shutdown: &Shutdown, grace: Duration) {
+async fn end(supervisor: &Supervisor, shutdown: &Shutdown, times: &LifeCycle) {
     let connections = supervisor.inbound();
     connections.close();
+    // A request may be on its way over a connection that looks idle, and its answer is what tells the caller.
+    let idle = times.drain_delay.min(times.shutdown_grace);
     // First what can end in its own way; a connection that is dropped has no last chunk.
-    for (time, next) in [(grace, &shutdown.streams), (STREAM_END_TIMEOUT, &shutdown.cut)] {
+    for (time, next) in [
+        (idle, &shutdown.idle),
+        (times.shutdown_grace - idle, &shutdown.streams),
+        (STREAM_END_TIMEOUT, &shutdown.cut),
+    ] {
         if tokio::time::timeout(time, connections.wait()).await.is_ok() {
             break;
         }

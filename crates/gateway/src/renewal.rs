@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 use backends::component::{Check, Component, Health, Samples, Stage};
 use backends::samples;
 use config::Renewable;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,8 @@ use watched::{Seen, Watch, Watched};
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// A look that is older than this is worth an alarm: a disk does not answer.
 const LOOK_OVERDUE: Duration = Duration::from_secs(30);
+/// How long whoever asks for a look waits for it.
+const ASKED_TIMEOUT: Duration = Duration::from_secs(5);
 const SECONDS_A_DAY: f64 = 86_400.0;
 
 /// To whom certificates are shown.
@@ -46,13 +48,19 @@ pub struct Renewal {
 }
 
 /// Asks for a look that does not wait, and takes what is there without a second one.
-#[derive(Clone)]
-pub struct RenewNow(Arc<Notify>);
+#[derive(Clone, Default)]
+pub struct RenewNow {
+    asked: Arc<Notify>,
+    /// How many were done.
+    looked: watch::Sender<u64>,
+}
 
 impl RenewNow {
-    /// Asks.
-    pub fn ask(&self) {
-        self.0.notify_one();
+    /// Asks, and waits for the look, at most five seconds: a disk may not answer.
+    pub async fn look(&self) {
+        let mut looked = self.looked.subscribe();
+        self.asked.notify_one();
+        let _late = tokio::time::timeout(ASKED_TIMEOUT, looked.changed()).await;
     }
 }
 
@@ -90,7 +98,7 @@ impl Renewal {
 
     /// The task that looks at what was added until now, with its figures and its check.
     pub fn component(&mut self) -> Component<RenewNow> {
-        let now = RenewNow(Arc::default());
+        let now = RenewNow::default();
         let (asked, checked, measured) = (now.clone(), Arc::clone(&self.status), Arc::clone(&self.status));
         let clock = Arc::clone(&self.clock);
         let mut looker = Self {
@@ -122,7 +130,7 @@ impl Renewal {
         loop {
             let asked = tokio::select! {
                 () = stop.cancelled() => return,
-                () = now.0.notified() => true,
+                () = now.asked.notified() => true,
                 _ = tick.tick(), if has_files => false,
             };
             // Files may lie on a disk that is slow, and a key takes some time to be judged.
@@ -138,6 +146,9 @@ impl Renewal {
             // It panicked, which has had its own log line.
             let Ok(looker) = looked else { return };
             self = looker;
+            if asked {
+                now.looked.send_modify(|looks| *looks += 1);
+            }
         }
     }
 

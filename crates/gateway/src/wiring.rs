@@ -24,13 +24,16 @@ pub use external::{database, external, judge, redis};
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A listener cannot be bound.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}: {source}{}", fix(source))]
     Bind {
         /// The address.
         address: std::net::SocketAddr,
         /// The system's answer.
         source: io::Error,
     },
+    /// A socket that was handed over cannot be used.
+    #[error(transparent)]
+    HandedOver(#[from] crate::ingress::handed_over::UnusableSocket),
     /// It is not known at which addresses this machine listens, which are never an upstream.
     #[error(
         "the addresses of this machine cannot be read from /proc/net: {0}; mount /proc, or set BIND_ADDR to one address"
@@ -86,12 +89,23 @@ pub enum StartError {
     Stores,
 }
 
+/// What to do about an address that is taken.
+fn fix(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; end the process that has it, or set REUSE_PORT=on for both where that one is to be replaced"
+        }
+        _ => "",
+    }
+}
+
 impl StartError {
-    /// The exit status: a store or a directory that the configuration describes wrongly is a fault of the configuration.
+    /// The exit status: a store, a directory or a socket that the configuration describes wrongly is a fault of the
+    /// configuration.
     #[must_use]
     pub fn code(&self) -> i32 {
         match self {
-            Self::Store { .. } | Self::Spool(_) => CONFIG,
+            Self::Store { .. } | Self::Spool(_) | Self::HandedOver(_) => CONFIG,
             Self::Stopped => OK,
             _ => INTERNAL,
         }

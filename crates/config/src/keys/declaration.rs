@@ -54,6 +54,8 @@ pub enum Kind {
     File,
     /// The path of a directory.
     Directory,
+    /// The address of a Unix socket.
+    UnixSocket,
     /// A secret text.
     Secret,
     /// A URL that may hold a password.
@@ -81,6 +83,7 @@ impl Kind {
             Self::List(of) => format!("list of {of}"),
             Self::File => "file path".to_owned(),
             Self::Directory => "directory path".to_owned(),
+            Self::UnixSocket => "path or @name".to_owned(),
             Self::Secret => "secret text".to_owned(),
             Self::SecretUrl => "secret URL".to_owned(),
             Self::HmacKey => "secret key (hex)".to_owned(),

@@ -17,6 +17,11 @@ section! {
         without IPv6, `0.0.0.0` is taken instead, with a warning. The `dev` and `demo` commands use `127.0.0.1`.";
     PORT: Port, Value("8081"),
         "The port to listen on. Production accepts only 8081; in dev any port will do, and 0 takes a free one and prints it.";
+    REUSE_PORT: Choice(&["off", "on"]), Value("off"),
+        "Bind the public port beside other processes of the same user that do so too (`SO_REUSEPORT`), so that a successor starts before \
+        its predecessor ends.",
+        advice "A socket that is handed over (`LISTEN_FDS`) does this without the second that some connections may take: \
+        [operations.md](operations.md).";
     TLS_CERT_FILE: File, Unset("refused unless `INSECURE_HTTP=true`"),
         "The PEM certificate chain: the leaf first, then its intermediates.";
     TLS_KEY_FILE: File, Unset("refused unless `INSECURE_HTTP=true`"),

@@ -57,7 +57,8 @@ section! {
     then open ones are awaited and the evidence is flushed. A second signal exits at once. \
     SIGHUP reads revocations, bindings, certificates, keys and authorities anew; SIGUSR1 and SIGUSR2 are ignored.";
     DRAIN_DELAY: DurationOrZero, PerMode { production: "2s", dev: "0s" },
-        "How long the gateway keeps accepting after SIGTERM, so that load balancers notice.",
+        "How long the gateway keeps accepting after SIGTERM, so that load balancers notice. After that, HTTP/1.1 connections without a \
+        request stay open for as long again, so that their callers are told: [operations.md](operations.md).",
         advice "As long as a load balancer needs to see the failing `/ready`.";
     SHUTDOWN_GRACE: Duration, Value("14s"),
         "How long open requests may take to finish.",

@@ -9,32 +9,32 @@ use tempfile::TempDir;
 use crate::{Config, MapEnv, Violations, Warning};
 
 /// A key that production accepts.
-pub(super) const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF";
+pub(crate) const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF";
 
 /// 1 September 2026, 00:00 UTC.
-pub(super) fn now() -> SystemTime {
+pub(crate) fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_788_220_800)
 }
 
 /// A date as rcgen takes it.
-pub(super) type Date = (i32, u8, u8);
+pub(crate) type Date = (i32, u8, u8);
 
 /// Certificates in a directory that lasts as long as this value.
-pub(super) struct Files(TempDir);
+pub(crate) struct Files(TempDir);
 
 impl Files {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(TempDir::new().unwrap())
     }
 
-    pub(super) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.0.path().join(name);
         std::fs::write(&path, content).unwrap();
         path
     }
 
     /// A self-signed pair, valid from one date to the other.
-    pub(super) fn pair(&self, from: Date, to: Date) -> (PathBuf, PathBuf) {
+    pub(crate) fn pair(&self, from: Date, to: Date) -> (PathBuf, PathBuf) {
         let key = KeyPair::generate().unwrap();
         let certificate = params(from, to).self_signed(&key).unwrap();
         (
@@ -44,7 +44,7 @@ impl Files {
     }
 
     /// A leaf with its issuer's certificate behind it.
-    pub(super) fn chain(&self, leaf_first: bool) -> (PathBuf, PathBuf) {
+    pub(crate) fn chain(&self, leaf_first: bool) -> (PathBuf, PathBuf) {
         let issuer =
             CertifiedIssuer::self_signed(params(LONG.0, LONG.1), KeyPair::generate().unwrap()).unwrap();
         let key = KeyPair::generate().unwrap();
@@ -62,7 +62,7 @@ impl Files {
 }
 
 /// A validity around [`now`] with months on both sides.
-pub(super) const LONG: (Date, Date) = ((2026, 6, 1), (2027, 6, 1));
+pub(crate) const LONG: (Date, Date) = ((2026, 6, 1), (2027, 6, 1));
 
 fn params((from_year, from_month, from_day): Date, (to_year, to_month, to_day): Date) -> CertificateParams {
     let mut params = CertificateParams::new(["gateway.example".to_owned()]).unwrap();
@@ -72,7 +72,7 @@ fn params((from_year, from_month, from_day): Date, (to_year, to_month, to_day): 
 }
 
 /// Everything that production demands.
-pub(super) fn production(files: &Files) -> MapEnv {
+pub(crate) fn production(files: &Files) -> MapEnv {
     let (cert, key) = files.pair(LONG.0, LONG.1);
     MapEnv::new()
         .with("TLS_CERT_FILE", cert)
@@ -86,7 +86,7 @@ pub(super) fn production(files: &Files) -> MapEnv {
 }
 
 /// The least that development accepts.
-pub(super) fn dev() -> MapEnv {
+pub(crate) fn dev() -> MapEnv {
     MapEnv::new()
         .with("CARACAL_ENV", "dev")
         .with("INSECURE_HTTP", "true")
@@ -99,18 +99,18 @@ pub(super) fn dev() -> MapEnv {
 }
 
 /// Sets the variables, where an empty value counts as none.
-pub(super) fn with(env: MapEnv, changes: &[(&str, &str)]) -> MapEnv {
+pub(crate) fn with(env: MapEnv, changes: &[(&str, &str)]) -> MapEnv {
     changes
         .iter()
         .fold(env, |env, (name, value)| env.with(name, *value))
 }
 
-pub(super) fn load(env: &MapEnv) -> Result<(Config, Vec<Warning>), Violations> {
+pub(crate) fn load(env: &MapEnv) -> Result<(Config, Vec<Warning>), Violations> {
     Config::load(env, now())
 }
 
 /// The violations, one text each; empty when the environment is accepted.
-pub(super) fn violations(env: &MapEnv) -> Vec<String> {
+pub(crate) fn violations(env: &MapEnv) -> Vec<String> {
     load(env)
         .err()
         .map(|all| all.iter().map(ToString::to_string).collect())
@@ -118,10 +118,10 @@ pub(super) fn violations(env: &MapEnv) -> Vec<String> {
 }
 
 /// Variables to set; an empty value removes one.
-pub(super) type Changes = &'static [(&'static str, &'static str)];
+pub(crate) type Changes = &'static [(&'static str, &'static str)];
 
 /// Checks that the changes to an accepted environment give exactly these violations.
-pub(super) fn check(base: &MapEnv, rows: &[(Changes, &[&str])]) {
+pub(crate) fn check(base: &MapEnv, rows: &[(Changes, &[&str])]) {
     assert_eq!(violations(base), [""; 0], "the base environment must be accepted");
     for (changes, expect) in rows {
         assert_eq!(&violations(&with(base.clone(), changes)), expect, "{changes:?}");

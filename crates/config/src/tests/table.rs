@@ -50,7 +50,7 @@ fn each_variable_is_read_as_its_kind_says() {
             Kind::Boolean => format!("invalid boolean for {name}: \"?\""),
             Kind::Count | Kind::CountOrZero | Kind::Bytes => format!("invalid integer for {name}: \"?\""),
             Kind::Choice(_) if name.starts_with("CARACAL_") => format!("{name} must be "),
-            Kind::Choice(_) | Kind::Address | Kind::Port | Kind::SocketAddress => {
+            Kind::Choice(_) | Kind::Address | Kind::Port | Kind::SocketAddress | Kind::UnixSocket => {
                 format!("invalid value for {name}: \"?\"")
             }
             Kind::Url => format!("{name} must be an absolute URL"),

@@ -85,8 +85,10 @@ pub struct Peer {
 /// How connections end when the process stops.
 #[derive(Clone, Debug)]
 pub struct Shutdown {
-    /// No further requests: `Connection: close`, GOAWAY.
+    /// Callers are told to use other connections: `Connection: close` in the next answer, GOAWAY.
     pub drain: CancellationToken,
+    /// HTTP/1 connections without a request end: their callers may not have been told, and had their time.
+    pub idle: CancellationToken,
     /// Event streams end, cleanly.
     pub streams: CancellationToken,
     /// The grace is over.
@@ -156,7 +158,7 @@ where
             Ok(true)
         }
         Protocol::Either => tokio::select! {
-            () = shutdown.drain.cancelled() => return,
+            () = shutdown.idle.cancelled() => return,
             is_http2 = stream.opens_http2() => is_http2,
         },
     };
@@ -167,7 +169,7 @@ where
     };
     let parked = Parked::new();
     let service = service_fn(|request: Request<Incoming>| {
-        let (eligible, parked) = (Eligible::of(&request), parked.clone());
+        let (mut eligible, parked, drain) = (Eligible::of(&request), parked.clone(), shutdown.drain.clone());
         let (handler, timer, peer) = (Arc::clone(&handler), Arc::clone(&timer), peer.clone());
         let in_flight = InFlight::begin(&timer, &request);
         if in_flight.is_multiplexed() {
@@ -175,8 +177,11 @@ where
         }
         // Large, and done with once the answer begins, while the library keeps its place for the whole connection.
         Box::pin(async move {
-            let response = handler.answer(request, peer, in_flight).await;
+            let mut response = handler.answer(request, peer, in_flight).await;
             timer.hints.close();
+            if drain.is_cancelled() && timer.state().is_http1() {
+                http1::end_with(&mut response, &mut eligible);
+            }
             Ok::<_, Infallible>(parked.keep(response, eligible, &timer))
         })
     });
@@ -185,8 +190,9 @@ where
             Ok(true) => {
                 let io = TokioIo::new(stream);
                 let mut connection = Box::pin(http2_builder(executor).serve_connection(io, service));
-                let drain = http2::Connection::graceful_shutdown;
-                let ended = run(connection.as_mut(), drain, &shutdown, || None::<Infallible>).await;
+                let drain: fn(Pin<&mut _>) = http2::Connection::graceful_shutdown;
+                let told = (&shutdown.drain, drain);
+                let ended = run(connection.as_mut(), told, || None::<Infallible>).await;
                 ended.map(|_nothing| ())
             }
             Ok(false) => http1::serve(stream, service, parked.clone(), &shutdown, &timer).await,
@@ -208,19 +214,19 @@ where
     }
 }
 
-/// Runs a connection to its end, or until there is something to do without the library.
+/// Runs a connection to its end, or until there is something to do without the library. `told` is when the library is to
+/// take no further request, and how it is told so.
 async fn run<C: Future<Output = hyper::Result<()>>, T>(
     mut connection: Pin<&mut C>,
-    drain: fn(Pin<&mut C>),
-    shutdown: &Shutdown,
+    (when, drain): (&CancellationToken, fn(Pin<&mut C>)),
     interrupted: impl Fn() -> Option<T>,
 ) -> Result<Option<T>, Box<dyn Error + Send + Sync>> {
     let mut draining = false;
     loop {
-        // In this order: a response that is written once the drain began says `Connection: close`.
+        // In this order: a response that is written from then on says `Connection: close`.
         tokio::select! {
             biased;
-            () = shutdown.drain.cancelled(), if !draining => {
+            () = when.cancelled(), if !draining => {
                 draining = true;
                 drain(connection.as_mut());
             }

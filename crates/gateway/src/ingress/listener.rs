@@ -19,6 +19,7 @@ use super::capacity::Capacity;
 use super::connection::{self, ConnectionContext, Handler, Peer, Protocol};
 use super::log_pace::LogPace;
 use super::proxy_header::{ProxyHeaderError, ProxyHeaders};
+use super::shared_port;
 use super::subject::subject;
 use super::tls::ALPN_H2;
 
@@ -41,10 +42,22 @@ pub enum Speaks {
     Plain,
 }
 
+/// Who else accepts the connections to a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// Nobody.
+    Own,
+    /// Other processes of the same user that bound it, too, all with `SO_REUSEPORT`.
+    Shared,
+    /// Whoever has the same socket: it was handed over.
+    Handed,
+}
+
 /// A bound listener.
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
+    port: Port,
 }
 
 impl Listener {
@@ -52,7 +65,7 @@ impl Listener {
     ///
     /// # Errors
     /// The system's.
-    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+    pub fn bind(address: SocketAddr, port: Port) -> io::Result<Self> {
         let socket = Socket::new(
             Domain::for_address(address),
             Type::STREAM,
@@ -62,22 +75,37 @@ impl Listener {
             socket.set_only_v6(false)?;
         }
         socket.set_reuse_address(true)?;
+        if port == Port::Shared {
+            socket.set_reuse_port(true)?;
+        }
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Self::of(socket, port)
+    }
+
+    /// Takes on a socket that listens, whoever made it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn of(socket: Socket, port: Port) -> io::Result<Self> {
         // Accepted connections have it from here: a caller that vanished does not hold its place for good.
         keepalive::enable(&socket)?;
         socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
         let socket = TcpListener::from_std(socket.into())?;
         let address = socket.local_addr()?;
-        Ok(Self { socket, address })
+        Ok(Self {
+            socket,
+            address,
+            port,
+        })
     }
 
     /// Binds an address that nobody asked for: where the kernel has no IPv6, `0.0.0.0` takes the place of `[::]`.
     ///
     /// # Errors
     /// The system's.
-    pub fn bind_default(address: SocketAddr) -> io::Result<Self> {
-        let bound = Self::bind(address);
+    pub fn bind_default(address: SocketAddr, port: Port) -> io::Result<Self> {
+        let bound = Self::bind(address, port);
         // The protocol is not compiled in (`socket`), or disabled on every interface (`bind`).
         let without_ipv6 = |error: &io::Error| {
             matches!(
@@ -92,7 +120,7 @@ impl Listener {
                     %error,
                     "the kernel has no IPv6: listening on 0.0.0.0 instead of [::]; set BIND_ADDR to choose"
                 );
-                Self::bind(instead)
+                Self::bind(instead, port)
             }
             bound => bound,
         }
@@ -104,11 +132,48 @@ impl Listener {
         self.address
     }
 
-    /// Accepts until the process stops accepting; every connection is a task of the tracker.
+    /// Accepts until the process stops accepting; every connection is a task of the tracker. Whoever connected by then is
+    /// accepted, too, and where the port is shared also who was about to.
     pub async fn run<H: Handler>(self, acceptor: Acceptor<H>, closing: CancellationToken) {
         let pace = LogPace::default();
-        while let Some(accepted) = closing.run_until_cancelled(self.socket.accept()).await {
-            match accepted {
+        closing.run_until_cancelled(self.accept(&acceptor, &pace)).await;
+        if self.port == Port::Shared && !shared_port::migrates() {
+            match shared_port::refuse_new(&self.socket) {
+                Ok(()) => {
+                    let late = self.accept(&acceptor, &pace);
+                    let _over = tokio::time::timeout(shared_port::HANDSHAKES, late).await;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "connections that begin while the shared port is closed may be reset");
+                }
+            }
+        }
+        // What is in the queue of one that was handed over is for the next process.
+        if self.port != Port::Handed {
+            self.accept_rest(&acceptor);
+        }
+    }
+
+    /// Accepts what is in the queue, and closes the socket.
+    fn accept_rest<H: Handler>(self, acceptor: &Acceptor<H>) {
+        let Ok(socket) = self.socket.into_std() else {
+            return;
+        };
+        for _ in 0..BACKLOG {
+            let Ok((stream, address)) = socket.accept() else {
+                return;
+            };
+            if stream.set_nonblocking(true).is_ok()
+                && let Ok(stream) = TcpStream::from_std(stream)
+            {
+                acceptor.accept(stream, address);
+            }
+        }
+    }
+
+    async fn accept<H: Handler>(&self, acceptor: &Acceptor<H>, pace: &LogPace) {
+        loop {
+            match self.socket.accept().await {
                 Ok((stream, address)) => acceptor.accept(stream, address),
                 // A client that is gone already is no fault.
                 Err(error)
@@ -216,7 +281,7 @@ mod tests {
     #[tokio::test]
     async fn listener_accepts_connections_with_keepalive() {
         for address in ["127.0.0.1:0", "[::]:0"] {
-            let listener = Listener::bind_default(address.parse().unwrap()).unwrap();
+            let listener = Listener::bind_default(address.parse().unwrap(), Port::Own).unwrap();
             let to = SocketAddr::from((Ipv4Addr::LOCALHOST, listener.address().port()));
             let client = Client::connect(to).unwrap();
             let (accepted, _) = listener.socket.accept().await.unwrap();

@@ -63,6 +63,12 @@ pub struct Report {
 }
 
 impl Report {
+    /// Why not, in one word.
+    #[must_use]
+    pub fn reason(&self) -> Option<&'static str> {
+        self.reason
+    }
+
     /// Whether requests should be sent here.
     #[must_use]
     pub fn is_ready(&self) -> bool {

@@ -1,7 +1,5 @@
 //! From the runtime and its stores to a server.
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +16,7 @@ use evidence::{AuditKey, CheckpointKey, Fsync, Shipper, Spool, SpoolConfig, Stre
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
-use super::listening::{proxy_headers, speaks};
+use super::listening::{HandedListeners, proxy_headers, speaks};
 use super::own::{self, OwnEndpoints};
 use super::runtime::{Runtime, client_tls};
 use super::timed::TimedSts;
@@ -34,6 +32,7 @@ use crate::process::{Server, Stop};
 use crate::proxy::{CrossingTimes, Proxy};
 use crate::record::Recorder;
 use crate::renewal::Shown;
+use crate::service_manager::ServiceManager;
 use crate::telemetry::figures::{self, ProcessFigures};
 use crate::telemetry::metrics::Page;
 use crate::upstream::Upstream;
@@ -63,11 +62,16 @@ pub(super) struct Stores {
 
 /// Starts what runs in the background, waits for the stores, binds the listeners and builds the server. When that
 /// fails, or is stopped, what was started ends as if it had been asked to, and the error is the only thing said.
-pub(super) async fn start(runtime: Runtime, stores: Stores, stop: &mut Stop) -> Result<Server, StartError> {
+pub(super) async fn start(
+    runtime: Runtime,
+    stores: Stores,
+    handed: HandedListeners,
+    stop: &mut Stop,
+) -> Result<Server, StartError> {
     let supervisor = runtime.supervisor.clone();
     let server = tokio::select! {
         biased;
-        server = assemble(runtime, stores) => server,
+        server = assemble(runtime, stores, handed) => server,
         () = stop.asked() => Err(StartError::Stopped),
     };
     if server.is_err() {
@@ -77,7 +81,11 @@ pub(super) async fn start(runtime: Runtime, stores: Stores, stop: &mut Stop) -> 
     server
 }
 
-async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartError> {
+async fn assemble(
+    mut runtime: Runtime,
+    stores: Stores,
+    handed: HandedListeners,
+) -> Result<Server, StartError> {
     let sink = anchored(&mut runtime, Arc::clone(&stores.sink))?;
     let sink = runtime.add(sink);
     let spool = runtime.add(spool(&runtime, sink)?);
@@ -91,19 +99,11 @@ async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartE
     let renew_now = runtime.add(certificates);
     runtime.start().await?;
 
-    let (public, operator_address) = (&runtime.config.listener, runtime.config.operator.address);
-    let bind_public = if public.address_is_default {
-        Listener::bind_default
-    } else {
-        Listener::bind
-    };
-    let listener = bind(public.address, bind_public)?;
-    let operator_listener = operator_address
-        .map(|address| bind(address, Listener::bind))
-        .transpose()?;
+    let (listener, operator_listener) = handed.and_bound(&runtime.config)?;
     let listeners = [Some(&listener), operator_listener.as_ref()];
     let shutdown = Shutdown {
         drain: CancellationToken::new(),
+        idle: CancellationToken::new(),
         streams: CancellationToken::new(),
         cut: CancellationToken::new(),
     };
@@ -128,7 +128,9 @@ async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartE
         },
         closing: shutdown.streams.clone(),
     });
-    let operator = Arc::new(operator(&mut runtime, stores.revocations, draining.clone()));
+    let own_listener = operator_listener.is_some();
+    let operator = operator(&mut runtime, stores.revocations, draining.clone(), own_listener);
+    let operator = Arc::new(operator);
     let acceptor = |role, speaks, capacity, proxy_headers| Acceptor {
         speaks,
         proxy_headers,
@@ -165,14 +167,8 @@ async fn assemble(mut runtime: Runtime, stores: Stores) -> Result<Server, StartE
         shutdown: shutdown.clone(),
         draining,
         times: runtime.config.life_cycle,
+        manager: ServiceManager::new(&runtime.config.manager),
     })
-}
-
-fn bind(
-    address: SocketAddr,
-    bind: impl FnOnce(SocketAddr) -> io::Result<Listener>,
-) -> Result<Listener, StartError> {
-    bind(address).map_err(|source| StartError::Bind { address, source })
 }
 
 fn admission(
@@ -210,7 +206,12 @@ fn admission(
     })
 }
 
-fn operator(runtime: &mut Runtime, state: RevocationState, draining: CancellationToken) -> Operator {
+fn operator(
+    runtime: &mut Runtime,
+    state: RevocationState,
+    draining: CancellationToken,
+    own_listener: bool,
+) -> Operator {
     let figures = std::mem::take(&mut runtime.components.figures);
     let metrics = Arc::clone(&runtime.metrics);
     Operator {
@@ -222,7 +223,7 @@ fn operator(runtime: &mut Runtime, state: RevocationState, draining: Cancellatio
         }),
         metrics_access: runtime.config.operator.metrics.clone(),
         admin_token: runtime.config.operator.admin_token.clone(),
-        own_listener: runtime.config.operator.address.is_some(),
+        own_listener,
         readiness: Readiness {
             checks: std::mem::take(&mut runtime.components.checks),
             draining,

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::StartError;
 use super::assemble::{Stores, start};
 use super::external::revocation_config;
+use super::listening::HandedListeners;
 use super::runtime::Runtime;
 use crate::process::{Server, Stop};
 
@@ -59,7 +60,8 @@ pub async fn embedded(
     };
     // It waits for nothing that could keep it.
     let mut never = Stop::token(CancellationToken::new());
-    Ok((start(runtime, stores, &mut never).await?, stream))
+    let handed = HandedListeners::default();
+    Ok((start(runtime, stores, handed, &mut never).await?, stream))
 }
 
 /// Applies what the dev STS revokes.

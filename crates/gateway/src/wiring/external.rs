@@ -17,6 +17,7 @@ use evidence::Spool;
 
 use super::StartError;
 use super::assemble::{Stores, start};
+use super::listening::HandedListeners;
 use super::runtime::Runtime;
 use crate::process::{Server, Stop};
 use crate::renewal::Shown;
@@ -35,9 +36,10 @@ pub async fn external(config: Config, warnings: &[Warning], stop: &mut Stop) -> 
     let config::Stores::External(external) = config.stores.clone() else {
         return Err(StartError::Stores);
     };
+    let handed = HandedListeners::take(&config)?;
     let mut runtime = Runtime::new(config, warnings)?;
     let stores = stores(&mut runtime, &external)?;
-    start(runtime, stores, stop).await
+    start(runtime, stores, handed, stop).await
 }
 
 fn stores(runtime: &mut Runtime, external: &External) -> Result<Stores, StartError> {
@@ -110,8 +112,9 @@ fn count(number: NonZeroU32) -> usize {
 /// Whether a gateway with these stores could be started, as far as can be told without dialling them.
 ///
 /// # Errors
-/// [`StartError::Store`], [`StartError::Spool`].
+/// [`StartError::Store`], [`StartError::Spool`], [`StartError::HandedOver`].
 pub fn judge(config: &Config) -> Result<(), StartError> {
+    HandedListeners::take(config)?;
     Spool::judge(&config.evidence.directory)?;
     if let config::Stores::External(external) = &config.stores {
         database(&external.database)?;

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -32,6 +32,8 @@ const MAX_PIECE: usize = 64 * 1024;
 /// Said to a head that is longer than it may be.
 const HEAD_TOO_LARGE: &[u8] =
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -76,6 +78,17 @@ impl Eligible {
         let is_kept = is_kept(headers)?;
         let has_more = headers.contains_key(TE) || headers.contains_key(TRANSFER_ENCODING);
         (is_chunked && !has_more).then_some(Self { is_kept })
+    }
+}
+
+/// Has the connection end with this answer, which says so. One that switches protocols is its last anyway.
+pub(super) fn end_with<B>(response: &mut Response<B>, eligible: &mut Option<Eligible>) {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return;
+    }
+    response.headers_mut().insert(CONNECTION, CLOSE);
+    if let Some(eligible) = eligible {
+        eligible.is_kept = false;
     }
 }
 
@@ -204,8 +217,9 @@ where
             let rest = || timer.rests().then_some(Interruption::Rest);
             is_flushed.then(|| live().or_else(rest)).flatten()
         };
-        let drain = http1::Connection::graceful_shutdown;
-        let ended = run(Pin::new(&mut *library), drain, shutdown, interrupted).await;
+        let drain: fn(Pin<&mut _>) = http1::Connection::graceful_shutdown;
+        let told = (&shutdown.idle, drain);
+        let ended = run(Pin::new(&mut *library), told, interrupted).await;
         let parts = library.into_parts();
         stream = parts.io.into_inner();
         let interruption = match ended {
@@ -243,7 +257,7 @@ enum Interruption<B> {
 async fn begins<S: Transport>(stream: &mut TimedIo<S>, shutdown: &Shutdown) -> Result<bool, BoxError> {
     let has_begun = tokio::select! {
         biased;
-        () = shutdown.drain.cancelled() => false,
+        () = shutdown.idle.cancelled() => false,
         begun = stream.begins() => begun?,
     };
     if !has_begun {
@@ -277,7 +291,7 @@ where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
     write(stream, live.body).await?;
-    let is_over = !live.is_kept || shutdown.drain.is_cancelled() || is_followed;
+    let is_over = !live.is_kept || shutdown.idle.is_cancelled() || is_followed;
     if is_over {
         stream.shutdown().await?;
     }

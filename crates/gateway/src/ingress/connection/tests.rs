@@ -256,6 +256,7 @@ async fn connection_is_a_small_task() {
         limits: LIMITS,
         shutdown: Shutdown {
             drain: token(),
+            idle: token(),
             streams: token(),
             cut: token(),
         },

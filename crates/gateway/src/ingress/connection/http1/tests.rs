@@ -105,6 +105,7 @@ impl Fixture {
             },
             shutdown: Shutdown {
                 drain: drain.clone(),
+                idle: drain.clone(),
                 streams: CancellationToken::new(),
                 cut: cut.clone(),
             },
