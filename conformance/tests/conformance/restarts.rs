@@ -11,8 +11,8 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
 use testkit::gateway::Launch;
-use testkit::http;
-use testkit::wait::until;
+use testkit::http::{self, Rest};
+use testkit::wait::{PATIENCE, until};
 
 /// How the port is passed on.
 enum Passing {
@@ -118,6 +118,14 @@ async fn restarts_answer_requests_over_connections_that_look_idle() {
     let mut kept = http::Connection::open(world.addr()).await;
     let first = kept.exchange(health).await;
     report.equal("it is kept", first.header("connection"), None);
+    let old = "GET /health HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n";
+    let mut older = http::Connection::open(world.addr()).await;
+    let first = older.exchange(old).await;
+    report.equal(
+        "so is an older one",
+        first.header("connection"),
+        Some("keep-alive"),
+    );
     let mut fresh = http::Connection::open(world.addr()).await;
     world.gateway.terminate();
     until("the listener to close", async || {
@@ -125,10 +133,15 @@ async fn restarts_answer_requests_over_connections_that_look_idle() {
         refused.then_some(())
     })
     .await;
-    for (case, connection) in [("kept", &mut kept), ("fresh", &mut fresh)] {
-        let answer = connection.exchange(health).await;
+    for (case, connection, request) in [
+        ("kept", &mut kept, health),
+        ("older", &mut older, old),
+        ("fresh", &mut fresh, health),
+    ] {
+        let answer = connection.exchange(request).await;
         report.status(case, &answer, 200);
         report.equal(case, answer.header("connection"), Some("close"));
+        report.equal(case, connection.rest(PATIENCE).await, Rest::Closed);
     }
     report.equal("exit status", world.gateway.wait().await.code(), Some(0));
     report.finish();

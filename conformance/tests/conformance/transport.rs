@@ -3,6 +3,7 @@
 mod callers;
 pub(crate) mod client;
 mod renewal;
+mod scanner;
 mod upstreams;
 
 use crate::report::{Found, Refusal, Report, refusal};

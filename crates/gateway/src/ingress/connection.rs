@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use admission::Scheme;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
@@ -171,7 +171,7 @@ where
     let service = service_fn(|request: Request<Incoming>| {
         let (mut eligible, parked, drain) = (Eligible::of(&request), parked.clone(), shutdown.drain.clone());
         let (handler, timer, peer) = (Arc::clone(&handler), Arc::clone(&timer), peer.clone());
-        let in_flight = InFlight::begin(&timer, &request);
+        let (in_flight, version) = (InFlight::begin(&timer, &request), request.version());
         if in_flight.is_multiplexed() {
             *opened.lock() = Some(in_flight.clone());
         }
@@ -179,8 +179,8 @@ where
         Box::pin(async move {
             let mut response = handler.answer(request, peer, in_flight).await;
             timer.hints.close();
-            if drain.is_cancelled() && timer.state().is_http1() {
-                http1::end_with(&mut response, &mut eligible);
+            if drain.is_cancelled() && version < Version::HTTP_2 {
+                http1::end_with(&mut response, version, &mut eligible);
             }
             Ok::<_, Infallible>(parked.keep(response, eligible, &timer))
         })

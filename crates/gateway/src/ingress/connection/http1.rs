@@ -82,11 +82,15 @@ impl Eligible {
 }
 
 /// Has the connection end with this answer, which says so. One that switches protocols is its last anyway.
-pub(super) fn end_with<B>(response: &mut Response<B>, eligible: &mut Option<Eligible>) {
+pub(super) fn end_with<B>(response: &mut Response<B>, version: Version, eligible: &mut Option<Eligible>) {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return;
     }
     response.headers_mut().insert(CONNECTION, CLOSE);
+    if version <= Version::HTTP_10 {
+        // The library would say `keep-alive` beside it.
+        *response.version_mut() = Version::HTTP_10;
+    }
     if let Some(eligible) = eligible {
         eligible.is_kept = false;
     }
