@@ -5,6 +5,7 @@ pub mod capacity;
 pub mod connection;
 pub mod listener;
 mod log_pace;
+pub mod overload;
 pub mod proxy_header;
 pub mod refused;
 pub mod subject;
