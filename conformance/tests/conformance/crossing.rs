@@ -10,4 +10,5 @@ mod request;
 mod unread;
 mod untaken;
 
+pub(crate) use body::peak;
 pub(crate) use request::resource_at;

@@ -1,5 +1,7 @@
 //! How much the gateway takes on: heads, connections, requests, and the bounds of HTTP/2.
 
+mod floods;
+
 use crate::frames::{self, Frame, Frames};
 use crate::report::{Report, refusal};
 use crate::wire::{ask, head, head_with};
@@ -103,6 +105,48 @@ async fn limits_of_capacity_refuse_at_once_and_recover() {
         (world_get(small.addr(), &world).await == 200).then_some(())
     })
     .await;
+    report.finish();
+}
+
+/// However fast the machine is, a task is a nanosecond late.
+#[tokio::test]
+async fn limits_of_the_run_queue_refuse_new_requests_and_nothing_else() {
+    let world = World::start().await;
+    let mut report = Report::default();
+    let late = world.replica_with(&[("OVERLOAD_DELAY", "1ns")]).await;
+    let unsigned = head_with("no.token.here", "GET", NONE, "/", "");
+    until("a refusal", async || {
+        (ask(late.addr(), &unsigned).await.status() == 503).then_some(())
+    })
+    .await;
+    // At least one of eight is refused, and at least one of 32 is not.
+    let (mut refused, mut served) = (0, 0);
+    for _ in 0..40 {
+        let (dispatched, minted) = (world.dispatched(), world.mint(NONE));
+        let request = head_with(minted.token.expose(), "GET", NONE, "/", "");
+        let response = ask(late.addr(), &request).await;
+        if response.status() == 200 {
+            served += 1;
+            continue;
+        }
+        refused += 1;
+        report.refused(
+            "late",
+            &response,
+            refusal(503, "overloaded", "gateway overloaded"),
+        );
+        report.holds("Retry-After", response.header("retry-after").is_some());
+        report.equal("not dispatched", world.dispatched(), dispatched);
+        report.equal("not spent", world.replay_mark(&minted.jti).await, None);
+    }
+    report.holds(
+        format!("{refused} refused, {served} served"),
+        refused > 0 && served > 0,
+    );
+    for path in ["/health", "/ready", "/metrics"] {
+        let answers = http::get(late.addr(), path, &[]).await;
+        report.status(path, &answers, 200);
+    }
     report.finish();
 }
 

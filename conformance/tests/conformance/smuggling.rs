@@ -1,7 +1,10 @@
 //! Two readers of one byte stream must not see different requests.
 
+mod corpus;
 mod http2;
 mod names;
+mod replay;
+mod servers;
 
 use crate::report::Report;
 use crate::wire::{ask, head, head_with};

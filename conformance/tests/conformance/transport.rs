@@ -2,6 +2,7 @@
 
 mod callers;
 pub(crate) mod client;
+mod h2spec;
 mod renewal;
 mod scanner;
 mod upstreams;

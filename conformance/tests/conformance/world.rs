@@ -11,7 +11,7 @@ pub(crate) use signing::{hmac_sha256_hex, stream_signature};
 pub(crate) use wiretap::{Seen, Wiretap};
 
 use builder::Recipe;
-use devstack::{Devstack, Minted};
+use devstack::{Devstack, MintRequest, Minted, Use};
 use redis::aio::MultiplexedConnection;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -111,6 +111,17 @@ impl World {
     /// A single-use mandate as text.
     pub(crate) fn token(&self, resource: &str) -> String {
         self.mint(resource).token.expose().to_owned()
+    }
+
+    /// A mandate that may be presented again and again, where the STS takes such (`accept_session_mandates`).
+    pub(crate) fn session_token(&self, resource: &str) -> String {
+        let request = MintRequest {
+            mandate_use: Use::Session,
+            ..self.stack.request_for(resource)
+        };
+        let minted = self.stack.mint(&request);
+        let minted = minted.unwrap_or_else(|refusal| panic!("{resource}: {refusal:?}"));
+        minted.token.expose().to_owned()
     }
 
     /// A mandate of the STS with its claims changed, signed by the STS: it passes there too.

@@ -71,6 +71,8 @@ pub struct Capacity {
     pub inflight_requests: NonZeroU32,
     /// Connections of one source address.
     pub connections_per_source: NonZeroU32,
+    /// How late the run queue may be; `None` for as late as it is.
+    pub overload_delay: Option<Duration>,
 }
 
 impl Capacity {
@@ -78,10 +80,12 @@ impl Capacity {
         let connections = reader.count(&keys::MAX_CONNECTIONS);
         let inflight_requests = reader.count(&keys::MAX_INFLIGHT_REQUESTS);
         let connections_per_source = reader.count(&keys::MAX_CONNECTIONS_PER_SOURCE);
+        let overload_delay = reader.duration(&keys::OVERLOAD_DELAY);
         Ok(Self {
             connections: connections?,
             inflight_requests: inflight_requests?,
             connections_per_source: connections_per_source?,
+            overload_delay: Some(overload_delay?).filter(|delay| !delay.is_zero()),
         })
     }
 }

@@ -6,6 +6,7 @@ pub mod connection;
 pub mod handed_over;
 pub mod listener;
 mod log_pace;
+pub mod overload;
 pub mod proxy_header;
 pub mod refused;
 mod shared_port;

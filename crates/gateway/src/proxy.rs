@@ -16,6 +16,7 @@ use crate::clock;
 use crate::cors::{Cors, Origin};
 use crate::ids;
 use crate::ingress::connection::{EarlyHints, InFlight};
+use crate::ingress::overload::Overload;
 use crate::ingress::upload::{BodyTime, Fault, Upload, UploadBody};
 use crate::record::{Arrived, End, Phase, Record, Recorder};
 use crate::refusal::{self, Form};
@@ -39,6 +40,8 @@ pub struct CrossingTimes {
 pub struct Proxy {
     /// The gates.
     pub admission: Admission,
+    /// Refuses before the gates what would come too late.
+    pub overload: Arc<Overload>,
     /// The way to upstreams.
     pub upstream: Upstream,
     /// Where records end up.
@@ -76,6 +79,9 @@ pub struct Arrival<'a> {
 impl Proxy {
     /// Runs one request.
     pub async fn run(&self, head: request::Parts, arrival: Arrival<'_>) -> Response<Body> {
+        if let Err(late) = self.overload.admit() {
+            return self.refuse(&head, &arrival, &late);
+        }
         let form = Form::of(&head);
         match self.cross(head, &arrival).await {
             Ok(answer) => self.relay(answer, &arrival, form),

@@ -274,7 +274,8 @@ fn resident(pid: u32) -> u64 {
     memory(pid, "VmRSS:")
 }
 
-fn peak(pid: u32) -> u64 {
+/// The most memory that a process held so far, in bytes.
+pub(crate) fn peak(pid: u32) -> u64 {
     memory(pid, "VmHWM:")
 }
 

@@ -49,4 +49,8 @@ section! {
         "Requests at once, streams included.";
     MAX_CONNECTIONS_PER_SOURCE: Count, Value("2048"),
         "Connections at once from one source address. Raise it when a load balancer hides the clients behind few addresses.";
+    OVERLOAD_DELAY: DurationOrZero, Value("100ms"),
+        "How late the run queue may be: how much later than it could a task runs, because the CPU does not keep up. Later than \
+        this for half a second, a growing share of new requests is refused before their first gate, until it is on time \
+        again; `0` never refuses for it. The operator's endpoints answer meanwhile, and what was taken on is served.";
 }

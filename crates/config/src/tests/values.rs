@@ -122,6 +122,7 @@ fn values_reach_the_config() {
             ("PORT", "0"),
             ("STREAM_IDLE_TIMEOUT", "0"),
             ("SSE_KEEPALIVE", "1h"),
+            ("OVERLOAD_DELAY", "0"),
             ("REUSABLE_MANDATE_USES", "none"),
             ("STS_DIALECT", "rfc8693"),
             ("AUDIT_FSYNC", "always"),
@@ -143,6 +144,7 @@ fn values_reach_the_config() {
         config.timeouts.sse_keepalive.map(|interval| interval.as_secs()),
         Some(3600)
     );
+    assert_eq!(config.capacity.overload_delay, None);
     assert!(!config.gates.limits.reusable_uses.contains("session"));
     assert_eq!(config.sts.dialect, Dialect::Rfc8693);
     assert_eq!(config.evidence.fsync, Fsync::Always);

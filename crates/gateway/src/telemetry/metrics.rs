@@ -53,6 +53,7 @@ pub struct Metrics {
     exchange: Histogram,
     first_byte: HistogramWithExemplars<TraceId>,
     request: HistogramWithExemplars<TraceId>,
+    run_queue_delay: Histogram,
 }
 
 /// One histogram for each stage of the gates.
@@ -84,6 +85,7 @@ impl Metrics {
             exchange: Histogram::default(),
             first_byte: with_exemplars(),
             request: with_exemplars(),
+            run_queue_delay: Histogram::default(),
         })
     }
 
@@ -146,6 +148,11 @@ impl Metrics {
     pub fn request(&self, took: Duration, trace_id: Option<&str>) {
         let exemplar = trace_id.and_then(TraceId::parse);
         self.request.observe(took.as_secs_f64(), exemplar, None);
+    }
+
+    /// A task that could run waited so long for a thread.
+    pub fn run_queue_delay(&self, delay: Duration) {
+        self.run_queue_delay.observe(delay);
     }
 
     /// A preflight of a listed origin was answered.

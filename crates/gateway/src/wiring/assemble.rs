@@ -26,6 +26,7 @@ use crate::front::Front;
 use crate::ingress::capacity::{Capacity, CapacityLimits};
 use crate::ingress::connection::{ConnectionContext, Shutdown, TimeLimits};
 use crate::ingress::listener::{Acceptor, Listener, Speaks};
+use crate::ingress::overload::Overload;
 use crate::operator::ready::Readiness;
 use crate::operator::{ListenerRole, Operator};
 use crate::process::{Server, Stop};
@@ -94,6 +95,8 @@ async fn assemble(
     let upstream = runtime.add(upstream);
     let circuit = runtime.add(circuit(&runtime));
     let capacity = runtime.add(capacity(&runtime));
+    let overload_delay = runtime.config.capacity.overload_delay;
+    let overload = runtime.add(Overload::component(overload_delay, Arc::clone(&runtime.metrics)));
     let speaks = speaks(&mut runtime)?;
     let certificates = runtime.renewal.component();
     let renew_now = runtime.add(certificates);
@@ -110,6 +113,7 @@ async fn assemble(
     let draining = CancellationToken::new();
     let proxy = Arc::new(Proxy {
         admission: admission(&runtime, &stores, circuit, listeners)?,
+        overload,
         upstream,
         recorder: Arc::new(Recorder {
             metrics: Arc::clone(&runtime.metrics),

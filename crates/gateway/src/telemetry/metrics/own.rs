@@ -113,6 +113,11 @@ impl Metrics {
             "The constant 1, with the version and the mode as labels",
             Value::Info(vec![("version", self.about.version), ("mode", self.about.mode)]),
         );
+        page.metric(
+            "caracal_gateway_run_queue_delay_seconds",
+            "How much later than it should a task ran, seen twenty times a second; OVERLOAD_DELAY bounds it",
+            Value::Histogram(self.run_queue_delay.reading()),
+        );
     }
 
     fn caused_by(&self, wanted: Cause) -> u64 {

@@ -3,7 +3,7 @@
 use admission::Denial;
 
 /// Every name of the pages that this gateway succeeds, and of its own without labels.
-pub(super) const EXPOSED: [(&str, &str); 60] = [
+pub(super) const EXPOSED: [(&str, &str); 61] = [
     ("caracal_gateway_requests_total", "counter"),
     ("caracal_gateway_requests_allowed_total", "counter"),
     ("caracal_gateway_requests_denied_total", "counter"),
@@ -64,6 +64,7 @@ pub(super) const EXPOSED: [(&str, &str); 60] = [
     ("caracal_gateway_sts_exchange_seconds", "histogram"),
     ("caracal_gateway_upstream_first_byte_seconds", "histogram"),
     ("caracal_gateway_request_seconds", "histogram"),
+    ("caracal_gateway_run_queue_delay_seconds", "histogram"),
 ];
 
 /// The figures of the fixture, and where they are seen.

@@ -1,0 +1,340 @@
+//! Refuses new requests early while the run queue is late: while tasks that could run do not get a thread to run on.
+//!
+//! A task that sleeps and then waits for its turn looks again and again at how late it is. What is refused follows
+//! from that as in CoDel (RFC 8289): nothing while single looks are late, and a growing share once all of them were
+//! for an interval. A queue that is on time again ends it at once.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use admission::ports::Cause;
+use admission::{Denial, Refused};
+use backends::component::{Component, Stage};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::telemetry::Metrics;
+
+/// Time between two looks at a queue that is on time.
+const PERIOD: Duration = Duration::from_millis(50);
+/// How long every look must have been late until requests are refused. A pause of the machine is one look.
+const INTERVAL: Duration = Duration::from_millis(500);
+/// How long then until more of them are.
+const STEP: Duration = Duration::from_millis(100);
+/// A queue that is late again within this time needs no [`INTERVAL`] to prove it.
+const MEMORY: Duration = Duration::from_secs(5);
+/// So many steps lead to [`MAX_SHARE`].
+const STEPS: u16 = 8;
+/// The greatest share that is refused, in 1/65,536. What is admitted shows whether more can be.
+const MAX_SHARE: u16 = u16::MAX / 32 * 31;
+
+/// Decides what share of new requests is refused, from the delays that are seen. It reads no clock.
+#[derive(Debug)]
+pub struct Controller {
+    limit: Duration,
+    late: Option<Late>,
+    /// When the queue was last found on time after requests had been refused, and at which step.
+    recovered: Option<(Duration, u16)>,
+}
+
+/// The queue is late.
+#[derive(Clone, Copy, Debug)]
+struct Late {
+    /// Steps taken so far.
+    step: u16,
+    /// The step before the first one that is taken.
+    from: u16,
+    /// When the next one is due.
+    next: Duration,
+}
+
+impl Controller {
+    /// A queue is late when it delays tasks for longer than `limit`, and on time again with half of that.
+    #[must_use]
+    pub fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            late: None,
+            recovered: None,
+        }
+    }
+
+    /// Takes a look: at `now`, by a clock that never goes back, a task was delayed so long. Returns the share of
+    /// requests to refuse from now on, in 1/65,536.
+    pub fn look(&mut self, now: Duration, delay: Duration) -> u16 {
+        let late = match self.late {
+            None if delay <= self.limit => return 0,
+            None => self.begin(now),
+            Some(late) if delay <= self.limit / 2 => {
+                self.late = None;
+                if late.step > 0 {
+                    self.recovered = Some((now, late.step));
+                }
+                return 0;
+            }
+            // Not late, and not on time: nothing changes.
+            Some(late) if delay <= self.limit || now < late.next => late,
+            Some(late) => Late {
+                step: late.step.max(late.from).saturating_add(1).min(STEPS),
+                next: now + STEP,
+                ..late
+            },
+        };
+        self.late = Some(late);
+        MAX_SHARE / STEPS * late.step
+    }
+
+    fn begin(&self, now: Duration) -> Late {
+        let recent = self.recovered.filter(|(at, _)| now.saturating_sub(*at) < MEMORY);
+        let (from, wait) = recent.map_or((0, INTERVAL), |(_, step)| (step / 2, STEP));
+        Late {
+            step: 0,
+            from,
+            next: now + wait,
+        }
+    }
+}
+
+/// Whether new requests are taken on.
+#[derive(Debug)]
+pub struct Overload {
+    /// `OVERLOAD_DELAY`; `None` takes on all of them.
+    limit: Option<Duration>,
+    /// The share that is refused, in 1/65,536.
+    share: AtomicU16,
+    /// The shares of all requests so far, which make one refusal each time they exceed the number.
+    sum: AtomicU16,
+}
+
+impl Overload {
+    /// Takes on every request until the queue was looked at.
+    pub fn component(limit: Option<Duration>, metrics: Arc<Metrics>) -> Component<Arc<Self>> {
+        let overload = Arc::new(Self::new(limit));
+        let watched = Arc::clone(&overload);
+        Component::new(overload).task("run queue", Stage::Background, |stop| watched.run(metrics, stop))
+    }
+
+    fn new(limit: Option<Duration>) -> Self {
+        Self {
+            limit,
+            share: AtomicU16::new(0),
+            sum: AtomicU16::new(0),
+        }
+    }
+
+    /// Takes on a request.
+    ///
+    /// # Errors
+    /// [`Denial::Overloaded`], for the share that is refused.
+    pub fn admit(&self) -> Result<(), Refused> {
+        let share = self.share.load(Ordering::Relaxed);
+        let sum = self.sum.fetch_add(share, Ordering::Relaxed);
+        match sum.checked_add(share) {
+            Some(_) => Ok(()),
+            None => {
+                let cause = Cause::local("the run queue is late (OVERLOAD_DELAY)");
+                Err(Refused::because(Denial::Overloaded, cause))
+            }
+        }
+    }
+
+    /// Looks at the run queue until the process stops.
+    async fn run(self: Arc<Self>, metrics: Arc<Metrics>, stop: CancellationToken) {
+        let mut controller = self.limit.map(Controller::new);
+        let began = clock::instant();
+        let mut due = began + PERIOD;
+        while stop
+            .run_until_cancelled(tokio::time::sleep_until(due.into()))
+            .await
+            .is_some()
+        {
+            behind_the_others().await;
+            let now = clock::instant();
+            let delay = now.saturating_duration_since(due);
+            metrics.run_queue_delay(delay);
+            if let Some(controller) = &mut controller {
+                self.refuse(controller.look(now.duration_since(began), delay), delay);
+            }
+            due = clock::instant() + PERIOD;
+        }
+    }
+
+    fn refuse(&self, share: u16, delay: Duration) {
+        let before = self.share.swap(share, Ordering::Relaxed);
+        let delay_ms = delay.as_millis();
+        if before == 0 && share > 0 {
+            tracing::warn!(
+                delay_ms,
+                "the run queue is late: new requests are refused (OVERLOAD_DELAY)"
+            );
+        } else if before > 0 && share == 0 {
+            tracing::info!(
+                delay_ms,
+                "the run queue is on time again: no request is refused for it"
+            );
+        }
+    }
+}
+
+/// Completes when every task has had its turn that waits for this thread now. One that wakes itself goes to the end of
+/// the queue; tokio's own `yield_now` also waits until the system was asked for I/O.
+async fn behind_the_others() {
+    let mut is_behind = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut is_behind, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(100);
+    const ONE: u16 = MAX_SHARE / STEPS;
+
+    /// Looks at times in milliseconds, the delay of each, and the steps of the share that follow.
+    fn assert_shares(case: &str, looks: &[(u64, u64, u16)]) {
+        let mut controller = Controller::new(LIMIT);
+        for (at, delay, steps) in looks {
+            let share = controller.look(Duration::from_millis(*at), Duration::from_millis(*delay));
+            assert_eq!(share, ONE * steps, "{case}, at {at} ms");
+        }
+    }
+
+    #[test]
+    fn overload_is_what_lasts_for_an_interval_and_grows_until_the_queue_is_on_time() {
+        assert_shares("on time", &[(0, 0, 0), (600, 100, 0), (1200, 100, 0)]);
+        assert_shares(
+            "one pause of the machine",
+            &[(0, 0, 0), (9000, 9000, 0), (9020, 0, 0)],
+        );
+        assert_shares(
+            "late with breaks",
+            &[
+                (0, 101, 0),
+                (400, 300, 0),
+                (420, 50, 0),
+                (800, 300, 0),
+                (1299, 300, 0),
+                (1310, 20, 0),
+            ],
+        );
+        assert_shares(
+            "late for good",
+            &[
+                (0, 101, 0),
+                (499, 101, 0),
+                (500, 101, 1),
+                (599, 101, 1),
+                (600, 101, 2),
+                (5000, 101, 3),
+                (5100, 101, 4),
+                (5200, 101, 5),
+                (5300, 101, 6),
+                (5400, 101, 7),
+                (5500, 101, 8),
+                (5600, 101, 8),
+                (5620, 50, 0),
+            ],
+        );
+        assert_shares(
+            "neither late nor on time",
+            &[
+                (0, 101, 0),
+                (500, 101, 1),
+                (700, 100, 1),
+                (800, 51, 1),
+                (900, 101, 2),
+                (920, 50, 0),
+                (940, 100, 0),
+            ],
+        );
+    }
+
+    #[test]
+    fn overload_that_comes_back_soon_is_met_with_half_of_what_was_refused() {
+        let refusing = [
+            (0, 101, 0),
+            (500, 101, 1),
+            (600, 101, 2),
+            (700, 101, 3),
+            (800, 101, 4),
+            (900, 0, 0),
+        ];
+        let soon = [
+            (1000, 101, 0),
+            (1099, 101, 0),
+            (1100, 101, 3),
+            (1200, 101, 4),
+            (1300, 0, 0),
+        ];
+        let again = [(1400, 101, 0), (1500, 101, 3)];
+        assert_shares("soon", &[&refusing[..], &soon[..], &again[..]].concat());
+        let late = [(5900, 101, 0), (6000, 101, 0), (6400, 101, 1)];
+        assert_shares("later", &[&refusing[..], &late[..]].concat());
+        let without = [
+            (0, 101, 0),
+            (100, 0, 0),
+            (200, 101, 0),
+            (699, 101, 0),
+            (700, 101, 1),
+        ];
+        assert_shares("nothing was refused", &without);
+    }
+
+    #[test]
+    fn overload_refuses_its_share_of_requests_evenly_and_never_all() {
+        let overload = Overload::new(Some(LIMIT));
+        for (share, refused) in [(0, 0), (ONE, 121), (ONE * 4, 484), (MAX_SHARE, 968), (0, 0)] {
+            overload.share.store(share, Ordering::Relaxed);
+            overload.sum.store(0, Ordering::Relaxed);
+            let verdicts: Vec<_> = (0..1000).map(|_| overload.admit().is_err()).collect();
+            assert_eq!(
+                verdicts.iter().filter(|refused| **refused).count(),
+                refused,
+                "{share}"
+            );
+            let admitted = verdicts
+                .chunks_exact(33)
+                .filter(|chunk| chunk.contains(&false))
+                .count();
+            assert_eq!(
+                admitted,
+                verdicts.chunks_exact(33).count(),
+                "{share}: some of any 33 are admitted"
+            );
+        }
+        let refused = {
+            overload.share.store(MAX_SHARE, Ordering::Relaxed);
+            overload.admit().and_then(|()| overload.admit()).unwrap_err()
+        };
+        assert_eq!((refused.denial, refused.status()), (Denial::Overloaded, 503));
+        assert!(refused.cause.unwrap().is_local());
+    }
+
+    #[tokio::test]
+    async fn overload_is_looked_for_behind_whoever_waits_for_the_thread() {
+        let others = Arc::new(AtomicU16::new(0));
+        let mut tasks = JoinSet::new();
+        let seen = Arc::clone(&others);
+        tasks.spawn(async move {
+            behind_the_others().await;
+            assert_eq!(seen.load(Ordering::Relaxed), 3);
+        });
+        for _ in 0..3 {
+            let others = Arc::clone(&others);
+            tasks.spawn(async move { _ = others.fetch_add(1, Ordering::Relaxed) });
+        }
+        tasks.join_all().await;
+    }
+}
