@@ -83,7 +83,7 @@ macro_rules! denials {
 
 denials! {
     Overloaded, None, Ingress, SERVICE_UNAVAILABLE, "overloaded", "gateway overloaded", "overloaded",
-        "More connections or requests in flight than this replica takes, or its CPU does not keep up (OVERLOAD_DELAY), or it is out of file descriptors, memory or local ports. Retry after the given time; raise MAX_CONNECTIONS, MAX_INFLIGHT_REQUESTS or the limit of open files, or add replicas or cores. The log names which it was.";
+        "More connections or requests in flight than this replica takes, or its CPU does not keep up (OVERLOAD_DELAY), or it is out of file descriptors, memory or local ports. Retry after the given time; raise MAX_CONNECTIONS, MAX_INFLIGHT_REQUESTS or the limit of open files, or add replicas or cores.";
     HeadTooLarge, None, Ingress, REQUEST_HEADER_FIELDS_TOO_LARGE, "invalid_request", "request header fields too large", "head_too_large",
         "An HTTP/2 request head has more than 100 fields or 16 KiB. Over HTTP/1.1 the same bounds are answered with a bare 431 that is not counted here.";
     BadTarget, None, Ingress, BAD_REQUEST, "invalid_request", "request target does not match host", "bad_target",

@@ -14,8 +14,8 @@ use tokio::task::{JoinSet, spawn_blocking};
 /// Fails where there is no TLS, and must: the port speaks HTTP/1.1 there too, which the case takes for a preface that is none,
 /// and a 400 in HTTP/1.1 is how that ends.
 const NOT_IN_PLAIN: [&str; 1] = ["http2/3.5: Sends invalid connection preface"];
-/// May fail where the answer is short: the case fills the window of a stream that may have ended before, and what comes for an
-/// ended stream is refused as such (RFC 9113 §5.1), not for the window.
+/// May fail where the answer comes at once: the case fills the window of a stream whose request it leaves open. Where that has
+/// been answered by then, the rest of the request is not wanted and the stream is over, so its windows count no more (RFC 9113 §5.1).
 const RACES: [&str; 1] = [
     "http2/6.9.1: Sends multiple WINDOW_UPDATE frames increasing the flow control window to above 2^31-1 on a stream",
 ];

@@ -52,5 +52,6 @@ section! {
     OVERLOAD_DELAY: DurationOrZero, Value("100ms"),
         "How late the run queue may be: how much later than it could a task runs, because the CPU does not keep up. Later than \
         this for half a second, a growing share of new requests is refused before their first gate, until it is on time \
-        again; `0` never refuses for it. The operator's endpoints answer meanwhile, and what was taken on is served.";
+        again or that has not helped for two seconds; `0` never refuses for it. The operator's endpoints are never refused, and what was \
+        taken on is served. A healthy machine is some milliseconds late now and then: less than `20ms` refuses for nothing.";
 }

@@ -115,7 +115,7 @@ impl Metrics {
         );
         page.metric(
             "caracal_gateway_run_queue_delay_seconds",
-            "How much later than it should a task ran, seen twenty times a second; OVERLOAD_DELAY bounds it",
+            "How much later than it should a task ran, seen twenty times a second; above OVERLOAD_DELAY requests are refused",
             Value::Histogram(self.run_queue_delay.reading()),
         );
     }
