@@ -274,9 +274,16 @@ impl<H: Handler> Acceptor<H> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::capacity::CapacityLimits;
+    use super::super::connection::{InFlight, Shutdown, TimeLimits};
     use super::*;
+    use crate::relay::Body;
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use hyper::body::Incoming;
     use socket2::SockRef;
     use std::net::TcpStream as Client;
+    use tokio_util::task::TaskTracker;
 
     #[tokio::test]
     async fn listener_accepts_connections_with_keepalive() {
@@ -292,5 +299,62 @@ mod tests {
             assert_eq!(socket.tcp_keepalive_retries().unwrap(), keepalive::RETRIES);
             drop(client);
         }
+    }
+
+    struct Nobody;
+
+    impl Handler for Nobody {
+        type Body = Body;
+
+        async fn answer(&self, _: Request<Incoming>, _: Peer, _: InFlight) -> Response<Body> {
+            Response::new(Body::full(Bytes::new()))
+        }
+    }
+
+    fn acceptor() -> Acceptor<Nobody> {
+        let (token, far) = (CancellationToken::new, Duration::from_secs(3600));
+        let limits = TimeLimits {
+            head: far,
+            idle: far,
+            write: far,
+        };
+        Acceptor {
+            speaks: Speaks::Plain,
+            proxy_headers: None,
+            capacity: Capacity::new(CapacityLimits {
+                connections: 100,
+                per_source: 100,
+                requests: 1,
+            }),
+            context: ConnectionContext {
+                handler: Arc::new(Nobody),
+                limits,
+                shutdown: Shutdown {
+                    drain: token(),
+                    idle: token(),
+                    streams: token(),
+                    cut: token(),
+                },
+                connections: TaskTracker::new(),
+            },
+        }
+    }
+
+    /// The kernel resets what a listener leaves in its queue.
+    #[tokio::test]
+    async fn listener_that_closes_accepts_whoever_connected_and_leaves_the_rest_of_a_shared_port() {
+        const CLIENTS: usize = 32;
+        let first = Listener::bind("127.0.0.1:0".parse().unwrap(), Port::Shared).unwrap();
+        let address = first.address();
+        let second = Listener::bind(address, Port::Shared).unwrap();
+        let clients: Vec<_> = (0..CLIENTS).map(|_| Client::connect(address).unwrap()).collect();
+        let (acceptor, closing) = (acceptor(), CancellationToken::new());
+        let taken = acceptor.context.connections.clone();
+        closing.cancel();
+        first.run(acceptor, closing).await;
+        let rest = second.socket.into_std().unwrap();
+        let left = std::iter::from_fn(|| rest.accept().ok()).count();
+        assert_eq!(taken.len() + left, CLIENTS);
+        drop(clients);
     }
 }

@@ -37,3 +37,35 @@ pub(super) fn migrates() -> bool {
 pub(super) fn refuse_new(socket: &TcpListener) -> io::Result<()> {
     SockRef::from(socket).attach_filter(&DROP_FIRST_SEGMENTS)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{ErrorKind, Write as _};
+    use std::net::TcpStream as Client;
+
+    use super::*;
+
+    /// How long a connection that is taken on loopback never takes.
+    const SILENCE: Duration = Duration::from_millis(50);
+
+    #[tokio::test]
+    async fn shared_port_takes_what_has_begun_and_leaves_the_rest_to_others() {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let begun = Client::connect(address).unwrap();
+        refuse_new(&socket).unwrap();
+        let late = Client::connect_timeout(&address, SILENCE).unwrap_err();
+        assert_eq!(
+            late.kind(),
+            ErrorKind::TimedOut,
+            "not refused, so that it is tried again"
+        );
+        let (accepted, from) = socket.accept().await.unwrap();
+        assert_eq!(from, begun.local_addr().unwrap());
+        // What was accepted is not in the way of what its peer sends.
+        accepted.writable().await.unwrap();
+        (&begun).write_all(b"x").unwrap();
+        accepted.readable().await.unwrap();
+        assert_eq!(accepted.try_read(&mut [0; 2]).unwrap(), 1);
+    }
+}
