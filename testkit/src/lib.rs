@@ -14,6 +14,7 @@
 //! | [`redis`] | a private server to kill, pause, put behind TLS; one with replicas and sentinels; a cluster; the shared one |
 //! | [`proxy`] | a TCP proxy that refuses, hangs, cuts, delays, swallows, vanishes and talks garbage |
 //! | [`balancer`] | a TCP load balancer |
+//! | [`dns`] | a name server whose every answer the test decides |
 //! | [`tls`] | a certificate authority and a TLS front for any port |
 //! | [`http`] | HTTP/1.1 byte for byte, and how the answer ended |
 //! | [`gateway`] | the gateway under test as a child process |
@@ -27,6 +28,7 @@
 
 pub mod balancer;
 pub mod clock;
+pub mod dns;
 mod environment;
 pub mod gateway;
 pub mod http;

@@ -6,6 +6,7 @@ mod body;
 mod codings;
 mod events;
 mod hints;
+mod preconnect;
 mod request;
 mod unread;
 mod untaken;

@@ -38,11 +38,17 @@ impl HandUpstream {
         let (send, calls) = mpsc::channel(WAITING);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
+            let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
+                while connections.try_join_next().is_some() {}
                 stream.set_nodelay(true).expect("a socket");
-                if send.send(stream).await.is_err() {
-                    return;
-                }
+                let send = send.clone();
+                // The gateway may make one ahead of a request, and not need it.
+                connections.spawn(async move {
+                    if matches!(stream.peek(&mut [0]).await, Ok(1)) {
+                        let _ = send.send(stream).await;
+                    }
+                });
             }
         });
         Self {
@@ -77,24 +83,32 @@ impl HandUpstream {
         self.addr
     }
 
-    /// The next connection.
+    /// The next connection over which the gateway says something.
     pub(crate) async fn call(&mut self) -> Call {
         let stream = timeout(PATIENCE, self.calls.recv())
             .await
             .expect("a connection of the gateway in time");
-        Call {
-            stream: stream.expect("a running upstream"),
-            buffer: Vec::new(),
-        }
+        Call::over(stream.expect("a running upstream"))
     }
 
-    /// Whether nothing has connected that no test took.
+    /// The same, if there is one by now.
+    pub(crate) fn call_so_far(&mut self) -> Option<Call> {
+        self.calls.try_recv().ok().map(Call::over)
+    }
+
+    /// Whether nothing was said that no test took.
     pub(crate) fn is_quiet(&mut self) -> bool {
         matches!(self.calls.try_recv(), Err(mpsc::error::TryRecvError::Empty))
     }
 }
 
 impl Call {
+    /// A connection that the test accepted itself.
+    pub(crate) fn over(stream: TcpStream) -> Self {
+        let buffer = Vec::new();
+        Self { stream, buffer }
+    }
+
     /// Reads a request head, the empty line included, byte for byte (as ISO 8859-1).
     pub(crate) async fn head(&mut self) -> String {
         let head = self.through(b"\r\n\r\n").await;
@@ -127,6 +141,12 @@ impl Call {
         }
         let rest = self.buffer.split_off(length);
         std::mem::replace(&mut self.buffer, rest)
+    }
+
+    /// Whether the gateway said nothing yet, and has not hung up.
+    pub(crate) fn is_silent(&mut self) -> bool {
+        let read = self.stream.try_read_buf(&mut self.buffer);
+        self.buffer.is_empty() && read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
     }
 
     /// Reads until the gateway hangs up, and gives what came before.

@@ -7,7 +7,7 @@
 pub mod permit;
 
 use crate::admission::Admission;
-use crate::binding;
+use crate::binding::{self, JudgedUpstream};
 use crate::denial::Stage;
 use crate::exchange::{circuit, directive, perform, replay, room};
 use crate::journal::Journal;
@@ -20,12 +20,19 @@ use permit::{Admitted, Permit};
 impl Admission {
     /// Walks a request through every gate, in the order of decisions §2.
     ///
+    /// `expect` is told, right before the exchange is sent, where the request goes if that is granted: a connection may be
+    /// made meanwhile, over which nothing may be said without the permit.
+    ///
     /// The future may be dropped at any point: the circuit slot, the evidence room and a replay
     /// mark whose exchange has not left are given back, and the journal ends with what it was told.
     ///
     /// # Errors
     /// The first gate that refuses, with the journal.
-    pub async fn admit<J: Journal>(&self, received: Received<J>) -> Result<Permit<J>, (J, Refused)> {
+    pub async fn admit<J: Journal>(
+        &self,
+        received: Received<J>,
+        expect: impl FnOnce(&JudgedUpstream) + Send,
+    ) -> Result<Permit<J>, (J, Refused)> {
         let Received {
             head,
             exchange_id,
@@ -37,13 +44,18 @@ impl Admission {
             exchange_id: &exchange_id,
             own_place: &own_place,
         };
-        match self.walk(request, &mut journal).await {
+        match self.walk(request, &mut journal, expect).await {
             Ok(admitted) => Ok(Permit::issue(head, journal, admitted)),
             Err(refused) => Err((journal, refused)),
         }
     }
 
-    async fn walk<J: Journal>(&self, head: Head<'_>, journal: &mut J) -> Result<Admitted<J::Room>, Refused> {
+    async fn walk<J: Journal>(
+        &self,
+        head: Head<'_>,
+        journal: &mut J,
+        expect: impl FnOnce(&JudgedUpstream) + Send,
+    ) -> Result<Admitted<J::Room>, Refused> {
         let (scratch, now) = (&mut Scratch::default(), self.clock.now());
         let request = preflight::check(head, &self.limits, |token| journal.bearer(token))?;
         journal.passed(Stage::Preflight);
@@ -60,6 +72,7 @@ impl Admission {
         let request = circuit::enter(request, &self.circuit, self.clock.now())?;
         let request = room::reserve(request, journal)?;
         let request = replay::reserve(request, &self.replay, self.on_replay_outage, now).await?;
+        expect(request.bound().upstream());
         let request = perform(request, &self.signer, &*self.sts, &*self.clock).await?;
         let request =
             directive::judge(request, self.dialect, &*self.bindings, &egress, &*self.resolver).await?;

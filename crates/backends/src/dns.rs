@@ -5,6 +5,7 @@
 //! again, and nothing that was remembered counts any more.
 
 mod cache;
+mod records;
 mod system;
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
@@ -34,6 +35,8 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 const QUERY_TIMEOUT: Duration = Duration::from_millis(1500);
 /// How many names are resolved at the same time.
 const MAX_RESOLUTIONS: usize = 1024;
+/// The most addresses of one name, which bounds what is remembered. A message holds some 8,000.
+const MAX_ADDRESSES: usize = 1000;
 /// How often it is looked whether the system's files have changed.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -152,31 +155,32 @@ impl Current {
     /// An answer and how long it holds.
     async fn ask(&self, host: &str) -> (Answer, Duration) {
         let failed = |cause| (Err(cause), Duration::ZERO);
-        let resolver = match &self.system.resolver {
-            Ok(resolver) => resolver,
-            Err(cause) => return failed(cause.clone()),
-        };
         // As it is: the library's other ways to read a name refuse `_`, which DNS allows (RFC 2181 §11). Who asks has
         // the name in A-labels.
         let name = match Name::from_ascii(host) {
             Ok(name) => name,
             Err(error) => return failed(in_words(&format!("resolving {host:?}"), &error)),
         };
-        match timeout(RESOLVE_TIMEOUT, resolver.lookup_ip(name)).await {
+        if let Some(pinned) = self.system.pinned(&name) {
+            return (Ok(pinned), Duration::MAX);
+        }
+        let found = match &self.system.resolver {
+            Ok(resolver) => timeout(RESOLVE_TIMEOUT, records::find(resolver, self.system.names(name))).await,
+            Err(cause) => return failed(cause.clone()),
+        };
+        match found {
             Err(_) => failed(Cause::new(format!("resolving {host:?}: no answer within 5 s"))),
             Ok(Err(error)) => failed(match self.system.without_servers() {
                 Some(cause) => cause.clone(),
                 None => unresolved(host, &error),
             }),
-            Ok(Ok(found)) => {
-                let addresses: Arc<[IpAddr]> = found.iter().collect();
-                if addresses.is_empty() {
-                    return failed(Cause::new(format!("resolving {host:?}: no address")));
-                }
-                let answers = found.as_lookup().answers().iter();
-                let seconds = answers.map(|record| record.ttl).min().unwrap_or_default();
-                (Ok(addresses), Duration::from_secs(seconds.into()))
+            Ok(Ok(found)) if found.addresses.is_empty() => {
+                failed(Cause::new(format!("resolving {host:?}: no address")))
             }
+            Ok(Ok(found)) if found.addresses.len() > MAX_ADDRESSES => failed(Cause::new(format!(
+                "resolving {host:?}: more than {MAX_ADDRESSES} addresses"
+            ))),
+            Ok(Ok(found)) => (Ok(found.addresses.into()), found.life),
         }
     }
 }

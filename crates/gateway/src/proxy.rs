@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use admission::binding::JudgedUpstream;
 use admission::{Admission, Denial, Received, Refused, Scheme};
 use evidence::Uuid;
 use forwarding::{Crossing, Dispatch, Outbound, TrustedProxies};
@@ -129,7 +130,10 @@ impl Proxy {
             arrival.in_flight.own_place(),
             |head| self.open(head, arrival),
         );
-        let permit = self.admission.admit(received).await.map_err(refuse)?;
+        // The handshakes of the upstream run beside the exchange. Held until there is an answer, or no reason for one.
+        let mut preconnect = None;
+        let expect = |upstream: &JudgedUpstream| preconnect = Some(self.upstream.preconnect(upstream));
+        let permit = self.admission.admit(received, expect).await.map_err(refuse)?;
         let crossing = Crossing {
             peer: arrival.peer,
             scheme: arrival.scheme,
@@ -156,6 +160,7 @@ impl Proxy {
         let authority = Authority::new(Arc::clone(dispatch.watch()));
         let body = UploadBody::new(Arc::clone(arrival.upload), limit, time, authority, trailers);
         let sent = self.upstream.send(dispatch, body, arrival.upload).await;
+        drop(preconnect);
         sent.map_err(|(record, refused)| match arrival.upload.fault() {
             // Whether or not anybody is there to see the refusal, nobody refused anything.
             Some(Fault::Broken) => {

@@ -4,9 +4,10 @@ use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use admission::binding::JudgedUpstream;
 use admission::ports::Cause;
 use admission::{Denial, Refused};
-use backends::http::{Client, PooledBody, SendFailure, Sending};
+use backends::http::{Client, PooledBody, Preconnect, SendFailure, Sending};
 use forwarding::{Dispatch, ResponseRules};
 use http::Response;
 
@@ -45,6 +46,11 @@ impl Upstream {
     #[must_use]
     pub fn new(client: Client<UploadBody>, timeout: Duration) -> Self {
         Self { client, timeout }
+    }
+
+    /// Makes a connection ahead of a request that may come soon: see [`Client::preconnect`].
+    pub fn preconnect(&self, upstream: &JudgedUpstream) -> Preconnect {
+        self.client.preconnect(upstream)
     }
 
     /// Spends the dispatch: sends the request once and waits for the response head.

@@ -98,7 +98,7 @@ fn order_of_two_faults_the_earlier_is_found() {
 fn order_every_gate_calls_only_what_lies_before_it() {
     // What a walk has called by the time that a gate refuses.
     let whole = [
-        "zone", "key", "watch", "standing", "find", "resolve", "room", "set", "exchange",
+        "zone", "key", "watch", "standing", "find", "resolve", "room", "set", "expect", "exchange",
     ];
     for (denial, fault) in FAULTS {
         let mut calls = Scene::with(fault).walk().world.journal.calls();
@@ -114,7 +114,7 @@ fn order_every_gate_calls_only_what_lies_before_it() {
             11 | 12 => 6,
             13 => 7,
             14 => 8,
-            _ => 9,
+            _ => 10,
         };
         assert_eq!(calls, whole[..expect], "{denial:?} at gate {gate}");
     }
@@ -122,7 +122,9 @@ fn order_every_gate_calls_only_what_lies_before_it() {
 
 #[test]
 fn order_nothing_is_asked_of_the_world_before_a_valid_signature() {
-    let remote = ["watch", "standing", "find", "resolve", "room", "set", "exchange"];
+    let remote = [
+        "watch", "standing", "find", "resolve", "room", "set", "expect", "exchange",
+    ];
     for (denial, fault) in FAULTS
         .into_iter()
         .filter(|(denial, _)| denial.row().gate <= Some(9))

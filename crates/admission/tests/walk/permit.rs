@@ -13,7 +13,7 @@ fn permit_is_the_end_of_a_good_walk() {
     assert_eq!(
         walked.world.journal.calls(),
         [
-            "zone", "key", "watch", "standing", "find", "resolve", "room", "set", "exchange"
+            "zone", "key", "watch", "standing", "find", "resolve", "room", "set", "expect", "exchange"
         ],
         "each port once, in the order of the gates"
     );

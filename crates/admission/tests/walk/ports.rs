@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use admission::binding::{Application, Binding};
+use admission::binding::{Application, Binding, JudgedUpstream};
 use admission::denial::Stage;
 use admission::exchange::{Circuit, CircuitLimits, SignedExchange};
 use admission::ports::{
@@ -135,6 +135,12 @@ impl World {
             script,
             journal: Arc::default(),
         })
+    }
+
+    /// What is told to be dialled while the exchange is under way.
+    pub(crate) fn expect(&self, upstream: &JudgedUpstream) {
+        self.journal.write("expect");
+        assert!(!upstream.addresses().is_empty(), "judged");
     }
 
     /// Exchanges in flight.

@@ -137,7 +137,9 @@ impl Scene {
     /// Walks to the end with this token in the mandate's place.
     pub(crate) fn walk_with_token(self, token: &str) -> Walked {
         let (world, admission, head) = self.open(token);
-        let result = match poll(pin!(admission.admit(received(&world, head)))) {
+        let result = match poll(pin!(
+            admission.admit(received(&world, head), |upstream| world.expect(upstream))
+        )) {
             Poll::Ready(result) => result,
             Poll::Pending => panic!("the walk waits"),
         };
@@ -148,7 +150,12 @@ impl Scene {
     pub(crate) fn walk_and_hang_up(self) -> Arc<World> {
         let token = self.mandate.sign(&self.key);
         let (world, admission, head) = self.open(&token);
-        assert!(poll(pin!(admission.admit(received(&world, head)))).is_pending());
+        assert!(
+            poll(pin!(
+                admission.admit(received(&world, head), |upstream| world.expect(upstream))
+            ))
+            .is_pending()
+        );
         world
     }
 

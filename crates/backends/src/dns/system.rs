@@ -1,6 +1,7 @@
 //! The system's configuration of name resolution, read again when it changes.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +10,8 @@ use admission::ports::Cause;
 use hickory_resolver::config::{LookupIpStrategy, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::op::Query;
+use hickory_resolver::proto::rr::{Name, RecordType};
 use hickory_resolver::system_conf::parse_resolv_conf;
 use hickory_resolver::{Hosts, TokioResolver};
 
@@ -44,7 +47,7 @@ type Stamp = Option<(u64, u64, u64, [i64; 4])>;
 /// What the files say.
 pub(super) struct System {
     servers: Result<Servers, Cause>,
-    /// Without name servers it still knows the hosts file and `localhost`.
+    /// Without name servers it still knows `localhost`.
     pub(super) resolver: Result<TokioResolver, Cause>,
     hosts: HostsFile,
     stamps: [Stamp; 2],
@@ -86,6 +89,52 @@ impl System {
         self.servers.as_ref().err()
     }
 
+    /// The addresses of a name that is in the hosts file. It has no others then: the library would ask name servers for the
+    /// family that is not in the file, and for the name below each search domain first.
+    pub(super) fn pinned(&self, name: &Name) -> Option<Arc<[IpAddr]>> {
+        let of = |kind| {
+            let found = self
+                .hosts
+                .names
+                .lookup_static_host(&Query::query(name.clone(), kind));
+            let addresses = found.iter().flat_map(|found| found.answers());
+            addresses
+                .filter_map(|record| record.data.ip_addr())
+                .collect::<Vec<_>>()
+        };
+        let (mut four, mut six) = (of(RecordType::A), of(RecordType::AAAA));
+        if four.is_empty() && six.is_empty() {
+            return None;
+        }
+        // Files often name one family only (RFC 6761 §6.3).
+        if name.is_localhost() {
+            four.extend(four.is_empty().then_some(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+            six.extend(six.is_empty().then_some(IpAddr::V6(Ipv6Addr::LOCALHOST)));
+        }
+        Some([four, six].concat().into())
+    }
+
+    /// The absolute names that a name may mean, the first that exists counts (`search` and `ndots`, resolv.conf(5)).
+    pub(super) fn names(&self, name: Name) -> Vec<Name> {
+        let mut whole = name.clone();
+        whole.set_fqdn(true);
+        let Ok((config, options)) = &self.servers else {
+            return vec![whole];
+        };
+        if name.is_fqdn() {
+            return vec![whole];
+        }
+        let domains = config.domain().into_iter().chain(config.search());
+        // A name that is too long with a domain behind it is none there.
+        let mut names: Vec<_> = domains
+            .filter_map(|domain| name.clone().append_domain(domain).ok())
+            .collect();
+        let whole_first = usize::from(name.num_labels()) > options.ndots || name.is_localhost();
+        names.insert(if whole_first { 0 } else { names.len() }, whole);
+        names.dedup();
+        names
+    }
+
     /// A file without name servers is one that is being written: those that are known stay.
     fn try_read(files: &SystemFiles, known: Option<&Self>) -> io::Result<Self> {
         // Before the contents: what is written in between is read, and read again the next time.
@@ -110,13 +159,9 @@ impl System {
                 ResolverOpts::default(),
             )
         };
-        let mut resolver = resolver(servers.clone().unwrap_or_else(none));
-        if let Ok(resolver) = &mut resolver {
-            resolver.set_hosts(Arc::clone(&hosts.names));
-        }
         Self {
+            resolver: resolver(servers.clone().unwrap_or_else(none)),
             servers,
-            resolver,
             hosts,
             stamps,
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use admission::binding::Origin;
+use admission::binding::{JudgedUpstream, Origin};
 use admission::ports::{Cause, Clock, Watch};
 use bytes::Buf;
 use forwarding::{Dispatch, DispatchParts, ResponseRules};
@@ -23,6 +23,7 @@ use super::failure::SendFailure;
 use super::http2::Http2Config;
 use super::leaving::{Departing, Departs, Leaving};
 use super::pool::PoolLimits;
+use super::preconnect::Preconnect;
 use super::unsent::{Unsent, repeatable};
 use crate::tls::TlsClient;
 
@@ -105,10 +106,25 @@ where
         }))
     }
 
-    /// Spends a dispatch: the only way to an upstream. A pooled connection is used only if its peer
+    /// Makes a connection to an upstream ahead of a request that may come soon, unless there is one at hand or under way: TCP
+    /// and TLS, to a judged address, and no byte of HTTP. A request that finds it under way waits for it, and its failure is
+    /// that request's then; else it is nobody's.
+    pub fn preconnect(&self, upstream: &JudgedUpstream) -> Preconnect {
+        self.preconnect_to(&Target {
+            origin: upstream.url().origin(),
+            addresses: upstream.addresses(),
+        })
+    }
+
+    /// The same for any target of this crate.
+    pub(super) fn preconnect_to<A: Dialable>(&self, target: &Target<'_, A>) -> Preconnect {
+        self.0.connections.preconnect(target)
+    }
+
+    /// Spends a dispatch: the only way to say anything to an upstream. A pooled connection is used only if its peer
     /// is among the judged addresses.
     ///
-    /// Whoever has no dispatch cannot dial:
+    /// Whoever has no dispatch can send nothing:
     ///
     /// ```compile_fail,E0308
     /// fn dial(client: &backends::http::Client<String>, upstream: admission::binding::JudgedUpstream) {

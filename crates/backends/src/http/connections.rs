@@ -1,7 +1,6 @@
 //! Over which connection a request goes: one of its own (HTTP/1.1), or a shared one (HTTP/2).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use admission::Scheme;
@@ -16,15 +15,15 @@ use super::BoxError;
 use super::address::{Dialable, in_order};
 use super::attempt::attempt;
 use super::body::PooledBody;
-use super::connect::connect;
+use super::dialler::{Dialler, Reached};
 use super::driver::Driver;
 use super::failure::{SendFailure, in_words};
-use super::http2::{self, Gate, Http2Config, Protocol, SharedPool, Slot};
+use super::http2::{self, Gate, Http2Config, Pings, Protocol, SharedPool, Slot};
 use super::leaving::{Leaving, keep};
-use super::pool::{Connection, Endpoint, Pool, PoolLimits};
-use super::socket::Probe;
+use super::pool::{Connection, Pool, PoolLimits};
+use super::preconnect::{Claim, Preconnect, Preconnects};
 use super::unsent::Unsent;
-use crate::tls::{MadeWith, TlsClient};
+use crate::tls::TlsClient;
 
 /// A connection for one request.
 pub(super) struct Checkout<B> {
@@ -56,17 +55,16 @@ pub(crate) struct Target<'a, A> {
 
 /// The connections of a client.
 pub(super) struct Connections<B> {
-    tls: TlsClient,
-    /// Whether that offers HTTP/2 (ALPN). A renewed one offers the same.
-    tls_offers_http2: bool,
-    http2: Http2Config,
+    dialler: Arc<Dialler>,
+    pings: Pings,
     clock: Arc<dyn Clock>,
     tracker: TaskTracker,
     /// Those that carry one request at a time.
     own: Arc<Pool<B>>,
     /// Those that many share.
-    shared: SharedPool,
-    dialled: AtomicU64,
+    shared: Arc<SharedPool>,
+    /// Those that are made ahead of a request.
+    preconnects: Preconnects,
 }
 
 impl<B> Connections<B> {
@@ -79,21 +77,20 @@ impl<B> Connections<B> {
         tracker: TaskTracker,
     ) -> Self {
         Self {
-            tls_offers_http2: tls.current().alpn_protocols.iter().any(|name| name == b"h2"),
-            tls,
-            http2,
+            dialler: Arc::new(Dialler::new(tls, http2.cleartext_hosts)),
+            pings: http2.pings,
             own: Arc::new(Pool::new(limits, Arc::clone(&clock))),
             clock,
             tracker,
-            shared: SharedPool::new(limits),
-            dialled: AtomicU64::new(0),
+            shared: Arc::new(SharedPool::new(limits)),
+            preconnects: Preconnects::default(),
         }
     }
 
     /// Closes what is closed or was idle for too long.
     pub(super) fn sweep(&self) {
         self.own.sweep();
-        self.shared.sweep();
+        self.shared.sweep(self.own.idle());
     }
 
     /// Gives no further request to what leads to this origin and was last heard of then or before.
@@ -109,7 +106,7 @@ impl<B> Connections<B> {
 
     /// How many were made.
     pub(super) fn dialled(&self) -> u64 {
-        self.dialled.load(Ordering::Relaxed)
+        self.dialler.dialled()
     }
 
     /// The number of the newest shared one.
@@ -146,6 +143,41 @@ where
         made.map_err(SendFailure::to_connect)
     }
 
+    /// Makes a connection ahead of a request, unless there is one at hand, or one is being made.
+    pub(super) fn preconnect<A: Dialable>(&self, target: &Target<'_, A>) -> Preconnect {
+        let Target { origin, addresses } = target;
+        let is_at_hand = self.dialler.may_share(origin) && self.shared.has_room(origin, addresses)
+            || self.own.holds(origin, addresses);
+        let addresses = in_order(addresses);
+        let begun = (!is_at_hand).then(|| self.preconnects.begin(origin, &addresses));
+        let Some((dial, unwanted)) = begun.flatten() else {
+            return Preconnect::new(None);
+        };
+        if let Some(unwanted) = unwanted {
+            let (made_for, origin) = (Arc::downgrade(&dial), (*origin).clone());
+            let (dialler, shared) = (Arc::clone(&self.dialler), Arc::clone(&self.shared));
+            let (own, tracker) = (Arc::clone(&self.own), self.tracker.clone());
+            self.tracker.spawn(async move {
+                let made = unwanted
+                    .run_until_cancelled(dialler.reach(&origin, addresses))
+                    .await;
+                let Some((made, dial)) = made.zip(made_for.upgrade()) else {
+                    return;
+                };
+                if let Some(unclaimed) = dial.settle(made) {
+                    if dialler.may_share(&origin) {
+                        shared.learn(&origin, unclaimed.speaks);
+                    }
+                    if let Ok(connection) = open_own(unclaimed, &own, &tracker).await {
+                        own.put_unused(connection);
+                    }
+                    dial.end();
+                }
+            });
+        }
+        Preconnect::new(Some(dial))
+    }
+
     /// A new connection, or one that somebody else made meanwhile and that can be shared.
     async fn make<A: Dialable>(
         &self,
@@ -153,7 +185,7 @@ where
         after: Option<u64>,
     ) -> Result<Checkout<B>, Cause> {
         let Some(gate) = self.gate(target.origin) else {
-            return self.dial(target).await;
+            return self.dial(target, after).await;
         };
         let addresses: Vec<_> = target.addresses.iter().map(|address| address.socket()).collect();
         let turn = gate.enter(&addresses).await?;
@@ -163,15 +195,15 @@ where
         if self.gate(target.origin).is_none() {
             // It was found out meanwhile.
             drop(turn);
-            return self.dial(target).await;
+            return self.dial(target, after).await;
         }
-        let made = self.dial(target).await;
+        let made = self.dial(target, after).await;
         made.inspect_err(|cause| gate.fail(cause, addresses))
     }
 
     /// The turn to dial the origin; none where its connections are not shared, because HTTP/2 is not tried or it speaks HTTP/1.1.
     fn gate(&self, origin: &Origin) -> Option<Arc<Gate>> {
-        if !self.may_share(origin) {
+        if !self.dialler.may_share(origin) {
             return None;
         }
         let (speaks, gate) = self.shared.known(origin);
@@ -191,7 +223,7 @@ where
             pooled.endpoint.probe.ask();
             Some(Kind::Own(pooled))
         };
-        let kind = self.may_share(target.origin).then(shared).flatten();
+        let kind = self.dialler.may_share(target.origin).then(shared).flatten();
         let kind = kind.or_else(|| after.is_none().then(own).flatten())?;
         Some(Checkout {
             kind,
@@ -199,54 +231,70 @@ where
         })
     }
 
-    /// Whether the origin may speak HTTP/2.
-    fn may_share(&self, origin: &Origin) -> bool {
-        match origin.scheme {
-            Scheme::Http => self.http2.cleartext_hosts.contains(&origin.host),
-            Scheme::Https => self.tls_offers_http2,
+    /// A connection that was or is made ahead, or else a new one.
+    async fn dial<A: Dialable>(
+        &self,
+        target: &Target<'_, A>,
+        after: Option<u64>,
+    ) -> Result<Checkout<B>, Cause> {
+        if after.is_none() {
+            let claimed = match self.preconnects.claim(target.origin, target.addresses) {
+                Some(claim) => self.take_over(claim).await?,
+                None => None,
+            };
+            // It may have become an idle one meanwhile.
+            if let Some(checkout) = claimed.or_else(|| self.at_hand(target, None)) {
+                return Ok(checkout);
+            }
+        }
+        let reached = self
+            .dialler
+            .reach(target.origin, in_order(target.addresses))
+            .await?;
+        let kind = self.open(reached).await?;
+        Ok(Checkout { kind, is_fresh: true })
+    }
+
+    /// What is made ahead, once it is made; none if it is of no use any more.
+    async fn take_over(&self, claim: Claim) -> Result<Option<Checkout<B>>, Cause> {
+        let (reached, is_fresh) = match claim {
+            Claim::Ready(reached) => (*reached, false),
+            Claim::UnderWay { made, _dial } => match made.await {
+                Ok(made) => (made?, true),
+                Err(_) => return Ok(None),
+            },
+        };
+        if !reached.endpoint.is_current() {
+            return Ok(None);
+        }
+        match self.open(reached).await {
+            Ok(kind) => Ok(Some(Checkout { kind, is_fresh })),
+            // Its peer may not have waited so long.
+            Err(_) if !is_fresh => Ok(None),
+            Err(cause) => Err(cause),
         }
     }
 
-    async fn dial<A: Dialable>(&self, target: &Target<'_, A>) -> Result<Checkout<B>, Cause> {
-        let (origin, probe) = (target.origin, Probe::default());
-        let addresses = in_order(target.addresses);
-        let tls = MadeWith::now(&self.tls);
-        let connected = connect(origin, addresses, tls.config(), probe.clone()).await?;
-        let endpoint = Endpoint {
-            origin: Arc::new(origin.clone()),
-            peer: connected.peer,
-            probe,
-            tls: (origin.scheme == Scheme::Https).then_some(tls),
-        };
-        let may_share = self.may_share(origin);
-        let speaks = match origin.scheme {
-            Scheme::Http if may_share => Protocol::Http2,
-            Scheme::Http => Protocol::Http1,
-            Scheme::Https => connected.chosen.unwrap_or(Protocol::Http1),
-        };
-        if may_share {
-            self.shared.learn(origin, speaks);
+    /// Begins to speak HTTP over a connection.
+    async fn open(&self, reached: Reached) -> Result<Kind<B>, Cause> {
+        let origin = Arc::clone(&reached.endpoint.origin);
+        if self.dialler.may_share(&origin) {
+            self.shared.learn(&origin, reached.speaks);
         }
-        let kind = match speaks {
-            Protocol::Http1 => {
-                let (connection, driver) = Driver::new(connected.wire, endpoint)
-                    .await
-                    .map_err(|error| in_words("connect", &error))?;
-                self.tracker.spawn(driver.run(Arc::downgrade(&self.own)));
-                Kind::Own(connection)
-            }
+        match reached.speaks {
+            Protocol::Http1 => Ok(Kind::Own(open_own(reached, &self.own, &self.tracker).await?)),
             Protocol::Http2 => {
                 let number = self.shared.number();
                 let clock = Arc::clone(&self.clock);
                 let (connection, driver) =
-                    http2::open(connected.wire, &endpoint, number, clock, self.http2.pings).await?;
+                    http2::open(reached.wire, &reached.endpoint, number, clock, self.pings).await?;
                 self.tracker.spawn(driver.run());
-                let slot = self.shared.share(origin, connection);
-                Kind::Shared(slot.ok_or_else(|| Cause::new("HTTP/2: the server allows no request"))?)
+                let slot = self.shared.share(&origin, connection, self.own.idle());
+                Ok(Kind::Shared(slot.ok_or_else(|| {
+                    Cause::new("HTTP/2: the server allows no request")
+                })?))
             }
-        };
-        self.dialled.fetch_add(1, Ordering::Relaxed);
-        Ok(Checkout { kind, is_fresh: true })
+        }
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -265,4 +313,22 @@ where
             }
         }
     }
+}
+
+/// Begins to speak HTTP/1.1 over a connection, over which that is nothing yet.
+async fn open_own<B>(
+    reached: Reached,
+    pool: &Arc<Pool<B>>,
+    tracker: &TaskTracker,
+) -> Result<Connection<B>, Cause>
+where
+    B: Body + Unpin + Send + 'static,
+    B::Data: Buf + Send,
+    B::Error: Into<BoxError>,
+{
+    let (connection, driver) = Driver::new(reached.wire, reached.endpoint)
+        .await
+        .map_err(|error| in_words("connect", &error))?;
+    tracker.spawn(driver.run(Arc::downgrade(pool)));
+    Ok(connection)
 }

@@ -106,21 +106,36 @@ impl<B> Pool<B> {
         let now = self.now();
         let mut all = self.idle.lock();
         let idle = all.by_origin.get_mut(origin)?;
-        let usable = |idle: &Idle<B>| {
-            now.saturating_sub(idle.since) < self.limits.idle
-                && idle.connection.sender.is_ready()
-                && idle.connection.endpoint.is_current()
-                && idle.connection.endpoint.leads_to(addresses)
-        };
-        let at = idle.iter().rposition(usable)?;
-        let mut taken = idle.remove(at).connection;
+        let at = idle
+            .iter()
+            .rposition(|idle| self.is_usable(idle, addresses, now))?;
+        let taken = idle.remove(at).connection;
         all.count -= 1;
-        taken.reused = true;
         Some(taken)
     }
 
-    /// Keeps a connection, in the place of the oldest one where there is no room.
-    pub(super) fn put(&self, connection: Connection<B>) {
+    /// Whether there is one that [`take`](Self::take) would give.
+    pub(super) fn holds<A: Dialable>(&self, origin: &Origin, addresses: &[A]) -> bool {
+        let (now, all) = (self.now(), self.idle.lock());
+        let mut idle = all.by_origin.get(origin).into_iter().flatten();
+        idle.any(|idle| self.is_usable(idle, addresses, now))
+    }
+
+    fn is_usable<A: Dialable>(&self, idle: &Idle<B>, addresses: &[A], now: Duration) -> bool {
+        now.saturating_sub(idle.since) < self.limits.idle
+            && idle.connection.sender.is_ready()
+            && idle.connection.endpoint.is_current()
+            && idle.connection.endpoint.leads_to(addresses)
+    }
+
+    /// Keeps a connection that answered a request, in the place of the oldest one where there is no room.
+    pub(super) fn put(&self, mut connection: Connection<B>) {
+        connection.reused = true;
+        self.put_unused(connection);
+    }
+
+    /// Keeps one over which no request was sent yet in the same way.
+    pub(super) fn put_unused(&self, connection: Connection<B>) {
         if connection.sender.is_closed() || self.limits.per_origin == 0 || self.limits.total == 0 {
             return;
         }

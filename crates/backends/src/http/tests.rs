@@ -4,6 +4,7 @@ mod dial;
 mod door;
 mod event_streams;
 mod http2;
+mod preconnect;
 mod server;
 mod unasked;
 

@@ -1,122 +1,19 @@
 //! The resolver against a name server whose every answer the test decides.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use admission::ports::Resolver as _;
 use backends::dns::DnsResolver;
 use futures_util::future::join_all;
 use testkit::clock::FixedClock;
+use testkit::dns::NameServer;
 use testkit::wait::PATIENCE;
-use tokio::net::UdpSocket;
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::contract::resolver::resolver_contract;
 use crate::support::PrivateSystem;
-
-/// Addresses and TTL of each name; a name without is `NXDOMAIN`, one without addresses is silent.
-type Zone = Arc<Mutex<HashMap<String, (Vec<IpAddr>, u32)>>>;
-
-/// A name server of the test's own.
-pub(crate) struct NameServer {
-    pub(crate) addr: SocketAddr,
-    zone: Zone,
-    asked: Arc<AtomicUsize>,
-    _tasks: JoinSet<()>,
-}
-
-impl NameServer {
-    pub(crate) async fn start() -> Self {
-        Self::at("127.0.0.1:0".parse().unwrap()).await
-    }
-
-    async fn at(address: SocketAddr) -> Self {
-        let socket = UdpSocket::bind(address).await.unwrap();
-        let (zone, asked) = (Zone::default(), Arc::<AtomicUsize>::default());
-        let mut tasks = JoinSet::new();
-        let addr = socket.local_addr().unwrap();
-        let (served, counted) = (Arc::clone(&zone), Arc::clone(&asked));
-        tasks.spawn(async move {
-            let mut query = [0; 512];
-            while let Ok((length, peer)) = socket.recv_from(&mut query).await {
-                counted.fetch_add(1, Ordering::SeqCst);
-                if let Some(answer) = answer(&query[..length], &served) {
-                    socket.send_to(&answer, peer).await.unwrap();
-                }
-            }
-        });
-        Self {
-            addr,
-            zone,
-            asked,
-            _tasks: tasks,
-        }
-    }
-
-    pub(crate) fn set(&self, name: &str, addresses: &[&str], ttl: u32) {
-        let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
-        self.zone
-            .lock()
-            .unwrap()
-            .insert(name.to_owned(), (addresses, ttl));
-    }
-
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
-    }
-}
-
-/// The answer to a query with one question (RFC 1035 §4.1).
-fn answer(query: &[u8], zone: &Zone) -> Option<Vec<u8>> {
-    let (mut at, mut labels) = (12, Vec::new());
-    while query[at] != 0 {
-        let length = usize::from(query[at]);
-        labels.push(std::str::from_utf8(&query[at + 1..=at + length]).unwrap());
-        at += length + 1;
-    }
-    let question = &query[12..at + 5];
-    let wants_six = query[at + 2] == 28;
-    let zone = zone.lock().unwrap();
-    let found = zone.get(&labels.join(".").to_ascii_lowercase());
-    if found.is_some_and(|(addresses, _)| addresses.is_empty()) {
-        return None;
-    }
-    let matching: Vec<_> = found
-        .iter()
-        .flat_map(|(addresses, ttl)| addresses.iter().map(move |address| (*address, *ttl)))
-        .filter(|(address, _)| address.is_ipv6() == wants_six)
-        .collect();
-    let code = if found.is_some() { 0x80 } else { 0x83 };
-    let mut out = query[..2].to_vec();
-    out.extend([
-        0x81,
-        code,
-        0,
-        1,
-        0,
-        u8::try_from(matching.len()).unwrap(),
-        0,
-        0,
-        0,
-        0,
-    ]);
-    out.extend(question);
-    for (address, ttl) in matching {
-        let octets = match address {
-            IpAddr::V4(address) => address.octets().to_vec(),
-            IpAddr::V6(address) => address.octets().to_vec(),
-        };
-        out.extend([0xc0, 12, 0, query[at + 2], 0, 1]);
-        out.extend(ttl.to_be_bytes());
-        out.extend([0, u8::try_from(octets.len()).unwrap()]);
-        out.extend(octets);
-    }
-    Some(out)
-}
 
 struct Fixture {
     server: NameServer,
@@ -182,6 +79,7 @@ async fn resolver_remembers_an_answer_for_its_ttl_within_bounds() {
         ("zero.example", 0, 1),
         ("ten.example", 10, 10),
         ("day.example", 86_400, 60),
+        ("ever.example", i32::MAX.unsigned_abs(), 60),
     ] {
         fixture.server.set(name, &["192.0.2.1"], ttl);
         assert_eq!(fixture.resolve(name).await, ["192.0.2.1"]);
@@ -285,6 +183,44 @@ async fn resolver_reads_the_hosts_file_again_when_it_changes() {
     std::fs::create_dir(&fixture.system.files.hosts).unwrap();
     fixture.clock.advance(Duration::from_secs(1));
     assert_eq!(fixture.resolve("sts.example").await, ["192.0.2.1"]);
+}
+
+#[tokio::test]
+async fn resolver_takes_a_name_from_the_hosts_file_alone_where_it_is_there() {
+    let fixture = Fixture::start().await;
+    let lines = format!("nameserver {}\nsearch corp.example\n", fixture.server.addr.ip());
+    std::fs::write(&fixture.system.files.resolv_conf, lines).unwrap();
+    fixture
+        .system
+        .hosts("192.0.2.9 redis\n2001:db8::9 sts\n127.0.0.1 localhost\n");
+    fixture.clock.advance(Duration::from_secs(1));
+    for name in [
+        "redis",
+        "redis.corp.example",
+        "sts",
+        "sts.corp.example",
+        "both",
+        "both.corp.example",
+    ] {
+        fixture.server.set(name, &["192.0.2.1", "2001:db8::1"], 60);
+    }
+    fixture.server.set("localhost.corp.example", &["192.0.2.1"], 60);
+    fixture.server.set("both", &["192.0.2.2"], 60);
+    fixture.server.set("two.labels", &["192.0.2.3"], 60);
+    fixture.server.set("two.labels.corp.example", &["192.0.2.4"], 60);
+    fixture.server.set("else.where.corp.example", &["192.0.2.5"], 60);
+    for (name, expect) in [
+        // The other family is not asked for, nor is the name below the search domain.
+        ("redis", &["192.0.2.9"][..]),
+        ("sts", &["2001:db8::9"]),
+        ("localhost", &["127.0.0.1", "::1"]),
+        ("both", &["192.0.2.1", "2001:db8::1"]),
+        ("two.labels", &["192.0.2.3"]),
+        ("else.where", &["192.0.2.5"]),
+        ("nowhere", &[]),
+    ] {
+        assert_eq!(fixture.resolve(name).await, expect, "{name}");
+    }
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ mod bindings_announced;
 mod bindings_heard;
 mod bindings_outages;
 mod dns;
+mod dns_answers;
 mod embedded;
 mod jwks;
 mod local_faults;

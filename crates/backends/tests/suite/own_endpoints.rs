@@ -8,8 +8,8 @@ use admission::limits::{EgressPolicy, OwnEndpoint, PrivateUpstreams};
 use admission::ports::Resolver as _;
 use backends::dns::DnsResolver;
 use testkit::clock::FixedClock;
+use testkit::dns::NameServer;
 
-use crate::dns::NameServer;
 use crate::support::PrivateSystem;
 
 const OLD: &str = "http://10.0.0.5:6379/";

@@ -14,6 +14,7 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use testkit::clock::FixedClock;
+use testkit::dns::NameServer;
 use testkit::proxy::{Fault, FaultProxy};
 use testkit::tls::{Ca, TlsFront};
 use testkit::wait::PATIENCE;
@@ -24,7 +25,6 @@ use url::Url;
 
 use crate::authority::{Authority, STS_TIMEOUT, dev, send, word};
 use crate::contract::sts::sts_contract;
-use crate::dns::NameServer;
 use crate::support::PrivateSystem;
 
 fn certificates(pem: &str) -> Vec<CertificateDer<'static>> {

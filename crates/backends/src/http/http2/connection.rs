@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use admission::ports::Clock;
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use h2::client::SendRequest;
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::super::pool::Endpoint;
@@ -25,6 +27,8 @@ pub(in super::super) struct Connection {
     number: u64,
     clock: Arc<dyn Clock>,
     state: Arc<State>,
+    /// The number of the last look that its task was asked for and had.
+    looked: watch::Receiver<u64>,
     /// Tells the connection's task that it is dropped.
     _wanted: DropGuard,
 }
@@ -51,6 +55,10 @@ pub(super) struct State {
     cut: AtomicUsize,
     /// Its peer refused a stream.
     has_refused: AtomicBool,
+    /// How many looks the task was asked for.
+    pub(super) asked: AtomicU64,
+    /// The task.
+    pub(super) task: AtomicWaker,
 }
 
 impl Connection {
@@ -60,6 +68,7 @@ impl Connection {
         number: u64,
         clock: Arc<dyn Clock>,
         state: Arc<State>,
+        looked: watch::Receiver<u64>,
         wanted: DropGuard,
     ) -> Self {
         let connection = Self {
@@ -68,6 +77,7 @@ impl Connection {
             number,
             clock,
             state,
+            looked,
             _wanted: wanted,
         };
         connection.now(&connection.state.heard_at);
@@ -110,8 +120,12 @@ impl Connection {
 
     /// Whether nobody used it for this long.
     fn is_idle_for(&self, time: Duration) -> bool {
-        let since = Duration::from_nanos(self.state.idle_since.load(Ordering::Acquire));
-        self.is_idle() && self.clock.now().monotonic.saturating_sub(since) >= time
+        self.is_idle() && self.time().saturating_sub(self.idle_since()) >= time
+    }
+
+    /// When its last place became free.
+    pub(super) fn idle_since(&self) -> Duration {
+        Duration::from_nanos(self.state.idle_since.load(Ordering::Acquire))
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -128,9 +142,18 @@ impl Connection {
         self.state.has_answered.load(Ordering::Acquire)
     }
 
+    /// Whether there is a place on it, of so many.
+    pub(super) fn has_room(&self, at_most: usize) -> bool {
+        self.state.streams.load(Ordering::Acquire) < self.limit(at_most)
+    }
+
+    fn limit(&self, at_most: usize) -> usize {
+        self.sender.current_max_send_streams().min(at_most)
+    }
+
     /// A place on it, where there is one of so many. One at a time asks for one.
     pub(super) fn reserve(self: &Arc<Self>, at_most: usize) -> Option<Slot> {
-        let limit = self.sender.current_max_send_streams().min(at_most);
+        let limit = self.limit(at_most);
         let taken = self
             .state
             .streams
@@ -172,6 +195,18 @@ impl Slot {
     /// Whether the connection takes a request.
     pub(super) fn is_open(&self) -> bool {
         self.connection.is_open()
+    }
+
+    /// Has the connection's task read what is there, whether or not the reactor knows of it: a GOAWAY or an end that came
+    /// before a request is known before that is sent. Where the task has ended, that is known too.
+    pub(super) async fn look(&self) {
+        let Connection { endpoint, state, .. } = &*self.connection;
+        let mut looked = self.connection.looked.clone();
+        endpoint.probe.ask();
+        let number = state.asked.fetch_add(1, Ordering::AcqRel) + 1;
+        state.task.wake();
+        // An error is the task's end.
+        let _ = looked.wait_for(|looked| *looked >= number).await;
     }
 
     /// Whether the connection answered a request before.

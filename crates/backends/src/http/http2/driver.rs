@@ -4,13 +4,14 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use admission::ports::{Cause, Clock};
 use bytes::Bytes;
 use h2::client::{Builder, Connection as Library};
 use h2::{Ping, PingPong};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -64,6 +65,7 @@ pub(in super::super) struct Driver {
     // Boxed, because the task would hold its place twice.
     library: Box<Library<Wire, Bytes>>,
     state: Arc<State>,
+    looked: watch::Sender<u64>,
     unwanted: CancellationToken,
     pings: Pings,
 }
@@ -95,17 +97,20 @@ pub(in super::super) async fn open(
         .map_err(|error| http2_in_words("HTTP/2", &error))?;
     let (state, unwanted) = (Arc::<State>::default(), CancellationToken::new());
     let wanted = unwanted.clone().drop_guard();
+    let (looked, looks) = watch::channel(0);
     let connection = Connection::new(
         sender,
         endpoint.clone(),
         number,
         clock,
         Arc::clone(&state),
+        looks,
         wanted,
     );
     let driver = Driver {
         library: Box::new(library),
         state,
+        looked,
         unwanted,
         pings,
     };
@@ -136,6 +141,7 @@ impl Driver {
         let Self {
             mut library,
             state,
+            looked,
             unwanted,
             pings,
         } = self;
@@ -143,7 +149,7 @@ impl Driver {
         let ended = tokio::select! {
             biased;
             // The requests that suffer from it are told; an idle connection's end is no event.
-            _ = &mut library => true,
+            () = poll_fn(|cx| poll_looking(&mut library, &state, &looked, cx)) => true,
             () = unwanted.cancelled() => false,
             () = vanished(ping, &state, pings) => {
                 state.has_vanished.store(true, Ordering::Release);
@@ -156,6 +162,24 @@ impl Driver {
             let _ = timeout(CLOSE_TIMEOUT, &mut library).await;
         }
     }
+}
+
+/// Drives the connection, and tells those who asked for a look that it read what was there.
+fn poll_looking(
+    library: &mut Library<Wire, Bytes>,
+    state: &State,
+    looked: &watch::Sender<u64>,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    state.task.register(cx.waker());
+    // Before it reads: who asks later wakes the task again.
+    let asked = state.asked.load(Ordering::Acquire);
+    let polled = Pin::new(library).poll(cx);
+    if polled.is_ready() {
+        state.is_over.store(true, Ordering::Release);
+    }
+    looked.send_if_modified(|last| std::mem::replace(last, asked) != asked);
+    polled.map(drop)
 }
 
 /// Completes when the peer gives no sign of life.

@@ -1,6 +1,6 @@
 //! The connections that requests share, and what is known of each origin.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -68,26 +68,43 @@ impl SharedPool {
             connection.is_kept(self.limits.idle) && connection.endpoint().leads_to(addresses)
         };
         let dropped = drop_where(known, |connection| !is_usable(connection));
-        let broke = known.broke;
+        let streams = |connection: &Connection| known.streams(connection.time());
         let mut newer = known
             .connections
             .iter()
             .filter(|connection| connection.number() > after);
-        let slot = newer.find_map(|connection| {
-            let is_broken = broke.is_some_and(|at| connection.time().saturating_sub(at) < CAUTION);
-            connection.reserve(if is_broken { 1 } else { MAX_STREAMS })
-        });
+        let slot = newer.find_map(|connection| connection.reserve(streams(connection)));
         drop(origins);
         // Closing wakes the connection's task, which need not happen under the lock.
         drop(dropped);
         slot
     }
 
-    /// Shares a connection, and gives its first place.
-    pub(in super::super) fn share(&self, origin: &Origin, connection: Connection) -> Option<Slot> {
+    /// Whether there is one that [`take`](Self::take) would give a place on.
+    pub(in super::super) fn has_room<A: Dialable>(&self, origin: &Origin, addresses: &[A]) -> bool {
+        let origins = self.origins.lock();
+        let known = origins.get(origin);
+        known.is_some_and(|known| {
+            known.connections.iter().any(|connection| {
+                connection.is_kept(self.limits.idle)
+                    && connection.endpoint().leads_to(addresses)
+                    && connection.has_room(known.streams(connection.time()))
+            })
+        })
+    }
+
+    /// Shares a connection, and gives its first place. So many others are idle.
+    pub(in super::super) fn share(
+        &self,
+        origin: &Origin,
+        connection: Connection,
+        others: usize,
+    ) -> Option<Slot> {
         let connection = Arc::new(connection);
         let slot = connection.reserve(MAX_STREAMS);
         self.with(origin, |known| known.connections.push(connection));
+        let dropped = self.drop_surplus(&mut self.origins.lock(), others);
+        drop(dropped);
         slot
     }
 
@@ -111,16 +128,43 @@ impl SharedPool {
         self.with(origin, |known| known.speaks = Some(protocol));
     }
 
-    /// Drops what is closed or was idle for too long, and of what is idle all that is more than the limit of an origin.
-    pub(in super::super) fn sweep(&self) {
+    /// Drops what is closed or was idle for too long, and of what is idle all that is more than the limit of an origin, or
+    /// than that of all together with so many others.
+    pub(in super::super) fn sweep(&self, others: usize) {
         let mut dropped = Vec::new();
-        for known in self.origins.lock().values_mut() {
+        let mut origins = self.origins.lock();
+        for known in origins.values_mut() {
             let mut idle = 0;
             dropped.extend(drop_where(known, |connection| {
                 idle += usize::from(connection.is_idle());
                 !connection.is_kept(self.limits.idle) || connection.is_idle() && idle > self.limits.per_origin
             }));
         }
+        dropped.extend(self.drop_surplus(&mut origins, others));
+        drop(origins);
+    }
+
+    /// Takes out those that are idle for the longest time, where more are than the limit of all lets together with so many
+    /// others.
+    fn drop_surplus(&self, origins: &mut HashMap<Arc<Origin>, Known>, others: usize) -> Vec<Arc<Connection>> {
+        let connections = origins.values().flat_map(|known| &known.connections);
+        let idle = connections.filter(|connection| connection.is_idle());
+        let mut idle: Vec<_> = idle
+            .map(|connection| (connection.idle_since(), connection.number()))
+            .collect();
+        let surplus = idle
+            .len()
+            .saturating_sub(self.limits.total.saturating_sub(others));
+        if surplus == 0 {
+            return Vec::new();
+        }
+        idle.sort_unstable();
+        let oldest: HashSet<_> = idle.iter().take(surplus).map(|(_, number)| *number).collect();
+        let unwanted = |connection: &Connection| oldest.contains(&connection.number());
+        origins
+            .values_mut()
+            .flat_map(|known| drop_where(known, unwanted))
+            .collect()
     }
 
     /// Drops what leads to this origin and was last heard of then or before, or never answered.
@@ -152,6 +196,14 @@ impl SharedPool {
             origins.retain(|_, known| !known.connections.is_empty() || Arc::strong_count(&known.gate) > 1);
         }
         act(origins.entry(Arc::new(origin.clone())).or_default())
+    }
+}
+
+impl Known {
+    /// The most requests that share one of its connections now.
+    fn streams(&self, now: Duration) -> usize {
+        let is_broken = self.broke.is_some_and(|at| now.saturating_sub(at) < CAUTION);
+        if is_broken { 1 } else { MAX_STREAMS }
     }
 }
 

@@ -36,6 +36,7 @@ where
 {
     let head = in_http2_form(&request, scheme).map_err(|cause| Unsent::Gone(SendFailure::NotSent(cause)))?;
     let (is_used, is_bodiless) = (slot.has_answered(), request.body().is_end_stream());
+    slot.look().await;
     // A shared connection whose answer is missing takes no further request, whether it answered before or not.
     leaving.mark(true);
     let (response, stream) = match start(&slot, head, is_bodiless, leaving) {

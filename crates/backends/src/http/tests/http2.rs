@@ -220,6 +220,45 @@ async fn http2_connection_is_left_when_its_address_is_not_judged_or_it_was_idle_
 }
 
 #[tokio::test]
+async fn http2_connections_that_are_idle_keep_the_bound_of_all_together() {
+    let mut servers = Vec::new();
+    for _ in 0..4 {
+        servers.push(Http2Server::start(|_| {}).await);
+    }
+    let limits = PoolLimits {
+        total: 2,
+        ..PoolLimits::default()
+    };
+    let fixture = Fixture::new(limits, Pings::default());
+    for (port, server) in (1..).zip(&mut servers) {
+        let (origin, addresses) = (origin(Scheme::Http, NAME, port), [server.addr]);
+        let target = Target {
+            origin: &origin,
+            addresses: &addresses,
+        };
+        let get = request("GET", Empty::new().boxed_unsync());
+        let sent = fixture.client.send_to(&target, get, &());
+        let (answer, ()) = tokio::join!(sent, serve(server, 1));
+        assert_eq!(answer.unwrap().status(), 200);
+        fixture.clock.advance(Duration::from_secs(1));
+    }
+    // The last one was in use when there was a look at it.
+    assert_eq!(fixture.client.stats().idle, 3);
+    fixture.client.sweep();
+    assert_eq!(fixture.client.stats().idle, 2);
+    // Those that were used last are kept.
+    let origin = origin(Scheme::Http, NAME, 3);
+    let target = Target {
+        origin: &origin,
+        addresses: &[servers[2].addr],
+    };
+    let get = request("GET", Empty::new().boxed_unsync());
+    let sent = fixture.client.send_to(&target, get, &());
+    tokio::join!(async { sent.await.unwrap() }, serve(&mut servers[2], 1));
+    assert_eq!(fixture.client.stats().dialled, 4);
+}
+
+#[tokio::test]
 async fn http2_request_that_is_dropped_resets_its_stream_alone() {
     let (mut server, fixture) = (Http2Server::start(|_| {}).await, Fixture::default());
     let addresses = [server.addr];

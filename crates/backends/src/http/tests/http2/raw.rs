@@ -109,3 +109,40 @@ async fn http2_words_of_a_peer_are_not_repeated() {
         "{words}"
     );
 }
+
+#[tokio::test]
+async fn http2_connection_whose_end_only_the_kernel_knows_gets_no_request() {
+    for goodbye in [true, false] {
+        let (say, told) = std::sync::mpsc::channel::<()>();
+        let told = std::sync::Mutex::new(told);
+        let server = Server::start(move |number, stream, seen| {
+            greet(stream);
+            let first = next(stream).unwrap();
+            self::say(stream, HEADERS, END, first, &OK);
+            if number == 0 {
+                told.lock().unwrap().recv().unwrap();
+                if goodbye {
+                    let mut last = first.to_be_bytes().to_vec();
+                    last.extend(u32::from(Reason::NO_ERROR).to_be_bytes());
+                    self::say(stream, GOAWAY, 0, 0, &last);
+                } else {
+                    stream.shutdown(std::net::Shutdown::Both).unwrap();
+                }
+                let _ = seen.send(super::super::server::Seen::Closed(number));
+            }
+            super::super::server::until_closed(stream);
+        });
+        let fixture = Fixture::default();
+        assert_eq!(send(&fixture, &server, "GET").await.unwrap(), 200);
+        // The runtime gets no turn between the end and the next request.
+        say.send(()).unwrap();
+        assert_eq!(server.next(), super::super::server::Seen::Closed(0));
+        assert_eq!(
+            send(&fixture, &server, "POST").await.unwrap(),
+            200,
+            "GOAWAY: {goodbye}"
+        );
+        let stats = fixture.client.stats();
+        assert_eq!((stats.dialled, stats.found_dead), (2, 1));
+    }
+}
