@@ -34,7 +34,7 @@ impl Passing {
             ("AUDIT_REPLAY_DIR", &spool),
             ("REUSE_PORT", shared),
             ("PORT", &port),
-            ("DRAIN_DELAY", "300ms"),
+            ("DRAIN_DELAY", "2s"),
             ("LOG_LEVEL", "info"),
         ]);
         match self {

@@ -140,7 +140,7 @@ impl Sockets {
         is_clear.then_some(Self { public, operator })
     }
 
-    /// Takes them, for this process alone: no child gets them, nor the variables. They are there once, and are to be taken before
+    /// Takes them, for this process alone: no child gets them. They are there once, and are to be taken before
     /// other threads have anything to do.
     ///
     /// # Errors

@@ -192,13 +192,17 @@ impl Server {
             supervisor.stopping();
             draining.cancel();
             manager.stopping().await;
-            if code == OK {
-                tokio::time::sleep(times.drain_delay).await;
-            }
+            // A process without one of its tasks is to take no request that it can do without.
+            let delay = if code == OK {
+                times.drain_delay
+            } else {
+                Duration::ZERO
+            };
+            tokio::time::sleep(delay).await;
             // Before the listener closes: who sees it closed can rely on the drain having begun.
             shutdown.drain.cancel();
             closing.cancel();
-            end(&supervisor, &shutdown, &times).await;
+            end(&supervisor, &shutdown, delay, times.shutdown_grace).await;
         };
         let log_flush = tokio::select! {
             () = end => {
@@ -219,15 +223,15 @@ impl Server {
 }
 
 /// Waits for the connections, ends what does not end by itself, and finishes the background tasks.
-async fn end(supervisor: &Supervisor, shutdown: &Shutdown, times: &LifeCycle) {
+async fn end(supervisor: &Supervisor, shutdown: &Shutdown, delay: Duration, grace: Duration) {
     let connections = supervisor.inbound();
     connections.close();
     // A request may be on its way over a connection that looks idle, and its answer is what tells the caller.
-    let idle = times.drain_delay.min(times.shutdown_grace);
+    let idle = delay.min(grace);
     // First what can end in its own way; a connection that is dropped has no last chunk.
     for (time, next) in [
         (idle, &shutdown.idle),
-        (times.shutdown_grace - idle, &shutdown.streams),
+        (grace - idle, &shutdown.streams),
         (STREAM_END_TIMEOUT, &shutdown.cut),
     ] {
         if tokio::time::timeout(time, connections.wait()).await.is_ok() {

@@ -93,7 +93,7 @@ pub enum StartError {
 fn fix(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "; end the process that has it, or set REUSE_PORT=on for both where that one is to be replaced"
+            "; end the process that has it, or where that one is to be replaced set REUSE_PORT=on for both, or hand this socket over too"
         }
         _ => "",
     }

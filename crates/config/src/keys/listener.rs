@@ -18,7 +18,7 @@ section! {
     PORT: Port, Value("8081"),
         "The port to listen on. Production accepts only 8081; in dev any port will do, and 0 takes a free one and prints it.";
     REUSE_PORT: Choice(&["off", "on"]), Value("off"),
-        "Bind the public port beside other processes of the same user that do so too (`SO_REUSEPORT`), so that a successor starts before \
+        "Bind the public port, and that of `OPERATOR_ADDR`, beside other processes of the same user that do so too (`SO_REUSEPORT`), so that a successor starts before \
         its predecessor ends.",
         advice "A socket that is handed over (`LISTEN_FDS`) does this without the second that some connections may take: \
         [operations.md](operations.md).";

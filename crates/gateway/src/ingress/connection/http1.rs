@@ -27,7 +27,8 @@ use super::timer::ConnectionTimer;
 use super::transport::Transport;
 use super::{Shutdown, run};
 
-/// The most bytes that the library reads at a time. Pieces of 16 KiB cost a third more CPU; larger ones bring no more.
+/// The most bytes that the library reads at a time, and keeps of what its caller does not take. Pieces of 16 KiB cost a
+/// third more CPU; larger ones bring no more.
 const MAX_PIECE: usize = 64 * 1024;
 /// Said to a head that is longer than it may be.
 const HEAD_TOO_LARGE: &[u8] =
@@ -259,10 +260,11 @@ enum Interruption<B> {
 
 /// Waits for the next request. Where none comes any more the connection is ended.
 async fn begins<S: Transport>(stream: &mut TimedIo<S>, shutdown: &Shutdown) -> Result<bool, BoxError> {
+    // In this order: a request that has arrived is served.
     let has_begun = tokio::select! {
         biased;
-        () = shutdown.idle.cancelled() => false,
         begun = stream.begins() => begun?,
+        () = shutdown.idle.cancelled() => false,
     };
     if !has_begun {
         stream.shutdown().await?;
