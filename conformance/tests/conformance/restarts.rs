@@ -29,7 +29,7 @@ impl Passing {
         let spool = spool.display().to_string();
         let launch = world.launch(&[
             ("AUDIT_REPLAY_DIR", &spool),
-            ("DRAIN_DELAY", "300ms"),
+            ("DRAIN_DELAY", "1s"),
             ("LOG_LEVEL", "info"),
         ]);
         match self {

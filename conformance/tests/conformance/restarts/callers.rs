@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
-use testkit::http::{Connection, Stream};
+use testkit::http::{Connection, Rest, Stream};
 use testkit::tls::{Ca, connect};
 use testkit::wait::{PATIENCE, until};
 use tokio::net::TcpStream;
@@ -22,6 +22,8 @@ use tokio::time::{Instant, timeout};
 
 /// How many of each kind there are.
 const EACH: usize = 2;
+/// How long a caller does something else between two requests.
+const PAUSE: Duration = Duration::from_millis(5);
 /// How many requests are a step forward.
 const STEP: usize = 30;
 
@@ -90,6 +92,7 @@ impl Callers {
                     }
                     outcome.slowest = outcome.slowest.max(began.elapsed());
                     done.fetch_add(1, Ordering::Relaxed);
+                    pause(&mut connection).await;
                 }
                 outcome
             });
@@ -123,6 +126,16 @@ impl Callers {
 enum Open {
     Http1(Connection),
     Http2(SendRequest<Bytes>, JoinSet<()>),
+}
+
+/// Does something else for a while. A connection that ends meanwhile is not used any more.
+async fn pause(kept: &mut Option<Open>) {
+    let Some(Open::Http1(connection)) = kept else {
+        return tokio::time::sleep(PAUSE).await;
+    };
+    if connection.rest(PAUSE).await != Rest::Silence {
+        *kept = None;
+    }
 }
 
 /// Sends one request and gives its id.
