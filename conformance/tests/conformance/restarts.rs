@@ -4,7 +4,7 @@ mod callers;
 
 use crate::report::Report;
 use crate::world::World;
-use callers::Callers;
+use callers::{Callers, NAME};
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::AsFd as _;
@@ -12,13 +12,14 @@ use std::path::Path;
 use std::sync::Arc;
 use testkit::gateway::Launch;
 use testkit::http::{self, Rest};
+use testkit::tls::{Ca, Files};
 use testkit::wait::{PATIENCE, until};
 
 /// How the port is passed on.
 enum Passing {
-    /// Whoever starts the gateways keeps the socket.
-    Socket(TcpListener),
-    /// Each binds it beside the others.
+    /// Whoever starts the gateways keeps the socket; they speak TLS.
+    Socket(TcpListener, Files),
+    /// Each binds it beside the others; they speak plain HTTP.
     Port(u16),
 }
 
@@ -26,33 +27,37 @@ impl Passing {
     /// A gateway that takes the port, about to be started. All share one directory of spools, as on one machine.
     fn launch(&self, world: &World, spool: &Path) -> Launch {
         let spool = spool.display().to_string();
-        let (shared, port) = match self {
-            Self::Socket(_) => ("off", "0".to_owned()),
-            Self::Port(port) => ("on", port.to_string()),
-        };
         let launch = world.launch(&[
             ("AUDIT_REPLAY_DIR", &spool),
-            ("REUSE_PORT", shared),
-            ("PORT", &port),
             ("DRAIN_DELAY", "2s"),
             ("LOG_LEVEL", "info"),
         ]);
         match self {
-            Self::Socket(socket) => launch.sockets(&[("public", socket.as_fd())]),
-            Self::Port(_) => launch,
+            Self::Socket(socket, files) => launch
+                .env("INSECURE_HTTP", "false")
+                .env("TLS_CERT_FILE", files.certificate.display().to_string())
+                .env("TLS_KEY_FILE", files.key.display().to_string())
+                .sockets(&[("public", socket.as_fd())]),
+            Self::Port(port) => launch.env("REUSE_PORT", "on").env("PORT", port.to_string()),
         }
     }
 }
 
-async fn replace(restarts: usize, passing: &Passing, world: &Arc<World>, report: &mut Report) -> String {
+async fn replace(
+    restarts: usize,
+    passing: &Passing,
+    ca: Option<&Ca>,
+    world: &Arc<World>,
+    report: &mut Report,
+) -> String {
     let spool = tempfile::tempdir().expect("a temporary directory");
     let mut gateway = passing.launch(world, spool.path()).start().await;
     let addr = gateway.addr();
     let passing = match passing {
-        Passing::Socket(_) => passing,
+        Passing::Socket(..) => passing,
         Passing::Port(_) => &Passing::Port(addr.port()),
     };
-    let callers = Callers::start(world, addr);
+    let callers = Callers::start(world, addr, ca);
     callers.progress().await;
     for _ in 0..restarts {
         let successor = passing.launch(world, spool.path()).start().await;
@@ -79,20 +84,26 @@ async fn replace(restarts: usize, passing: &Passing, world: &Arc<World>, report:
     let left = left.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     report.equal("left", left.filter(|name| name.starts_with("spool-")).count(), 0);
     format!(
-        "{restarts} restarts: {} requests over {} connections, none failed; the slowest took {:?}",
+        "{restarts} restarts: {} requests over {} connections, none failed, {} streams were sent again; the slowest took {:?}",
         outcome.served.len(),
         outcome.connections,
+        outcome.again,
         outcome.slowest
     )
 }
 
 async fn both_ways(restarts: usize) -> Vec<String> {
-    let world = Arc::new(World::builder().env("INSECURE_HTTP", "true").start().await);
+    let world = Arc::new(World::start().await);
     let mut report = Report::default();
+    let (ca, directory) = (Ca::new(), tempfile::tempdir().expect("a temporary directory"));
+    let files = ca.server(&[NAME]).write_to(directory.path());
     let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let mut told = Vec::new();
-    for passing in [Passing::Socket(socket), Passing::Port(0)] {
-        told.push(replace(restarts, &passing, &world, &mut report).await);
+    for (passing, ca) in [
+        (Passing::Socket(socket, files), Some(&ca)),
+        (Passing::Port(0), None),
+    ] {
+        told.push(replace(restarts, &passing, ca, &world, &mut report).await);
     }
     report.finish();
     told

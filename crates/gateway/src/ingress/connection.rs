@@ -168,8 +168,10 @@ where
         opened: Arc::clone(&opened),
     };
     let parked = Parked::new();
+    // The token's own clones share a lock with those of all connections.
+    let drain = Arc::new(shutdown.drain.clone());
     let service = service_fn(|request: Request<Incoming>| {
-        let (mut eligible, parked, drain) = (Eligible::of(&request), parked.clone(), shutdown.drain.clone());
+        let (mut eligible, parked, drain) = (Eligible::of(&request), parked.clone(), Arc::clone(&drain));
         let (handler, timer, peer) = (Arc::clone(&handler), Arc::clone(&timer), peer.clone());
         let (in_flight, version) = (InFlight::begin(&timer, &request), request.version());
         if in_flight.is_multiplexed() {
