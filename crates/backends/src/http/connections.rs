@@ -149,7 +149,9 @@ where
         let is_at_hand = self.dialler.may_share(origin) && self.shared.has_room(origin, addresses)
             || self.own.holds(origin, addresses);
         let addresses = in_order(addresses);
-        let begun = (!is_at_hand).then(|| self.preconnects.begin(origin, &addresses));
+        // Where none is kept, one that is made before its request asks for it would be lost.
+        let is_wanted = !is_at_hand && self.own.keeps_any();
+        let begun = is_wanted.then(|| self.preconnects.begin(origin, &addresses));
         let Some((dial, unwanted)) = begun.flatten() else {
             return Preconnect::new(None);
         };

@@ -114,6 +114,11 @@ impl<B> Pool<B> {
         Some(taken)
     }
 
+    /// Whether its bounds let it keep a connection.
+    pub(super) fn keeps_any(&self) -> bool {
+        self.limits.per_origin > 0 && self.limits.total > 0
+    }
+
     /// Whether there is one that [`take`](Self::take) would give.
     pub(super) fn holds<A: Dialable>(&self, origin: &Origin, addresses: &[A]) -> bool {
         let (now, all) = (self.now(), self.idle.lock());
@@ -136,7 +141,7 @@ impl<B> Pool<B> {
 
     /// Keeps one over which no request was sent yet in the same way.
     pub(super) fn put_unused(&self, connection: Connection<B>) {
-        if connection.sender.is_closed() || self.limits.per_origin == 0 || self.limits.total == 0 {
+        if connection.sender.is_closed() || !self.keeps_any() {
             return;
         }
         let since = self.now();

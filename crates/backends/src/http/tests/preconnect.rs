@@ -285,4 +285,12 @@ async fn preconnects_without_a_request_are_idle_within_the_pools_bounds() {
     assert_eq!((stats.dialled, stats.idle), (5, 3));
     fixture.clock.advance(Duration::from_secs(90));
     fixture.until(|stats| stats.idle == 0).await;
+
+    // A pool that keeps nothing has nothing made ahead.
+    let fixture = Fixture::new(PoolLimits {
+        total: 0,
+        ..PoolLimits::default()
+    });
+    let _ahead = fixture.preconnect(Scheme::Http, "a", &[server.addr]);
+    assert!(fixture.tracker.is_empty());
 }

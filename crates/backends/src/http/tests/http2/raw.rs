@@ -116,6 +116,8 @@ async fn http2_connection_whose_end_only_the_kernel_knows_gets_no_request() {
         let (say, told) = std::sync::mpsc::channel::<()>();
         let told = std::sync::Mutex::new(told);
         let server = Server::start(move |number, stream, seen| {
+            // Or the goodbye would wait for the acknowledgement of what was sent before.
+            stream.set_nodelay(true).unwrap();
             greet(stream);
             let first = next(stream).unwrap();
             self::say(stream, HEADERS, END, first, &OK);
