@@ -1,18 +1,18 @@
 //! Refuses new requests early while the run queue is late: while tasks that could run do not get a thread to run on.
 //!
-//! A task that sleeps and then waits for its turn looks again and again at how late it is. What is refused follows
-//! from that as in CoDel (RFC 8289): nothing while single looks are late, and a growing share once all of them were
-//! for an interval. A queue that is on time again ends it at once.
+//! A thread wakes a task again and again, which looks at how long that took: what is woken from outside of the runtime
+//! goes to the end of the queue that all its threads share, where tasks also go for which there is no room elsewhere.
+//! What is refused follows from that as in CoDel (RFC 8289): nothing while single looks are late, and a growing share
+//! once all of them were for an interval. A queue that is on time again ends it at once.
 
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use admission::ports::Cause;
 use admission::{Denial, Refused};
 use backends::component::{Component, Stage};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -76,12 +76,21 @@ impl Controller {
                 return 0;
             }
             // Not late, and not on time: nothing changes.
-            Some(late) if delay <= self.limit || now < late.next => late,
-            Some(late) => Late {
-                step: late.step.max(late.from).saturating_add(1).min(STEPS),
-                next: now + STEP,
+            Some(late) if delay <= self.limit => Late {
+                next: late.next.max(now + STEP),
                 ..late
             },
+            Some(late) if now < late.next => late,
+            Some(late) => {
+                // A queue that is very late is looked at less often.
+                let missed = (now - late.next).as_millis() / STEP.as_millis();
+                let missed = u16::try_from(missed).unwrap_or(STEPS).min(STEPS);
+                Late {
+                    step: (late.step.max(late.from) + 1 + missed).min(STEPS),
+                    next: now + STEP,
+                    ..late
+                }
+            }
         };
         self.late = Some(late);
         MAX_SHARE / STEPS * late.step
@@ -144,21 +153,20 @@ impl Overload {
     /// Looks at the run queue until the process stops.
     async fn run(self: Arc<Self>, metrics: Arc<Metrics>, stop: CancellationToken) {
         let mut controller = self.limit.map(Controller::new);
+        let (waker, mut woken) = mpsc::channel(1);
+        let thread = std::thread::Builder::new().name("run queue".to_owned());
+        if let Err(error) = thread.spawn(move || wake(&waker)) {
+            tracing::warn!(%error, "no thread to look at the run queue: OVERLOAD_DELAY has no effect");
+            return stop.cancelled().await;
+        }
         let began = clock::instant();
-        let mut due = began + PERIOD;
-        while stop
-            .run_until_cancelled(tokio::time::sleep_until(due.into()))
-            .await
-            .is_some()
-        {
-            behind_the_others().await;
+        while let Some(Some(sent)) = stop.run_until_cancelled(woken.recv()).await {
             let now = clock::instant();
-            let delay = now.saturating_duration_since(due);
+            let delay = now.saturating_duration_since(sent);
             metrics.run_queue_delay(delay);
             if let Some(controller) = &mut controller {
                 self.refuse(controller.look(now.duration_since(began), delay), delay);
             }
-            due = clock::instant() + PERIOD;
         }
     }
 
@@ -179,24 +187,15 @@ impl Overload {
     }
 }
 
-/// Completes when every task has had its turn that waits for this thread now. One that wakes itself goes to the end of
-/// the queue; tokio's own `yield_now` also waits until the system was asked for I/O.
-async fn behind_the_others() {
-    let mut is_behind = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut is_behind, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
+/// Sends the time to the task again and again, until that has ended. While it has not taken the last one, this waits.
+fn wake(task: &mpsc::Sender<Instant>) {
+    while task.blocking_send(clock::instant()).is_ok() {
+        std::thread::sleep(PERIOD);
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::task::JoinSet;
-
     use super::*;
 
     const LIMIT: Duration = Duration::from_millis(100);
@@ -237,16 +236,17 @@ mod tests {
                 (500, 101, 1),
                 (599, 101, 1),
                 (600, 101, 2),
-                (5000, 101, 3),
-                (5100, 101, 4),
-                (5200, 101, 5),
-                (5300, 101, 6),
-                (5400, 101, 7),
-                (5500, 101, 8),
-                (5600, 101, 8),
-                (5620, 50, 0),
+                (700, 101, 3),
+                // So late that nobody looked meanwhile.
+                (1000, 300, 6),
+                (1099, 300, 6),
+                (1100, 101, 7),
+                (1200, 101, 8),
+                (1300, 101, 8),
+                (1320, 50, 0),
             ],
         );
+        assert_shares("very late", &[(0, 3000, 0), (3000, 3000, 8), (3020, 50, 0)]);
         assert_shares(
             "neither late nor on time",
             &[
@@ -323,18 +323,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn overload_is_looked_for_behind_whoever_waits_for_the_thread() {
-        let others = Arc::new(AtomicU16::new(0));
-        let mut tasks = JoinSet::new();
-        let seen = Arc::clone(&others);
-        tasks.spawn(async move {
-            behind_the_others().await;
-            assert_eq!(seen.load(Ordering::Relaxed), 3);
-        });
-        for _ in 0..3 {
-            let others = Arc::clone(&others);
-            tasks.spawn(async move { _ = others.fetch_add(1, Ordering::Relaxed) });
-        }
-        tasks.join_all().await;
+    async fn overload_is_looked_for_as_long_as_somebody_asks() {
+        let (waker, mut woken) = mpsc::channel(1);
+        let thread = std::thread::spawn(move || wake(&waker));
+        let (first, second) = (woken.recv().await.unwrap(), woken.recv().await.unwrap());
+        assert!(second >= first + PERIOD);
+        drop(woken);
+        thread.join().unwrap();
     }
 }
