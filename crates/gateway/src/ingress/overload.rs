@@ -1,18 +1,19 @@
 //! Refuses new requests early while the run queue is late: while tasks that could run do not get a thread to run on.
 //!
-//! A thread wakes a task again and again, which looks at how long that took: what is woken from outside of the runtime
-//! goes to the end of the queue that all its threads share, where tasks also go for which there is no room elsewhere.
-//! What is refused follows from that as in CoDel (RFC 8289): nothing while single looks are late, and a growing share
+//! A thread wakes a task again and again, and looks at how long that took or takes: what is woken from outside of the
+//! runtime goes to the end of the queue that all its threads share, where tasks also go for which there is no room
+//! elsewhere. Because the thread is no part of the runtime, it knows in time how late that is. What is refused follows from that as in CoDel (RFC 8289): nothing while single looks are late, and a growing share
 //! once all of them were for an interval. A queue that is on time again ends it at once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use admission::ports::Cause;
 use admission::{Denial, Refused};
 use backends::component::{Component, Stage};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -112,6 +113,8 @@ impl Controller {
 pub struct Overload {
     /// `OVERLOAD_DELAY`; `None` takes on all of them.
     limit: Option<Duration>,
+    /// How late the task was that was woken last, in nanoseconds.
+    delay: AtomicU64,
     /// The share that is refused, in 1/65,536.
     share: AtomicU16,
     /// The shares of all requests so far, which make one refusal each time they exceed the number.
@@ -129,6 +132,7 @@ impl Overload {
     fn new(limit: Option<Duration>) -> Self {
         Self {
             limit,
+            delay: AtomicU64::new(0),
             share: AtomicU16::new(0),
             sum: AtomicU16::new(0),
         }
@@ -152,21 +156,43 @@ impl Overload {
 
     /// Looks at the run queue until the process stops.
     async fn run(self: Arc<Self>, metrics: Arc<Metrics>, stop: CancellationToken) {
-        let mut controller = self.limit.map(Controller::new);
         let (waker, mut woken) = mpsc::channel(1);
-        let thread = std::thread::Builder::new().name("run queue".to_owned());
-        if let Err(error) = thread.spawn(move || wake(&waker)) {
+        let (thread, watching) = (std::thread::Builder::new(), Arc::clone(&self));
+        if let Err(error) = thread
+            .name("run queue".to_owned())
+            .spawn(move || watching.watch(&waker))
+        {
             tracing::warn!(%error, "no thread to look at the run queue: OVERLOAD_DELAY has no effect");
             return stop.cancelled().await;
         }
-        let began = clock::instant();
         while let Some(Some(sent)) = stop.run_until_cancelled(woken.recv()).await {
-            let now = clock::instant();
-            let delay = now.saturating_duration_since(sent);
+            let delay = clock::instant().saturating_duration_since(sent);
             metrics.run_queue_delay(delay);
+            let nanos = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
+            self.delay.store(nanos, Ordering::Relaxed);
+        }
+    }
+
+    /// Wakes the task again and again, until that has ended, and looks at how late it is.
+    fn watch(&self, task: &mpsc::Sender<Instant>) {
+        let mut controller = self.limit.map(Controller::new);
+        let began = clock::instant();
+        let mut sent = began;
+        loop {
+            let now = clock::instant();
+            let delay = match task.try_send(now) {
+                Ok(()) => {
+                    sent = now;
+                    Duration::from_nanos(self.delay.load(Ordering::Relaxed))
+                }
+                // It has not come to the one before yet.
+                Err(TrySendError::Full(_)) => now.duration_since(sent),
+                Err(TrySendError::Closed(_)) => return,
+            };
             if let Some(controller) = &mut controller {
                 self.refuse(controller.look(now.duration_since(began), delay), delay);
             }
+            std::thread::sleep(PERIOD);
         }
     }
 
@@ -184,13 +210,6 @@ impl Overload {
                 "the run queue is on time again: no request is refused for it"
             );
         }
-    }
-}
-
-/// Sends the time to the task again and again, until that has ended. While it has not taken the last one, this waits.
-fn wake(task: &mpsc::Sender<Instant>) {
-    while task.blocking_send(clock::instant()).is_ok() {
-        std::thread::sleep(PERIOD);
     }
 }
 
@@ -322,12 +341,22 @@ mod tests {
         assert!(refused.cause.unwrap().is_local());
     }
 
-    #[tokio::test]
-    async fn overload_is_looked_for_as_long_as_somebody_asks() {
-        let (waker, mut woken) = mpsc::channel(1);
-        let thread = std::thread::spawn(move || wake(&waker));
-        let (first, second) = (woken.recv().await.unwrap(), woken.recv().await.unwrap());
-        assert!(second >= first + PERIOD);
+    #[test]
+    fn overload_is_seen_while_the_task_does_not_run_and_looked_for_until_it_ends() {
+        let overload = Arc::new(Overload::new(Some(Duration::from_millis(1))));
+        let (task, mut woken) = mpsc::channel(1);
+        let watching = Arc::clone(&overload);
+        let thread = std::thread::spawn(move || watching.watch(&task));
+        while overload.admit().is_ok() {
+            std::thread::yield_now();
+        }
+        // What it would have said had it run.
+        overload.delay.store(0, Ordering::Relaxed);
+        assert!(woken.blocking_recv().is_some());
+        while overload.share.load(Ordering::Relaxed) > 0 {
+            _ = woken.try_recv();
+            std::thread::yield_now();
+        }
         drop(woken);
         thread.join().unwrap();
     }
