@@ -1,19 +1,21 @@
 //! Refuses new requests early while the run queue is late: while tasks that could run do not get a thread to run on.
 //!
-//! A task that sleeps and then waits for its turn looks again and again at how late it is. What is refused follows
+//! A thread wakes a task again and again, and looks at how long that took or takes: what is woken from outside of the
+//! runtime goes to the end of the queue that all its threads share, where tasks also go for which there is no room
+//! elsewhere. Because the thread is no part of the runtime, it knows in time how late that is. What is refused follows
 //! from that as in CoDel (RFC 8289): nothing while single looks are late, and a growing share once many in a row were
 //! for an interval. A queue that is on time again ends it at once, and so does one that stays late whatever is refused: then
 //! it is not the new requests that the CPU is wanted by.
 
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
-use std::task::Poll;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use admission::ports::Cause;
 use admission::{Denial, Refused};
 use backends::component::{Component, Stage};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -136,6 +138,8 @@ const STRIDE: u16 = 40_503;
 pub struct Overload {
     /// `OVERLOAD_DELAY`; `None` takes on all of them.
     limit: Option<Duration>,
+    /// How late the task was that was woken last, in nanoseconds.
+    delay: AtomicU64,
     /// The share that is refused, in 1/65,536.
     share: AtomicU16,
     /// Where the next request falls, of 65,536 places.
@@ -153,6 +157,7 @@ impl Overload {
     fn new(limit: Option<Duration>) -> Self {
         Self {
             limit,
+            delay: AtomicU64::new(0),
             share: AtomicU16::new(0),
             place: AtomicU16::new(0),
         }
@@ -173,22 +178,43 @@ impl Overload {
 
     /// Looks at the run queue until the process stops.
     async fn run(self: Arc<Self>, metrics: Arc<Metrics>, stop: CancellationToken) {
+        let (waker, mut woken) = mpsc::channel(1);
+        let (thread, watching) = (std::thread::Builder::new(), Arc::clone(&self));
+        if let Err(error) = thread
+            .name("run queue".to_owned())
+            .spawn(move || watching.watch(&waker))
+        {
+            tracing::warn!(%error, "no thread to look at the run queue: OVERLOAD_DELAY has no effect");
+            return stop.cancelled().await;
+        }
+        while let Some(Some(sent)) = stop.run_until_cancelled(woken.recv()).await {
+            let delay = clock::instant().saturating_duration_since(sent);
+            metrics.run_queue_delay(delay);
+            let nanos = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
+            self.delay.store(nanos, Ordering::Relaxed);
+        }
+    }
+
+    /// Wakes the task again and again, until that has ended, and looks at how late it is.
+    fn watch(&self, task: &mpsc::Sender<Instant>) {
         let mut controller = self.limit.map(Controller::new);
         let began = clock::instant();
-        let mut due = began + PERIOD;
-        while stop
-            .run_until_cancelled(tokio::time::sleep_until(due.into()))
-            .await
-            .is_some()
-        {
-            behind_the_others().await;
+        let mut sent = began;
+        loop {
             let now = clock::instant();
-            let delay = now.saturating_duration_since(due);
-            metrics.run_queue_delay(delay);
+            let delay = match task.try_send(now) {
+                Ok(()) => {
+                    sent = now;
+                    Duration::from_nanos(self.delay.load(Ordering::Relaxed))
+                }
+                // It has not come to the one before yet.
+                Err(TrySendError::Full(_)) => now.duration_since(sent),
+                Err(TrySendError::Closed(_)) => return,
+            };
             if let Some(controller) = &mut controller {
                 self.refuse(controller.look(now.duration_since(began), delay), delay);
             }
-            due = clock::instant() + PERIOD;
+            std::thread::sleep(PERIOD);
         }
     }
 
@@ -209,183 +235,5 @@ impl Overload {
     }
 }
 
-/// Completes when every task has had its turn that waits for this thread now. One that wakes itself goes to the end of
-/// the queue; tokio's own `yield_now` also waits until the system was asked for I/O.
-async fn behind_the_others() {
-    let mut is_behind = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut is_behind, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}
-
 #[cfg(test)]
-mod tests {
-    use tokio::task::JoinSet;
-
-    use super::*;
-
-    const LIMIT: Duration = Duration::from_millis(100);
-
-    /// Looks at times in milliseconds, the delay of each, and the eighths of the greatest share that follow.
-    fn assert_shares(case: &str, looks: &[(u64, u64, u16)]) {
-        let mut controller = Controller::new(LIMIT);
-        for (at, delay, eighths) in looks {
-            let share = controller.look(Duration::from_millis(*at), Duration::from_millis(*delay));
-            let expect = if *eighths == 8 {
-                MAX_SHARE
-            } else {
-                MAX_SHARE / 8 * eighths
-            };
-            assert_eq!(share, expect, "{case}, at {at} ms");
-        }
-    }
-
-    /// A queue that is late until requests are refused.
-    const LATE: [(u64, u64, u16); 5] = [
-        (200, 101, 0),
-        (400, 150, 0),
-        (600, 150, 0),
-        (800, 150, 0),
-        (1000, 150, 1),
-    ];
-
-    #[test]
-    fn overload_is_what_lasts_for_an_interval_and_grows_until_the_queue_is_on_time() {
-        assert_shares("on time", &[(0, 0, 0), (600, 100, 0), (1200, 100, 0)]);
-        assert_shares(
-            "pauses of the machine",
-            &[
-                (0, 0, 0),
-                (9000, 9000, 0),
-                (9500, 450, 0),
-                (10_000, 450, 0),
-                (10_500, 450, 0),
-                (10_550, 0, 0),
-            ],
-        );
-        assert_shares(
-            "late with breaks",
-            &[
-                (0, 101, 0),
-                (160, 101, 0),
-                (320, 101, 0),
-                (480, 101, 0),
-                (570, 60, 0),
-                (730, 101, 0),
-                (890, 101, 0),
-            ],
-        );
-        let growing = [
-            (1200, 150, 2),
-            (1400, 150, 4),
-            (1600, 150, 8),
-            (1800, 150, 8),
-            (1850, 50, 0),
-        ];
-        assert_shares("late for good", &[&LATE[..], &growing].concat());
-        let held = [
-            (1100, 100, 1),
-            (1160, 51, 1),
-            (1320, 101, 2),
-            (1380, 50, 0),
-            (1500, 100, 0),
-        ];
-        assert_shares("neither late nor on time", &[&LATE[..], &held].concat());
-    }
-
-    #[test]
-    fn overload_that_comes_back_soon_is_met_with_half_of_what_was_refused() {
-        let refusing = [(1200, 150, 2), (1400, 150, 4), (1450, 0, 0)];
-        let soon = [
-            (1650, 101, 0),
-            (1850, 101, 0),
-            (2050, 101, 2),
-            (2250, 101, 4),
-            (2300, 0, 0),
-        ];
-        assert_shares("soon", &[&LATE[..], &refusing, &soon].concat());
-        let late = [
-            (6500, 101, 0),
-            (6700, 101, 0),
-            (6900, 101, 0),
-            (7100, 101, 0),
-            (7300, 101, 1),
-        ];
-        assert_shares("later", &[&LATE[..], &refusing, &late].concat());
-        let without = [(200, 101, 0), (250, 0, 0)].iter().copied();
-        let without: Vec<_> = without
-            .chain(LATE.map(|(at, delay, eighths)| (at + 100, delay, eighths)))
-            .collect();
-        assert_shares("nothing was refused", &without);
-    }
-
-    #[test]
-    fn overload_that_no_refusal_helps_is_left_alone() {
-        let full = [(1200, 150, 2), (1400, 150, 4), (1600, 150, 8), (3500, 150, 8)];
-        let left = [(3700, 150, 0), (60_000, 150, 0), (303_000, 150, 0)];
-        let anew = [
-            (304_000, 150, 0),
-            (304_200, 150, 0),
-            (304_400, 150, 0),
-            (304_600, 150, 0),
-            (304_800, 150, 0),
-        ];
-        let refused = [(305_000, 150, 1)];
-        assert_shares(
-            "for a while",
-            &[&LATE[..], &full, &left, &anew, &refused].concat(),
-        );
-        let on_time = [(3700, 150, 0), (5000, 0, 0)];
-        let again = LATE.map(|(at, delay, eighths)| (at + 6000, delay, eighths));
-        assert_shares(
-            "until it is on time",
-            &[&LATE[..], &full, &on_time, &again].concat(),
-        );
-        let helped = [(2000, 99, 8), (3900, 150, 8), (4100, 150, 0)];
-        assert_shares("a little", &[&LATE[..], &full[..3], &helped].concat());
-    }
-
-    #[test]
-    fn overload_refuses_its_share_of_requests_evenly_and_never_all() {
-        let overload = Overload::new(Some(LIMIT));
-        for share in [0, MAX_SHARE / 8, MAX_SHARE / 2, MAX_SHARE, 0] {
-            overload.share.store(share, Ordering::Relaxed);
-            let verdicts: Vec<_> = (0..3300).map(|_| overload.admit().is_err()).collect();
-            let refused = verdicts.iter().filter(|refused| **refused).count();
-            let expect = usize::from(share) * verdicts.len() / 65_536;
-            assert!(refused.abs_diff(expect) <= 3, "{share}: {refused} of {expect}");
-            let all = verdicts.chunks_exact(66).any(|chunk| !chunk.contains(&false));
-            assert!(!all, "{share}: some of any 66 are admitted");
-        }
-        // Whoever sends every second request is refused no more than others.
-        overload.share.store(MAX_SHARE / 2, Ordering::Relaxed);
-        let verdicts: Vec<_> = (0..2000).map(|_| overload.admit().is_err()).collect();
-        let refused = verdicts.iter().step_by(2).filter(|refused| **refused).count();
-        assert!(refused.abs_diff(484) <= 10, "{refused} of 1000");
-        overload.share.store(MAX_SHARE, Ordering::Relaxed);
-        let refused = (0..66).find_map(|_| overload.admit().err()).unwrap();
-        assert_eq!((refused.denial, refused.status()), (Denial::Overloaded, 503));
-        assert!(refused.cause.unwrap().is_local());
-    }
-
-    #[tokio::test]
-    async fn overload_is_looked_for_behind_whoever_waits_for_the_thread() {
-        let others = Arc::new(AtomicU16::new(0));
-        let mut tasks = JoinSet::new();
-        let seen = Arc::clone(&others);
-        tasks.spawn(async move {
-            behind_the_others().await;
-            assert_eq!(seen.load(Ordering::Relaxed), 3);
-        });
-        for _ in 0..3 {
-            let others = Arc::clone(&others);
-            tasks.spawn(async move { _ = others.fetch_add(1, Ordering::Relaxed) });
-        }
-        tasks.join_all().await;
-    }
-}
+mod tests;
