@@ -6,7 +6,8 @@
 //! failed, that the evidence of each arrived and that memory stayed flat. `state` holds a million revoked anchors in a
 //! revocation state of its own, `state-bindings` loads many bindings and changes them under load, `state-streams` keeps
 //! many streams open and revokes some. `backlog` takes the audit stream away and lets what has gathered drain, `crash` kills
-//! gateways and compares their evidence with what the upstream saw. `bench/run` builds what is needed and finds the servers' programs.
+//! gateways and compares their evidence with what the upstream saw. `stage` only keeps gateways running for
+//! `scripts/interop`. `bench/run` builds what is needed and finds the servers' programs.
 //!
 //! The proxy has one core to itself; generator, upstream, STS and stores share another. CPU time is the kernel's own
 //! account of the whole process. Every request carries a mandate of its own, minted before the measurement.
@@ -33,6 +34,7 @@ mod schedule;
 mod servers;
 mod soak;
 mod spread;
+mod stage;
 mod state;
 mod state_bindings;
 mod state_streams;
@@ -80,6 +82,8 @@ enum Command {
     Backlog(backlog::Plan),
     /// Kill gateways at random moments under load; compare the evidence with what the upstream saw.
     Crash(crash::Plan),
+    /// Start gateways in front of other upstreams, say where in a line of JSON, and serve until standard input ends.
+    Stage(stage::Plan),
 }
 
 fn main() -> ExitCode {
@@ -103,6 +107,11 @@ fn run(cli: Cli) -> Result<(String, bool)> {
     if let Command::Crash(plan) = &cli.command {
         return crash(&gateway, plan);
     }
+    if let Command::Stage(plan) = &cli.command {
+        let servers = devstack()?;
+        let stack = servers.block_on(stage::stack(plan))?;
+        return servers.block_on(stage::run(&gateway, stack, plan));
+    }
     // Before the first thread and the first child, which all inherit it.
     cpu::pin(cpu::OTHERS)?;
     // STS and upstream have a thread of their own, so that the generator's share can be told from theirs.
@@ -119,7 +128,7 @@ fn run(cli: Cli) -> Result<(String, bool)> {
             Command::StateStreams(plan) => state_streams::run(&gateway, &servers, &plan).await,
             Command::Soak(plan) => soak::run(&gateway, &servers, &plan).await,
             Command::Backlog(plan) => backlog::run(&gateway, &servers, &plan).await,
-            Command::Crash(_) => Err("it has servers of its own".into()),
+            Command::Crash(_) | Command::Stage(_) => Err("it has servers of its own".into()),
         }
     })
 }
