@@ -7,7 +7,8 @@
 //! revocation state of its own, `state-bindings` loads many bindings and changes them under load, `state-streams` keeps
 //! many streams open and revokes some. `transport` measures what lies around a request: bulk bodies, new TLS connections
 //! and idle ones. `backlog` takes the audit stream away and lets what has gathered drain, `crash` kills
-//! gateways and compares their evidence with what the upstream saw. `bench/run` builds what is needed and finds the servers' programs.
+//! gateways and compares their evidence with what the upstream saw. `stage` only keeps gateways running for
+//! `scripts/interop`. `bench/run` builds what is needed and finds the servers' programs.
 //!
 //! The proxy has one core to itself; generator, upstream, STS and stores share another. CPU time is the kernel's own
 //! account of the whole process. Every request carries a mandate of its own, minted before the measurement.
@@ -34,6 +35,7 @@ mod schedule;
 mod servers;
 mod soak;
 mod spread;
+mod stage;
 mod state;
 mod state_bindings;
 mod state_streams;
@@ -87,6 +89,8 @@ enum Command {
     TlsAlone(transport::TlsAlone),
     /// Kill gateways at random moments under load; compare the evidence with what the upstream saw.
     Crash(crash::Plan),
+    /// Start gateways in front of other upstreams, say where in a line of JSON, and serve until standard input ends.
+    Stage(stage::Plan),
 }
 
 fn main() -> ExitCode {
@@ -110,6 +114,11 @@ fn run(cli: Cli) -> Result<(String, bool)> {
     match &cli.command {
         Command::Crash(plan) => return crash(&gateway, plan),
         Command::TlsAlone(alone) => return alone.serve(),
+        Command::Stage(plan) => {
+            let servers = devstack()?;
+            let stack = servers.block_on(stage::stack(plan))?;
+            return servers.block_on(stage::run(&gateway, stack, plan));
+        }
         _ => {}
     }
     // Before the first thread and the first child, which all inherit it.
@@ -129,7 +138,7 @@ fn run(cli: Cli) -> Result<(String, bool)> {
             Command::Soak(plan) => soak::run(&gateway, &servers, &plan).await,
             Command::Backlog(plan) => backlog::run(&gateway, &servers, &plan).await,
             Command::Transport(plan) => transport::run(&gateway, &servers, &plan).await,
-            Command::Crash(_) | Command::TlsAlone(_) => Err("it has servers of its own".into()),
+            Command::Crash(_) | Command::TlsAlone(_) | Command::Stage(_) => Err("it has servers of its own".into()),
         }
     })
 }

@@ -22,8 +22,8 @@ pub(crate) struct Servers {
     _postgres: PrivatePostgres,
 }
 
-/// Starts STS and upstream, with one more resource if there is one. They serve on the runtime that calls this.
-pub(crate) async fn stack(resource: Option<Resource>) -> Result<Devstack> {
+/// Starts STS and upstream, with further resources. They serve on the runtime that calls this.
+pub(crate) async fn stack(resources: impl IntoIterator<Item = Resource>) -> Result<Devstack> {
     let Mode::Dev(proof) = Mode::parse("dev")? else {
         return Err("no proof of development mode".into());
     };
@@ -32,7 +32,7 @@ pub(crate) async fn stack(resource: Option<Resource>) -> Result<Devstack> {
         recorded_requests: 0,
         ..StackConfig::standard()?
     };
-    config.resources.extend(resource);
+    config.resources.extend(resources);
     Ok(Devstack::start(proof, config).await?)
 }
 

@@ -18,6 +18,7 @@
 //! | [`tls`] | a certificate authority and a TLS front for any port |
 //! | [`http`] | HTTP/1.1 byte for byte, and how the answer ended |
 //! | [`gateway`] | the gateway under test as a child process |
+//! | [`program`] | a server of the machine, such as a reverse proxy |
 //! | [`volume`] | a small volume, to be filled |
 //! | [`mod@wait`] | waiting for a condition with a deadline |
 #![expect(
@@ -36,6 +37,7 @@ pub mod mint;
 mod ports;
 pub mod postgres;
 mod process;
+pub mod program;
 pub mod proxy;
 mod random;
 pub mod redis;

@@ -56,6 +56,14 @@ async fn crossing_upload_keeps_its_framing_and_its_limit() {
             None,
             true,
         ),
+        (
+            "chunks with GET",
+            "GET",
+            "Transfer-Encoding: chunked\r\n",
+            "5\r\nhello\r\n0\r\n\r\n",
+            None,
+            true,
+        ),
         ("a GET without a body", "GET", "", "", None, false),
         (
             "a compressed body",

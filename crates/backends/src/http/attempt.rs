@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use admission::ports::Cause;
 use bytes::Buf;
+use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 
@@ -33,7 +34,15 @@ where
     connection.handover.begin();
     let probe = connection.endpoint.probe.clone();
     probe.begin(leaving.guard());
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    // Else the library sends no body of an unknown length with GET or HEAD (RFC 9110 §9.3.1 lets them have one).
+    if !body.is_end_stream()
+        && body.size_hint().exact().is_none()
+        && !head.headers.contains_key(CONTENT_LENGTH)
+    {
+        head.headers
+            .insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     // A body in which there is nothing stays here, for another try.
     let (empty, body) = match body.is_end_stream() {
         true => (Some(body), None),
@@ -56,7 +65,11 @@ where
     let error = failed.into_error();
     let cause = in_words("request", &error);
     let (head, body) = match whole {
-        Some((head, body)) => (Some(head), empty.or_else(|| body.into_inner())),
+        Some((mut head, body)) => {
+            // Another connection may speak HTTP/2.
+            head.headers.remove(TRANSFER_ENCODING);
+            (Some(head), empty.or_else(|| body.into_inner()))
+        }
         None => (None, empty),
     };
     Err(match (head, body) {

@@ -15,6 +15,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
+use super::unsent::is_end;
+
 /// What the client asks of a connection that it has handed over to its task.
 #[derive(Clone, Default)]
 pub(super) struct Probe(Arc<Asked>);
@@ -201,10 +203,20 @@ impl AsyncRead for Wire {
     }
 }
 
+/// A peer that takes no more has perhaps answered before it hung up. What it said is still to be read, and behind it that it
+/// has gone; the libraries would give up at once. So what can no longer be written counts as written.
+fn unless_ended<T>(done: Poll<io::Result<T>>, all: T) -> Poll<io::Result<T>> {
+    match done {
+        Poll::Ready(Err(error)) if is_end(&error) => Poll::Ready(Ok(all)),
+        done => done,
+    }
+}
+
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.probe.let_out()?;
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        unless_ended(written, buf.len())
     }
 
     fn poll_write_vectored(
@@ -213,7 +225,8 @@ impl AsyncWrite for Wire {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.probe.let_out()?;
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        unless_ended(written, bufs.iter().map(|buf| buf.len()).sum())
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -221,7 +234,8 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        unless_ended(flushed, ())
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -2,6 +2,7 @@ mod again;
 mod departure;
 mod dial;
 mod door;
+mod early;
 mod event_streams;
 mod http2;
 mod preconnect;

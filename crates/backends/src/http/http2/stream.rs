@@ -12,6 +12,7 @@ use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream, SendStream};
 use http::{Request, Response};
 use hyper::body::Body;
+use hyper::ext::ReasonPhrase;
 use tokio_util::task::TaskTracker;
 
 use super::body::StreamBody;
@@ -120,7 +121,11 @@ fn answered<B>(
     if is_too_large(response.headers()) {
         return Err(too_large());
     }
-    let (head, stream) = response.into_parts();
+    let (mut head, stream) = response.into_parts();
+    // HTTP/2 has none (RFC 9113 §8.3.2); of a status without a name the library would make up one for HTTP/1.1 callers.
+    if head.status.canonical_reason().is_none() {
+        head.extensions.insert(ReasonPhrase::from_static(b""));
+    }
     let body = StreamBody::new(stream, &head.headers, held, tracker.clone());
     Ok(Response::from_parts(head, body))
 }
