@@ -83,7 +83,7 @@ pub struct Peer {
 }
 
 /// How connections end when the process stops.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     /// Callers are told to use other connections: `Connection: close` in the next answer, GOAWAY.
     pub drain: CancellationToken,

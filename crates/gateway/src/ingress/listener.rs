@@ -312,7 +312,7 @@ mod tests {
     }
 
     fn acceptor() -> Acceptor<Nobody> {
-        let (token, far) = (CancellationToken::new, Duration::from_secs(3600));
+        let far = Duration::from_secs(3600);
         let limits = TimeLimits {
             head: far,
             idle: far,
@@ -329,12 +329,7 @@ mod tests {
             context: ConnectionContext {
                 handler: Arc::new(Nobody),
                 limits,
-                shutdown: Shutdown {
-                    drain: token(),
-                    idle: token(),
-                    streams: token(),
-                    cut: token(),
-                },
+                shutdown: Shutdown::default(),
                 connections: TaskTracker::new(),
             },
         }

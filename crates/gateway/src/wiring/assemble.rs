@@ -104,12 +104,7 @@ async fn assemble(
 
     let (listener, operator_listener) = handed.and_bound(&runtime.config)?;
     let listeners = [Some(&listener), operator_listener.as_ref()];
-    let shutdown = Shutdown {
-        drain: CancellationToken::new(),
-        idle: CancellationToken::new(),
-        streams: CancellationToken::new(),
-        cut: CancellationToken::new(),
-    };
+    let shutdown = Shutdown::default();
     let draining = CancellationToken::new();
     let proxy = Arc::new(Proxy {
         admission: admission(&runtime, &stores, circuit, listeners)?,
@@ -124,12 +119,7 @@ async fn assemble(
         trusted_proxies: forwarding::TrustedProxies::new(runtime.config.listener.trusted_proxies.clone()),
         cors: Cors::new(&runtime.config.listener.cors_origins),
         early_hints: runtime.config.listener.early_hints,
-        times: CrossingTimes {
-            read: runtime.config.timeouts.read,
-            write: runtime.config.timeouts.write,
-            stream_idle: runtime.config.timeouts.stream_idle,
-            sse_keepalive: runtime.config.timeouts.sse_keepalive,
-        },
+        times: crossing_times(&runtime.config),
         closing: shutdown.streams.clone(),
     });
     let own_listener = operator_listener.is_some();
@@ -388,6 +378,15 @@ fn capacity(runtime: &Runtime) -> Component<Arc<Capacity>> {
         };
         process.samples(out);
     })
+}
+
+fn crossing_times(config: &Config) -> CrossingTimes {
+    CrossingTimes {
+        read: config.timeouts.read,
+        write: config.timeouts.write,
+        stream_idle: config.timeouts.stream_idle,
+        sse_keepalive: config.timeouts.sse_keepalive,
+    }
 }
 
 fn time_limits(config: &Config) -> TimeLimits {
