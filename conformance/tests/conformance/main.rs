@@ -60,3 +60,4 @@ mod smuggling;
 mod streaming;
 mod threats;
 mod unverified;
+mod upgrades;

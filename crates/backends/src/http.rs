@@ -25,6 +25,7 @@ mod pool;
 mod response_head;
 mod socket;
 mod unsent;
+mod upgraded;
 
 pub use body::PooledBody;
 pub use chunked::{Chunked, Malformed, Piece};
@@ -36,6 +37,7 @@ pub use http2::{Http2Config, Pings};
 pub use leaving::Departs;
 pub use pool::PoolLimits;
 pub use socket::{Departure, Guard};
+pub use upgraded::Upgraded;
 
 pub(crate) use connections::Target;
 pub(crate) use failure::in_words;

@@ -22,7 +22,7 @@ use super::failure::{SendFailure, in_words};
 use super::http2::{self, Gate, Http2Config, Protocol, SharedPool, Slot};
 use super::leaving::{Leaving, keep};
 use super::pool::{Connection, Endpoint, Pool, PoolLimits};
-use super::socket::Probe;
+use super::socket::{Probe, Wire};
 use super::unsent::Unsent;
 use crate::tls::{MadeWith, TlsClient};
 
@@ -207,39 +207,77 @@ where
         }
     }
 
-    async fn dial<A: Dialable>(&self, target: &Target<'_, A>) -> Result<Checkout<B>, Cause> {
+    /// A new connection for a request that asks for a switch of protocols, which only HTTP/1.1 knows (RFC 9110 §7.8, RFC 9113
+    /// §8.6), whatever the origin speaks otherwise. It is for this request alone.
+    pub(super) async fn dial_to_switch<A: Dialable>(
+        &self,
+        target: &Target<'_, A>,
+        leaving: &impl Leaving,
+    ) -> Result<Checkout<B>, SendFailure> {
+        keep(leaving)?;
+        let dialled = async {
+            let (wire, endpoint, _) = self.connect(target, true).await?;
+            let mut connection = self.drive(wire, endpoint).await?;
+            connection.may_switch = true;
+            self.dialled.fetch_add(1, Ordering::Relaxed);
+            Ok(Checkout {
+                kind: Kind::Own(connection),
+                is_fresh: true,
+            })
+        };
+        dialled.await.map_err(SendFailure::to_connect)
+    }
+
+    async fn connect<A: Dialable>(
+        &self,
+        target: &Target<'_, A>,
+        only_http1: bool,
+    ) -> Result<(Wire, Endpoint, Option<Protocol>), Cause> {
         let (origin, probe) = (target.origin, Probe::default());
         let addresses = in_order(target.addresses);
         let tls = MadeWith::now(&self.tls);
-        let connected = connect(origin, addresses, tls.config(), probe.clone()).await?;
+        let mut config = Arc::clone(tls.config());
+        if only_http1 {
+            Arc::make_mut(&mut config).alpn_protocols = vec![b"http/1.1".to_vec()];
+        }
+        let connected = connect(origin, addresses, &config, probe.clone()).await?;
         let endpoint = Endpoint {
             origin: Arc::new(origin.clone()),
             peer: connected.peer,
             probe,
             tls: (origin.scheme == Scheme::Https).then_some(tls),
         };
+        Ok((connected.wire, endpoint, connected.chosen))
+    }
+
+    /// An HTTP/1.1 connection over this socket.
+    async fn drive(&self, wire: Wire, endpoint: Endpoint) -> Result<Connection<B>, Cause> {
+        let (connection, driver) = Driver::new(wire, endpoint)
+            .await
+            .map_err(|error| in_words("connect", &error))?;
+        self.tracker.spawn(driver.run(Arc::downgrade(&self.own)));
+        Ok(connection)
+    }
+
+    async fn dial<A: Dialable>(&self, target: &Target<'_, A>) -> Result<Checkout<B>, Cause> {
+        let origin = target.origin;
+        let (wire, endpoint, chosen) = self.connect(target, false).await?;
         let may_share = self.may_share(origin);
         let speaks = match origin.scheme {
             Scheme::Http if may_share => Protocol::Http2,
             Scheme::Http => Protocol::Http1,
-            Scheme::Https => connected.chosen.unwrap_or(Protocol::Http1),
+            Scheme::Https => chosen.unwrap_or(Protocol::Http1),
         };
         if may_share {
             self.shared.learn(origin, speaks);
         }
         let kind = match speaks {
-            Protocol::Http1 => {
-                let (connection, driver) = Driver::new(connected.wire, endpoint)
-                    .await
-                    .map_err(|error| in_words("connect", &error))?;
-                self.tracker.spawn(driver.run(Arc::downgrade(&self.own)));
-                Kind::Own(connection)
-            }
+            Protocol::Http1 => Kind::Own(self.drive(wire, endpoint).await?),
             Protocol::Http2 => {
                 let number = self.shared.number();
                 let clock = Arc::clone(&self.clock);
                 let (connection, driver) =
-                    http2::open(connected.wire, &endpoint, number, clock, self.http2.pings).await?;
+                    http2::open(wire, &endpoint, number, clock, self.http2.pings).await?;
                 self.tracker.spawn(driver.run());
                 let slot = self.shared.share(origin, connection);
                 Kind::Shared(slot.ok_or_else(|| Cause::new("HTTP/2: the server allows no request"))?)

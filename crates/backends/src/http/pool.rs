@@ -69,6 +69,8 @@ pub(super) struct Connection<B> {
     pub(super) endpoint: Endpoint,
     /// It answered a request before.
     pub(super) reused: bool,
+    /// It was made for a request that asks for a switch of protocols, and is for no other.
+    pub(super) may_switch: bool,
 }
 
 struct Idle<B> {
@@ -121,7 +123,11 @@ impl<B> Pool<B> {
 
     /// Keeps a connection, in the place of the oldest one where there is no room.
     pub(super) fn put(&self, connection: Connection<B>) {
-        if connection.sender.is_closed() || self.limits.per_origin == 0 || self.limits.total == 0 {
+        if connection.sender.is_closed()
+            || connection.may_switch
+            || self.limits.per_origin == 0
+            || self.limits.total == 0
+        {
             return;
         }
         let since = self.now();

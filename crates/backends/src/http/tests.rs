@@ -6,6 +6,7 @@ mod event_streams;
 mod http2;
 mod server;
 mod unasked;
+mod upgraded;
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};

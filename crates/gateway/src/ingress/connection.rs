@@ -7,6 +7,7 @@ mod in_flight;
 mod request_line;
 mod state;
 mod streams;
+mod switched;
 mod timed_io;
 mod timer;
 
@@ -37,6 +38,7 @@ pub use in_flight::InFlight;
 pub use state::Ending;
 use state::Event;
 use streams::StreamExecutor;
+pub use switched::{Closing, Duplex, Switched};
 use timed_io::TimedIo;
 pub use timed_io::Transport;
 use timer::ConnectionTimer;
@@ -57,6 +59,8 @@ const MAX_H2_PENDING_RESETS: usize = 20;
 const MAX_H2_LOCAL_RESETS: usize = 128;
 const H2_PING_INTERVAL: Duration = Duration::from_secs(30);
 const H2_PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long words that tell of a revocation may wait behind what the caller is taking.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// Which protocol a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +111,11 @@ pub trait Handler: Send + Sync + 'static {
         peer: Peer,
         in_flight: InFlight,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
+
+    /// Whether HTTP/2 callers may switch the protocol of a stream (RFC 8441 §3).
+    fn takes_extended_connect(&self) -> bool {
+        false
+    }
 }
 
 /// What every connection of a listener needs.
@@ -164,24 +173,37 @@ where
         opened: Arc::clone(&opened),
     };
     let parked = Parked::new();
-    let service = service_fn(|request: Request<Incoming>| {
+    let service = service_fn(|mut request: Request<Incoming>| {
         let (eligible, parked) = (Eligible::of(&request), parked.clone());
         let (handler, timer, peer) = (Arc::clone(&handler), Arc::clone(&timer), peer.clone());
         let in_flight = InFlight::begin(&timer, &request);
         if in_flight.is_multiplexed() {
             *opened.lock() = Some(in_flight.clone());
         }
+        let upgrade = in_flight
+            .is_multiplexed()
+            .then(|| hyper::upgrade::on(&mut request));
         // Large, and done with once the answer begins, while the library keeps its place for the whole connection.
         Box::pin(async move {
-            let response = handler.answer(request, peer, in_flight).await;
+            let mut response = handler.answer(request, peer, in_flight).await;
             timer.hints.close();
+            if let Some(carried) = response.body_mut().take_switched() {
+                match upgrade {
+                    Some(upgrade) => streams::switch(upgrade, carried),
+                    None => parked.switch(response.headers(), carried).await,
+                }
+            }
             Ok::<_, Infallible>(parked.keep(response, eligible, &timer))
         })
     });
     let ended = match is_http2 {
         Ok(true) => {
             let io = TokioIo::new(stream);
-            let mut connection = Box::pin(http2_builder(executor).serve_connection(io, service));
+            let mut builder = http2_builder(executor);
+            if handler.takes_extended_connect() {
+                builder.enable_connect_protocol();
+            }
+            let mut connection = Box::pin(builder.serve_connection(io, service));
             let drain = http2::Connection::graceful_shutdown;
             let ended = run(
                 connection.as_mut(),

@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::future::poll_fn;
+use std::future::{Pending, pending, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncWrite as _, AsyncWriteExt as _};
 
 use super::state::Ending;
+use super::switched::{Switch, Switched, serve_connection};
 use super::timed_io::{TimedIo, Transport};
 use super::timer::ConnectionTimer;
 use super::{Shutdown, run};
@@ -36,6 +37,11 @@ type BoxError = Box<dyn Error + Send + Sync>;
 pub trait LiveBody {
     /// Whether it has no known length, may go on for hours, and needs nothing more of its request.
     fn is_live(&self) -> bool;
+
+    /// What is to be carried in its place, where the answer switches the protocol.
+    fn take_switched(&mut self) -> Option<Box<dyn Switched>> {
+        None
+    }
 }
 
 /// What the library is given of a body.
@@ -49,8 +55,15 @@ pub(super) enum LibraryBody<B> {
     Elsewhere,
 }
 
-/// The body of the response that is to be written without the library.
-pub(super) struct Parked<B>(Arc<Mutex<Option<Live<B>>>>);
+/// What is to be written without the library.
+pub(super) struct Parked<B>(Arc<Mutex<Option<Aside<B>>>>);
+
+enum Aside<B> {
+    /// A body behind the head that the library writes.
+    Live(Live<B>),
+    /// All of an answer.
+    Switch(Switch),
+}
 
 struct Live<B> {
     body: B,
@@ -96,8 +109,15 @@ impl<B> Parked<B> {
         Self(Arc::default())
     }
 
-    fn take(&self) -> Option<Live<B>> {
+    fn take(&self) -> Option<Aside<B>> {
         self.0.lock().take()
+    }
+
+    /// Keeps all of an answer that switches the protocol back from the library, which is given up in the same turn, or as
+    /// soon as the answer before is written.
+    pub(super) fn switch(&self, headers: &HeaderMap, carried: Box<dyn Switched>) -> Pending<()> {
+        *self.0.lock() = Some(Aside::Switch(Switch::new(headers, carried)));
+        pending()
     }
 }
 
@@ -115,7 +135,7 @@ impl<B: LiveBody> Parked<B> {
             Some(Eligible { is_kept }) if is_ok && body.is_live() => {
                 // Only a flush from now on is one of its head.
                 timer.writes();
-                *self.0.lock() = Some(Live { body, is_kept });
+                *self.0.lock() = Some(Aside::Live(Live { body, is_kept }));
                 LibraryBody::Elsewhere
             }
             _ => match unsent {
@@ -194,11 +214,18 @@ where
         // A head that was flushed has nothing behind it in the library.
         let live = || timer.is_flushed().then(|| parked.take()).flatten();
         let drain = http1::Connection::graceful_shutdown;
-        let Some(Live { body, is_kept }) = run(Pin::new(&mut *library), drain, shutdown, timer, live).await?
-        else {
+        let Some(aside) = run(Pin::new(&mut *library), drain, shutdown, timer, live).await? else {
             return Ok(());
         };
         let parts = library.into_parts();
+        let Live { body, is_kept } = match aside {
+            Aside::Live(live) => live,
+            Aside::Switch(switch) => {
+                let (mut stream, ahead) = (parts.io.into_inner(), parts.read_buf);
+                // Boxed, because few connections need it and all would hold its place.
+                return Ok(Box::pin(serve_connection(&mut stream, &ahead, switch, shutdown, timer)).await?);
+            }
+        };
         // Also an empty rest would keep the library's buffer.
         let is_followed = !parts.read_buf.is_empty();
         drop(parts.read_buf);

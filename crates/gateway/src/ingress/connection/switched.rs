@@ -1,0 +1,133 @@
+//! Connections and streams whose protocol is switched (RFC 9110 §15.2.2, RFC 8441 §5). The library has no part in it: over
+//! HTTP/1.1 it is given up before the head is written, over HTTP/2 it is asked for the bytes of the stream.
+
+use std::io::{self, ErrorKind};
+use std::pin::pin;
+use std::time::Duration;
+
+use admission::ports::BoxFuture;
+use http::{HeaderMap, StatusCode};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::timeout;
+
+use super::state::Ending;
+use super::timed_io::{TimedIo, Transport};
+use super::timer::ConnectionTimer;
+use super::{LAST_WORDS_TIMEOUT, Shutdown};
+
+/// Both directions of a caller's connection, or of a stream of it.
+pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+
+/// What goes on behind a switch of protocols.
+pub trait Switched: Send {
+    /// Carries it to its end. Dropped, its record says why.
+    fn run<'a>(self: Box<Self>, caller: &'a mut dyn Duplex) -> BoxFuture<'a, Closing>;
+}
+
+/// How the caller's side is to be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// Both sides have said all: the caller is given what it has not taken yet.
+    Whole,
+    /// The last words of the gateway are written. They are taken at once or not at all.
+    LastWords,
+    /// In the middle of something: nothing that would look like an end.
+    Cut,
+}
+
+/// The head of an answer that switches, and what follows it.
+pub(super) struct Switch {
+    head: Vec<u8>,
+    carried: Box<dyn Switched>,
+}
+
+impl Switch {
+    pub(super) fn new(headers: &HeaderMap, carried: Box<dyn Switched>) -> Self {
+        let mut head = format!("HTTP/1.1 {}\r\n", StatusCode::SWITCHING_PROTOCOLS).into_bytes();
+        for (name, value) in headers {
+            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                head.extend_from_slice(part);
+            }
+        }
+        head.extend_from_slice(b"\r\n");
+        Self { head, carried }
+    }
+}
+
+/// Writes the head of a switch to a connection and carries what follows it. What the caller sent behind its own head was
+/// kept from the library (`ahead` is what that had read and not used: nothing, or nobody knows whose it is).
+pub(super) async fn serve_connection<S: Transport + Send>(
+    stream: &mut TimedIo<S>,
+    ahead: &[u8],
+    switch: Switch,
+    shutdown: &Shutdown,
+    timer: &ConnectionTimer,
+) -> io::Result<()> {
+    if !ahead.is_empty() {
+        return Err(io::Error::new(
+            ErrorKind::InvalidData,
+            "bytes behind a head were read with it",
+        ));
+    }
+    let Switch { head, carried } = switch;
+    let mut served = pin!(async {
+        stream.write_all(&head).await?;
+        stream.flush().await?;
+        drop(head);
+        match carried.run(stream).await {
+            Closing::Whole | Closing::LastWords => stream.shutdown().await,
+            Closing::Cut => Ok(()),
+        }
+    });
+    tokio::select! {
+        biased;
+        () = shutdown.cut.cancelled() => {
+            timer.end(Ending::Stopped);
+            Ok(())
+        }
+        served = &mut served => served,
+    }
+}
+
+/// What the task of an HTTP/2 stream needs once its answer is a switch.
+#[derive(Default)]
+pub(super) struct SwitchedStream {
+    /// The bytes of the stream, and who wants them.
+    pub(super) switch: Option<(OnUpgrade, Box<dyn Switched>)>,
+    /// The library's own part: it sends what is written.
+    pub(super) sending: Option<BoxFuture<'static, ()>>,
+}
+
+impl SwitchedStream {
+    /// Carries what follows the head. `write` is how long the caller may take for the rest of it.
+    pub(super) async fn serve(self, write: Duration) {
+        let (Some((upgrade, carried)), Some(mut sending)) = (self.switch, self.sending) else {
+            return;
+        };
+        let Ok(upgraded) = upgrade.await else { return };
+        let mut caller = TokioIo::new(upgraded);
+        let (closing, is_sent) = {
+            let mut carried = carried.run(&mut caller);
+            tokio::select! {
+                biased;
+                closing = &mut carried => (closing, false),
+                // The caller reset its stream, which reads and writes will show.
+                () = &mut sending => (carried.await, true),
+            }
+        };
+        // The library ends the stream behind what was written, or resets it where it is dropped before.
+        drop(caller);
+        let patience = match closing {
+            Closing::Whole => write,
+            Closing::LastWords => LAST_WORDS_TIMEOUT,
+            Closing::Cut => return,
+        };
+        if !is_sent {
+            let _late = timeout(patience, sending).await;
+        }
+    }
+}
