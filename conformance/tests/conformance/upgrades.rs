@@ -10,7 +10,7 @@ use crate::wire::head_with;
 use crate::world::World;
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use devstack::Minted;
 use std::net::SocketAddr;
 use testkit::http::{Connection, Ending, Head, Piece};
@@ -124,19 +124,8 @@ async fn rest(caller: &mut Connection) -> (Vec<u8>, Ending) {
     }
 }
 
-/// The mandate and the resource as a web page says them.
-fn said_by_page(token: &str) -> (String, String) {
-    let resource = format!("caracal.resource.{}", URL_SAFE_NO_PAD.encode(HAND));
-    (format!("caracal.bearer.{token}"), resource)
-}
-
-#[tokio::test]
-async fn upgrade_passes_every_gate_and_carries_bytes_both_ways_until_both_sides_have_ended() {
-    let mut upstream = HandUpstream::start().await;
-    let world = World::builder().hand(&upstream).start().await;
-    let mut report = Report::default();
-    let minted = world.mint(HAND);
-    let mut open = Switched::open(world.addr(), &minted, &mut upstream, "carried").await;
+/// What each side is told of the other.
+fn check_heads(open: &Switched, report: &mut Report) {
     let asked = |name: &str| values(&open.asked, name).join("|");
     report.holds(&open.asked, open.asked.starts_with("GET /chat?q=1 HTTP/1.1\r\n"));
     for (name, value) in [
@@ -166,15 +155,11 @@ async fn upgrade_passes_every_gate_and_carries_bytes_both_ways_until_both_sides_
     ] {
         report.equal(name, open.head.headers.get(name), value);
     }
+}
 
+/// How many bytes each side sees of what the other sends, and how the caller's connection ends.
+async fn both_ways(open: Switched) -> Vec<(usize, Option<Ending>)> {
     let (up, down) = (vec![b'u'; 60_000], vec![b'd'; 80_000]);
-    open.call.send(&text_frame("hello", false)).await;
-    report.equal("first", open.exactly(7).await, text_frame("hello", false));
-    open.caller
-        .send(&text_frame("hi", true))
-        .await
-        .expect("an open connection");
-    report.equal("answer", open.call.exactly(8).await, text_frame("hi", true));
     // Each side takes what the other sends while it sends itself.
     let Switched {
         mut caller, mut call, ..
@@ -200,9 +185,27 @@ async fn upgrade_passes_every_gate_and_carries_bytes_both_ways_until_both_sides_
     });
     let mut seen = tasks.join_all().await;
     seen.sort_unstable_by_key(|(length, _)| *length);
+    seen
+}
+
+#[tokio::test]
+async fn upgrade_passes_every_gate_and_carries_bytes_both_ways_until_both_sides_have_ended() {
+    let mut upstream = HandUpstream::start().await;
+    let world = World::builder().hand(&upstream).start().await;
+    let mut report = Report::default();
+    let minted = world.mint(HAND);
+    let mut open = Switched::open(world.addr(), &minted, &mut upstream, "carried").await;
+    check_heads(&open, &mut report);
+    open.call.send(&text_frame("hello", false)).await;
+    report.equal("first", open.exactly(7).await, text_frame("hello", false));
+    open.caller
+        .send(&text_frame("hi", true))
+        .await
+        .expect("an open connection");
+    report.equal("answer", open.call.exactly(8).await, text_frame("hi", true));
     report.equal(
         "both ways",
-        seen,
+        both_ways(open).await,
         [(60_000, None), (80_004, Some(Ending::Closed))],
     );
 
@@ -361,101 +364,5 @@ async fn upgrade_is_asked_of_the_upstream_only_for_a_protocol_that_is_allowed() 
             report.equal(case, caller.response().await.status(), 200);
         }
     }
-    report.finish();
-}
-
-#[tokio::test]
-async fn upgrade_of_a_web_page_brings_its_mandate_by_subprotocols_that_nobody_else_sees() {
-    let mut upstream = HandUpstream::start().await;
-    let world = World::builder().hand(&upstream).start().await;
-    let mut report = Report::default();
-    let start = |path: &str| {
-        format!("GET {path} HTTP/1.1\r\nHost: gateway.example\r\nOrigin: https://page.example\r\n{UPGRADE}")
-    };
-    // `/health` is the operator's unless a request names a resource.
-    for (path, offer, chosen, told) in [
-        ("/health", "", None, Some("the resource")),
-        ("/", "chat, v2", Some("v2"), Some("v2")),
-        ("/", "chat", None, None),
-    ] {
-        let token = world.token(HAND);
-        let (bearer, resource) = said_by_page(&token);
-        let lines = format!(
-            "Sec-WebSocket-Protocol: {bearer}, {offer}\r\nSec-WebSocket-Protocol: {resource}\r\n\r\n"
-        );
-        let mut caller = Connection::open(world.addr()).await;
-        caller
-            .send(start(path) + &lines)
-            .await
-            .expect("an open connection");
-        let mut call = upstream.call().await;
-        let asked = call.head().await;
-        report.equal(offer, values(&asked, "sec-websocket-protocol").join("|"), offer);
-        report.holds(
-            format!("{path}: {asked}"),
-            asked.starts_with(&format!("GET {path} ")),
-        );
-        report.holds(
-            offer,
-            !asked.contains(&token) && !asked.to_lowercase().contains("caracal."),
-        );
-        report.equal(offer, values(&asked, "origin").join("|"), "https://page.example");
-        let lines = chosen.map(|name| format!("Sec-WebSocket-Protocol: {name}\r\n"));
-        call.send(switch(KEY, &lines.unwrap_or_default())).await;
-        let head = caller.head().await;
-        let told = told.map(|name| {
-            if name == "the resource" {
-                resource.as_str()
-            } else {
-                name
-            }
-        });
-        report.equal(
-            offer,
-            (head.status, head.headers.get("sec-websocket-protocol")),
-            (101, told),
-        );
-        report.holds(
-            "log",
-            !world.printed().contains(&token) && !world.printed().contains(&resource),
-        );
-    }
-    let token = world.token(HAND);
-    let (bearer, resource) = said_by_page(&token);
-    let ambiguous = refusal(400, "invalid_token", "ambiguous request headers");
-    let missing = refusal(401, "invalid_token", "missing bearer token");
-    let both = format!("Sec-WebSocket-Protocol: {bearer}, {resource}\r\n");
-    for (case, request, expect) in [
-        (
-            "beside Authorization",
-            format!("{}{both}Authorization: Bearer {token}\r\n\r\n", start("/")),
-            ambiguous,
-        ),
-        (
-            "beside the resource",
-            format!("{}{both}X-Caracal-Resource: {HAND}\r\n\r\n", start("/")),
-            ambiguous,
-        ),
-        ("twice", format!("{}{both}{both}\r\n", start("/")), ambiguous),
-        (
-            "no upgrade",
-            format!("GET / HTTP/1.1\r\nHost: a\r\nX-Caracal-Resource: {HAND}\r\n{both}\r\n"),
-            missing,
-        ),
-    ] {
-        let response = Connection::open(world.addr()).await.exchange(request).await;
-        report.refused(case, &response, expect);
-    }
-    // Beside the header they are no use, and stay behind all the same.
-    let lines = format!("Sec-WebSocket-Protocol: chat, {bearer}\r\n");
-    let request = head_with(&token, "GET", HAND, "/", &lines);
-    let mut caller = Connection::open(world.addr()).await;
-    caller.send(request).await.expect("an open connection");
-    let asked = upstream.call().await.head().await;
-    report.equal(
-        "no upgrade",
-        values(&asked, "sec-websocket-protocol").join("|"),
-        "chat",
-    );
     report.finish();
 }

@@ -283,11 +283,8 @@ impl Template {
         maybe_text(out, "connection_id", request.connection_id);
         let third = out.len() - base;
         text(out, "method", request.method);
-        maybe_text(
-            out,
-            "path_fingerprint",
-            request.path_fingerprint.as_ref().map(Fingerprint::as_str),
-        );
+        let fingerprint = request.path_fingerprint.as_ref().map(Fingerprint::as_str);
+        maybe_text(out, "path_fingerprint", fingerprint);
         maybe_text(out, "provider_id", request.provider_id);
         let fourth = out.len() - base;
         text(out, "resource", request.resource);
@@ -321,11 +318,8 @@ impl Template {
         copy(out, 0..self.judgement);
         judge(out, outcome.status.decision(), outcome.status.as_str());
         copy(out, first);
-        maybe_number(
-            out,
-            "attempts",
-            (outcome.attempts > 1).then(|| outcome.attempts.into()),
-        );
+        let attempts = (outcome.attempts > 1).then(|| outcome.attempts.into());
+        maybe_number(out, "attempts", attempts);
         copy(out, second);
         maybe_text(out, "error_kind", outcome.error_kind);
         maybe_number(out, "gateway_status", outcome.gateway_status.map(u64::from));

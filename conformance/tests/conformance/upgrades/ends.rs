@@ -69,18 +69,10 @@ async fn upgrade_ends_at_once_with_its_authority_and_in_words_where_a_frame_may_
     report.finish();
 }
 
-const IN_FLIGHT: &str = "caracal_gateway_requests_in_flight";
-
-#[tokio::test]
-async fn upgrade_ends_for_silence_for_a_caller_that_stalls_and_when_a_side_breaks_and_holds_its_place_until_then()
- {
-    let mut upstream = HandUpstream::start().await;
-    let world = World::builder().hand(&upstream);
-    let mut world = world.env("WRITE_TIMEOUT", "400ms").start().await;
-    let mut report = Report::default();
-
+/// A connection through which nothing goes.
+async fn silent(world: &World, upstream: &mut HandUpstream, report: &mut Report) {
     let mut impatient = world.replica_with(&[("STREAM_IDLE_TIMEOUT", "400ms")]).await;
-    let mut open = Switched::open(impatient.addr(), &world.mint(HAND), &mut upstream, "silent").await;
+    let mut open = Switched::open(impatient.addr(), &world.mint(HAND), upstream, "silent").await;
     let told = close_frame(1001, "connection silent");
     report.equal(
         "silent",
@@ -91,7 +83,19 @@ async fn upgrade_ends_for_silence_for_a_caller_that_stalls_and_when_a_side_break
     drop(open);
     impatient.terminate();
     report.equal("silent", impatient.wait().await.code(), Some(0));
+}
 
+const IN_FLIGHT: &str = "caracal_gateway_requests_in_flight";
+
+#[tokio::test]
+async fn upgrade_ends_for_silence_for_a_caller_that_stalls_and_when_a_side_breaks_and_holds_its_place_until_then()
+ {
+    let mut upstream = HandUpstream::start().await;
+    let world = World::builder().hand(&upstream);
+    let mut world = world.env("WRITE_TIMEOUT", "400ms").start().await;
+    let mut report = Report::default();
+
+    silent(&world, &mut upstream, &mut report).await;
     // The closing of the protocol's own, behind which an end is no fault.
     let mut open = Switched::open(world.addr(), &world.mint(HAND), &mut upstream, "closed").await;
     report.equal("its place", world.metric(IN_FLIGHT).await, 1.0);

@@ -1,5 +1,6 @@
 //! Extended CONNECT (RFC 8441).
 
+use super::page::said_by_page;
 use super::*;
 use crate::frames::{self, Frame, Frames};
 use crate::revocation::REVOKE;
@@ -87,6 +88,36 @@ async fn data(body: &mut RecvStream) -> Option<Bytes> {
     }
 }
 
+/// Another stream of the same connection, which each side ends for itself, with what a page has: subprotocols.
+async fn ended_by_both(client: &mut Client, world: &World, upstream: &mut HandUpstream, report: &mut Report) {
+    let (bearer, resource) = said_by_page(&world.token(HAND));
+    let offered = format!("{bearer}, {resource}");
+    let fields = [
+        ("sec-websocket-protocol", offered.as_str()),
+        ("x-request-id", "ended"),
+    ];
+    let (response, mut send) = client.connect(Some("websocket"), &fields).await;
+    let mut call = upstream.call().await;
+    let keys = values(&call.head().await, "sec-websocket-key");
+    call.send(switch(&keys[0], "")).await;
+    let (head, mut body) = answer(response).await.into_parts();
+    let told = head
+        .headers
+        .get("sec-websocket-protocol")
+        .map(|name| name.as_bytes());
+    report.equal("a page", told, Some(resource.as_bytes()));
+    send.send_data(Bytes::from_static(b"up"), true)
+        .expect("an open stream");
+    report.equal("ended", call.until_end().await, b"up");
+    call.send("down").await;
+    drop(call);
+    report.equal("ended", data(&mut body).await, Some(Bytes::from_static(b"down")));
+    report.equal("ended", data(&mut body).await, None);
+    let event = world.events_of("ended", 1).await.remove(0);
+    report.equal("ended", event.text("evaluation_status"), "executed");
+    report.holds("ended", event.metadata("error_kind").is_null());
+}
+
 #[tokio::test]
 async fn upgrade_over_http2_is_an_extended_connect_that_crosses_as_a_handshake() {
     let mut upstream = HandUpstream::start().await;
@@ -155,33 +186,7 @@ async fn upgrade_over_http2_is_an_extended_connect_that_crosses_as_a_handshake()
     report.equal("evidence", event.metadata("upstream_status").as_u64(), Some(101));
     report.equal("evidence", event.metadata("request_bytes").as_u64(), Some(8));
 
-    // Each side ends its own, and another stream of the same connection brings what a page has: subprotocols.
-    let (bearer, resource) = said_by_page(&world.token(HAND));
-    let offered = format!("{bearer}, {resource}");
-    let fields = [
-        ("sec-websocket-protocol", offered.as_str()),
-        ("x-request-id", "ended"),
-    ];
-    let (response, mut send) = client.connect(Some("websocket"), &fields).await;
-    let mut call = upstream.call().await;
-    let keys = values(&call.head().await, "sec-websocket-key");
-    call.send(switch(&keys[0], "")).await;
-    let (head, mut body) = answer(response).await.into_parts();
-    let told = head
-        .headers
-        .get("sec-websocket-protocol")
-        .map(|name| name.as_bytes());
-    report.equal("a page", told, Some(resource.as_bytes()));
-    send.send_data(Bytes::from_static(b"up"), true)
-        .expect("an open stream");
-    report.equal("ended", call.until_end().await, b"up");
-    call.send("down").await;
-    drop(call);
-    report.equal("ended", data(&mut body).await, Some(Bytes::from_static(b"down")));
-    report.equal("ended", data(&mut body).await, None);
-    let event = world.events_of("ended", 1).await.remove(0);
-    report.equal("ended", event.text("evaluation_status"), "executed");
-    report.holds("ended", event.metadata("error_kind").is_null());
+    ended_by_both(&mut client, &world, &mut upstream, &mut report).await;
     report.finish();
 }
 

@@ -1,10 +1,123 @@
-//! A WebSocket as browsers make it: that of Node.js.
+//! WebSocket connections of web pages, which say mandate and resource by subprotocols.
 
 use super::*;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::process::{Command, Stdio};
 use testkit::wait::PATIENCE;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
+
+/// The mandate and the resource as a web page says them.
+pub(super) fn said_by_page(token: &str) -> (String, String) {
+    let resource = format!("caracal.resource.{}", URL_SAFE_NO_PAD.encode(HAND));
+    (format!("caracal.bearer.{token}"), resource)
+}
+
+/// How a page's handshake for this path begins.
+fn start(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: gateway.example\r\nOrigin: https://page.example\r\n{UPGRADE}")
+}
+
+#[tokio::test]
+async fn upgrade_of_a_web_page_brings_its_mandate_by_subprotocols_that_nobody_else_sees() {
+    let mut upstream = HandUpstream::start().await;
+    let world = World::builder().hand(&upstream).start().await;
+    let mut report = Report::default();
+    // `/health` is the operator's unless a request names a resource.
+    for (path, offer, chosen, told) in [
+        ("/health", "", None, Some("the resource")),
+        ("/", "chat, v2", Some("v2"), Some("v2")),
+        ("/", "chat", None, None),
+    ] {
+        let token = world.token(HAND);
+        let (bearer, resource) = said_by_page(&token);
+        let lines = format!(
+            "Sec-WebSocket-Protocol: {bearer}, {offer}\r\nSec-WebSocket-Protocol: {resource}\r\n\r\n"
+        );
+        let mut caller = Connection::open(world.addr()).await;
+        caller
+            .send(start(path) + &lines)
+            .await
+            .expect("an open connection");
+        let mut call = upstream.call().await;
+        let asked = call.head().await;
+        report.equal(offer, values(&asked, "sec-websocket-protocol").join("|"), offer);
+        report.holds(
+            format!("{path}: {asked}"),
+            asked.starts_with(&format!("GET {path} ")),
+        );
+        report.holds(
+            offer,
+            !asked.contains(&token) && !asked.to_lowercase().contains("caracal."),
+        );
+        report.equal(offer, values(&asked, "origin").join("|"), "https://page.example");
+        let lines = chosen.map(|name| format!("Sec-WebSocket-Protocol: {name}\r\n"));
+        call.send(switch(KEY, &lines.unwrap_or_default())).await;
+        let head = caller.head().await;
+        let told = told.map(|name| {
+            if name == "the resource" {
+                resource.as_str()
+            } else {
+                name
+            }
+        });
+        report.equal(
+            offer,
+            (head.status, head.headers.get("sec-websocket-protocol")),
+            (101, told),
+        );
+        report.holds(
+            "log",
+            !world.printed().contains(&token) && !world.printed().contains(&resource),
+        );
+    }
+    report.finish();
+}
+
+#[tokio::test]
+async fn upgrade_of_a_web_page_says_its_mandate_once_and_nothing_else_says_it_so() {
+    let mut upstream = HandUpstream::start().await;
+    let world = World::builder().hand(&upstream).start().await;
+    let mut report = Report::default();
+    let token = world.token(HAND);
+    let (bearer, resource) = said_by_page(&token);
+    let ambiguous = refusal(400, "invalid_token", "ambiguous request headers");
+    let missing = refusal(401, "invalid_token", "missing bearer token");
+    let both = format!("Sec-WebSocket-Protocol: {bearer}, {resource}\r\n");
+    for (case, request, expect) in [
+        (
+            "beside Authorization",
+            format!("{}{both}Authorization: Bearer {token}\r\n\r\n", start("/")),
+            ambiguous,
+        ),
+        (
+            "beside the resource",
+            format!("{}{both}X-Caracal-Resource: {HAND}\r\n\r\n", start("/")),
+            ambiguous,
+        ),
+        ("twice", format!("{}{both}{both}\r\n", start("/")), ambiguous),
+        (
+            "no upgrade",
+            format!("GET / HTTP/1.1\r\nHost: a\r\nX-Caracal-Resource: {HAND}\r\n{both}\r\n"),
+            missing,
+        ),
+    ] {
+        let response = Connection::open(world.addr()).await.exchange(request).await;
+        report.refused(case, &response, expect);
+    }
+    // Beside the header they are no use, and stay behind all the same.
+    let lines = format!("Sec-WebSocket-Protocol: chat, {bearer}\r\n");
+    let request = head_with(&token, "GET", HAND, "/", &lines);
+    let mut caller = Connection::open(world.addr()).await;
+    caller.send(request).await.expect("an open connection");
+    let asked = upstream.call().await.head().await;
+    report.equal(
+        "no upgrade",
+        values(&asked, "sec-websocket-protocol").join("|"),
+        "chat",
+    );
+    report.finish();
+}
 
 /// Opens a connection with the subprotocols that it is given, says something, and tells what it heard and how it ended.
 const PAGE: &str = r#"
