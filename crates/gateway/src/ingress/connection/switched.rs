@@ -1,15 +1,19 @@
 //! Connections and streams whose protocol is switched (RFC 9110 §15.2.2, RFC 8441 §5). The library has no part in it: over
 //! HTTP/1.1 it is given up before the head is written, over HTTP/2 it is asked for the bytes of the stream.
 
+use std::future::poll_fn;
 use std::io::{self, ErrorKind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use admission::ports::BoxFuture;
 use http::{HeaderMap, StatusCode};
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::timeout;
 
 use super::state::Ending;
@@ -109,15 +113,23 @@ impl SwitchedStream {
             return;
         };
         let Ok(upgraded) = upgrade.await else { return };
-        let mut caller = TokioIo::new(upgraded);
-        let (closing, is_sent) = {
+        let sent = Arc::new(AtomicBool::new(false));
+        let mut caller = Stream {
+            io: TokioIo::new(upgraded),
+            has_ended: false,
+            is_sent: Arc::clone(&sent),
+        };
+        let is_sent = || sent.load(Ordering::Relaxed);
+        let closing = {
             let mut carried = carried.run(&mut caller);
-            tokio::select! {
-                biased;
-                closing = &mut carried => (closing, false),
-                // The caller reset its stream, which reads and writes will show.
-                () = &mut sending => (carried.await, true),
-            }
+            poll_fn(|cx| {
+                // First, so that a reset is known before the end that the library makes of it is read.
+                if !is_sent() && sending.as_mut().poll(cx).is_ready() {
+                    sent.store(true, Ordering::Relaxed);
+                }
+                carried.as_mut().poll(cx)
+            })
+            .await
         };
         // The library ends the stream behind what was written, or resets it where it is dropped before.
         drop(caller);
@@ -126,8 +138,45 @@ impl SwitchedStream {
             Closing::LastWords => LAST_WORDS_TIMEOUT,
             Closing::Cut => return,
         };
-        if !is_sent {
+        if !is_sent() {
             let _late = timeout(patience, sending).await;
         }
+    }
+}
+
+/// A switched stream. The library takes a reset without an error for the caller's end, which it is not: nobody reads any more.
+struct Stream {
+    io: TokioIo<Upgraded>,
+    /// The caller was told of the end.
+    has_ended: bool,
+    /// Nothing is sent any more, for that or for another reason.
+    is_sent: Arc<AtomicBool>,
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.is_sent.load(Ordering::Relaxed) && !self.has_ended {
+            return Poll::Ready(Err(ErrorKind::ConnectionReset.into()));
+        }
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.has_ended = true;
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
