@@ -138,7 +138,9 @@ fn run(cli: Cli) -> Result<(String, bool)> {
             Command::Soak(plan) => soak::run(&gateway, &servers, &plan).await,
             Command::Backlog(plan) => backlog::run(&gateway, &servers, &plan).await,
             Command::Transport(plan) => transport::run(&gateway, &servers, &plan).await,
-            Command::Crash(_) | Command::TlsAlone(_) | Command::Stage(_) => Err("it has servers of its own".into()),
+            Command::Crash(_) | Command::TlsAlone(_) | Command::Stage(_) => {
+                Err("it has servers of its own".into())
+            }
         }
     })
 }

@@ -25,6 +25,7 @@ fuzz_target!(|parts: (&str, &str, &[u8])| {
         max_request_bytes: 1024,
         preflight_window: Duration::from_secs(35),
         reusable_uses: ReusableUses::new(["session".to_owned()]),
+        upgrades: admission::Upgrades::default(),
     };
     let now = Moment {
         unix: Duration::from_secs(1_790_000_000),
@@ -34,6 +35,7 @@ fuzz_target!(|parts: (&str, &str, &[u8])| {
         parts: &head,
         exchange_id: "fuzz",
         own_place: &admission::OwnPlace::default(),
+        subprotocols: &admission::subprotocols::NONE,
     };
     let mut scratch = token::Scratch::default();
     if let Ok(request) = preflight::check(head, &limits, |_| ()) {

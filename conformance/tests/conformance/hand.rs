@@ -163,6 +163,11 @@ impl Call {
             .expect("a gateway that listens");
     }
 
+    /// Hangs up with a reset.
+    pub(crate) fn reset(self) {
+        self.stream.set_zero_linger().expect("a socket");
+    }
+
     /// Whether sending still works; a reset of the other side shows here.
     pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
         timeout(PATIENCE, self.stream.write_all(bytes.as_ref()))

@@ -64,3 +64,4 @@ mod smuggling;
 mod streaming;
 mod threats;
 mod unverified;
+mod upgrades;

@@ -346,6 +346,7 @@ fn shape(event: &Event) -> Found {
                 "error_kind",
                 "path_fingerprint",
                 "provider_id",
+                "request_bytes",
                 "result_class",
                 "revocation_interrupted",
                 "session_id",

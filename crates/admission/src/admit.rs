@@ -14,7 +14,9 @@ use crate::journal::Journal;
 use crate::preflight;
 use crate::received::{Head, Received};
 use crate::refused::Refused;
+use crate::subprotocols::{self, Subprotocols};
 use crate::token::{self, Scratch, revocation, signature, zone};
+use crate::upgrade::Upgrade;
 use permit::{Admitted, Permit};
 
 impl Admission {
@@ -39,13 +41,24 @@ impl Admission {
             own_place,
             mut journal,
         } = received;
+        let upgrade = Upgrade::of(&head, &self.limits.upgrades);
+        let handshake = upgrade.as_ref().filter(|upgrade| upgrade.is_websocket());
+        let said = handshake.map(|_| Subprotocols::of(&head.headers));
         let request = Head {
             parts: &head,
             exchange_id: &exchange_id,
             own_place: &own_place,
+            subprotocols: said.as_ref().unwrap_or(&subprotocols::NONE),
+        };
+        // A switch of protocols has a connection of its own, which is not made ahead.
+        let is_expected = upgrade.is_none();
+        let expect = |upstream: &JudgedUpstream| {
+            if is_expected {
+                expect(upstream);
+            }
         };
         match self.walk(request, &mut journal, expect).await {
-            Ok(admitted) => Ok(Permit::issue(head, journal, admitted)),
+            Ok(admitted) => Ok(Permit::issue(head, upgrade, journal, admitted)),
             Err(refused) => Err((journal, refused)),
         }
     }

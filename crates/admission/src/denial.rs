@@ -94,16 +94,18 @@ denials! {
         "No URI may hold these (RFC 3986 §2): send them percent-encoded. Angle brackets are refused everywhere, a backtick in the path, a quotation mark in the query; what else is lenient in practice passes unchanged. The log names the character. Over HTTP/2 such a stream is reset (PROTOCOL_ERROR), and blanks, control characters and what is no UTF-8 get a bare 400 of the HTTP parser.";
     MethodNotAllowed, None, Ingress, METHOD_NOT_ALLOWED, "invalid_request", "method not allowed", "method_not_allowed",
         "CONNECT, TRACE and `OPTIONS *` are never proxied.";
+    ProtocolNotAllowed, None, Ingress, NOT_IMPLEMENTED, "invalid_request", "protocol not allowed", "protocol_not_allowed",
+        "An extended CONNECT of HTTP/2 (RFC 8441) asks for another protocol than WebSocket, or ALLOW_UPGRADES does not name that.";
     AmbiguousHeaders, Some(1), Preflight, BAD_REQUEST, "invalid_token", "ambiguous request headers", "ambiguous_headers",
-        "`Authorization`, `X-Caracal-Resource` or `Host` occurs more than once, also joined into one line, `Content-Length` cannot be read, or a header name spells a reserved name with `_`. Send each once, with `-`. Lengths that differ, and a list of lengths in one line, are refused by the HTTP parser with a bare 400. What has one meaning passes: equal `Content-Length` lines, and a length beside `Transfer-Encoding: chunked`, which chunks override (RFC 9112 §6.3) and after which the connection closes; the upstream gets one framing, stated by the gateway.";
+        "`Authorization`, `X-Caracal-Resource` or `Host` occurs more than once, also joined into one line, or beside the subprotocol of a WebSocket handshake that says the same, `Content-Length` cannot be read, or a header name spells a reserved name with `_`. Send each once, with `-`. Lengths that differ, and a list of lengths in one line, are refused by the HTTP parser with a bare 400. What has one meaning passes: equal `Content-Length` lines, and a length beside `Transfer-Encoding: chunked`, which chunks override (RFC 9112 §6.3) and after which the connection closes; the upstream gets one framing, stated by the gateway.";
     BodyTooLarge, Some(1), Preflight, PAYLOAD_TOO_LARGE, "payload_too_large", "request body too large", "body_too_large",
         "The body is longer than MAX_REQUEST_BYTES. A declared length is refused before the mandate is spent.";
     MissingBearer, Some(2), Preflight, UNAUTHORIZED, "invalid_token", "missing bearer token", "missing_bearer",
-        "Send the mandate as `Authorization: Bearer <mandate>`.";
+        "Send the mandate as `Authorization: Bearer <mandate>`; a web page offers it to a WebSocket as the subprotocol `caracal.bearer.<mandate>`.";
     BearerTooLarge, Some(3), Preflight, UNAUTHORIZED, "invalid_token", "bearer token too large", "bearer_too_large",
         "The bearer is longer than 4096 bytes.";
     MissingRouting, Some(4), Preflight, BAD_REQUEST, "invalid_token", "missing routing headers", "missing_routing",
-        "Name the resource in `X-Caracal-Resource`: 1 to 256 printable bytes.";
+        "Name the resource in `X-Caracal-Resource`: 1 to 256 printable bytes; a web page offers it to a WebSocket as the subprotocol `caracal.resource.<base64url>`, without padding.";
     PathTraversal, Some(5), Preflight, BAD_REQUEST, "invalid_token", "path traversal not permitted", "path_traversal",
         "The path holds a `.` or `..` part, a backslash, NUL or control byte, plainly or behind up to two percent-encodings.";
     MalformedToken, Some(6), Token, UNAUTHORIZED, "invalid_token", "malformed bearer token", "malformed_token",
@@ -167,7 +169,7 @@ denials! {
     UpstreamUnreachable, None, Crossing, BAD_GATEWAY, "internal_error", "upstream unreachable", "upstream_unreachable",
         "The upstream refused the connection, its TLS failed, or it broke off before a response head.";
     UpstreamResponseInvalid, None, Crossing, BAD_GATEWAY, "internal_error", "upstream response invalid", "upstream_response_invalid",
-        "The upstream answered, and may have acted: its answer is not HTTP, has a head of more than 64 KiB or 256 fields, a folded line or a blank before a colon, no single length, or a switch of protocols that nobody asked for.";
+        "The upstream answered, and may have acted: its answer is not HTTP, has a head of more than 64 KiB or 256 fields, a folded line or a blank before a colon, no single length, or a switch of protocols that nobody asked for, or another one than was asked for.";
 }
 
 #[cfg(test)]

@@ -52,7 +52,9 @@ pub mod names;
 mod percent;
 pub mod scheme;
 mod secret;
+pub mod subprotocols;
 pub mod traversal;
+pub mod upgrade;
 mod waiting;
 
 pub use admission::Admission;
@@ -64,4 +66,5 @@ pub use received::Received;
 pub use refused::{Refused, StsRefusal};
 pub use scheme::Scheme;
 pub use subject::{Subject, Usage};
+pub use upgrade::{Upgrade, Upgrades};
 pub use waiting::{OwnPlace, OwnPlaceTaken};

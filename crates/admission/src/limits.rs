@@ -5,6 +5,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::mode::DevOnly;
+use crate::upgrade::Upgrades;
 
 /// Bounds of the local gates.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub struct Limits {
     pub preflight_window: Duration,
     /// Mandates that may be used more than once.
     pub reusable_uses: ReusableUses,
+    /// Protocols to which a connection may be switched (`ALLOW_UPGRADES`).
+    pub upgrades: Upgrades,
 }
 
 impl Limits {

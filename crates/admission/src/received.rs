@@ -2,6 +2,7 @@
 
 use http::request::Parts;
 
+use crate::subprotocols::Subprotocols;
 use crate::waiting::OwnPlace;
 
 /// A received request, which the walk takes by value: from here on its head, its id and its journal
@@ -42,4 +43,6 @@ pub struct Head<'r> {
     pub exchange_id: &'r str,
     /// Where it may wait for keys.
     pub own_place: &'r OwnPlace,
+    /// What a WebSocket handshake says in place of header fields; of any other request nothing.
+    pub subprotocols: &'r Subprotocols,
 }

@@ -27,6 +27,7 @@ mod preconnect;
 mod response_head;
 mod socket;
 mod unsent;
+mod upgraded;
 
 pub use body::PooledBody;
 pub use chunked::{Chunked, Malformed, Piece};
@@ -39,6 +40,7 @@ pub use leaving::Departs;
 pub use pool::PoolLimits;
 pub use preconnect::Preconnect;
 pub use socket::{Departure, Guard};
+pub use upgraded::Upgraded;
 
 pub(crate) use connections::Target;
 pub(crate) use failure::in_words;

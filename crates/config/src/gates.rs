@@ -9,6 +9,7 @@ use admission::mode::Mode;
 use crate::keys::gates as keys;
 use crate::keys::limits::MAX_REQUEST_BYTES;
 use crate::reader::{Read, Reader};
+use crate::upgrades::upgrades;
 use crate::violation::{Quoted, Violation};
 use crate::warning::{LaxFlag, Warning};
 
@@ -40,6 +41,7 @@ impl Gates {
             ))),
         });
         let uses = Self::reusable_uses(reader);
+        let upgrades = upgrades(reader);
         let on_replay_outage = Self::on_replay_outage(reader, mode);
         let snapshot_max_age = reader.duration(&keys::REVOCATION_SNAPSHOT_MAX_AGE);
         let max_anchors = reader.count(&keys::REVOCATION_MAX_ANCHORS);
@@ -49,6 +51,7 @@ impl Gates {
                 max_request_bytes: max_request_bytes?,
                 preflight_window: window?,
                 reusable_uses: ReusableUses::new(uses?),
+                upgrades: upgrades?,
             },
             on_replay_outage: on_replay_outage?,
             revocation_snapshot_max_age: snapshot_max_age?,

@@ -37,6 +37,7 @@ mod signing;
 mod stores;
 mod sts;
 mod tls;
+mod upgrades;
 mod violation;
 mod warning;
 

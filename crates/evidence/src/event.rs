@@ -136,7 +136,9 @@ pub struct Outcome {
     pub gateway_status: Option<u16>,
     /// Milliseconds from the request's arrival to the response head.
     pub latency_ms: Option<u64>,
-    /// Bytes of the upstream's response body that were relayed.
+    /// Bytes that the caller sent over a connection whose protocol was switched; none where it was not.
+    pub request_bytes: Option<u64>,
+    /// Bytes of the upstream's response body, or behind its switch of protocols, that were relayed.
     pub response_bytes: Option<u64>,
     /// The status code of the upstream, if it answered.
     pub upstream_status: Option<u16>,
@@ -155,6 +157,7 @@ impl Outcome {
             error_kind: None,
             gateway_status: None,
             latency_ms: None,
+            request_bytes: None,
             response_bytes: None,
             upstream_status: None,
             revocation_interrupted: false,
@@ -260,8 +263,8 @@ pub(crate) fn write_summary(out: &mut Vec<u8>, summary: &Summary) {
 pub(crate) struct Template {
     /// After `request_id`.
     judgement: usize,
-    /// The members of `metadata_json`, in four runs; members of the outcome follow each.
-    runs: [Range<usize>; 4],
+    /// The members of `metadata_json`, in five runs; members of the outcome follow each.
+    runs: [Range<usize>; 5],
 }
 
 impl Template {
@@ -280,14 +283,12 @@ impl Template {
         maybe_text(out, "connection_id", request.connection_id);
         let third = out.len() - base;
         text(out, "method", request.method);
-        maybe_text(
-            out,
-            "path_fingerprint",
-            request.path_fingerprint.as_ref().map(Fingerprint::as_str),
-        );
+        let fingerprint = request.path_fingerprint.as_ref().map(Fingerprint::as_str);
+        maybe_text(out, "path_fingerprint", fingerprint);
         maybe_text(out, "provider_id", request.provider_id);
-        text(out, "resource", request.resource);
         let fourth = out.len() - base;
+        text(out, "resource", request.resource);
+        let fifth = out.len() - base;
         maybe_text(out, "session_id", request.session_id);
         text(out, "subject_fingerprint", request.subject_fingerprint.as_str());
         maybe_text(out, "subject_kind", request.subject_kind);
@@ -297,7 +298,13 @@ impl Template {
         close(out, request.occurred_at);
         Self {
             judgement,
-            runs: [first..second, second..third, third..fourth, fourth..end],
+            runs: [
+                first..second,
+                second..third,
+                third..fourth,
+                fourth..fifth,
+                fifth..end,
+            ],
         }
     }
 
@@ -306,27 +313,26 @@ impl Template {
         let copy = |out: &mut Vec<u8>, run: Range<usize>| {
             out.extend_from_slice(template.get(run).unwrap_or_default());
         };
-        let [first, second, third, fourth] = self.runs.clone();
-        let end = fourth.end..template.len();
+        let [first, second, third, fourth, fifth] = self.runs.clone();
+        let end = fifth.end..template.len();
         copy(out, 0..self.judgement);
         judge(out, outcome.status.decision(), outcome.status.as_str());
         copy(out, first);
-        maybe_number(
-            out,
-            "attempts",
-            (outcome.attempts > 1).then(|| outcome.attempts.into()),
-        );
+        let attempts = (outcome.attempts > 1).then(|| outcome.attempts.into());
+        maybe_number(out, "attempts", attempts);
         copy(out, second);
         maybe_text(out, "error_kind", outcome.error_kind);
         maybe_number(out, "gateway_status", outcome.gateway_status.map(u64::from));
         maybe_number(out, "latency_ms", outcome.latency_ms);
         copy(out, third);
+        maybe_number(out, "request_bytes", outcome.request_bytes);
+        copy(out, fourth);
         maybe_number(out, "response_bytes", outcome.response_bytes);
         maybe_text(out, "result_class", outcome.upstream_status.map(result_class));
         if outcome.revocation_interrupted {
             flag(out, "revocation_interrupted", true);
         }
-        copy(out, fourth);
+        copy(out, fifth);
         maybe_number(out, "upstream_status", outcome.upstream_status.map(u64::from));
         copy(out, end);
     }
@@ -381,11 +387,11 @@ pub(crate) fn close(out: &mut Vec<u8>, occurred_at: i64) {
 }
 
 fn result_class(status: u16) -> &'static str {
-    match status / 100 {
-        2 => "success",
-        3 => "redirect",
-        4 => "client_error",
-        5 => "server_error",
+    match status {
+        101 | 200..=299 => "success",
+        300..=399 => "redirect",
+        400..=499 => "client_error",
+        500..=599 => "server_error",
         _ => "unknown",
     }
 }

@@ -22,7 +22,8 @@
 //! # What is left to the HTTP library
 //!
 //! `Expect` is not forwarded: the server side answers `100 Continue` when the body is first read. `Connection`,
-//! `Transfer-Encoding` and `Keep-Alive` are written anew for each connection, as its protocol wants them.
+//! `Transfer-Encoding` and `Keep-Alive` are written anew for each connection, as its protocol wants them; but for the
+//! `Connection` and `Upgrade` of a switch of protocols that was allowed, which are stated here.
 
 mod baggage;
 mod connection;
@@ -42,6 +43,7 @@ mod target;
 mod testing;
 pub mod trace;
 pub mod trailers;
+mod upgrade;
 
 pub use forwarded::{TrustedProxies, client_address};
 pub use media_type::is_media_type;
@@ -52,3 +54,4 @@ pub use response::{EarlyEnd, Inbound, ResponseError, ResponseRules, early_hints,
 pub use rewrite_error::RewriteError;
 pub use trace::FreshTrace;
 pub use trailers::{RequestTrailers, response_trailers};
+pub use upgrade::Switched;

@@ -13,6 +13,7 @@ use http::request::Parts;
 use crate::request::{Crossing, Rewritten, request_head};
 use crate::response::ResponseRules;
 use crate::trailers::RequestTrailers;
+use crate::upgrade::Handshake;
 
 /// An admitted request, rewritten and not yet on record. Only a permit becomes one, and only its own
 /// head is in it.
@@ -48,6 +49,7 @@ impl<J: Journal> Outbound<J> {
     pub fn rewrite(permit: Permit<J>, crossing: &Crossing<'_>) -> Result<Self, (J, Refused)> {
         let PermitParts {
             head,
+            upgrade,
             journal,
             admitted,
         } = permit.into_parts();
@@ -59,21 +61,28 @@ impl<J: Journal> Outbound<J> {
             directive,
             expires_at,
         } = admitted;
+        let handshake = upgrade.map(|upgrade| Handshake::begin(&head, &upgrade));
         match request_head(head, crossing, upstream.url(), &credential) {
             Ok(Rewritten {
-                head,
+                mut head,
                 trailers,
-                rules,
-            }) => Ok(Self {
-                head,
-                trailers,
-                rules: rules.expiring_at(expires_at),
-                upstream,
-                watch,
-                directive,
-                room,
-                journal,
-            }),
+                mut rules,
+            }) => {
+                if let Some(handshake) = handshake {
+                    handshake.ask(&mut head.headers);
+                    rules = rules.switching(handshake);
+                }
+                Ok(Self {
+                    head,
+                    trailers,
+                    rules: rules.expiring_at(expires_at),
+                    upstream,
+                    watch,
+                    directive,
+                    room,
+                    journal,
+                })
+            }
             Err(error) => {
                 let cause = Cause::new(error.to_string());
                 Err((journal, Refused::because(Denial::DirectiveInvalid, cause)))

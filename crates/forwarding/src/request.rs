@@ -16,7 +16,7 @@ use crate::response::ResponseRules;
 use crate::rewrite_error::RewriteError;
 use crate::trace::{self, FreshTrace};
 use crate::trailers::{self, RequestTrailers};
-use crate::{baggage, connection, reserved, target};
+use crate::{baggage, connection, reserved, target, upgrade};
 
 /// What the gateway knows of a request besides its head.
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +77,7 @@ pub fn request_head(
     connection::remove_listed(headers);
     reserved::remove_where(headers, |name| reserved::stays_with_caller(name, reserved_header));
     baggage::remove_own_members(headers);
+    upgrade::remove_own_subprotocols(headers);
     join_cookies(headers);
     trace::settle(headers, crossing.trace);
 

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use admission::Credential;
 use admission::binding::UpstreamUrl;
 use admission::names::{X_CARACAL_REVOKED, X_CARACAL_TOKEN_EXPIRES_IN, X_REQUEST_ID};
-use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TE, TRAILER};
+use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{Method, StatusCode, Version, request};
 
 use crate::framing::{self, AmbiguousLength};
 use crate::grpc::{self, GRPC_MESSAGE, GRPC_STATUS, is_grpc};
+use crate::upgrade::{Handshake, Switched};
 use crate::{connection, location, reserved, trailers};
 
 /// What the request settled about the form of its answer.
@@ -26,6 +27,8 @@ pub struct ResponseRules {
     /// A trailer reaches the caller itself, and not only the next proxy.
     trailers_arrive: bool,
     hidden_parameter: Option<Box<str>>,
+    /// The switch of protocols that it asks for.
+    handshake: Option<Arc<Handshake>>,
 }
 
 impl ResponseRules {
@@ -50,12 +53,27 @@ impl ResponseRules {
                 version => is_grpc && version > Version::HTTP_11,
             },
             hidden_parameter: credential.query().map(|key| key.name().into()),
+            handshake: None,
         }
     }
 
     /// The mandate's expiry in Unix seconds.
     pub(crate) fn expiring_at(self, expires_at: i64) -> Self {
         Self { expires_at, ..self }
+    }
+
+    /// The request asks for this switch.
+    pub(crate) fn switching(self, handshake: Handshake) -> Self {
+        Self {
+            handshake: Some(Arc::new(handshake)),
+            ..self
+        }
+    }
+
+    /// Whether the request asks for a switch of protocols, for which it needs a connection of its own.
+    #[must_use]
+    pub fn may_switch(&self) -> bool {
+        self.handshake.is_some()
     }
 
     /// Whether the request is gRPC: a stream in both directions.
@@ -72,6 +90,8 @@ pub struct Inbound {
     /// The trailers with which the answer can be ended early. Where there are none, it must be broken off: ended
     /// cleanly it would look whole, also behind a proxy that passes `TE` on and drops the trailer.
     pub early_end: Option<EarlyEnd>,
+    /// What the connection is switched to behind the head.
+    pub switched: Option<Switched>,
 }
 
 impl fmt::Debug for Inbound {
@@ -79,6 +99,7 @@ impl fmt::Debug for Inbound {
         f.debug_struct("Inbound")
             .field("status", &self.head.status)
             .field("early_end", &self.early_end)
+            .field("switched", &self.switched)
             .finish_non_exhaustive()
     }
 }
@@ -89,6 +110,13 @@ pub enum ResponseError {
     /// A status of 1xx as the answer. Nobody asked the upstream to switch protocols.
     #[error("the upstream answered with an informational status")]
     Informational,
+    /// A switch that does not fit the one that was asked for: another protocol, no proof that the key was read, or a
+    /// subprotocol that nobody offered.
+    #[error("the upstream's switch of protocols does not fit what it was asked")]
+    SwitchUnfit,
+    /// A success that is no switch, where the caller would take it for one (RFC 8441 §5).
+    #[error("the upstream answered an extended CONNECT without a switch of protocols")]
+    NotSwitched,
     /// `Content-Length` lines that disagree or are no number, or a transfer coding besides `chunked`.
     #[error("the upstream's framing is ambiguous")]
     AmbiguousLength,
@@ -147,12 +175,20 @@ impl EarlyEnd {
 /// Turns the upstream's head into the caller's, in place. `now` is in Unix seconds.
 ///
 /// # Errors
-/// When the status is 1xx or the framing is ambiguous. The answer is then the upstream's fault.
+/// When the status is 1xx, and no switch that was asked for, or the framing is ambiguous. The answer is then the upstream's
+/// fault.
 pub fn response_head(mut head: Parts, rules: &ResponseRules, now: u64) -> Result<Inbound, ResponseError> {
-    if head.status.is_informational() {
+    let handshake = rules.handshake.as_ref();
+    let switched = handshake.map_or(Ok(None), |handshake| handshake.judge(&head))?;
+    if head.status.is_informational() && switched.is_none() {
         return Err(ResponseError::Informational);
     }
     let headers = &mut head.headers;
+    if switched.is_some() {
+        // Whatever it says, there is no body (RFC 9110 §6.4.1, RFC 9112 §6.1).
+        headers.remove(CONTENT_LENGTH);
+        headers.remove(TRANSFER_ENCODING);
+    }
     let has_length = framing::settle_length(headers)?;
     let has_trailers = !rules.is_head && !has_length && !is_bodiless(head.status);
     // Once a call has its status it gets no other; and what answers a call with another kind of message gives none.
@@ -182,7 +218,14 @@ pub fn response_head(mut head: Parts, rules: &ResponseRules, now: u64) -> Result
     }
     // The version is that of the speaker (RFC 9110 §2.5); an old upstream must not make the gateway speak HTTP/1.0.
     head.version = Version::HTTP_11;
-    Ok(Inbound { head, early_end })
+    if let Some(handshake) = handshake.filter(|_| switched.is_some()) {
+        handshake.tell(&mut head);
+    }
+    Ok(Inbound {
+        head,
+        early_end,
+        switched,
+    })
 }
 
 /// The fields of an interim answer (103, RFC 8297) as they may reach the caller: those that would in the head of an answer.
@@ -199,7 +242,7 @@ pub fn early_hints(headers: &HeaderMap, rules: &ResponseRules) -> HeaderMap {
 
 /// RFC 9110 §6.4.1.
 fn is_bodiless(status: StatusCode) -> bool {
-    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+    status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 #[cfg(test)]

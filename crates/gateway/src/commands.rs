@@ -19,7 +19,8 @@ use crate::cli::{Cli, Command, TokenCommand};
 /// Does what was asked and returns the exit status.
 pub async fn run(cli: Cli) -> i32 {
     match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::run().await,
+        // Large, and there once.
+        Command::Serve => Box::pin(serve::run()).await,
         Command::Dev(arguments) => dev::run(arguments).await,
         Command::Demo => demo::run().await,
         Command::Check => check::run(&config::ProcessEnv, shared::now()),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use admission::Refused;
+use admission::upgrade::WEBSOCKET;
 use http::header::{CONNECTION, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, Version};
@@ -11,8 +12,8 @@ use hyper::body::Incoming;
 
 use crate::ids;
 use crate::ingress::connection::{Handler, InFlight, Peer};
-use crate::ingress::target;
 use crate::ingress::upload::Upload;
+use crate::ingress::{extended_connect, target};
 use crate::operator::{ListenerRole, Operator};
 use crate::proxy::{Arrival, Proxy};
 use crate::refusal::{self, Form};
@@ -58,12 +59,17 @@ impl Handler for Front {
         }
         response.map(|body| body.holding(in_flight))
     }
+
+    fn takes_extended_connect(&self) -> bool {
+        let upgrades = &self.proxy.admission.limits.upgrades;
+        self.role == ListenerRole::Public && upgrades.contains(WEBSOCKET)
+    }
 }
 
 impl Front {
     async fn answer_head(
         &self,
-        head: Parts,
+        mut head: Parts,
         upload: &Arc<Upload>,
         peer: &Peer,
         in_flight: &InFlight,
@@ -71,6 +77,7 @@ impl Front {
         let own_id = ids::fresh();
         let request_id = ids::request_id(&head.headers, &own_id);
         let characters = target::check_characters(in_flight.found_in_target());
+        let translated = extended_connect::translate(&mut head, &self.proxy.admission.limits.upgrades);
         if let Some(endpoint) = self.operator.route(self.role, &head) {
             let checked = target::check_operator(&head).map_err(Refused::new);
             if let Err(refused) = characters.and(checked) {
@@ -89,7 +96,10 @@ impl Front {
             upload,
         };
         let origin = self.proxy.cors.origin_of(&head.headers);
-        let mut response = match characters.and_then(|()| target::check(&head).map_err(Refused::new)) {
+        let checked = translated
+            .and_then(|()| target::check(&head))
+            .map_err(Refused::new);
+        let mut response = match characters.and(checked) {
             Err(refused) => self.proxy.refuse(&head, &arrival, &refused),
             Ok(()) => {
                 let preflight = origin.and_then(|origin| self.proxy.preflight(&head, &arrival, origin));

@@ -25,6 +25,20 @@ pub fn fresh_trace() -> forwarding::FreshTrace {
     forwarding::FreshTrace::from_random(trace, parent.to_be_bytes())
 }
 
+/// A fresh key of a WebSocket handshake (RFC 6455 §4.1).
+#[must_use]
+pub fn websocket_key() -> HeaderValue {
+    let key = data_encoding::BASE64.encode(Uuid::new_v4().as_bytes());
+    HeaderValue::try_from(key).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// A fresh mask of a WebSocket frame (RFC 6455 §5.3).
+#[must_use]
+pub fn mask() -> [u8; 4] {
+    let [a, b, c, d, ..] = Uuid::new_v4().into_bytes();
+    [a, b, c, d]
+}
+
 /// The client's `X-Request-Id` when it is 1 to 128 bytes of 0x21 to 0x7E, else the gateway's own
 /// id of the request.
 #[must_use]

@@ -3,6 +3,7 @@
 pub mod alarm;
 pub mod capacity;
 pub mod connection;
+pub mod extended_connect;
 pub mod handed_over;
 pub mod listener;
 mod log_pace;

@@ -14,10 +14,12 @@ mod tests;
 
 use std::time::Duration;
 
+use admission::subprotocols;
+use admission::upgrade::options;
 use bytes::Bytes;
 use config::{MetricsAccess, Secret};
-use http::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
-use http::{Method, Response, StatusCode, request};
+use http::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use http::{Method, Response, StatusCode, Version, request};
 
 use self::negotiate::TextFormat;
 use self::ready::Readiness;
@@ -79,7 +81,7 @@ impl Operator {
     #[must_use]
     pub fn route(&self, role: ListenerRole, head: &request::Parts) -> Option<Endpoint> {
         let public = role == ListenerRole::Public;
-        if public && head.headers.contains_key(RESOURCE) {
+        if public && is_proxied(head) {
             return None;
         }
         let reads = head.method == Method::GET || head.method == Method::HEAD;
@@ -162,4 +164,13 @@ impl Operator {
             .as_ref()
             .is_some_and(|token| access::shows_trimmed(headers.get_all(AUTHORIZATION), token))
     }
+}
+
+/// Whether a request is the proxy's whatever its path: it names a resource, or is an extended `CONNECT` of HTTP/2, whose caller
+/// would take an endpoint's answer for a switch of protocols.
+fn is_proxied(head: &request::Parts) -> bool {
+    let headers = &head.headers;
+    let says_resource = || options(headers, &SEC_WEBSOCKET_PROTOCOL).any(subprotocols::names_resource);
+    headers.contains_key(RESOURCE)
+        || headers.contains_key(UPGRADE) && (head.version == Version::HTTP_2 || says_resource())
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use admission::binding::JudgedUpstream;
+use admission::ports::Cause;
 use admission::{Admission, Denial, Received, Refused, Scheme};
 use evidence::Uuid;
 use forwarding::{Crossing, Dispatch, Outbound, TrustedProxies};
@@ -19,9 +20,9 @@ use crate::ids;
 use crate::ingress::connection::{EarlyHints, InFlight};
 use crate::ingress::overload::Overload;
 use crate::ingress::upload::{BodyTime, Fault, Upload, UploadBody};
-use crate::record::{Arrived, End, Phase, Record, Recorder};
+use crate::record::{Answered, Arrived, End, Phase, Record, Recorder};
 use crate::refusal::{self, Form};
-use crate::relay::{Body, Relayed, ResponseLimits};
+use crate::relay::{Body, Relayed, ResponseLimits, Tunnel, TunnelLimits};
 use crate::upstream::{Answer, Upstream};
 
 /// Time limits of a crossing.
@@ -180,16 +181,29 @@ impl Proxy {
             rules,
         } = answer;
         let (head, body) = response.into_parts();
-        let record = record.answered(head.status);
+        let mut record = record.answered(head.status);
+        let invalid = |record: Record<Answered>, words: String| {
+            let refused = Refused::because(Denial::UpstreamResponseInvalid, Cause::new(words));
+            record.refused(&refused);
+            refusal::answer(refused.denial, None, arrival.request_id, form)
+        };
         let inbound = match forwarding::response_head(head, &rules, clock::unix().as_secs()) {
             Ok(inbound) => inbound,
-            Err(error) => {
-                let cause = admission::ports::Cause::new(error.to_string());
-                let refused = Refused::because(Denial::UpstreamResponseInvalid, cause);
-                record.refused(&refused);
-                return refusal::answer(refused.denial, None, arrival.request_id, form);
-            }
+            Err(error) => return invalid(record, error.to_string()),
         };
+        if let Some(protocol) = inbound.switched {
+            let Some(upstream) = body.into_upgraded() else {
+                return invalid(record, "a switch of protocols on a shared connection".to_owned());
+            };
+            record.switched(inbound.head.status);
+            let limits = TunnelLimits {
+                silence: self.times.stream_idle,
+                write: self.times.write,
+                closing: self.closing.clone(),
+            };
+            let tunnel = Tunnel::new(upstream, protocol, limits, authority, record);
+            return Response::from_parts(inbound.head, Body::switched(tunnel));
+        }
         let limits = ResponseLimits {
             write: self.times.write,
             silence: self.times.stream_idle,

@@ -75,9 +75,13 @@ pub struct Intended(Dispatched);
 pub struct Answered {
     dispatched: Dispatched,
     status: StatusCode,
+    /// What the caller is told, where it is something else.
+    told: Option<StatusCode>,
     /// From the request's arrival to the answer's head.
     after: Duration,
     bytes_out: u64,
+    /// What came from the caller behind a switch of protocols.
+    bytes_in: Option<u64>,
 }
 
 /// How far the request came.
@@ -234,8 +238,10 @@ impl Record<Intended> {
             let answered = Answered {
                 dispatched,
                 status,
+                told: None,
                 after,
                 bytes_out: 0,
+                bytes_in: None,
             };
             (known, answered)
         }))
@@ -243,7 +249,22 @@ impl Record<Intended> {
 }
 
 impl Record<Answered> {
-    /// So many bytes of the body were handed to the caller.
+    /// The protocol is switched, of which this status tells the caller.
+    pub fn switched(&mut self, told: StatusCode) {
+        if let Some((known, answered)) = &mut self.0 {
+            known.recorder.metrics.switched();
+            (answered.told, answered.bytes_in) = (Some(told), Some(0));
+        }
+    }
+
+    /// So many bytes of the caller's were handed to the upstream behind the switch.
+    pub fn sent(&mut self, bytes: u64) {
+        if let Some((_, answered)) = &mut self.0 {
+            answered.bytes_in = answered.bytes_in.map(|before| before.saturating_add(bytes));
+        }
+    }
+
+    /// So many bytes of the body, or behind the switch, were handed to the caller.
     pub fn relayed(&mut self, bytes: u64) {
         if let Some((_, answered)) = &mut self.0 {
             answered.bytes_out = answered.bytes_out.saturating_add(bytes);
@@ -256,7 +277,9 @@ impl Known {
         let gateway_status = match (&reached, &ending) {
             (_, Closing::Refused(refused)) => refused.status(),
             (_, Closing::Preflight) => StatusCode::NO_CONTENT.as_u16(),
-            (Reached::Answer(answered), Closing::Ended(_)) => answered.status.as_u16(),
+            (Reached::Answer(answered), Closing::Ended(_)) => {
+                answered.told.unwrap_or(answered.status).as_u16()
+            }
             (Reached::Gates | Reached::Upstream(_), Closing::Ended(_)) => NO_ANSWER,
         };
         self.count(&reached, &ending, gateway_status);

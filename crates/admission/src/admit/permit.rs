@@ -9,6 +9,7 @@ use crate::credential::Credential;
 use crate::exchange::directive::{Directed, DirectiveMetadata};
 use crate::journal::Journal;
 use crate::ports::Watch;
+use crate::upgrade::Upgrade;
 
 /// The right to send one request to one upstream, made by [`crate::Admission::admit`] alone.
 ///
@@ -66,6 +67,8 @@ pub struct Permit<J: Journal> {
 pub struct PermitParts<J: Journal> {
     /// The head of the request.
     pub head: Parts,
+    /// The switch of protocols that it asks for, where that is allowed.
+    pub upgrade: Option<Upgrade>,
     /// The journal of the request.
     pub journal: J,
     /// What the gates found out.
@@ -106,9 +109,15 @@ impl<R> Admitted<R> {
 
 impl<J: Journal> Permit<J> {
     /// Issues the permit of a request that passed every gate.
-    pub(super) fn issue(head: Parts, journal: J, admitted: Admitted<J::Room>) -> Self {
+    pub(super) fn issue(
+        head: Parts,
+        upgrade: Option<Upgrade>,
+        journal: J,
+        admitted: Admitted<J::Room>,
+    ) -> Self {
         let parts = PermitParts {
             head,
+            upgrade,
             journal,
             admitted,
         };

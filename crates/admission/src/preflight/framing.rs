@@ -34,7 +34,12 @@ pub fn check<'r>(head: Head<'r>, limits: &Limits) -> Result<Framed<'r>, Refused>
     };
     // The one alias that passes this gate: it is ignored, then stripped.
     let alias = |name: &HeaderName| names::is_alias(name) && !names::is_same(name, &X_CARACAL_CLIENT_ID);
+    // What a handshake says by its subprotocols it says there alone.
+    let said = head.subprotocols;
     let ambiguous = twice(&AUTHORIZATION)
+        || said.is_ambiguous()
+        || said.bearer().is_some() && headers.contains_key(AUTHORIZATION)
+        || said.resource().is_some() && headers.contains_key(&X_CARACAL_RESOURCE)
         || twice(&X_CARACAL_RESOURCE)
         || joined(&X_CARACAL_RESOURCE)
         || twice(&HOST)

@@ -27,18 +27,21 @@ impl<'r> Routed<'r> {
     }
 }
 
-/// Takes the resource identifier from `X-Caracal-Resource`: 1 to 256 printable ASCII bytes,
-/// surrounding blanks ignored.
+/// Takes the resource identifier from `X-Caracal-Resource`, or from the subprotocols of a WebSocket handshake: 1 to 256
+/// printable ASCII bytes, surrounding blanks ignored.
 ///
 /// # Errors
 /// [`Denial::MissingRouting`].
 pub fn name(bearing: Bearing<'_>) -> Result<Routed<'_>, Refused> {
-    let resource = bearing
-        .head()
-        .parts
-        .headers
-        .get(&X_CARACAL_RESOURCE)
-        .and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
+    let head = bearing.head();
+    let of_header = || {
+        let value = head.parts.headers.get(&X_CARACAL_RESOURCE)?;
+        std::str::from_utf8(value.as_bytes()).ok()
+    };
+    let resource = head
+        .subprotocols
+        .resource()
+        .or_else(of_header)
         .map(|text| text.trim_matches([' ', '\t']))
         .filter(|text| (1..=Limits::MAX_RESOURCE_BYTES).contains(&text.len()))
         .filter(|text| text.bytes().all(|byte| (0x20..=0x7e).contains(&byte)));

@@ -9,6 +9,7 @@ fn limits() -> Limits {
         max_request_bytes: 10,
         preflight_window: std::time::Duration::from_secs(35),
         reusable_uses: ReusableUses::new(["session".to_owned()]),
+        upgrades: crate::Upgrades::default(),
     }
 }
 
@@ -24,6 +25,7 @@ fn check(headers: &[(&str, &str)]) -> Result<String, Denial> {
             parts: &head,
             exchange_id: "x",
             own_place: &crate::OwnPlace::default(),
+            subprotocols: &crate::subprotocols::NONE,
         },
         &limits(),
         |_| (),
@@ -149,4 +151,60 @@ fn resource_must_be_printable_and_bounded() {
         );
     }
     assert_eq!(check(&[BEARER]), Err(Denial::MissingRouting));
+}
+
+/// A head that says these things by its subprotocols, and these fields.
+fn check_handshake(offered: &str, fields: &[(&str, &str)]) -> Result<String, Denial> {
+    let mut request = Request::builder()
+        .uri("/")
+        .header("sec-websocket-protocol", offered);
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
+    let (head, ()) = request.body(()).unwrap().into_parts();
+    let head = Head {
+        parts: &head,
+        exchange_id: "x",
+        own_place: &crate::OwnPlace::default(),
+        subprotocols: &crate::subprotocols::Subprotocols::of(&head.headers),
+    };
+    super::check(head, &limits(), |_| ())
+        .map(|passed| format!("{} {}", passed.token(), passed.resource()))
+        .map_err(|refused| refused.denial)
+}
+
+#[test]
+fn subprotocols_of_a_handshake_stand_for_header_fields_and_never_beside_them() {
+    let long = format!(
+        "caracal.bearer.{}, {SAYS}",
+        "a".repeat(Limits::MAX_BEARER_BYTES + 1)
+    );
+    const TOKEN: &str = "caracal.bearer.a.b.c";
+    const SAYS: &str = "caracal.resource.cmVzb3VyY2U6Ly9waXBlcm5ldA";
+    let both = format!("chat, {TOKEN}, {SAYS}");
+    let passes = Ok("a.b.c resource://pipernet".to_owned());
+    for (offered, fields, expect) in [
+        (both.as_str(), &[][..], passes.clone()),
+        (TOKEN, &[RESOURCE], passes.clone()),
+        (SAYS, &[BEARER], passes),
+        (&both, &[BEARER], Err(Denial::AmbiguousHeaders)),
+        (&both, &[RESOURCE], Err(Denial::AmbiguousHeaders)),
+        (&format!("{both}, {TOKEN}"), &[], Err(Denial::AmbiguousHeaders)),
+        (&format!("{both}, {SAYS}"), &[], Err(Denial::AmbiguousHeaders)),
+        (
+            &format!("caracal.bearer., {SAYS}"),
+            &[],
+            Err(Denial::MissingBearer),
+        ),
+        (&long, &[], Err(Denial::BearerTooLarge)),
+        (SAYS, &[], Err(Denial::MissingBearer)),
+        (TOKEN, &[], Err(Denial::MissingRouting)),
+        (
+            &format!("{TOKEN}, caracal.resource.*"),
+            &[],
+            Err(Denial::MissingRouting),
+        ),
+    ] {
+        assert_eq!(check_handshake(offered, fields), expect, "{offered} {fields:?}");
+    }
 }

@@ -39,6 +39,7 @@ impl World {
                 max_request_bytes: 0,
                 preflight_window: Duration::from_secs(35),
                 reusable_uses: ReusableUses::new(["session", "ambient"].map(str::to_owned)),
+                upgrades: crate::Upgrades::default(),
             },
             now: Duration::from_secs(NOW),
             asked: Mutex::default(),
@@ -56,6 +57,7 @@ impl World {
             parts: &head,
             exchange_id: "x",
             own_place: &place,
+            subprotocols: &crate::subprotocols::NONE,
         };
         let now = Moment {
             unix: self.now,

@@ -184,6 +184,7 @@ impl Scene {
                 max_request_bytes: 1000,
                 preflight_window: Duration::from_secs(35),
                 reusable_uses: ReusableUses::new([self.reusable.to_owned()]),
+                upgrades: admission::Upgrades::default(),
             },
             egress: Arc::new(Policy(Arc::new(self.egress))),
             dialect: self.dialect,

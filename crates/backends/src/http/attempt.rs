@@ -6,8 +6,9 @@ use std::sync::Arc;
 use admission::ports::Cause;
 use bytes::Buf;
 use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
+use tokio::sync::oneshot;
 
 use super::BoxError;
 use super::body::PooledBody;
@@ -15,8 +16,10 @@ use super::direct::Framing;
 use super::failure::{SendFailure, in_words};
 use super::handover::RequestBody;
 use super::leaving::Leaving;
+use super::lent::Lent;
 use super::pool::{Connection, Pool};
 use super::unsent::{Unsent, is_end, is_too_large, too_large};
+use super::upgraded::Upgraded;
 
 /// Sends a request and waits for the head of its answer.
 pub(super) async fn attempt<B>(
@@ -32,6 +35,11 @@ where
 {
     leaving.mark(connection.reused);
     connection.handover.begin();
+    let (lend, lent) = oneshot::channel();
+    let switched = connection.may_switch.then_some(lent);
+    if switched.is_some() {
+        connection.handover.begin_switch(lend);
+    }
     let probe = connection.endpoint.probe.clone();
     probe.begin(leaving.guard());
     let (mut head, body) = request.into_parts();
@@ -56,6 +64,11 @@ where
     {
         Ok(response) if is_too_large(response.headers()) => return Err(too_large()),
         Ok(mut response) => {
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS
+                && let Some(lent) = switched
+            {
+                return take_switched(response, lent).await;
+            }
             connection.handover.restore_reason(&mut response);
             return take_over(connection, response, pool).await;
         }
@@ -92,6 +105,20 @@ fn has_ended(error: &hyper::Error) -> bool {
     error.is_incomplete_message() || source.is_some_and(is_end)
 }
 
+/// Takes the socket from the library, which has ended behind a switch of protocols.
+async fn take_switched<B>(
+    response: Response<Incoming>,
+    lent: oneshot::Receiver<Lent>,
+) -> Result<Response<PooledBody<B>>, Unsent<B>> {
+    let lent = lent.await.map_err(|_| broken_behind_the_head())?;
+    Ok(response.map(|_nothing| PooledBody::switched(Upgraded::new(lent))))
+}
+
+fn broken_behind_the_head<B>() -> Unsent<B> {
+    let cause = Cause::new("request: connection broken behind the response's head");
+    Unsent::Gone(SendFailure::MaybeSent(cause))
+}
+
 /// Lets the library read the body, or the body itself.
 async fn take_over<B>(
     connection: Connection<B>,
@@ -104,10 +131,6 @@ async fn take_over<B>(
     };
     // Without them the library would close the connection.
     let (head, _incoming) = response.into_parts();
-    let lent = lent.await.map_err(|_| {
-        Unsent::Gone(SendFailure::MaybeSent(Cause::new(
-            "request: connection broken behind the response's head",
-        )))
-    })?;
+    let lent = lent.await.map_err(|_| broken_behind_the_head())?;
     Ok(Response::from_parts(head, PooledBody::direct(lent, framing)))
 }

@@ -11,6 +11,7 @@ use super::direct::{BodyError, DirectBody, Framing};
 use super::http2::StreamBody;
 use super::lent::Lent;
 use super::pool::{Connection, Pool};
+use super::upgraded::Upgraded;
 
 /// A response body. At its clean end the connection goes back to the pool; a body that is dropped
 /// before its end, or fails, closes it; one of an HTTP/2 connection resets its stream.
@@ -25,6 +26,8 @@ enum Source<B> {
     Direct(DirectBody),
     /// One of many on an HTTP/2 connection.
     Shared(StreamBody),
+    /// None: the protocol was switched behind the head.
+    Switched(Upgraded),
 }
 
 impl<B> PooledBody<B> {
@@ -38,6 +41,19 @@ impl<B> PooledBody<B> {
 
     pub(super) fn shared(body: StreamBody) -> Self {
         Self(Source::Shared(body))
+    }
+
+    pub(super) fn switched(connection: Upgraded) -> Self {
+        Self(Source::Switched(connection))
+    }
+
+    /// The connection, where its protocol was switched.
+    #[must_use]
+    pub fn into_upgraded(self) -> Option<Upgraded> {
+        match self.0 {
+            Source::Switched(connection) => Some(connection),
+            Source::Library { .. } | Source::Direct(_) | Source::Shared(_) => None,
+        }
     }
 
     pub(super) fn direct(lent: Lent, framing: Framing) -> Self {
@@ -62,6 +78,7 @@ impl<B: 'static> Body for PooledBody<B> {
         let (incoming, lease) = match &mut self.get_mut().0 {
             Source::Direct(direct) => return direct.poll_frame(cx),
             Source::Shared(shared) => return shared.poll_frame(cx).map_err(BodyError::Http2),
+            Source::Switched(_) => return Poll::Ready(None),
             Source::Library { incoming, lease } => (incoming, lease),
         };
         let polled = Pin::new(&mut *incoming).poll_frame(cx);
@@ -79,6 +96,7 @@ impl<B: 'static> Body for PooledBody<B> {
             Source::Library { incoming, .. } => incoming.is_end_stream(),
             Source::Direct(direct) => direct.is_over(),
             Source::Shared(shared) => shared.is_end_stream(),
+            Source::Switched(_) => true,
         }
     }
 
@@ -87,6 +105,7 @@ impl<B: 'static> Body for PooledBody<B> {
             Source::Library { incoming, .. } => incoming.size_hint(),
             Source::Direct(_) => SizeHint::default(),
             Source::Shared(shared) => shared.size_hint(),
+            Source::Switched(_) => SizeHint::with_exact(0),
         }
     }
 }

@@ -160,6 +160,7 @@ where
             intent,
         } = dispatch.into_parts();
         let client = self.clone();
+        let may_switch = rules.may_switch();
         let origin = Arc::clone(upstream.url().origin());
         let reused = Arc::new(AtomicBool::new(false));
         let departing = Departing {
@@ -171,9 +172,12 @@ where
                 origin: upstream.url().origin(),
                 addresses: upstream.addresses(),
             };
-            client
-                .send_to(&target, Request::from_parts(head, body), &departing)
-                .await
+            let request = Request::from_parts(head, body);
+            if may_switch {
+                // Boxed, because few requests need it and all would hold its place.
+                return Box::pin(client.send_to_switch(&target, request, &departing)).await;
+            }
+            client.send_to(&target, request, &departing).await
         };
         Sending {
             intent,
@@ -184,6 +188,19 @@ where
             reused,
             response,
         }
+    }
+
+    /// The same for a request that asks for a switch of protocols: over a connection of its own, and once.
+    pub(super) async fn send_to_switch<A: Dialable>(
+        &self,
+        target: &Target<'_, A>,
+        request: Request<B>,
+        leaving: &impl Leaving,
+    ) -> Result<Response<PooledBody<B>>, SendFailure> {
+        let connections = &self.0.connections;
+        let fresh = connections.dial_to_switch(target, leaving).await?;
+        let sent = connections.send(fresh, target.origin.scheme, request, leaving);
+        sent.await.map_err(Unsent::into_failure)
     }
 
     /// The same for any target of this crate.
@@ -236,9 +253,7 @@ where
                 .await
             {
                 Ok(response) => Ok(response),
-                Err(Unsent::Whole(_, cause)) => Err(SendFailure::NotSent(cause)),
-                Err(Unsent::Unanswered(_, cause)) => Err(SendFailure::MaybeSent(cause)),
-                Err(Unsent::Gone(failure)) => Err(failure),
+                Err(unsent) => Err(unsent.into_failure()),
             }
         };
         match (again.await, unanswered) {

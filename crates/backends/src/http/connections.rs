@@ -277,6 +277,27 @@ where
         }
     }
 
+    /// A new connection for a request that asks for a switch of protocols, which only HTTP/1.1 knows (RFC 9110 §7.8, RFC 9113
+    /// §8.6), whatever the origin speaks otherwise. It is for this request alone.
+    pub(super) async fn dial_to_switch<A: Dialable>(
+        &self,
+        target: &Target<'_, A>,
+        leaving: &impl Leaving,
+    ) -> Result<Checkout<B>, SendFailure> {
+        keep(leaving)?;
+        let dialled = async {
+            let addresses = in_order(target.addresses);
+            let reached = self.dialler.reach_to_switch(target.origin, addresses).await?;
+            let mut connection = open_own(reached, &self.own, &self.tracker).await?;
+            connection.may_switch = true;
+            Ok(Checkout {
+                kind: Kind::Own(connection),
+                is_fresh: true,
+            })
+        };
+        dialled.await.map_err(SendFailure::to_connect)
+    }
+
     /// Begins to speak HTTP over a connection.
     async fn open(&self, reached: Reached) -> Result<Kind<B>, Cause> {
         let origin = Arc::clone(&reached.endpoint.origin);

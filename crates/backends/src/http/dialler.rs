@@ -9,6 +9,8 @@ use admission::Scheme;
 use admission::binding::Origin;
 use admission::ports::Cause;
 
+use rustls::ClientConfig;
+
 use super::connect::connect;
 use super::http2::Protocol;
 use super::pool::Endpoint;
@@ -63,11 +65,41 @@ impl Dialler {
 
     /// Connects to the first of the addresses that accepts.
     pub(super) async fn reach(&self, origin: &Origin, addresses: Vec<SocketAddr>) -> Result<Reached, Cause> {
-        let (tls, probe) = (MadeWith::now(&self.tls), Probe::default());
-        let connected = connect(origin, addresses, tls.config(), probe.clone()).await?;
+        let tls = MadeWith::now(&self.tls);
+        let config = Arc::clone(tls.config());
+        self.connect(origin, addresses, tls, &config, self.may_share(origin))
+            .await
+    }
+
+    /// The same, and HTTP/1.1 is spoken whatever the origin speaks otherwise.
+    pub(super) async fn reach_to_switch(
+        &self,
+        origin: &Origin,
+        addresses: Vec<SocketAddr>,
+    ) -> Result<Reached, Cause> {
+        let tls = MadeWith::now(&self.tls);
+        let mut config = Arc::clone(tls.config());
+        Arc::make_mut(&mut config).alpn_protocols = vec![b"http/1.1".to_vec()];
+        let reached = self.connect(origin, addresses, tls, &config, false).await?;
+        Ok(Reached {
+            speaks: Protocol::Http1,
+            ..reached
+        })
+    }
+
+    async fn connect(
+        &self,
+        origin: &Origin,
+        addresses: Vec<SocketAddr>,
+        tls: MadeWith,
+        config: &Arc<ClientConfig>,
+        is_http2_known: bool,
+    ) -> Result<Reached, Cause> {
+        let probe = Probe::default();
+        let connected = connect(origin, addresses, config, probe.clone()).await?;
         self.dialled.fetch_add(1, Ordering::Relaxed);
         let speaks = match origin.scheme {
-            Scheme::Http if self.may_share(origin) => Protocol::Http2,
+            Scheme::Http if is_http2_known => Protocol::Http2,
             Scheme::Http => Protocol::Http1,
             Scheme::Https => connected.chosen.unwrap_or(Protocol::Http1),
         };

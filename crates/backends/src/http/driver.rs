@@ -60,6 +60,7 @@ where
             handover: handover.clone(),
             endpoint: endpoint.clone(),
             reused: false,
+            may_switch: false,
         };
         let driver = Self {
             library: Box::new(library),
@@ -106,7 +107,10 @@ where
         let lend = tokio::select! {
             biased;
             // The request that suffers from it is told; an idle connection's end is no event.
-            _ = &mut self.library => return None,
+            _ = &mut self.library => match self.handover.switching() {
+                Some(lend) => return Some(self.lend(lend)),
+                None => return None,
+            },
             lend = poll_fn(|cx| self.handover.poll_wanted(cx)) => lend,
             () = async { self.unwanted.cancelled().await; sleep(CLOSE_TIMEOUT).await } => return None,
         };
@@ -120,5 +124,15 @@ where
         // Who does not want it any more drops it, which gives it back.
         let _ = lend.send(lent);
         Some(returned)
+    }
+
+    /// Lends the socket behind a switch of protocols: what the library read on belongs to the new one. Where it ended
+    /// otherwise nobody takes it, and it comes back.
+    fn lend(self, lend: oneshot::Sender<Lent>) -> oneshot::Receiver<Returned> {
+        let parts = self.library.into_parts();
+        let (wire, _nothing) = parts.io.into_inner().into_parts();
+        let (lent, returned) = Lent::new(wire, parts.read_buf);
+        let _ = lend.send(lent);
+        returned
     }
 }

@@ -43,6 +43,8 @@ enum Phase {
     Stopped(Option<Waker>),
     /// A response body wants the socket.
     Wanted(oneshot::Sender<Lent>),
+    /// The request asks for a switch of protocols, after which the library has no use for the socket.
+    Switching(oneshot::Sender<Lent>),
 }
 
 impl Handover {
@@ -50,6 +52,19 @@ impl Handover {
     pub(super) fn begin(&self) {
         *self.0.lock() = Phase::Sending;
         *self.1.lock() = None;
+    }
+
+    /// The request that begins asks for a switch of protocols, and for the socket where that is made.
+    pub(super) fn begin_switch(&self, lend: oneshot::Sender<Lent>) {
+        *self.0.lock() = Phase::Switching(lend);
+    }
+
+    /// Who waits for the socket behind a switch. To be asked when the library has ended.
+    pub(super) fn switching(&self) -> Option<oneshot::Sender<Lent>> {
+        match mem::take(&mut *self.0.lock()) {
+            Phase::Switching(lend) => Some(lend),
+            _ => None,
+        }
     }
 
     /// Gives a response the reason phrase that came with it.

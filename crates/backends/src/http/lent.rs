@@ -1,4 +1,5 @@
-//! A socket that the body of a response reads, while the task of its connection waits for it.
+//! A socket that the body of a response, or whoever had its protocol switched, reads, while the task of its connection waits
+//! for it.
 
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -49,6 +50,17 @@ impl Lent {
         let mut buf = ReadBuf::uninit(&mut space);
         ready!(Pin::new(wire).poll_read(cx, &mut buf))?;
         Poll::Ready(Ok(Bytes::copy_from_slice(buf.filled())))
+    }
+
+    /// Does something with the socket.
+    pub(super) fn poll_wire<T>(
+        &mut self,
+        work: impl FnOnce(Pin<&mut Wire>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        match &mut self.loan {
+            Some((wire, _)) => work(Pin::new(wire)),
+            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
     }
 
     /// Gives it back for the next request.

@@ -69,6 +69,8 @@ pub(super) struct Connection<B> {
     pub(super) endpoint: Endpoint,
     /// It answered a request before.
     pub(super) reused: bool,
+    /// It was made for a request that asks for a switch of protocols, and is for no other.
+    pub(super) may_switch: bool,
 }
 
 struct Idle<B> {
@@ -141,7 +143,7 @@ impl<B> Pool<B> {
 
     /// Keeps one over which no request was sent yet in the same way.
     pub(super) fn put_unused(&self, connection: Connection<B>) {
-        if connection.sender.is_closed() || !self.keeps_any() {
+        if connection.sender.is_closed() || connection.may_switch || !self.keeps_any() {
             return;
         }
         let since = self.now();

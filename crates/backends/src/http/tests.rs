@@ -8,6 +8,7 @@ mod http2;
 mod preconnect;
 mod server;
 mod unasked;
+mod upgraded;
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};

@@ -22,6 +22,17 @@ pub(super) enum Unsent<B> {
     Gone(SendFailure),
 }
 
+impl<B> Unsent<B> {
+    /// What it is where it is not sent again.
+    pub(super) fn into_failure(self) -> SendFailure {
+        match self {
+            Self::Whole(_, cause) => SendFailure::NotSent(cause),
+            Self::Unanswered(_, cause) => SendFailure::MaybeSent(cause),
+            Self::Gone(failure) => failure,
+        }
+    }
+}
+
 /// The head of a request that may be sent twice: its method is safe (RFC 9110 §9.2.1) and it has no body.
 pub(super) fn repeatable<B: Body>(request: &Request<B>, leaving: &impl Leaving) -> Option<Parts> {
     let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);

@@ -22,7 +22,7 @@ section! {
         advice "Start from the 99th percentile of the upstream's response times and stay above its worst case: \
         a lower value turns slow answers into false timeouts.";
     STREAM_IDLE_TIMEOUT: DurationOrZero, Value("60s"),
-        "How long a stream (SSE, gRPC, a body of unknown length) may be silent; `0` never ends a silent stream.",
+        "How long a stream (SSE, gRPC, a body of unknown length, both ways together of a WebSocket connection) may be silent; `0` never ends a silent stream.",
         advice "Keep it above the interval at which the upstream sends keep-alive comments.";
     SSE_KEEPALIVE: DurationOrZero, Value("0"),
         "How long server-sent events (a 200 without a known length) may be silent until the caller gets a comment, and then \

@@ -53,6 +53,12 @@ section! {
         "Origins, `scheme://host[:port]`, whose pages may call the gateway from a browser. Their preflights are answered by the \
         gateway and never reach an upstream, and answers to them carry the CORS fields, in place of the upstream's. An \
         allowed origin never replaces the mandate. Exact names: no wildcards, no `null`, no paths.";
+    ALLOW_UPGRADES: List("protocols, or `off`"), Value("websocket"),
+        "The protocols to which a request may have its connection switched, through every gate: `Upgrade` in HTTP/1.1, and for \
+        `websocket` an extended CONNECT in HTTP/2 (RFC 8441). What it names no longer is HTTP, so neither `MAX_REQUEST_BYTES` nor \
+        `READ_TIMEOUT` bounds it. Any other `Upgrade` is dropped, and the request crosses without it. `off`: no protocol.",
+        advice "A switched connection holds its place among `MAX_INFLIGHT_REQUESTS` until it ends; `STREAM_IDLE_TIMEOUT` ends one \
+        that is silent. `h2c`, `http` and `tls` are refused: requests within them would pass without a mandate.";
     EARLY_HINTS: Choice(&["off", "on"]), Value("off"),
         "Pass an upstream's 103 (Early Hints) on to HTTP/1.1 callers. Only for callers that know interim answers: nginx up to \
         1.22 takes one for the answer. HTTP/2 callers get none, and those of upstreams over HTTP/2 are dropped.";

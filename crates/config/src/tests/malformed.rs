@@ -109,6 +109,12 @@ fn malformed_values_name_the_variable_the_value_and_the_fix() {
                 ],
             ),
             (
+                &[("ALLOW_UPGRADES", "websocket,h2c")],
+                &[
+                    r#"invalid value for ALLOW_UPGRADES: "h2c" (use another protocol: requests within HTTP, once switched to, would pass without a mandate)"#,
+                ],
+            ),
+            (
                 &[("UPSTREAM_H2C_HOSTS", "grpc.example:50051")],
                 &[
                     r#"invalid value for UPSTREAM_H2C_HOSTS: "grpc.example:50051" (use exact host names, without scheme, port, path or wildcard)"#,

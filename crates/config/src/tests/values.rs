@@ -49,7 +49,7 @@ fn the_defaults_are_those_of_the_table() {
         "connections: 10000, inflight_requests: 5000, connections_per_source: 2048",
         "drain_delay: 2s, shutdown_grace: 14s",
         r#"directory: "/var/lib/caracal/audit-replay", checkpoint_key: None, fsync: Interval, fsync_timeout: 2s, max_bytes: 1073741824, stream_max_len: 0, denials_per_second: 100"#,
-        r#"max_request_bytes: 10485760, preflight_window: 35s, reusable_uses: ReusableUses(["session", "ambient"])"#,
+        r#"max_request_bytes: 10485760, preflight_window: 35s, reusable_uses: ReusableUses(["session", "ambient"]), upgrades: Upgrades(["websocket"])"#,
     ] {
         assert!(shown.contains(part), "{part} in {shown}");
     }
@@ -124,6 +124,7 @@ fn values_reach_the_config() {
             ("SSE_KEEPALIVE", "1h"),
             ("OVERLOAD_DELAY", "0"),
             ("REUSABLE_MANDATE_USES", "none"),
+            ("ALLOW_UPGRADES", "Off"),
             ("STS_DIALECT", "rfc8693"),
             ("AUDIT_FSYNC", "always"),
             ("LOG_LEVEL", "debug"),
@@ -146,6 +147,7 @@ fn values_reach_the_config() {
     );
     assert_eq!(config.capacity.overload_delay, None);
     assert!(!config.gates.limits.reusable_uses.contains("session"));
+    assert!(!config.gates.limits.upgrades.contains("websocket"));
     assert_eq!(config.sts.dialect, Dialect::Rfc8693);
     assert_eq!(config.evidence.fsync, Fsync::Always);
     assert_eq!(config.operator.log_level, LogLevel::Debug);

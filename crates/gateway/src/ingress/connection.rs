@@ -8,6 +8,7 @@ mod in_flight;
 mod request_line;
 mod state;
 mod streams;
+mod switched;
 mod timed_io;
 mod timer;
 mod transport;
@@ -39,6 +40,7 @@ pub use in_flight::InFlight;
 pub use state::Ending;
 use state::Event;
 use streams::StreamExecutor;
+pub use switched::{Closing, Duplex, Switched};
 use timed_io::TimedIo;
 use timer::ConnectionTimer;
 pub use timer::TimeLimits;
@@ -59,6 +61,8 @@ const MAX_H2_PENDING_RESETS: usize = 20;
 const MAX_H2_LOCAL_RESETS: usize = 128;
 const H2_PING_INTERVAL: Duration = Duration::from_secs(30);
 const H2_PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long words that tell of a revocation may wait behind what the caller is taking.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// Which protocol a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +115,11 @@ pub trait Handler: Send + Sync + 'static {
         peer: Peer,
         in_flight: InFlight,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
+
+    /// Whether HTTP/2 callers may switch the protocol of a stream (RFC 8441 §3).
+    fn takes_extended_connect(&self) -> bool {
+        false
+    }
 }
 
 /// What every connection of a listener needs.
@@ -170,18 +179,26 @@ where
     let parked = Parked::new();
     // The token's own clones share a lock with those of all connections.
     let drain = Arc::new(shutdown.drain.clone());
-    let service = service_fn(|request: Request<Incoming>| {
+    let service = service_fn(|mut request: Request<Incoming>| {
         let (mut eligible, parked, drain) = (Eligible::of(&request), parked.clone(), Arc::clone(&drain));
         let (handler, timer, peer) = (Arc::clone(&handler), Arc::clone(&timer), peer.clone());
         let (in_flight, version) = (InFlight::begin(&timer, &request), request.version());
         if in_flight.is_multiplexed() {
             *opened.lock() = Some(in_flight.clone());
         }
+        let upgrade = in_flight
+            .is_multiplexed()
+            .then(|| hyper::upgrade::on(&mut request));
         // Large, and done with once the answer begins, while the library keeps its place for the whole connection.
         Box::pin(async move {
             let mut response = handler.answer(request, peer, in_flight).await;
             timer.hints.close();
-            if drain.is_cancelled() && version < Version::HTTP_2 {
+            if let Some(carried) = response.body_mut().take_switched() {
+                match upgrade {
+                    Some(upgrade) => streams::switch(upgrade, carried),
+                    None => parked.switch(response.headers(), carried).await,
+                }
+            } else if drain.is_cancelled() && version < Version::HTTP_2 {
                 http1::end_with(&mut response, version, &mut eligible);
             }
             Ok::<_, Infallible>(parked.keep(response, eligible, &timer))
@@ -191,7 +208,11 @@ where
         match is_http2 {
             Ok(true) => {
                 let io = TokioIo::new(stream);
-                let mut connection = Box::pin(http2_builder(executor).serve_connection(io, service));
+                let mut builder = http2_builder(executor);
+                if handler.takes_extended_connect() {
+                    builder.enable_connect_protocol();
+                }
+                let mut connection = Box::pin(builder.serve_connection(io, service));
                 let drain: fn(Pin<&mut _>) = http2::Connection::graceful_shutdown;
                 let told = (&shutdown.drain, drain);
                 let ended = run(connection.as_mut(), told, || None::<Infallible>).await;

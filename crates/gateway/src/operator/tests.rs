@@ -129,6 +129,25 @@ fn only_the_exact_path_and_method_are_the_operators() {
 }
 
 #[test]
+fn an_extended_connect_and_a_handshake_that_names_a_resource_are_proxied() {
+    let operator = operator(configured(&[]));
+    let upgrade = ("upgrade", "websocket");
+    let resource = ("sec-websocket-protocol", "chat, caracal.resource.cjovL2E");
+    for (version, fields, is_proxied) in [
+        (http::Version::HTTP_2, &[upgrade][..], true),
+        (http::Version::HTTP_11, &[upgrade, resource], true),
+        (http::Version::HTTP_11, &[upgrade], false),
+        (http::Version::HTTP_11, &[resource], false),
+        (http::Version::HTTP_2, &[], false),
+    ] {
+        let mut head = head("GET", "/health", fields);
+        head.version = version;
+        let routed = operator.route(ListenerRole::Public, &head);
+        assert_eq!(routed.is_none(), is_proxied, "{version:?} {fields:?}");
+    }
+}
+
+#[test]
 fn a_request_that_names_a_resource_is_proxied() {
     let operator = operator(configured(&[]));
     for resource in ["resource://a", ""] {

@@ -17,6 +17,8 @@ pub enum End {
     UpstreamBroke,
     /// The upstream was silent for too long.
     UpstreamSilent,
+    /// Neither side of a switched connection sent anything for too long.
+    SwitchedSilent,
     /// The caller did not take the response in time.
     WriteTimeout,
     /// The request's body was longer than it may be; the answer had begun.
@@ -33,11 +35,12 @@ pub enum End {
 
 impl End {
     /// Every end.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Complete,
         Self::Revoked,
         Self::UpstreamBroke,
         Self::UpstreamSilent,
+        Self::SwitchedSilent,
         Self::WriteTimeout,
         Self::RequestTooLarge,
         Self::RequestTooSlow,
@@ -57,6 +60,10 @@ impl End {
             Self::UpstreamBroke => "The upstream broke off within its response. Look at the upstream.",
             Self::UpstreamSilent => {
                 "The upstream sent nothing for STREAM_IDLE_TIMEOUT. Have it send keep-alives, or raise the setting."
+            }
+            Self::SwitchedSilent => {
+                "The protocol of the connection was switched, and nothing went through it for STREAM_IDLE_TIMEOUT. Have one side \
+                 send pings, or raise the setting."
             }
             Self::WriteTimeout => {
                 "The caller did not take the response within WRITE_TIMEOUT, or stood still in a stream."
@@ -80,6 +87,7 @@ impl End {
             Self::Complete => "allowed",
             Self::Revoked => "revoked",
             Self::UpstreamBroke | Self::UpstreamSilent => "upstream_error",
+            Self::SwitchedSilent => "idle",
             Self::WriteTimeout | Self::RequestTooSlow => "too_slow",
             Self::RequestTooLarge => "too_large",
             Self::RequestMalformed => "malformed",
@@ -91,7 +99,7 @@ impl End {
     /// The evaluation status of a crossing that ended so.
     pub(crate) fn status(self) -> Status {
         match self {
-            Self::Complete | Self::Revoked => Status::Executed,
+            Self::Complete | Self::Revoked | Self::SwitchedSilent => Status::Executed,
             Self::UpstreamBroke
             | Self::UpstreamSilent
             | Self::WriteTimeout
@@ -109,6 +117,7 @@ impl End {
             Self::Complete | Self::Revoked => None,
             Self::UpstreamBroke => Some("response_copy_failed"),
             Self::UpstreamSilent => Some("upstream_silent"),
+            Self::SwitchedSilent => Some("switched_silent"),
             Self::WriteTimeout => Some("write_timeout"),
             Self::RequestTooLarge => Some(Denial::BodyTooLarge.label()),
             Self::RequestTooSlow => Some(Denial::RequestTimeout.label()),
@@ -163,6 +172,7 @@ pub(crate) fn evidence_labels(denial: Denial, is_dispatched: bool) -> (Status, &
         | Denial::TargetFragment
         | Denial::TargetCharacter
         | Denial::MethodNotAllowed
+        | Denial::ProtocolNotAllowed
         | Denial::AmbiguousHeaders
         | Denial::MissingBearer
         | Denial::BearerTooLarge

@@ -27,21 +27,23 @@ impl Known {
             Closing::Preflight => return,
             Closing::Ended(end) => (end.status(), end.error_kind()),
         };
-        let (dispatched, upstream_status, response_bytes) = match reached {
+        let (dispatched, upstream_status, response_bytes, request_bytes) = match reached {
             Reached::Gates => {
                 return self.keep_undispatched(ending, error_kind, status, gateway_status, latency_ms);
             }
-            Reached::Upstream(Intended(dispatched)) => (dispatched, None, 0),
+            Reached::Upstream(Intended(dispatched)) => (dispatched, None, 0, None),
             Reached::Answer(answered) => (
                 answered.dispatched,
                 Some(answered.status.as_u16()),
                 answered.bytes_out,
+                answered.bytes_in,
             ),
         };
         dispatched.evidence.outcome(&Outcome {
             error_kind,
             gateway_status: Some(gateway_status),
             latency_ms: Some(latency_ms),
+            request_bytes,
             response_bytes: Some(response_bytes),
             upstream_status,
             revocation_interrupted: ending.is_revocation(),

@@ -52,6 +52,10 @@ impl Known {
                 Reached::Gates | Reached::Upstream(_) => 0,
                 Reached::Answer(answered) => answered.bytes_out,
             },
+            bytes_in: match reached {
+                Reached::Gates | Reached::Upstream(_) => None,
+                Reached::Answer(answered) => answered.bytes_in,
+            },
             took: self.stages.elapsed(),
         });
     }

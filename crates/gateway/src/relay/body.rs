@@ -10,7 +10,8 @@ use http_body::{Frame, SizeHint};
 
 use super::cut::Cut;
 use super::relayed::Relayed;
-use crate::ingress::connection::{InFlight, LiveBody};
+use super::tunnel::Tunnel;
+use crate::ingress::connection::{InFlight, LiveBody, Switched};
 
 /// A body of the gateway's own, or one that is relayed from an upstream.
 pub struct Body {
@@ -23,6 +24,8 @@ pub struct Body {
 enum Kind {
     Own(Option<Bytes>),
     Relayed(Box<Relayed>),
+    /// None: the protocol is switched behind the head.
+    Switched(Option<Box<Tunnel>>),
 }
 
 /// What comes next of a body on a multiplexed connection. Once the library has the end of a stream,
@@ -67,14 +70,29 @@ impl Body {
         }
     }
 
+    /// No body, but a connection whose protocol is switched.
+    #[must_use]
+    pub fn switched(tunnel: Tunnel) -> Self {
+        Self {
+            kind: Kind::Switched(Some(Box::new(tunnel))),
+            in_flight: None,
+            next: Next::Frame,
+        }
+    }
+
     /// Keeps the request in flight until this body is written or dropped.
     #[must_use]
     pub fn holding(mut self, in_flight: InFlight) -> Self {
         if self.has_fixed_length() {
             in_flight.fixed_length_response();
         }
-        if let Kind::Relayed(relayed) = &self.kind {
-            in_flight.rests_on(relayed.authority());
+        match &mut self.kind {
+            Kind::Own(_) | Kind::Switched(None) => {}
+            Kind::Relayed(relayed) => in_flight.rests_on(relayed.authority()),
+            Kind::Switched(Some(tunnel)) => {
+                in_flight.rests_on(tunnel.authority());
+                tunnel.hold(in_flight.clone());
+            }
         }
         self.in_flight = Some(in_flight);
         self
@@ -83,13 +101,18 @@ impl Body {
     /// Whether no more of the request can have a part in it.
     #[must_use]
     pub fn is_decided(&self) -> bool {
-        matches!(self.kind, Kind::Own(_)) || http_body::Body::is_end_stream(self)
+        match self.kind {
+            Kind::Own(_) => true,
+            Kind::Relayed(_) => http_body::Body::is_end_stream(self),
+            Kind::Switched(_) => false,
+        }
     }
 
     fn has_fixed_length(&self) -> bool {
         match &self.kind {
             Kind::Own(_) => true,
             Kind::Relayed(relayed) => relayed.has_fixed_length(),
+            Kind::Switched(_) => false,
         }
     }
 }
@@ -101,6 +124,7 @@ impl Kind {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         match self {
+            Self::Switched(_) => Poll::Ready(None),
             Self::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Relayed(relayed) => match relayed.poll_frame(cx) {
                 Poll::Pending => relayed
@@ -115,6 +139,7 @@ impl Kind {
         match self {
             Self::Own(bytes) => bytes.is_none(),
             Self::Relayed(relayed) => relayed.is_end_stream(),
+            Self::Switched(_) => true,
         }
     }
 }
@@ -183,6 +208,7 @@ impl http_body::Body for Body {
         match &self.kind {
             Kind::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Kind::Relayed(relayed) => relayed.size_hint(),
+            Kind::Switched(_) => SizeHint::with_exact(0),
         }
     }
 }
@@ -190,8 +216,18 @@ impl http_body::Body for Body {
 impl LiveBody for Body {
     fn is_live(&self) -> bool {
         match &self.kind {
-            Kind::Own(_) => false,
+            Kind::Own(_) | Kind::Switched(_) => false,
             Kind::Relayed(relayed) => relayed.is_event_stream() && relayed.upload().is_whole(),
+        }
+    }
+
+    fn take_switched(&mut self) -> Option<Box<dyn Switched>> {
+        match &mut self.kind {
+            Kind::Own(_) | Kind::Relayed(_) => None,
+            Kind::Switched(tunnel) => {
+                self.in_flight = None;
+                tunnel.take().map(|tunnel| tunnel as Box<dyn Switched>)
+            }
         }
     }
 }

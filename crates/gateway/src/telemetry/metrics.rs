@@ -47,6 +47,7 @@ pub struct Metrics {
     sts_server_errors: Counter,
     client_ids_ignored: Counter,
     preflights: Counter,
+    switched: Counter,
     denials: [Counter; Denial::ALL.len()],
     last_exchange_millis: AtomicU64,
     stages: GateStages,
@@ -79,6 +80,7 @@ impl Metrics {
             sts_server_errors: Counter::default(),
             client_ids_ignored: Counter::default(),
             preflights: Counter::default(),
+            switched: Counter::default(),
             denials: std::array::from_fn(|_| Counter::default()),
             last_exchange_millis: AtomicU64::new(0),
             stages: GateStages::default(),
@@ -158,6 +160,11 @@ impl Metrics {
     /// A preflight of a listed origin was answered.
     pub fn preflight(&self) {
         self.preflights.inc();
+    }
+
+    /// The protocol of a connection, or of a stream of it, was switched.
+    pub fn switched(&self) {
+        self.switched.inc();
     }
 
     /// A caller sent `X-Caracal-Client-ID`, which is never used.

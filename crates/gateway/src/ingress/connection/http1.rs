@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::future::poll_fn;
+use std::future::{Pending, pending, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -22,6 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::io::{AsyncWrite as _, AsyncWriteExt as _};
 
+use super::switched::{Switch, Switched, serve_connection};
 use super::timed_io::TimedIo;
 use super::timer::ConnectionTimer;
 use super::transport::Transport;
@@ -42,6 +43,11 @@ type BoxError = Box<dyn Error + Send + Sync>;
 pub trait LiveBody {
     /// Whether it has no known length, may go on for hours, and needs nothing more of its request.
     fn is_live(&self) -> bool;
+
+    /// What is to be carried in its place, where the answer switches the protocol.
+    fn take_switched(&mut self) -> Option<Box<dyn Switched>> {
+        None
+    }
 }
 
 /// What the library is given of a body.
@@ -55,8 +61,18 @@ pub(super) enum LibraryBody<B> {
     Elsewhere,
 }
 
-/// The body of the response that is to be written without the library.
-pub(super) struct Parked<B>(Arc<Mutex<Option<Live<B>>>>);
+/// What is to be written without the library.
+pub(super) struct Parked<B>(Arc<Mutex<Option<Aside<B>>>>);
+
+/// What there is to do without the library.
+enum Aside<B> {
+    /// A body behind the head that the library writes.
+    Live(Live<B>),
+    /// All of an answer.
+    Switch(Switch),
+    /// Nothing, until the next request begins.
+    Rest,
+}
 
 struct Live<B> {
     body: B,
@@ -117,8 +133,15 @@ impl<B> Parked<B> {
         Self(Arc::default())
     }
 
-    fn take(&self) -> Option<Live<B>> {
+    fn take(&self) -> Option<Aside<B>> {
         self.0.lock().take()
+    }
+
+    /// Keeps all of an answer that switches the protocol back from the library, which is given up in the same turn, or as
+    /// soon as the answer before is written.
+    pub(super) fn switch(&self, headers: &HeaderMap, carried: Box<dyn Switched>) -> Pending<()> {
+        *self.0.lock() = Some(Aside::Switch(Switch::new(headers, carried)));
+        pending()
     }
 }
 
@@ -136,7 +159,7 @@ impl<B: LiveBody> Parked<B> {
             Some(Eligible { is_kept }) if is_ok && body.is_live() => {
                 // Only a flush from now on is one of its head.
                 timer.writes();
-                *self.0.lock() = Some(Live { body, is_kept });
+                *self.0.lock() = Some(Aside::Live(Live { body, is_kept }));
                 LibraryBody::Elsewhere
             }
             _ => match unsent {
@@ -218,16 +241,15 @@ where
         // A head that was flushed has nothing behind it in the library.
         let interrupted = || {
             let is_flushed = timer.is_flushed();
-            let live = || parked.take().map(Interruption::Live);
-            let rest = || timer.rests().then_some(Interruption::Rest);
-            is_flushed.then(|| live().or_else(rest)).flatten()
+            let rest = || timer.rests().then_some(Aside::Rest);
+            is_flushed.then(|| parked.take().or_else(rest)).flatten()
         };
         let drain: fn(Pin<&mut _>) = http1::Connection::graceful_shutdown;
         let told = (&shutdown.idle, drain);
         let ended = run(Pin::new(&mut *library), told, interrupted).await;
         let parts = library.into_parts();
         stream = parts.io.into_inner();
-        let interruption = match ended {
+        let aside = match ended {
             // Where the library found more wrong with it, that has been said.
             Err(error) if stream.is_head_too_large() && is_incomplete(&error) => {
                 refuse_head(&mut stream).await?;
@@ -238,24 +260,21 @@ where
         // Also an empty rest would keep the library's buffer.
         let is_followed = !parts.read_buf.is_empty();
         drop(parts.read_buf);
-        let Some(interruption) = interruption else {
-            return Ok(());
+        let is_over = match aside {
+            None => true,
+            Some(Aside::Live(live)) => finish(&mut stream, live, is_followed, shutdown).await?,
+            // Boxed, because few connections need it and all would hold its place.
+            Some(Aside::Switch(switch)) => {
+                Box::pin(serve_connection(&mut stream, is_followed, switch)).await?;
+                true
+            }
+            Some(Aside::Rest) => false,
         };
-        service = parts.service;
-        if let Interruption::Live(live) = interruption
-            && finish(&mut stream, live, is_followed, shutdown).await?
-        {
+        if is_over {
             return Ok(());
         }
+        service = parts.service;
     }
-}
-
-/// What there is to do without the library.
-enum Interruption<B> {
-    /// A live stream is to be written.
-    Live(Live<B>),
-    /// Nothing, until the next request begins.
-    Rest,
 }
 
 /// Waits for the next request. Where none comes any more the connection is ended.

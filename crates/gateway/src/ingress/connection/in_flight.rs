@@ -252,6 +252,11 @@ impl InFlight {
         self.0.stream.as_ref()?.lock().authority.clone()
     }
 
+    /// How long a write to the caller may make no progress.
+    pub(super) fn write_timeout(&self) -> Duration {
+        self.0.timer.limits.write
+    }
+
     /// The rest of the request body that is to be read for nothing.
     pub(super) fn take_rest(&self) -> Option<Incoming> {
         self.0.stream.as_ref()?.lock().rest.take()

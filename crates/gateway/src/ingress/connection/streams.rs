@@ -1,27 +1,40 @@
 //! The streams of HTTP/2 connections, each a task of the tracker, and the end of one alone.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use http_body::Body as _;
 use hyper::body::{Bytes, Incoming};
+use hyper::upgrade::OnUpgrade;
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
+use super::LAST_WORDS_TIMEOUT;
 use super::in_flight::InFlight;
 use super::state::Ending;
+use super::switched::{Switched, SwitchedStream};
 use crate::clock;
 use crate::ingress::alarm::Alarm;
 
 /// The most bytes of an unwanted request body that are read for nothing: the window of a stream.
 const MAX_DISCARDED: usize = 64 * 1024;
-/// How long trailers that tell of a revocation may wait behind what the caller is taking.
-const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(20);
 /// How long the end of an unwanted request body is waited for.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
+
+tokio::task_local! {
+    /// Of the stream whose task is running.
+    static SWITCHED: RefCell<SwitchedStream>;
+}
+
+/// Has this carried behind the answer of the stream whose task is running.
+pub(super) fn switch(upgrade: OnUpgrade, carried: Box<dyn Switched>) {
+    // Every answer of a stream is made in its task.
+    let _kept = SWITCHED.try_with(|switched| switched.borrow_mut().switch = Some((upgrade, carried)));
+}
 
 /// Runs the streams of one connection.
 ///
@@ -38,6 +51,13 @@ impl<F: Future<Output: Send + 'static> + Send + 'static> hyper::rt::Executor<F> 
     fn execute(&self, stream: F) {
         // Boxed, because what `run` makes of it would hold its place several times over.
         let stream = Box::pin(stream);
+        if SWITCHED.try_with(|_| ()).is_ok() {
+            // What sends the bytes of a switched stream, which ends with it.
+            let sending = Box::pin(async move {
+                stream.await;
+            });
+            return SWITCHED.with(|switched| switched.borrow_mut().sending = Some(sending));
+        }
         // The library calls the service right before, in the same poll of the connection.
         match self.opened.lock().take() {
             Some(in_flight) => self.tasks.spawn(run(stream, in_flight)),
@@ -49,10 +69,17 @@ impl<F: Future<Output: Send + 'static> + Send + 'static> hyper::rt::Executor<F> 
 }
 
 async fn run<F: Future>(stream: Pin<Box<F>>, in_flight: InFlight) {
-    drive(stream, &in_flight).await;
-    let rest = in_flight.take_rest();
-    // The request is over, and its place free.
+    let switched = {
+        let mut driven = pin!(SWITCHED.scope(RefCell::default(), drive(stream, &in_flight)));
+        driven.as_mut().await;
+        driven.take_value()
+    };
+    let (rest, write) = (in_flight.take_rest(), in_flight.write_timeout());
+    // The request is over, and its place free, unless it goes on behind a switch.
     drop(in_flight);
+    if let Some(switched) = switched {
+        switched.into_inner().serve(write).await;
+    }
     if let Some(rest) = rest {
         let _late = tokio::time::timeout(DISCARD_TIMEOUT, discard(rest)).await;
     }

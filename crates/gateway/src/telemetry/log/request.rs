@@ -63,8 +63,11 @@ pub struct RequestLine<'a> {
     /// What went wrong after the gates, as the evidence names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_kind: Option<&'static str>,
-    /// Bytes of the response body that the caller was given.
+    /// Bytes of the response body, or behind a switch of protocols, that the caller was given.
     pub bytes_out: u64,
+    /// Bytes that the caller sent behind a switch of protocols.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_in: Option<u64>,
     /// The time from the request's head to the end of its response.
     #[serde(rename = "duration_us", serialize_with = "micros")]
     pub took: Duration,

@@ -126,6 +126,7 @@ fn line(request_id: &str) -> RequestLine<'_> {
         cause: None,
         error_kind: None,
         bytes_out: 0,
+        bytes_in: None,
         took: Duration::from_micros(1234),
     }
 }
@@ -163,6 +164,7 @@ fn a_request_that_crossed_has_every_member() {
         denial: Some("upstream_timeout"),
         cause: Some("no \"head\"\nin time"),
         error_kind: Some("transport_error"),
+        bytes_in: Some(3),
         ..line("req-2")
     });
     let expect = json!({
@@ -173,7 +175,7 @@ fn a_request_that_crossed_has_every_member() {
         "subject_fp": "fp", "upstream_host": "up.example", "auth_mode": "bearer", "trace_id": "trace",
         "status": 401, "outcome": "denied", "denial": "upstream_timeout",
         "cause": "no \"head\"\nin time", "error_kind": "transport_error",
-        "bytes_out": 0, "duration_us": 1234,
+        "bytes_out": 0, "bytes_in": 3, "duration_us": 1234,
     });
     assert_eq!(output.lines(), [expect]);
 }

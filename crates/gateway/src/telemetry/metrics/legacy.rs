@@ -33,6 +33,7 @@ pub(super) const fn cause(denial: Denial) -> Cause {
         | Denial::TargetFragment
         | Denial::TargetCharacter
         | Denial::MethodNotAllowed
+        | Denial::ProtocolNotAllowed
         | Denial::AmbiguousHeaders
         | Denial::MissingRouting
         | Denial::MissingZone

@@ -54,6 +54,11 @@ impl Metrics {
             "Preflights of the origins in CORS_ALLOWED_ORIGINS, which the gateway answers itself",
             self.preflights.get(),
         );
+        page.counter(
+            "caracal_gateway_upgrades_total",
+            "Requests that are answered by a switch of protocols which ALLOW_UPGRADES names (WebSocket)",
+            self.switched.get(),
+        );
         let stages = [
             ("preflight", &self.stages.preflight),
             ("token", &self.stages.token),

@@ -150,6 +150,7 @@ fn each_call_moves_the_series_that_it_names() {
     metrics.denied(Denial::UpstreamTimeout);
     metrics.client_id_ignored();
     metrics.preflight();
+    metrics.switched();
     metrics.exchange(Duration::from_micros(12_700));
     metrics.first_byte(Duration::from_millis(20), None);
     metrics.request(Duration::from_millis(30), None);
@@ -161,6 +162,7 @@ fn each_call_moves_the_series_that_it_names() {
         ("upstream_errors_total", 2.0),
         ("client_id_headers_ignored_total", 1.0),
         ("cors_preflights_total", 1.0),
+        ("upgrades_total", 1.0),
         ("sts_exchange_latency_ms", 12.0),
         ("sts_exchange_seconds_count", 1.0),
         ("sts_exchange_seconds_sum", 0.0127),

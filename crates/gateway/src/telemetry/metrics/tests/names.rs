@@ -223,8 +223,15 @@ pub(super) fn causes_of(denial: Denial) -> &'static [&'static str] {
         "missing_bearer" => &[MISSING_AUTH],
         "bearer_too_large" | "malformed_token" | "not_yet_valid" => &[BAD_BEARER],
         "expiring" => &[EXPIRING],
-        "bad_target" | "target_fragment" | "target_character" | "method_not_allowed"
-        | "ambiguous_headers" | "missing_routing" | "missing_zone" | "missing_client" => &[BAD_ROUTING],
+        "bad_target"
+        | "target_fragment"
+        | "target_character"
+        | "method_not_allowed"
+        | "protocol_not_allowed"
+        | "ambiguous_headers"
+        | "missing_routing"
+        | "missing_zone"
+        | "missing_client" => &[BAD_ROUTING],
         "path_traversal" => &[PATH_TRAVERSAL],
         "unknown_zone" | "bad_signature" | "keys_unavailable" => &[SIGNATURE],
         "replayed" | "replay_unavailable" => &[JTI_REPLAY],
