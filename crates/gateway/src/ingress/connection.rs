@@ -16,6 +16,7 @@ mod transport;
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -160,16 +161,9 @@ where
     let timer = ConnectionTimer::new(limits);
     // Boxed, because it is handed on, and the task would hold its place each time.
     let mut stream = Box::new(TimedIo::new(stream, Arc::clone(&timer)));
-    let is_http2 = match protocol {
-        Protocol::Http1 => Ok(false),
-        Protocol::Http2 => {
-            timer.after(Event::Http2(clock::instant()));
-            Ok(true)
-        }
-        Protocol::Either => tokio::select! {
-            () = shutdown.idle.cancelled() => return,
-            is_http2 = stream.opens_http2() => is_http2,
-        },
+    let is_http2 = tokio::select! {
+        () = shutdown.idle.cancelled(), if protocol == Protocol::Either => return,
+        is_http2 = speaks_http2(protocol, &mut stream, &timer) => is_http2,
     };
     let opened = Arc::default();
     let executor = StreamExecutor {
@@ -208,10 +202,7 @@ where
         match is_http2 {
             Ok(true) => {
                 let io = TokioIo::new(stream);
-                let mut builder = http2_builder(executor);
-                if handler.takes_extended_connect() {
-                    builder.enable_connect_protocol();
-                }
+                let builder = http2_builder(executor, handler.takes_extended_connect());
                 let mut connection = Box::pin(builder.serve_connection(io, service));
                 let drain: fn(Pin<&mut _>) = http2::Connection::graceful_shutdown;
                 let told = (&shutdown.drain, drain);
@@ -234,6 +225,22 @@ where
     };
     if let Err(error) = ended {
         tracing::debug!(peer = %peer.address, error = %error, "connection ended");
+    }
+}
+
+/// Whether a connection speaks HTTP/2, as was agreed on or as its first bytes say.
+async fn speaks_http2<S: Transport>(
+    protocol: Protocol,
+    stream: &mut TimedIo<S>,
+    timer: &ConnectionTimer,
+) -> io::Result<bool> {
+    match protocol {
+        Protocol::Http1 => Ok(false),
+        Protocol::Http2 => {
+            timer.after(Event::Http2(clock::instant()));
+            Ok(true)
+        }
+        Protocol::Either => stream.opens_http2().await,
     }
 }
 
@@ -261,7 +268,7 @@ async fn run<C: Future<Output = hyper::Result<()>>, T>(
     }
 }
 
-fn http2_builder(streams: StreamExecutor) -> http2::Builder<StreamExecutor> {
+fn http2_builder(streams: StreamExecutor, takes_extended_connect: bool) -> http2::Builder<StreamExecutor> {
     let mut builder = http2::Builder::new(streams);
     builder
         .timer(TokioTimer::new())
@@ -274,6 +281,9 @@ fn http2_builder(streams: StreamExecutor) -> http2::Builder<StreamExecutor> {
         .max_local_error_reset_streams(MAX_H2_LOCAL_RESETS)
         .keep_alive_interval(H2_PING_INTERVAL)
         .keep_alive_timeout(H2_PING_TIMEOUT);
+    if takes_extended_connect {
+        builder.enable_connect_protocol();
+    }
     builder
 }
 

@@ -31,7 +31,6 @@ use crate::operator::ready::Readiness;
 use crate::operator::{ListenerRole, Operator};
 use crate::process::{Server, Stop};
 use crate::proxy::{CrossingTimes, Proxy};
-use crate::record::Recorder;
 use crate::renewal::Shown;
 use crate::service_manager::ServiceManager;
 use crate::telemetry::figures::{self, ProcessFigures};
@@ -110,12 +109,7 @@ async fn assemble(
         admission: admission(&runtime, &stores, circuit, listeners)?,
         overload,
         upstream,
-        recorder: Arc::new(Recorder {
-            metrics: Arc::clone(&runtime.metrics),
-            lines: Arc::clone(&runtime.lines),
-            spool,
-            capacity: Arc::clone(&capacity),
-        }),
+        recorder: runtime.recorder(spool, Arc::clone(&capacity)),
         trusted_proxies: forwarding::TrustedProxies::new(runtime.config.listener.trusted_proxies.clone()),
         cors: Cors::new(&runtime.config.listener.cors_origins),
         early_hints: runtime.config.listener.early_hints,

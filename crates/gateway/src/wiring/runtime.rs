@@ -11,11 +11,13 @@ use backends::jwks::KeyStore;
 use backends::sts::{StsClient, StsConfig, Transport};
 use backends::tls::ClientTls;
 use config::{Config, StsTransport, Warning};
+use evidence::Spool;
 
 use super::StartError;
 use crate::clock::SystemClock;
-use crate::ingress::capacity::CapacityLimits;
+use crate::ingress::capacity::{Capacity, CapacityLimits};
 use crate::process;
+use crate::record::Recorder;
 use crate::renewal::{Renewal, Shown};
 use crate::supervisor::Supervisor;
 use crate::telemetry::{About, LineSink, Metrics, log};
@@ -144,6 +146,16 @@ impl Runtime {
             }
         }
         None
+    }
+
+    /// Who keeps the records of requests.
+    pub(super) fn recorder(&self, spool: Spool, capacity: Arc<Capacity>) -> Arc<Recorder> {
+        Arc::new(Recorder {
+            metrics: Arc::clone(&self.metrics),
+            lines: Arc::clone(&self.lines),
+            spool,
+            capacity,
+        })
     }
 }
 
