@@ -2,8 +2,9 @@
 //!
 //! A thread wakes a task again and again, and looks at how long that took or takes: what is woken from outside of the
 //! runtime goes to the end of the queue that all its threads share, where tasks also go for which there is no room
-//! elsewhere. Because the thread is no part of the runtime, it knows in time how late that is. What is refused follows from that as in CoDel (RFC 8289): nothing while single looks are late, and a growing share
-//! once all of them were for an interval. A queue that is on time again ends it at once.
+//! elsewhere. Because the thread is no part of the runtime, it knows in time how late that is. What is refused follows
+//! from that as in CoDel (RFC 8289): nothing while single looks are late, and a growing share once all of them were
+//! for an interval. A queue that is on time again ends it at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
