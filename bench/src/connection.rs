@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use memchr::memmem;
+use testkit::http::Stream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -24,7 +25,7 @@ pub(crate) struct Answer<'b> {
 
 /// An open connection.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     buffer: Vec<u8>,
 }
 
@@ -33,16 +34,22 @@ impl Connection {
     pub(crate) async fn open(to: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(to).await?;
         stream.set_nodelay(true)?;
-        Ok(Self {
+        Ok(Self::over(Box::new(stream)))
+    }
+
+    /// Speaks over a stream that is already there.
+    pub(crate) fn over(stream: Box<dyn Stream>) -> Self {
+        Self {
             stream,
             buffer: Vec::with_capacity(4096),
-        })
+        }
     }
 
     /// Sends a request and reads its answer. After an error the connection is of no more use.
     pub(crate) async fn exchange(&mut self, request: &[u8]) -> io::Result<Answer<'_>> {
         let run = async {
             self.stream.write_all(request).await?;
+            self.stream.flush().await?;
             self.buffer.clear();
             loop {
                 if self.stream.read_buf(&mut self.buffer).await? == 0 {

@@ -6,11 +6,13 @@
 //! failed, that the evidence of each arrived and that memory stayed flat. `state` holds a million revoked anchors in a
 //! revocation state of its own, `state-bindings` loads many bindings and changes them under load, `state-streams` keeps
 //! many streams open and revokes some. `backlog` takes the audit stream away and lets what has gathered drain, `crash` kills
-//! gateways and compares their evidence with what the upstream saw. `bench/run` builds what is needed and finds the servers' programs.
+//! gateways and compares their evidence with what the upstream saw. `overload` asks for more than can be done, `abuse` does
+//! what no caller should, and both look at what others notice. `bench/run` builds what is needed and finds the servers' programs.
 //!
 //! The proxy has one core to itself; generator, upstream, STS and stores share another. CPU time is the kernel's own
 //! account of the whole process. Every request carries a mandate of its own, minted before the measurement.
 
+mod abuse;
 mod announcer;
 mod audit;
 mod backlog;
@@ -26,6 +28,7 @@ mod latency;
 mod load;
 mod memory;
 mod nginx;
+mod overload;
 mod perf;
 mod report;
 mod requests;
@@ -78,6 +81,10 @@ enum Command {
     Soak(soak::Plan),
     /// Take the audit stream away for minutes under load; measure latency and memory meanwhile and while the events drain.
     Backlog(backlog::Plan),
+    /// Ask more than the gateway can do; measure what it serves, how soon, and whether it says that it lives.
+    Overload(overload::Plan),
+    /// Abuse the gateway in every way that HTTP has; measure what other callers notice, and its memory.
+    Abuse(abuse::Plan),
     /// Kill gateways at random moments under load; compare the evidence with what the upstream saw.
     Crash(crash::Plan),
 }
@@ -119,6 +126,8 @@ fn run(cli: Cli) -> Result<(String, bool)> {
             Command::StateStreams(plan) => state_streams::run(&gateway, &servers, &plan).await,
             Command::Soak(plan) => soak::run(&gateway, &servers, &plan).await,
             Command::Backlog(plan) => backlog::run(&gateway, &servers, &plan).await,
+            Command::Overload(plan) => overload::run(&gateway, &servers, &plan).await,
+            Command::Abuse(plan) => abuse::run(&gateway, &servers, &plan).await,
             Command::Crash(_) => Err("it has servers of its own".into()),
         }
     })
