@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use memchr::memmem;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use testkit::http::Stream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// The longest answer.
@@ -23,8 +24,8 @@ pub(crate) struct Answer<'b> {
 }
 
 /// An open connection.
-pub(crate) struct Connection<S = TcpStream> {
-    stream: S,
+pub(crate) struct Connection {
+    stream: Box<dyn Stream>,
     buffer: Vec<u8>,
 }
 
@@ -33,13 +34,11 @@ impl Connection {
     pub(crate) async fn open(to: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(to).await?;
         stream.set_nodelay(true)?;
-        Ok(Self::over(stream))
+        Ok(Self::over(Box::new(stream)))
     }
-}
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// Over a stream that is open.
-    pub(crate) fn over(stream: S) -> Self {
+    /// Speaks over a stream that is already there.
+    pub(crate) fn over(stream: Box<dyn Stream>) -> Self {
         Self {
             stream,
             buffer: Vec::with_capacity(4096),
@@ -50,6 +49,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(crate) async fn exchange(&mut self, request: &[u8]) -> io::Result<Answer<'_>> {
         let run = async {
             self.stream.write_all(request).await?;
+            self.stream.flush().await?;
             self.buffer.clear();
             loop {
                 if self.stream.read_buf(&mut self.buffer).await? == 0 {

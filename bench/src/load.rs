@@ -1,6 +1,7 @@
 //! The load generator: closed loop and open loop over keep-alive connections.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -63,7 +64,17 @@ pub(crate) async fn run(
     connections: usize,
     mode: Loop,
 ) -> Result<Outcome> {
-    let connections = try_join_all((0..connections.max(1)).map(|_| Connection::open(to))).await?;
+    run_over(async || Connection::open(to).await, requests, connections, mode).await
+}
+
+/// The same over connections that are opened like this.
+pub(crate) async fn run_over(
+    open: impl AsyncFn() -> io::Result<Connection>,
+    requests: &Requests,
+    connections: usize,
+    mode: Loop,
+) -> Result<Outcome> {
+    let connections = try_join_all((0..connections.max(1)).map(|_| open())).await?;
     let (first, pace) = match mode {
         Loop::Closed => (clock::now(), None),
         Loop::Open { per_second } => {
@@ -73,7 +84,7 @@ pub(crate) async fn run(
         }
     };
     let generator = Generator {
-        to,
+        open,
         requests,
         next: Cell::new(0),
         first,
@@ -98,8 +109,8 @@ pub(crate) async fn run(
 }
 
 /// What the connections share. All of them live on one thread.
-struct Generator<'a> {
-    to: SocketAddr,
+struct Generator<'a, O> {
+    open: O,
     requests: &'a Requests,
     next: Cell<usize>,
     first: Instant,
@@ -107,7 +118,7 @@ struct Generator<'a> {
     outcome: RefCell<Outcome>,
 }
 
-impl Generator<'_> {
+impl<O: AsyncFn() -> io::Result<Connection>> Generator<'_, O> {
     async fn work(&self, mut connection: Connection) {
         let mut request = Vec::with_capacity(4096);
         while let Some(index) = self.take(&mut request) {
@@ -127,7 +138,7 @@ impl Generator<'_> {
                 continue;
             };
             self.outcome.borrow_mut().fail(|| why);
-            match Connection::open(self.to).await {
+            match (self.open)().await {
                 Ok(fresh) => connection = fresh,
                 Err(error) => {
                     // The others take over what is left.

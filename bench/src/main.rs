@@ -7,12 +7,14 @@
 //! revocation state of its own, `state-bindings` loads many bindings and changes them under load, `state-streams` keeps
 //! many streams open and revokes some. `transport` measures what lies around a request: bulk bodies, new TLS connections
 //! and idle ones. `backlog` takes the audit stream away and lets what has gathered drain, `crash` kills
-//! gateways and compares their evidence with what the upstream saw. `stage` only keeps gateways running for
+//! gateways and compares their evidence with what the upstream saw. `overload` asks for more than can be done, `abuse` does
+//! what no caller should, and both look at what others notice. `stage` only keeps gateways running for
 //! `scripts/interop`. `bench/run` builds what is needed and finds the servers' programs.
 //!
 //! The proxy has one core to itself; generator, upstream, STS and stores share another. CPU time is the kernel's own
 //! account of the whole process. Every request carries a mandate of its own, minted before the measurement.
 
+mod abuse;
 mod announcer;
 mod audit;
 mod backlog;
@@ -28,6 +30,7 @@ mod latency;
 mod load;
 mod memory;
 mod nginx;
+mod overload;
 mod perf;
 mod report;
 mod requests;
@@ -87,6 +90,10 @@ enum Command {
     /// Accept TLS connections and nothing else: what `transport` compares the gateway with.
     #[command(hide = true)]
     TlsAlone(transport::TlsAlone),
+    /// Ask more than the gateway can do; measure what it serves, how soon, and whether it says that it lives.
+    Overload(overload::Plan),
+    /// Abuse the gateway in every way that HTTP has; measure what other callers notice, and its memory.
+    Abuse(abuse::Plan),
     /// Kill gateways at random moments under load; compare the evidence with what the upstream saw.
     Crash(crash::Plan),
     /// Start gateways in front of other upstreams, say where in a line of JSON, and serve until standard input ends.
@@ -138,6 +145,8 @@ fn run(cli: Cli) -> Result<(String, bool)> {
             Command::Soak(plan) => soak::run(&gateway, &servers, &plan).await,
             Command::Backlog(plan) => backlog::run(&gateway, &servers, &plan).await,
             Command::Transport(plan) => transport::run(&gateway, &servers, &plan).await,
+            Command::Overload(plan) => overload::run(&gateway, &servers, &plan).await,
+            Command::Abuse(plan) => abuse::run(&gateway, &servers, &plan).await,
             Command::Crash(_) | Command::TlsAlone(_) | Command::Stage(_) => {
                 Err("it has servers of its own".into())
             }

@@ -21,15 +21,34 @@ impl Resident {
     }
 
     fn parse(status: &str) -> Option<Self> {
-        let field = |name: &str| {
-            let value = status.lines().find_map(|line| line.strip_prefix(name))?;
-            value.trim().strip_suffix(" kB")?.parse().ok()
-        };
         Some(Self {
-            all: field("VmRSS:")?,
-            anonymous: field("RssAnon:")?,
+            all: field(status, "VmRSS:")?,
+            anonymous: field(status, "RssAnon:")?,
         })
     }
+}
+
+/// The most that a process held since it was asked to forget it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peak(u32);
+
+impl Peak {
+    /// Forgets what it held until now.
+    pub(crate) fn from_now_on(process: u32) -> Result<Self> {
+        std::fs::write(format!("/proc/{process}/clear_refs"), "5")?;
+        Ok(Self(process))
+    }
+
+    /// In KiB (`VmHWM`).
+    pub(crate) fn kib(self) -> Result<u64> {
+        let status = read(format!("/proc/{}/status", self.0))?;
+        field(&status, "VmHWM:").ok_or_else(|| "a process status without memory".into())
+    }
+}
+
+fn field(status: &str, name: &str) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+    value.trim().strip_suffix(" kB")?.parse().ok()
 }
 
 impl fmt::Display for Resident {

@@ -187,7 +187,7 @@ async fn share_of_a_core(process: u32, during: Duration) -> Result<f64> {
 }
 
 /// How many files this process, and with it the gateway, may open: as many as the system lets it.
-fn open_files() -> Result<usize> {
+pub(crate) fn open_files() -> Result<usize> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit)?;
