@@ -54,7 +54,9 @@ fn the_unit_files_of_the_documentation_fit_the_settings() {
         .map(|key| key.name)
         .collect();
     declared.sort_unstable();
-    assert_eq!(set.map(|(name, _)| name).as_slice(), declared);
+    let mut names = set.map(|(name, _)| name);
+    names.sort_unstable();
+    assert_eq!(names.as_slice(), declared);
     let (config, _) = load(&with(production(&Files::new()), &set)).unwrap();
     assert!(config.manager.notify.is_some() && config.manager.watchdog.is_some());
     assert_ne!(config.manager.sockets, crate::Sockets::default());
