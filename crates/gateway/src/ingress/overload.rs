@@ -33,10 +33,10 @@ const MEMORY: Duration = Duration::from_secs(5);
 /// How long the greatest share is refused to a queue that stays late, and how long none is then.
 const PATIENCE: Duration = Duration::from_secs(2);
 const REST: Duration = Duration::from_secs(300);
-/// The greatest share that is refused, in 1/65,536. What is admitted shows whether more can be.
-const MAX_SHARE: u16 = u16::MAX / 32 * 31;
-/// The first share is this part of it. With each look that is late it doubles.
-const FIRST: u16 = 8;
+/// The first share that is refused, in 1/65,536. With each look that is late it doubles.
+const FIRST_SHARE: u16 = u16::MAX / 256 * 31;
+/// The greatest share. What is admitted shows whether more can be.
+const MAX_SHARE: u16 = 8 * FIRST_SHARE;
 
 /// Decides what share of new requests is refused, from the delays that are seen. It reads no clock.
 #[derive(Debug)]
@@ -123,7 +123,7 @@ impl Controller {
             return Queue::Late { since, looks };
         }
         Queue::Refusing {
-            share: share.max(MAX_SHARE / FIRST),
+            share: share.max(FIRST_SHARE),
             unhelped: now,
         }
     }

@@ -7,12 +7,7 @@ fn assert_shares(case: &str, looks: &[(u64, u64, u16)]) {
     let mut controller = Controller::new(LIMIT);
     for (at, delay, eighths) in looks {
         let share = controller.look(Duration::from_millis(*at), Duration::from_millis(*delay));
-        let expect = if *eighths == 8 {
-            MAX_SHARE
-        } else {
-            MAX_SHARE / 8 * eighths
-        };
-        assert_eq!(share, expect, "{case}, at {at} ms");
+        assert_eq!(share, FIRST_SHARE * eighths, "{case}, at {at} ms");
     }
 }
 
