@@ -33,8 +33,10 @@ const MEMORY: Duration = Duration::from_secs(5);
 /// How long the greatest share is refused to a queue that stays late, and how long none is then.
 const PATIENCE: Duration = Duration::from_secs(2);
 const REST: Duration = Duration::from_secs(300);
-/// The first share that is refused, in 1/65,536. With each look that is late it doubles.
+/// The first share that is refused, in 1/65,536.
 const FIRST_SHARE: u16 = u16::MAX / 256 * 31;
+/// How long until it is more by as much, so that what is refused has had time to help.
+const STEP: Duration = Duration::from_millis(100);
 /// The greatest share. What is admitted shows whether more can be.
 const MAX_SHARE: u16 = 8 * FIRST_SHARE;
 
@@ -56,10 +58,10 @@ enum Queue {
         since: Duration,
         looks: u32,
     },
-    /// This share is refused. The last look before the greatest share, or since then the last one that was not late, was then.
+    /// This share is refused since then, or since the last look that was not late.
     Refusing {
         share: u16,
-        unhelped: Duration,
+        since: Duration,
     },
     /// Late whatever is refused. Nothing is until then.
     Unhelped {
@@ -92,16 +94,8 @@ impl Controller {
                 Queue::OnTime
             }
             // Not late, and not on time: it helps.
-            Queue::Refusing { share, .. } if !is_late => Queue::Refusing { share, unhelped: now },
-            Queue::Refusing {
-                share: MAX_SHARE,
-                unhelped,
-            } if now.saturating_sub(unhelped) < PATIENCE => self.queue,
-            Queue::Refusing { share: MAX_SHARE, .. } => Queue::Unhelped { until: now + REST },
-            Queue::Refusing { share, .. } => Queue::Refusing {
-                share: share.saturating_mul(2).min(MAX_SHARE),
-                unhelped: now,
-            },
+            Queue::Refusing { share, .. } if !is_late => Queue::Refusing { share, since: now },
+            Queue::Refusing { share, since } => refuse_more(share, since, now),
             Queue::Unhelped { until } if is_late && now < until => self.queue,
             Queue::Unhelped { .. } => Queue::OnTime,
         };
@@ -124,8 +118,23 @@ impl Controller {
         }
         Queue::Refusing {
             share: share.max(FIRST_SHARE),
-            unhelped: now,
+            since: now,
         }
+    }
+}
+
+/// What follows a late look while this share is refused.
+fn refuse_more(share: u16, since: Duration, now: Duration) -> Queue {
+    let enough = if share < MAX_SHARE { STEP } else { PATIENCE };
+    if now.saturating_sub(since) < enough {
+        return Queue::Refusing { share, since };
+    }
+    if share == MAX_SHARE {
+        return Queue::Unhelped { until: now + REST };
+    }
+    Queue::Refusing {
+        share: share.saturating_add(FIRST_SHARE).min(MAX_SHARE),
+        since: now,
     }
 }
 

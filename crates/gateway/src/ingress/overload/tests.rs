@@ -47,17 +47,23 @@ fn overload_is_what_lasts_for_an_interval_and_grows_until_the_queue_is_on_time()
         ],
     );
     let growing = [
-        (1200, 150, 2),
+        (1050, 150, 1),
+        (1100, 150, 2),
+        (1200, 150, 3),
         (1400, 150, 4),
-        (1600, 150, 8),
-        (1800, 150, 8),
-        (1850, 50, 0),
+        (1600, 150, 5),
+        (1800, 150, 6),
+        (2000, 150, 7),
+        (2200, 150, 8),
+        (2400, 150, 8),
+        (2450, 50, 0),
     ];
     assert_shares("late for good", &[&LATE[..], &growing].concat());
     let held = [
         (1100, 100, 1),
         (1160, 51, 1),
-        (1320, 101, 2),
+        (1250, 101, 1),
+        (1300, 101, 2),
         (1380, 50, 0),
         (1500, 100, 0),
     ];
@@ -66,21 +72,21 @@ fn overload_is_what_lasts_for_an_interval_and_grows_until_the_queue_is_on_time()
 
 #[test]
 fn overload_that_comes_back_soon_is_met_with_half_of_what_was_refused() {
-    let refusing = [(1200, 150, 2), (1400, 150, 4), (1450, 0, 0)];
+    let refusing = [(1200, 150, 2), (1400, 150, 3), (1600, 150, 4), (1650, 0, 0)];
     let soon = [
-        (1650, 101, 0),
         (1850, 101, 0),
-        (2050, 101, 2),
-        (2250, 101, 4),
-        (2300, 0, 0),
+        (2050, 101, 0),
+        (2250, 101, 2),
+        (2450, 101, 3),
+        (2500, 0, 0),
     ];
     assert_shares("soon", &[&LATE[..], &refusing, &soon].concat());
     let late = [
-        (6500, 101, 0),
         (6700, 101, 0),
         (6900, 101, 0),
         (7100, 101, 0),
-        (7300, 101, 1),
+        (7300, 101, 0),
+        (7500, 101, 1),
     ];
     assert_shares("later", &[&LATE[..], &refusing, &late].concat());
     let without = [(200, 101, 0), (250, 0, 0)].iter().copied();
@@ -92,28 +98,25 @@ fn overload_that_comes_back_soon_is_met_with_half_of_what_was_refused() {
 
 #[test]
 fn overload_that_no_refusal_helps_is_left_alone() {
-    let full = [(1200, 150, 2), (1400, 150, 4), (1600, 150, 8), (3500, 150, 8)];
-    let left = [(3700, 150, 0), (60_000, 150, 0), (303_000, 150, 0)];
-    let anew = [
-        (304_000, 150, 0),
-        (304_200, 150, 0),
-        (304_400, 150, 0),
-        (304_600, 150, 0),
-        (304_800, 150, 0),
-    ];
-    let refused = [(305_000, 150, 1)];
+    let full: Vec<_> = (2..=8)
+        .map(|eighths| (800 + 200 * u64::from(eighths), 150, eighths))
+        .collect();
+    let stays = [(2600, 150, 8), (4300, 150, 8)];
+    let left = [(4400, 150, 0), (60_000, 150, 0), (304_000, 150, 0)];
+    let anew = LATE.map(|(at, delay, eighths)| (at + 304_400, delay, eighths));
+    let ends = [(304_500, 150, 0)];
     assert_shares(
         "for a while",
-        &[&LATE[..], &full, &left, &anew, &refused].concat(),
+        &[&LATE[..], &full, &stays, &left, &ends, &anew].concat(),
     );
-    let on_time = [(3700, 150, 0), (5000, 0, 0)];
+    let on_time = [(4400, 150, 0), (5000, 0, 0)];
     let again = LATE.map(|(at, delay, eighths)| (at + 6000, delay, eighths));
     assert_shares(
         "until it is on time",
-        &[&LATE[..], &full, &on_time, &again].concat(),
+        &[&LATE[..], &full, &stays, &on_time, &again].concat(),
     );
-    let helped = [(2000, 99, 8), (3900, 150, 8), (4100, 150, 0)];
-    assert_shares("a little", &[&LATE[..], &full[..3], &helped].concat());
+    let helped = [(2600, 99, 8), (4500, 150, 8), (4700, 150, 0)];
+    assert_shares("a little", &[&LATE[..], &full, &helped].concat());
 }
 
 #[test]
