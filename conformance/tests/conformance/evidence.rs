@@ -166,8 +166,9 @@ async fn evidence_of_every_crossing_is_one_signed_event() {
         report.equal(id, event.text("decision"), "allow");
     }
 
-    // The upstream never answers.
-    let request = head_with(&world.token(HAND), "GET", HAND, "/", &named("hung-up"));
+    // The upstream never answers, and the request is none that is sent once more.
+    let lines = named("hung-up") + "Content-Length: 0\r\n";
+    let request = head_with(&world.token(HAND), "POST", HAND, "/", &lines);
     let play = async { drop(upstream.call().await) };
     let (response, ()) = tokio::join!(ask(world.addr(), request), play);
     report.status("hung-up", &response, 502);

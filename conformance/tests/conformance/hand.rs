@@ -91,11 +91,6 @@ impl HandUpstream {
         Call::over(stream.expect("a running upstream"))
     }
 
-    /// The same, if there is one by now.
-    pub(crate) fn call_so_far(&mut self) -> Option<Call> {
-        self.calls.try_recv().ok().map(Call::over)
-    }
-
     /// Whether nothing was said that no test took.
     pub(crate) fn is_quiet(&mut self) -> bool {
         matches!(self.calls.try_recv(), Err(mpsc::error::TryRecvError::Empty))

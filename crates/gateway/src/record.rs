@@ -1,8 +1,8 @@
 //! The record of one request: what is counted, logged and kept as evidence, exactly once, however
 //! the request ends.
 //!
-//! A record goes through the request's life with it: received, intended (about to be dispatched, and on disk before
-//! anything is dialled or leaves), answered. Each phase consumes the one before, and each can end the record. One that
+//! A record goes through the request's life with it: received, intended (about to be dispatched, and on disk before the
+//! request waits for a connection or leaves), answered. Each phase consumes the one before, and each can end the record. One that
 //! is dropped ends too: as that of a caller who left, or of what the connection says ended it.
 
 mod ending;
@@ -68,7 +68,7 @@ pub trait Phase: Into<Reached> {}
 /// The request was received.
 pub struct Received;
 
-/// Its intent is on record, or will be before a connection is dialled or a byte of it is written: it may go upstream.
+/// Its intent is on record, or will be before it waits for a connection or a byte of it is written: it may go upstream.
 pub struct Intended(Dispatched);
 
 /// The upstream answered, and the answer is on its way to the caller.

@@ -1,4 +1,5 @@
-//! The way to an upstream. It takes a dispatch, and nothing else.
+//! The way to an upstream. It sends a dispatch, and nothing else; ahead of one it makes a connection to judged addresses, and
+//! says nothing over it.
 
 use std::pin::pin;
 use std::sync::atomic::Ordering;

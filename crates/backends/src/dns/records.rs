@@ -9,6 +9,9 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::proto::rr::rdata::CNAME;
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 
+/// The most aliases on the way to an address. A name behind more has none, as where they lead in a circle.
+const MAX_ALIASES: usize = 16;
+
 /// The addresses of a name.
 pub(super) struct Found {
     pub(super) addresses: Vec<IpAddr>,
@@ -56,15 +59,18 @@ pub(super) async fn find(resolver: &TokioResolver, names: Vec<Name>) -> Result<F
 /// What they say of other names is passed over: who is asked for one name could otherwise put an address in its place that
 /// another name vouches for. The library gives back the whole section.
 fn addresses_of(name: &Name, records: &[Record]) -> (Vec<IpAddr>, u32) {
-    let (mut owner, mut ttl) = (name, u32::MAX);
-    // No more steps than there are records: aliases may lead in a circle.
-    for _ in records {
-        let alias = records.iter().find_map(|record| match &record.data {
+    let (mut owner, mut ttl, mut steps) = (name, u32::MAX, 0);
+    let alias_of = |owner: &Name| {
+        records.iter().find_map(|record| match &record.data {
             RData::CNAME(CNAME(target)) if record.name == *owner => Some((target, record.ttl)),
             _ => None,
-        });
-        let Some((target, life)) = alias else { break };
-        (owner, ttl) = (target, ttl.min(life));
+        })
+    };
+    while let Some((target, life)) = alias_of(owner) {
+        if steps == MAX_ALIASES {
+            return (Vec::new(), ttl);
+        }
+        (owner, ttl, steps) = (target, ttl.min(life), steps + 1);
     }
     let own = records.iter().filter(|record| record.name == *owner);
     let own = own.filter_map(|record| Some((record.data.ip_addr()?, record.ttl)));
@@ -113,5 +119,13 @@ mod tests {
         assert_eq!(of("d.").0, "");
         let circle = [alias("a.", "b.", 1), alias("b.", "a.", 1), address("c.", 1, 1)];
         assert!(addresses_of(&name("a."), &circle).0.is_empty());
+        // 17 aliases on the way from the first, 16 from the second.
+        let step = |number: usize| format!("h{number}.");
+        let mut chain: Vec<_> = (0..=MAX_ALIASES)
+            .map(|number| alias(&step(number), &step(number + 1), 1))
+            .collect();
+        chain.push(address(&step(MAX_ALIASES + 1), 1, 1));
+        let found = [0, 1].map(|first| addresses_of(&name(&step(first)), &chain).0.len());
+        assert_eq!(found, [0, 1]);
     }
 }

@@ -4,8 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use admission::binding::JudgedAddress;
 
-/// An address that someone judged. Not open to other crates: they dial what a
-/// [`Dispatch`](forwarding::Dispatch) holds. This one dials the configured STS and the anchor, too.
+/// An address that someone judged. Not open to other crates: they dial what a [`Dispatch`](forwarding::Dispatch) holds or,
+/// ahead of one, a [`JudgedUpstream`](admission::binding::JudgedUpstream). This one dials the configured STS and the anchor,
+/// too.
 pub(crate) trait Dialable: Copy + Send + Sync {
     fn socket(self) -> SocketAddr;
 }

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use super::BoxError;
 use super::address::Dialable;
 use super::body::PooledBody;
-use super::connections::{Connections, Target};
+use super::connections::{Connections, Source, Target};
 use super::failure::SendFailure;
 use super::http2::Http2Config;
 use super::leaving::{Departing, Departs, Leaving};
@@ -81,7 +81,8 @@ pub struct Sending<I, F> {
     pub origin: Arc<Origin>,
     /// See `origin`.
     pub began: Duration,
-    /// Whether it leaves over a connection that answered before; else nothing is known of those that are idle.
+    /// Whether it leaves over a connection that answered before, or that waited for it; else nothing is known of those that are
+    /// idle.
     pub reused: Arc<AtomicBool>,
     /// Sends the request when it is first polled, and waits for the response head. Dropped, it closes
     /// the connection, or resets the stream.
@@ -108,7 +109,9 @@ where
 
     /// Makes a connection to an upstream ahead of a request that may come soon, unless there is one at hand or under way: TCP
     /// and TLS, to a judged address, and no byte of HTTP. A request that finds it under way waits for it, and its failure is
-    /// that request's then; else it is nobody's.
+    /// that request's then, if it only just began; else it is nobody's. No request but one that waits for its permit gets it:
+    /// it is never an idle one, and closes when the last [`Preconnect`] is dropped. Where none took the last one, the next is
+    /// not made within 10 s.
     pub fn preconnect(&self, upstream: &JudgedUpstream) -> Preconnect {
         self.preconnect_to(&Target {
             origin: upstream.url().origin(),
@@ -213,15 +216,17 @@ where
         let scheme = target.origin.scheme;
         let connections = &self.0.connections;
         let checkout = connections.check_out(target, None, leaving).await?;
-        let (is_fresh, is_used) = (checkout.is_fresh, checkout.is_used());
+        let (source, is_used) = (checkout.source, checkout.is_used());
         let again = is_used.then(|| repeatable(&request, leaving)).flatten();
         let (request, unanswered) = match connections.send(checkout, scheme, request, leaving).await {
             Ok(response) => {
-                let used = u64::from(is_used);
+                let used = u64::from(is_used && source == Source::AtHand);
                 self.0.reused.fetch_add(used, Ordering::Relaxed);
                 return Ok(response);
             }
-            Err(Unsent::Whole(_, cause)) if is_fresh => return Err(SendFailure::NotSent(cause)),
+            Err(Unsent::Whole(_, cause)) if source == Source::Fresh => {
+                return Err(SendFailure::NotSent(cause));
+            }
             Err(Unsent::Whole(unsent, _)) => {
                 self.0.found_dead.fetch_add(1, Ordering::Relaxed);
                 (*unsent, None)

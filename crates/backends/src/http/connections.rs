@@ -28,8 +28,18 @@ use crate::tls::TlsClient;
 /// A connection for one request.
 pub(super) struct Checkout<B> {
     kind: Kind<B>,
-    /// It was made for this request.
-    pub(super) is_fresh: bool,
+    pub(super) source: Source,
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// It was there.
+    AtHand,
+    /// It was made ahead, and waited.
+    Ahead,
+    /// It was made for this request, or while that waited for it.
+    Fresh,
 }
 
 enum Kind<B> {
@@ -38,11 +48,24 @@ enum Kind<B> {
 }
 
 impl<B> Checkout<B> {
-    /// Whether a request was answered over it before.
+    /// Whether a request was answered over it before, or it waited for one: its peer may have hung up meanwhile.
     pub(super) fn is_used(&self) -> bool {
         match &self.kind {
             Kind::Own(connection) => connection.reused,
-            Kind::Shared(slot) => slot.has_answered(),
+            Kind::Shared(slot) => slot.is_used(),
+        }
+    }
+}
+
+impl<B> Kind<B> {
+    /// It was made before its request came.
+    fn has_waited(&mut self) {
+        match self {
+            Self::Own(connection) => {
+                connection.reused = true;
+                connection.endpoint.probe.ask();
+            }
+            Self::Shared(slot) => slot.has_waited(),
         }
     }
 }
@@ -91,6 +114,7 @@ impl<B> Connections<B> {
     pub(super) fn sweep(&self) {
         self.own.sweep();
         self.shared.sweep(self.own.idle());
+        self.preconnects.sweep(self.now());
     }
 
     /// Gives no further request to what leads to this origin and was last heard of then or before.
@@ -146,34 +170,24 @@ where
     /// Makes a connection ahead of a request, unless there is one at hand, or one is being made.
     pub(super) fn preconnect<A: Dialable>(&self, target: &Target<'_, A>) -> Preconnect {
         let Target { origin, addresses } = target;
-        let is_at_hand = self.dialler.may_share(origin) && self.shared.has_room(origin, addresses)
-            || self.own.holds(origin, addresses);
-        let addresses = in_order(addresses);
-        // Where none is kept, one that is made before its request asks for it would be lost.
-        let is_wanted = !is_at_hand && self.own.keeps_any();
-        let begun = is_wanted.then(|| self.preconnects.begin(origin, &addresses));
-        let Some((dial, unwanted)) = begun.flatten() else {
+        if self.dialler.may_share(origin) && self.shared.has_room(origin, addresses)
+            || self.own.holds(origin, addresses)
+        {
+            return Preconnect::new(None);
+        }
+        let tls = || self.dialler.tls_for(origin);
+        let Some((dial, unwanted)) = self.preconnects.begin(origin, addresses, tls, self.now()) else {
             return Preconnect::new(None);
         };
         if let Some(unwanted) = unwanted {
             let (made_for, origin) = (Arc::downgrade(&dial), (*origin).clone());
-            let (dialler, shared) = (Arc::clone(&self.dialler), Arc::clone(&self.shared));
-            let (own, tracker) = (Arc::clone(&self.own), self.tracker.clone());
+            let (dialler, clock) = (Arc::clone(&self.dialler), Arc::clone(&self.clock));
+            let addresses = dial.addresses().to_vec();
             self.tracker.spawn(async move {
-                let made = unwanted
-                    .run_until_cancelled(dialler.reach(&origin, addresses))
-                    .await;
-                let Some((made, dial)) = made.zip(made_for.upgrade()) else {
-                    return;
-                };
-                if let Some(unclaimed) = dial.settle(made) {
-                    if dialler.may_share(&origin) {
-                        shared.learn(&origin, unclaimed.speaks);
-                    }
-                    if let Ok(connection) = open_own(unclaimed, &own, &tracker).await {
-                        own.put_unused(connection);
-                    }
-                    dial.end();
+                let reach = dialler.reach(&origin, addresses);
+                let made = unwanted.run_until_cancelled(reach).await;
+                if let Some((made, dial)) = made.zip(made_for.upgrade()) {
+                    dial.settle(made, clock.now().monotonic);
                 }
             });
         }
@@ -227,10 +241,8 @@ where
         };
         let kind = self.dialler.may_share(target.origin).then(shared).flatten();
         let kind = kind.or_else(|| after.is_none().then(own).flatten())?;
-        Some(Checkout {
-            kind,
-            is_fresh: false,
-        })
+        let source = Source::AtHand;
+        Some(Checkout { kind, source })
     }
 
     /// A connection that was or is made ahead, or else a new one.
@@ -239,13 +251,14 @@ where
         target: &Target<'_, A>,
         after: Option<u64>,
     ) -> Result<Checkout<B>, Cause> {
-        if after.is_none() {
-            let claimed = match self.preconnects.claim(target.origin, target.addresses) {
-                Some(claim) => self.take_over(claim).await?,
-                None => None,
-            };
-            // It may have become an idle one meanwhile.
-            if let Some(checkout) = claimed.or_else(|| self.at_hand(target, None)) {
+        if after.is_none()
+            && let Some(claim) = self
+                .preconnects
+                .claim(target.origin, target.addresses, self.now())
+        {
+            let taken = self.take_over(claim).await?;
+            // Where it came to nothing, time has passed.
+            if let Some(checkout) = taken.or_else(|| self.at_hand(target, None)) {
                 return Ok(checkout);
             }
         }
@@ -253,27 +266,40 @@ where
             .dialler
             .reach(target.origin, in_order(target.addresses))
             .await?;
-        let kind = self.open(reached).await?;
-        Ok(Checkout { kind, is_fresh: true })
+        let (kind, source) = (self.open(reached).await?, Source::Fresh);
+        Ok(Checkout { kind, source })
     }
 
-    /// What is made ahead, once it is made; none if it is of no use any more.
+    /// What is made ahead, once it is made; none if it is of no use any more, or its failure is not the request's.
     async fn take_over(&self, claim: Claim) -> Result<Option<Checkout<B>>, Cause> {
-        let (reached, is_fresh) = match claim {
-            Claim::Ready(reached) => (*reached, false),
-            Claim::UnderWay { made, _dial } => match made.await {
-                Ok(made) => (made?, true),
-                Err(_) => return Ok(None),
-            },
+        let open = async |reached: Reached| match reached.endpoint.is_current() {
+            true => self.open(reached).await.map(Some),
+            false => Ok(None),
         };
-        if !reached.endpoint.is_current() {
-            return Ok(None);
-        }
-        match self.open(reached).await {
-            Ok(kind) => Ok(Some(Checkout { kind, is_fresh })),
-            // Its peer may not have waited so long.
-            Err(_) if !is_fresh => Ok(None),
-            Err(cause) => Err(cause),
+        match claim {
+            Claim::UnderWay { made, dial } => {
+                let claimed = self.now();
+                let opened = match made.await {
+                    Ok(Ok(reached)) => open(reached).await,
+                    Ok(Err(cause)) => Err(cause),
+                    Err(_) => Ok(None),
+                };
+                let source = Source::Fresh;
+                match opened {
+                    Ok(kind) => Ok(kind.map(|kind| Checkout { kind, source })),
+                    Err(cause) if dial.decides(&cause, claimed) => Err(cause),
+                    Err(_) => Ok(None),
+                }
+            }
+            Claim::Ready(reached) => {
+                // Its peer may not have waited so long.
+                let opened = open(*reached).await.ok().flatten();
+                Ok(opened.map(|mut kind| {
+                    kind.has_waited();
+                    let source = Source::Ahead;
+                    Checkout { kind, source }
+                }))
+            }
         }
     }
 
@@ -292,7 +318,7 @@ where
             connection.may_switch = true;
             Ok(Checkout {
                 kind: Kind::Own(connection),
-                is_fresh: true,
+                source: Source::Fresh,
             })
         };
         dialled.await.map_err(SendFailure::to_connect)

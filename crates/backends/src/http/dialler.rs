@@ -63,6 +63,11 @@ impl Dialler {
         }
     }
 
+    /// How a connection to the origin would be made now.
+    pub(super) fn tls_for(&self, origin: &Origin) -> Option<MadeWith> {
+        (origin.scheme == Scheme::Https).then(|| MadeWith::now(&self.tls))
+    }
+
     /// Connects to the first of the addresses that accepts.
     pub(super) async fn reach(&self, origin: &Origin, addresses: Vec<SocketAddr>) -> Result<Reached, Cause> {
         let tls = MadeWith::now(&self.tls);

@@ -45,7 +45,7 @@ pub trait Departs {
 /// A dispatch on its way.
 pub(super) struct Departing {
     pub(super) guard: Guard,
-    /// Whether it leaves over a connection that answered before.
+    /// Whether it leaves over a connection that answered before, or that waited for it.
     pub(super) reused: Arc<AtomicBool>,
 }
 

@@ -32,7 +32,8 @@ struct Asked {
 
 /// What has to know that a request departs.
 pub trait Departure: Send + Sync {
-    /// Called before a connection for the request is dialled, which may take a while; where it fails nothing is dialled.
+    /// Called before the request waits for a connection, which may take a while; where it fails the request gets none, and none
+    /// is dialled for it.
     ///
     /// # Errors
     /// The request must not leave.

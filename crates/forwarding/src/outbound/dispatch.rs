@@ -87,8 +87,8 @@ pub struct DispatchParts<I> {
 }
 
 impl<J: Journal> Outbound<J> {
-    /// Makes the intent: from here on the crossing has a record, which is on disk before anything is dialled or leaves. The trailers rule goes
-    /// beside the dispatch, to the body that follows the head.
+    /// Makes the intent: from here on the crossing has a record, which is on disk before the request waits for a connection or
+    /// leaves. The trailers rule goes beside the dispatch, to the body that follows the head.
     ///
     /// # Errors
     /// [`Denial::Revoked`] where that is known by now, so that what cannot cross is not on record as

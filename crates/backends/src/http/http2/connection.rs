@@ -165,6 +165,7 @@ impl Connection {
             Slot {
                 connection: Arc::clone(self),
                 alone: (others == 0).then_some(number),
+                has_waited: false,
             }
         })
     }
@@ -185,6 +186,8 @@ pub(in super::super) struct Slot {
     connection: Arc<Connection>,
     /// Its number, where no other place was taken before it.
     alone: Option<u64>,
+    /// The connection was made before its request came.
+    has_waited: bool,
 }
 
 impl Slot {
@@ -209,9 +212,14 @@ impl Slot {
         let _ = looked.wait_for(|looked| *looked >= number).await;
     }
 
-    /// Whether the connection answered a request before.
-    pub(in super::super) fn has_answered(&self) -> bool {
-        self.connection.has_answered()
+    /// The connection was made before its request came.
+    pub(in super::super) fn has_waited(&mut self) {
+        self.has_waited = true;
+    }
+
+    /// Whether the connection answered a request before, or waited for this one: its peer may have hung up meanwhile.
+    pub(in super::super) fn is_used(&self) -> bool {
+        self.has_waited || self.connection.has_answered()
     }
 
     /// Whether nobody else had a place as long as this one was taken, so that it alone can be what the connection ended by.

@@ -145,16 +145,16 @@ impl SharedPool {
     }
 
     /// Takes out those that are idle for the longest time, where more are than the limit of all lets together with so many
-    /// others.
+    /// others. There is room for a quarter of that limit whatever the others are: one of these carries many requests.
     fn drop_surplus(&self, origins: &mut HashMap<Arc<Origin>, Known>, others: usize) -> Vec<Arc<Connection>> {
         let connections = origins.values().flat_map(|known| &known.connections);
         let idle = connections.filter(|connection| connection.is_idle());
         let mut idle: Vec<_> = idle
             .map(|connection| (connection.idle_since(), connection.number()))
             .collect();
-        let surplus = idle
-            .len()
-            .saturating_sub(self.limits.total.saturating_sub(others));
+        let total = self.limits.total;
+        let room = total.saturating_sub(others).max(total.div_ceil(4));
+        let surplus = idle.len().saturating_sub(room);
         if surplus == 0 {
             return Vec::new();
         }

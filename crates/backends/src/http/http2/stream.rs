@@ -36,7 +36,7 @@ where
     B::Data: Buf + Send,
 {
     let head = in_http2_form(&request, scheme).map_err(|cause| Unsent::Gone(SendFailure::NotSent(cause)))?;
-    let (is_used, is_bodiless) = (slot.has_answered(), request.body().is_end_stream());
+    let (is_used, is_bodiless) = (slot.is_used(), request.body().is_end_stream());
     slot.look().await;
     // A shared connection whose answer is missing takes no further request, whether it answered before or not.
     leaving.mark(true);

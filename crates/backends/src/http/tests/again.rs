@@ -89,3 +89,12 @@ async fn repeated_request_whose_server_is_gone_may_have_been_sent() {
     assert!(matches!(failed, SendFailure::MaybeSent(_)), "{failed:?}");
     assert_eq!(crossing.marked(), 1);
 }
+
+#[tokio::test]
+async fn repeated_request_did_not_go_over_a_fresh_connection() {
+    let server = Server::start(|_, stream, _| assert!(request(stream)));
+    let (fixture, crossing) = (Fixture::new(PoolLimits::default()), Door::letting_out(2));
+    let failed = fixture.head("a", &[server.addr], &crossing).await.err().unwrap();
+    assert!(matches!(failed, SendFailure::MaybeSent(_)), "{failed:?}");
+    assert_eq!(crossing.marked(), 1);
+}

@@ -1,5 +1,7 @@
 //! Connections that are made ahead of their requests.
 
+mod waited;
+
 use std::io::{ErrorKind, Read as _};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -23,15 +25,24 @@ use tokio_util::task::TaskTracker;
 
 const NAME: &str = "api.example";
 
-/// A client that offers HTTP/2 over TLS.
-fn offering_http2(ca: &Ca) -> Fixture {
+/// A client's TLS that offers HTTP/2.
+fn tls_config(ca: &Ca) -> rustls::ClientConfig {
     let tls = ClientTls {
         authorities: Some(crate::tls::tests::certificates(ca.pem())),
         identity: None,
     };
+    upstream_client_config(&tls).unwrap()
+}
+
+/// A client that offers HTTP/2 over TLS.
+fn offering_http2(ca: &Ca) -> Fixture {
+    with_tls(TlsClient::new(tls_config(ca)))
+}
+
+fn with_tls(tls: TlsClient) -> Fixture {
     let (clock, tracker) = (FixedClock::default(), TaskTracker::new());
     let config = ClientConfig {
-        tls: TlsClient::new(upstream_client_config(&tls).unwrap()),
+        tls,
         http2: Http2Config::default(),
         limits: PoolLimits::default(),
     };
@@ -50,6 +61,11 @@ impl Fixture {
             origin: &origin,
             addresses,
         })
+    }
+
+    /// Waits until each connection that is made ahead is made, or is not wanted any more.
+    async fn settled(&self) {
+        until("the connection", async || self.tracker.is_empty().then_some(())).await;
     }
 
     /// The body of an answer over TLS.
@@ -154,7 +170,7 @@ async fn preconnect_says_nothing_and_its_request_takes_its_connection() {
     let (stepped, fixture) = (Stepped::start(None), Fixture::new(PoolLimits::default()));
     let addresses = [stepped.server.addr];
     let ahead = fixture.preconnect(Scheme::Http, "a", &addresses);
-    fixture.until(|stats| stats.idle == 1).await;
+    fixture.settled().await;
     stepped.says("accepted").await;
     stepped.go_on();
     stepped.says("silent").await;
@@ -218,27 +234,36 @@ async fn preconnect_under_way_is_waited_for_and_not_made_twice() {
 #[tokio::test]
 async fn preconnect_that_fails_is_its_requests_failure_only_where_that_waits_for_it() {
     let ca = Ca::new();
-    let (hang_up, told) = channel::<()>();
-    let told = Mutex::new(told);
-    let server = Server::start(move |number, stream, seen| {
-        let _ = seen.send(Seen::Request(number));
-        told.lock().unwrap().recv().unwrap();
-        stream.shutdown(std::net::Shutdown::Both).unwrap();
-    });
-    let (fixture, addresses) = (offering_http2(&ca), [server.addr]);
-    let ahead = fixture.preconnect(Scheme::Https, NAME, &addresses);
-    until("the connection", async || server.seen()).await;
-    let mut asked = Box::pin(fixture.ask_tls(&addresses));
-    assert!(futures_util::poll!(&mut asked).is_pending());
-    hang_up.send(()).unwrap();
-    assert!(matches!(asked.await, Err(SendFailure::Connect(_))));
-    assert!(server.seen().is_none(), "it is not made twice");
-    drop(ahead);
+    for (lead, is_renewed, is_its_own) in [(0, false, true), (2, false, false), (0, true, false)] {
+        let (hang_up, told) = channel::<()>();
+        let told = Mutex::new(told);
+        let server = Server::start(move |number, stream, seen| {
+            let _ = seen.send(Seen::Request(number));
+            if number == 0 {
+                told.lock().unwrap().recv().unwrap();
+            }
+            stream.shutdown(std::net::Shutdown::Both).unwrap();
+        });
+        let tls = TlsClient::new(tls_config(&ca));
+        let (fixture, addresses) = (with_tls(tls.clone()), [server.addr]);
+        let _ahead = fixture.preconnect(Scheme::Https, NAME, &addresses);
+        until("the connection", async || server.seen()).await;
+        fixture.clock.advance(Duration::from_secs(lead));
+        let mut asked = Box::pin(fixture.ask_tls(&addresses));
+        assert!(futures_util::poll!(&mut asked).is_pending());
+        if is_renewed {
+            tls.renew(tls_config(&ca));
+        }
+        hang_up.send(()).unwrap();
+        assert!(matches!(asked.await, Err(SendFailure::Connect(_))));
+        let own = server.seen();
+        assert_eq!(own.is_none(), is_its_own, "{lead} {is_renewed}: {own:?}");
+    }
 
     let refusing = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let fixture = Fixture::new(PoolLimits::default());
     let _ahead = fixture.preconnect(Scheme::Http, "a", &[refusing]);
-    until("the refusal", async || fixture.tracker.is_empty().then_some(())).await;
+    fixture.settled().await;
     let _server = Server::echo_at(refusing);
     assert_eq!(fixture.ask("a", refusing).await, "ok");
 }
@@ -265,32 +290,4 @@ async fn preconnect_that_nobody_wants_ends_and_leads_nobody_elsewhere() {
     assert!(silent.seen().is_none(), "it waits");
     drop(ahead);
     assert_eq!(until("its end", async || silent.seen()).await, Seen::Closed(0));
-}
-
-#[tokio::test]
-async fn preconnects_without_a_request_are_idle_within_the_pools_bounds() {
-    let server = Server::echo();
-    let fixture = Fixture::new(PoolLimits {
-        per_origin: 2,
-        total: 3,
-        ..PoolLimits::default()
-    });
-    for host in ["a", "b", "c", "d", "e", "e", "e"] {
-        let ahead = fixture.preconnect(Scheme::Http, host, &[server.addr]);
-        let idle_or_at_hand = async || (fixture.client.stats().idle == fixture.tracker.len()).then_some(());
-        until("the connection", idle_or_at_hand).await;
-        drop(ahead);
-    }
-    let stats = fixture.client.stats();
-    assert_eq!((stats.dialled, stats.idle), (5, 3));
-    fixture.clock.advance(Duration::from_secs(90));
-    fixture.until(|stats| stats.idle == 0).await;
-
-    // A pool that keeps nothing has nothing made ahead.
-    let fixture = Fixture::new(PoolLimits {
-        total: 0,
-        ..PoolLimits::default()
-    });
-    let _ahead = fixture.preconnect(Scheme::Http, "a", &[server.addr]);
-    assert!(fixture.tracker.is_empty());
 }

@@ -10,10 +10,13 @@ use http_body_util::{BodyExt as _, Empty, StreamBody};
 use hyper::body::Frame;
 use tokio::sync::oneshot;
 
-use super::super::super::SendFailure;
+use super::super::super::connections::Target;
+use super::super::super::{Pings, PoolLimits, SendFailure};
 use super::super::door::Door;
-use super::server::{Call, Http2Server};
-use super::{Fixture, request};
+use super::super::origin;
+use super::super::server::Server;
+use super::server::{Call, Goodbye, Http2Server};
+use super::{Fixture, NAME, request};
 
 /// Asks for something, and the number of the connection over which that goes.
 async fn ask(server: &mut Http2Server, fixture: &Fixture) -> usize {
@@ -153,4 +156,55 @@ async fn http2_refusals_cost_one_connection_for_each_connection_that_refuses() {
         }
     }
     assert_eq!(fixture.client.stats().dialled, 2);
+}
+
+#[tokio::test]
+async fn http2_connections_have_room_for_a_quarter_of_the_bound_whatever_others_take() {
+    let (others, mut server) = (Server::echo(), Http2Server::start(|_| {}).await);
+    let limits = PoolLimits {
+        total: 4,
+        ..PoolLimits::default()
+    };
+    let fixture = Fixture::new(limits, Pings::default());
+    for port in 1..=4 {
+        let origin = origin(Scheme::Http, "a", port);
+        let target = Target {
+            origin: &origin,
+            addresses: &[others.addr],
+        };
+        let get = request("GET", Empty::new().boxed_unsync());
+        let answer = fixture.client.send_to(&target, get, &()).await.unwrap();
+        answer.into_body().collect().await.unwrap();
+    }
+    let others_are_idle = async || (fixture.client.stats().idle == 4).then_some(());
+    testkit::wait::until("the others", others_are_idle).await;
+    for _ in 0..2 {
+        assert_eq!(ask(&mut server, &fixture).await, 0);
+        fixture.client.sweep();
+        assert_eq!(fixture.client.stats().idle, 5);
+    }
+}
+
+#[tokio::test]
+async fn http2_connection_that_was_made_ahead_and_waited_counts_as_used() {
+    let (mut server, fixture) = (Http2Server::start(|_| {}).await, Fixture::default());
+    let (origin, addresses) = (origin(Scheme::Http, NAME, 443), [server.addr]);
+    let _ahead = fixture.client.preconnect_to(&Target {
+        origin: &origin,
+        addresses: &addresses,
+    });
+    let made = async || (fixture.client.stats().dialled == 1).then_some(());
+    testkit::wait::until("the connection", made).await;
+    let door = Door::letting_out(2);
+    let get = request("GET", Empty::new().boxed_unsync());
+    let sent = fixture.send(Scheme::Http, &addresses, get, &door);
+    let play = async {
+        let call = server.next().await;
+        server.say(Goodbye::Abrupt);
+        let again = server.next().await;
+        assert_eq!((call.connection, again.connection), (0, 1));
+        again.answer();
+    };
+    let (answer, ()) = tokio::join!(sent, play);
+    assert_eq!((answer.unwrap().status().as_u16(), door.marked()), (200, 2));
 }
