@@ -150,6 +150,18 @@ impl Call {
         std::mem::take(&mut self.buffer)
     }
 
+    /// Whether the gateway hangs up with a reset; what came before is read for nothing.
+    pub(crate) async fn is_reset(&mut self) -> bool {
+        loop {
+            let read = timeout(PATIENCE, self.stream.read_buf(&mut self.buffer));
+            match read.await.expect("bytes of the gateway in time") {
+                Ok(0) => return false,
+                Ok(_) => {}
+                Err(_) => return true,
+            }
+        }
+    }
+
     /// Sends bytes as they are.
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         timeout(PATIENCE, self.stream.write_all(bytes.as_ref()))

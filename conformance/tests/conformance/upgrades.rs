@@ -1,6 +1,7 @@
 //! Connections whose protocol is switched: WebSocket and others, over HTTP/1.1 and HTTP/2.
 
 mod ends;
+mod gone;
 mod http2;
 mod page;
 

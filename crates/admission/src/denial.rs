@@ -95,9 +95,9 @@ denials! {
     MethodNotAllowed, None, Ingress, METHOD_NOT_ALLOWED, "invalid_request", "method not allowed", "method_not_allowed",
         "CONNECT, TRACE and `OPTIONS *` are never proxied.";
     ProtocolNotAllowed, None, Ingress, NOT_IMPLEMENTED, "invalid_request", "protocol not allowed", "protocol_not_allowed",
-        "An extended CONNECT of HTTP/2 (RFC 8441) asks for another protocol than WebSocket, or ALLOW_UPGRADES does not name that.";
+        "An extended CONNECT of HTTP/2 (RFC 8441) asks for another protocol than WebSocket.";
     AmbiguousHeaders, Some(1), Preflight, BAD_REQUEST, "invalid_token", "ambiguous request headers", "ambiguous_headers",
-        "`Authorization`, `X-Caracal-Resource` or `Host` occurs more than once, also joined into one line, or beside the subprotocol of a WebSocket handshake that says the same, `Content-Length` cannot be read, or a header name spells a reserved name with `_`. Send each once, with `-`. Lengths that differ, and a list of lengths in one line, are refused by the HTTP parser with a bare 400. What has one meaning passes: equal `Content-Length` lines, and a length beside `Transfer-Encoding: chunked`, which chunks override (RFC 9112 §6.3) and after which the connection closes; the upstream gets one framing, stated by the gateway.";
+        "`Authorization`, `X-Caracal-Resource` or `Host` occurs more than once, also joined into one line, or beside the subprotocol of a WebSocket handshake that says the same, `Content-Length` cannot be read, or a header name spells a reserved name or `Sec-WebSocket-Protocol` with `_`. Send each once, with `-`. Lengths that differ, and a list of lengths in one line, are refused by the HTTP parser with a bare 400. What has one meaning passes: equal `Content-Length` lines, and a length beside `Transfer-Encoding: chunked`, which chunks override (RFC 9112 §6.3) and after which the connection closes; the upstream gets one framing, stated by the gateway.";
     BodyTooLarge, Some(1), Preflight, PAYLOAD_TOO_LARGE, "payload_too_large", "request body too large", "body_too_large",
         "The body is longer than MAX_REQUEST_BYTES. A declared length is refused before the mandate is spent.";
     MissingBearer, Some(2), Preflight, UNAUTHORIZED, "invalid_token", "missing bearer token", "missing_bearer",

@@ -36,7 +36,8 @@ pub fn is_same(a: &HeaderName, b: &HeaderName) -> bool {
     a.len() == b.len() && a.bytes().zip(b.bytes()).all(|(a, b)| fold(a) == fold(b))
 }
 
-/// Whether a name written with `_` reads as a reserved or framing name with `-` (CVE-2025-64484).
+/// Whether a name written with `_` reads as a reserved or framing name with `-` (CVE-2025-64484), or as the one whose
+/// subprotocols may hold a mandate.
 pub(crate) fn is_alias(name: &HeaderName) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     name.as_str().contains('_')
@@ -45,7 +46,7 @@ pub(crate) fn is_alias(name: &HeaderName) -> bool {
             is_hop_by_hop(name)
                 || is_gateway_stated(name)
                 || name.starts_with(b"proxy-")
-                || name == b"content-length"
+                || matches!(name, b"content-length" | b"sec-websocket-protocol")
         })
 }
 

@@ -314,7 +314,6 @@ impl Template {
             out.extend_from_slice(template.get(run).unwrap_or_default());
         };
         let [first, second, third, fourth, fifth] = self.runs.clone();
-        let end = fifth.end..template.len();
         copy(out, 0..self.judgement);
         judge(out, outcome.status.decision(), outcome.status.as_str());
         copy(out, first);
@@ -328,13 +327,13 @@ impl Template {
         maybe_number(out, "request_bytes", outcome.request_bytes);
         copy(out, fourth);
         maybe_number(out, "response_bytes", outcome.response_bytes);
-        maybe_text(out, "result_class", outcome.upstream_status.map(result_class));
+        maybe_text(out, "result_class", result_class(outcome));
         if outcome.revocation_interrupted {
             flag(out, "revocation_interrupted", true);
         }
-        copy(out, fifth);
+        copy(out, fifth.clone());
         maybe_number(out, "upstream_status", outcome.upstream_status.map(u64::from));
-        copy(out, end);
+        copy(out, fifth.end..template.len());
     }
 }
 
@@ -386,14 +385,15 @@ pub(crate) fn close(out: &mut Vec<u8>, occurred_at: i64) {
     out.extend_from_slice(b"\"}");
 }
 
-fn result_class(status: u16) -> &'static str {
-    match status {
-        101 | 200..=299 => "success",
+fn result_class(outcome: &Outcome) -> Option<&'static str> {
+    Some(match outcome.upstream_status? {
+        101 if outcome.request_bytes.is_some() => "success",
+        200..=299 => "success",
         300..=399 => "redirect",
         400..=499 => "client_error",
         500..=599 => "server_error",
         _ => "unknown",
-    }
+    })
 }
 
 #[cfg(test)]

@@ -278,27 +278,36 @@ async fn upgrade_over_http2_whose_caller_takes_nothing_is_reset_alone_when_its_a
     world.publish(REVOKE, &fields).await;
     let end = client.find(|frame| frame.stream == 1).await.expect("an end");
     report.equal("revoked", end.kind, frames::RST_STREAM);
-    // The connection lives on, and carries another one, which its caller resets while the upstream holds still.
-    let fields = [(":protocol", "websocket")];
-    let further = [("x-request-id", "reset")];
-    let request = frames::request("CONNECT", &world.token(HAND), HAND, "/", &further);
-    let request = [frames::block(&fields), request].concat();
-    let request = Frame::new(frames::HEADERS, frames::END_HEADERS, 3, request);
-    client.send(&[request]).await.expect("an open connection");
-    let mut call = upstream.call().await;
-    let keys = values(&call.head().await, "sec-websocket-key");
-    call.send(switch(&keys[0], "")).await;
-    let head = client.find(|frame| frame.stream == 3).await.expect("an answer");
-    report.equal("another stream", head.kind, frames::HEADERS);
-    // CANCEL.
-    let reset = Frame::new(frames::RST_STREAM, 0, 3, [0, 0, 0, 8]);
-    client.send(&[reset]).await.expect("an open connection");
-    let event = world.events_of("reset", 1).await.remove(0);
-    report.equal(
-        "reset",
-        event.metadata("error_kind").as_str(),
-        Some("client_cancelled"),
-    );
-    report.equal("reset", call.until_end().await, b"");
+    // The connection lives on, and carries others, which their caller resets while the upstream holds still, also behind
+    // the end of its own side.
+    for (stream, id, ends) in [(3, "reset", false), (5, "reset-behind-its-end", true)] {
+        let fields = [(":protocol", "websocket")];
+        let further = [("x-request-id", id)];
+        let request = frames::request("CONNECT", &world.token(HAND), HAND, "/", &further);
+        let request = [frames::block(&fields), request].concat();
+        let request = Frame::new(frames::HEADERS, frames::END_HEADERS, stream, request);
+        client.send(&[request]).await.expect("an open connection");
+        let mut call = upstream.call().await;
+        let keys = values(&call.head().await, "sec-websocket-key");
+        call.send(switch(&keys[0], "")).await;
+        let head = client.find(|frame| frame.stream == stream).await;
+        report.equal(id, head.expect("an answer").kind, frames::HEADERS);
+        if ends {
+            let end = Frame::new(frames::DATA, frames::END_STREAM, stream, []);
+            client.send(&[end]).await.expect("an open connection");
+            report.equal(id, call.until_end().await, b"");
+        }
+        // CANCEL.
+        let reset = Frame::new(frames::RST_STREAM, 0, stream, [0, 0, 0, 8]);
+        client.send(&[reset]).await.expect("an open connection");
+        let event = world.events_of(id, 1).await.remove(0);
+        report.equal(
+            id,
+            event.metadata("error_kind").as_str(),
+            Some("client_cancelled"),
+        );
+        // Behind the end of what it was sent, only writing would show it.
+        report.holds(id, ends || call.is_reset().await);
+    }
     report.finish();
 }

@@ -125,7 +125,12 @@ async fn take_over<B>(
     response: Response<Incoming>,
     pool: &Arc<Pool<B>>,
 ) -> Result<Response<PooledBody<B>>, Unsent<B>> {
-    let framing = Framing::of(&response);
+    let mut framing = Framing::of(&response);
+    if connection.may_switch
+        && let Some(Framing::Chunked { is_kept, .. }) = &mut framing
+    {
+        *is_kept = false;
+    }
     let Some((lent, framing)) = connection.handover.settle(framing.is_some()).zip(framing) else {
         return Ok(response.map(|incoming| PooledBody::new(incoming, connection, Arc::clone(pool))));
     };

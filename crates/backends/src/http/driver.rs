@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::sync::Weak;
 use std::time::Duration;
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use hyper::body::Body;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -127,11 +127,11 @@ where
     }
 
     /// Lends the socket behind a switch of protocols: what the library read on belongs to the new one. Where it ended
-    /// otherwise nobody takes it, and it comes back.
+    /// otherwise nobody takes it, and it comes back. It is copied, because the library's buffer is large.
     fn lend(self, lend: oneshot::Sender<Lent>) -> oneshot::Receiver<Returned> {
         let parts = self.library.into_parts();
         let (wire, _nothing) = parts.io.into_inner().into_parts();
-        let (lent, returned) = Lent::new(wire, parts.read_buf);
+        let (lent, returned) = Lent::new(wire, Bytes::copy_from_slice(&parts.read_buf));
         let _ = lend.send(lent);
         returned
     }

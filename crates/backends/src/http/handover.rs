@@ -23,7 +23,10 @@ use super::response_head::ResponseHead;
 
 /// Shared by whoever sends a request, the request's body, and the library's side of the connection.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Handover(Arc<Mutex<Phase>>, Reason);
+pub(super) struct Handover(Arc<Mutex<Phase>>, Reason, Switch);
+
+/// Who waits for the socket behind a switch of protocols, after which the library has no use for it.
+type Switch = Arc<Mutex<Option<oneshot::Sender<Lent>>>>;
 
 /// The reason phrase of the last head, where the library does not give it.
 type Reason = Arc<Mutex<Option<Vec<u8>>>>;
@@ -43,8 +46,6 @@ enum Phase {
     Stopped(Option<Waker>),
     /// A response body wants the socket.
     Wanted(oneshot::Sender<Lent>),
-    /// The request asks for a switch of protocols, after which the library has no use for the socket.
-    Switching(oneshot::Sender<Lent>),
 }
 
 impl Handover {
@@ -56,15 +57,12 @@ impl Handover {
 
     /// The request that begins asks for a switch of protocols, and for the socket where that is made.
     pub(super) fn begin_switch(&self, lend: oneshot::Sender<Lent>) {
-        *self.0.lock() = Phase::Switching(lend);
+        *self.2.lock() = Some(lend);
     }
 
     /// Who waits for the socket behind a switch. To be asked when the library has ended.
     pub(super) fn switching(&self) -> Option<oneshot::Sender<Lent>> {
-        match mem::take(&mut *self.0.lock()) {
-            Phase::Switching(lend) => Some(lend),
-            _ => None,
-        }
+        self.2.lock().take()
     }
 
     /// Gives a response the reason phrase that came with it.
@@ -177,6 +175,7 @@ struct Ends(Handover);
 impl Drop for Ends {
     fn drop(&mut self) {
         *self.0.0.lock() = Phase::Library;
+        *self.0.2.lock() = None;
     }
 }
 
@@ -324,6 +323,7 @@ mod tests {
         let (client, mut server) = tokio::io::duplex(1024);
         let mut library = LibrarySide::new(client, handover.clone());
         handover.begin();
+        handover.begin_switch(oneshot::channel().0);
         drop(RequestBody::<()>::new(None, handover.clone()));
         library.flush().await.unwrap();
         server.write_all(&[HEAD, b"1"].concat()).await.unwrap();

@@ -14,12 +14,14 @@ use super::socket::Wire;
 /// Most bytes that are read at a time. They are held until the caller took them, and nothing is while none are there.
 const READ_BYTES: usize = 8 * 1024;
 
-/// A socket on loan. Dropped, it goes back to be closed.
+/// A socket on loan. Dropped, it goes back to be closed, or is reset.
 #[derive(Debug)]
 pub(super) struct Lent {
     loan: Option<(Wire, oneshot::Sender<Returned>)>,
     /// What was read of the body already.
     pub(super) ahead: Bytes,
+    /// Its peer must not take the end for that of what was sent.
+    pub(super) is_broken: bool,
 }
 
 /// A socket that came back.
@@ -34,7 +36,12 @@ impl Lent {
     pub(super) fn new(wire: Wire, ahead: Bytes) -> (Self, oneshot::Receiver<Returned>) {
         let (back, returned) = oneshot::channel();
         let loan = Some((wire, back));
-        (Self { loan, ahead }, returned)
+        let lent = Self {
+            loan,
+            ahead,
+            is_broken: false,
+        };
+        (lent, returned)
     }
 
     /// Reads what is there; empty at the end of the connection.
@@ -63,6 +70,13 @@ impl Lent {
         }
     }
 
+    /// What can no longer be written does not count as written any more.
+    pub(super) fn tells_of_loss(&mut self) {
+        if let Some((wire, _)) = &mut self.loan {
+            wire.tells_of_loss();
+        }
+    }
+
     /// Gives it back for the next request.
     pub(super) fn reuse(mut self) {
         self.give_back(true);
@@ -70,6 +84,10 @@ impl Lent {
 
     fn give_back(&mut self, is_reusable: bool) {
         if let Some((wire, back)) = self.loan.take() {
+            if self.is_broken {
+                // Dropped here; its task ends with that.
+                return wire.reset();
+            }
             // A task that is gone took its runtime along.
             let _ = back.send(Returned { wire, is_reusable });
         }

@@ -181,11 +181,41 @@ type Stream = Either<Socket, Box<TlsStream<Socket>>>;
 pub(super) struct Wire {
     stream: Stream,
     probe: Probe,
+    tells_of_loss: bool,
 }
 
 impl Wire {
     pub(super) const fn new(stream: Stream, probe: Probe) -> Self {
-        Self { stream, probe }
+        Self {
+            stream,
+            probe,
+            tells_of_loss: false,
+        }
+    }
+
+    /// Behind a switch of protocols what can no longer be written is lost, and said to be.
+    pub(super) fn tells_of_loss(&mut self) {
+        self.tells_of_loss = true;
+    }
+
+    /// Closes it by a reset (RFC 9293 §3.10.7.4).
+    pub(super) fn reset(self) {
+        let socket = match &self.stream {
+            Either::Left(socket) => socket,
+            Either::Right(tls) => tls.get_ref().0,
+        };
+        if let Err(error) = socket.tcp.set_zero_linger() {
+            tracing::debug!(error = %error, "connection cannot be reset");
+        }
+    }
+
+    /// A peer that takes no more has perhaps answered before it hung up. What it said is still to be read, and behind it that
+    /// it has gone; the libraries would give up at once. So what can no longer be written counts as written.
+    fn unless_ended<T>(&self, done: Poll<io::Result<T>>, all: T) -> Poll<io::Result<T>> {
+        match done {
+            Poll::Ready(Err(error)) if is_end(&error) && !self.tells_of_loss => Poll::Ready(Ok(all)),
+            done => done,
+        }
     }
 }
 
@@ -204,20 +234,11 @@ impl AsyncRead for Wire {
     }
 }
 
-/// A peer that takes no more has perhaps answered before it hung up. What it said is still to be read, and behind it that it
-/// has gone; the libraries would give up at once. So what can no longer be written counts as written.
-fn unless_ended<T>(done: Poll<io::Result<T>>, all: T) -> Poll<io::Result<T>> {
-    match done {
-        Poll::Ready(Err(error)) if is_end(&error) => Poll::Ready(Ok(all)),
-        done => done,
-    }
-}
-
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.probe.let_out()?;
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        unless_ended(written, buf.len())
+        self.unless_ended(written, buf.len())
     }
 
     fn poll_write_vectored(
@@ -227,7 +248,7 @@ impl AsyncWrite for Wire {
     ) -> Poll<io::Result<usize>> {
         self.probe.let_out()?;
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        unless_ended(written, bufs.iter().map(|buf| buf.len()).sum())
+        self.unless_ended(written, bufs.iter().map(|buf| buf.len()).sum())
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -236,7 +257,7 @@ impl AsyncWrite for Wire {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        unless_ended(flushed, ())
+        self.unless_ended(flushed, ())
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

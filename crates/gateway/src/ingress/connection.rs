@@ -169,6 +169,7 @@ where
     let executor = StreamExecutor {
         tasks,
         opened: Arc::clone(&opened),
+        cut: shutdown.cut.clone(),
     };
     let parked = Parked::new();
     // The token's own clones share a lock with those of all connections.

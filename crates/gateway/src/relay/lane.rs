@@ -141,6 +141,11 @@ impl Lane {
         self.stalled_since
     }
 
+    /// Whether it waits for nothing but its source.
+    pub(super) fn reads(&self) -> bool {
+        self.progress == Progress::Open && self.held.is_empty()
+    }
+
     /// Whether a close frame of the gateway's own may come next.
     pub(super) fn may_close(&self) -> bool {
         self.progress != Progress::Ended && self.frames.as_ref().is_some_and(Frames::may_close)

@@ -23,6 +23,8 @@ use crate::record::{Answered, End, Record};
 
 /// How long the last words of the gateway may wait behind what either end is taking.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(20);
+/// So often a caller that nobody reads is asked whether it is still there.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Statuses of close frames (RFC 6455 §7.4.1).
 const GOING_AWAY: u16 = 1001;
 const POLICY_VIOLATION: u16 = 1008;
@@ -44,6 +46,8 @@ pub struct Tunnel {
     record: Record<Answered>,
     in_flight: Option<InFlight>,
     upstream: Upgraded,
+    /// The upstream takes nothing any more; what it said before is still to be passed on.
+    has_lost_upstream: bool,
     to_caller: Lane,
     to_upstream: Lane,
     limits: TunnelLimits,
@@ -70,7 +74,7 @@ enum Over {
 impl Tunnel {
     /// Takes over a connection to an upstream that has switched to this protocol.
     pub fn new(
-        upstream: Upgraded,
+        mut upstream: Upgraded,
         protocol: Protocol,
         limits: TunnelLimits,
         authority: Authority,
@@ -82,8 +86,10 @@ impl Tunnel {
                 Protocol::Opaque => None,
             })
         };
+        upstream.breaks_off(true);
         Self {
             upstream,
+            has_lost_upstream: false,
             to_caller: lane(),
             to_upstream: lane(),
             closed: Box::pin(limits.closing.clone().cancelled_owned()),
@@ -115,7 +121,10 @@ impl Tunnel {
             return Poll::Ready(Over::Stopping);
         }
         let down = self.to_caller.poll(&mut self.upstream, caller, cx);
-        let up = self.to_upstream.poll(caller, &mut self.upstream, cx);
+        let up = match self.has_lost_upstream {
+            true => Poll::Pending,
+            false => self.to_upstream.poll(caller, &mut self.upstream, cx),
+        };
         let (given, sent) = (self.to_caller.take_taken(), self.to_upstream.take_taken());
         self.record.relayed(given);
         self.record.sent(sent);
@@ -124,6 +133,12 @@ impl Tunnel {
         }
         match (down, up) {
             (Poll::Ready(Err(broken)), _) => return Poll::Ready(self.broken(broken, true)),
+            (Poll::Ready(Ok(())), _) if self.has_lost_upstream => {
+                return Poll::Ready(self.broken(Broken::Sink, false));
+            }
+            (Poll::Pending, Poll::Ready(Err(Broken::Sink))) if !self.has_closed() => {
+                self.has_lost_upstream = true;
+            }
             (_, Poll::Ready(Err(broken))) => return Poll::Ready(self.broken(broken, false)),
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(Over::Whole),
             // Who has closed in the protocol's way has no more to say.
@@ -134,6 +149,9 @@ impl Tunnel {
         }
         if is_closing && self.to_caller.may_close() {
             return Poll::Ready(Over::Stopping);
+        }
+        if caller.poll_gone(cx).is_ready() {
+            return Poll::Ready(self.broken(Broken::Source, false));
         }
         self.poll_late(cx)
     }
@@ -146,13 +164,16 @@ impl Tunnel {
             .map(|since| since + self.limits.write);
         let since = *self.silent_since.get_or_insert(now);
         let silent = self.limits.silence.map(|limit| since + limit);
-        let Some(first) = stalled.into_iter().chain(silent).min() else {
+        let is_read = self.to_upstream.reads() && !self.has_lost_upstream;
+        let look = (!is_read).then(|| now + LOOK_EVERY);
+        let Some(first) = stalled.into_iter().chain(silent).chain(look).min() else {
             return Poll::Pending;
         };
         match self.alarm.poll(cx, first) {
-            Poll::Pending => Poll::Pending,
             Poll::Ready(()) if Some(first) == stalled => Poll::Ready(Over::CallerStalled),
-            Poll::Ready(()) => Poll::Ready(Over::Silent),
+            Poll::Ready(()) if Some(first) == silent => Poll::Ready(Over::Silent),
+            // Woken for the look, it lies ahead again.
+            _ => Poll::Pending,
         }
     }
 
@@ -173,13 +194,13 @@ impl Tunnel {
         }
     }
 
-    /// Tells both ends of the end, where their protocol has words for it and a frame may come next. Whether the caller was told.
-    async fn say(&mut self, caller: &mut dyn Duplex, status: u16, reason: &str) -> bool {
+    /// Tells both ends of the end, where their protocol has words for it and a frame may come next. Whether the caller was told,
+    /// and the upstream.
+    async fn say(&mut self, caller: &mut dyn Duplex, status: u16, reason: &str) -> (bool, bool) {
         let mask = ids::mask();
         let to_caller = (self.to_caller.may_close()).then(|| close_frame(status, reason, None));
         let to_upstream = (self.to_upstream.may_close()).then(|| close_frame(status, reason, Some(mask)));
-        let (told, _) = tokio::join!(write(caller, to_caller), write(&mut self.upstream, to_upstream));
-        told
+        tokio::join!(write(caller, to_caller), write(&mut self.upstream, to_upstream))
     }
 
     /// Ends the record, and says how the caller's side is to be closed.
@@ -194,10 +215,15 @@ impl Tunnel {
             // What ended its connection knows why.
             Over::CallerBroke => (None, None),
         };
-        let told = match words {
+        let (told, upstream_told) = match words {
             Some((status, reason)) => self.say(caller, status, reason).await,
-            None => false,
+            None => (false, false),
         };
+        // A reset could cost an end the close frame that it was given.
+        let is_orderly = over == Over::Whole || upstream_told || self.to_upstream.has_closed();
+        self.upstream.breaks_off(!is_orderly);
+        let may_be_told = words.is_some() || over == Over::UpstreamBroke;
+        let told = told || may_be_told && self.to_caller.has_closed();
         match end {
             Some(end) => self.record.end(end),
             None => drop(self.record),

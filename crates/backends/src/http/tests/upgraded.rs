@@ -8,6 +8,7 @@ use admission::Scheme;
 use bytes::Bytes;
 use http::Response;
 use http_body_util::{BodyExt as _, Full};
+use hyper::ext::ReasonPhrase;
 use rustls::{ServerConnection, StreamOwned};
 use testkit::clock::FixedClock;
 use testkit::tls::Ca;
@@ -23,6 +24,8 @@ use crate::tls::{ClientTls, TlsClient, upstream_client_config};
 
 const SWITCHED: &str =
     "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\nbehind";
+/// With a reason phrase beyond ASCII.
+const NOT_SWITCHED: &[u8] = b"HTTP/1.1 200 F\xfcr nichts\r\nContent-Length: 2\r\n\r\nok";
 
 async fn switch(
     client: &Client<Full<Bytes>>,
@@ -52,7 +55,7 @@ async fn upgraded_connection_is_made_for_its_request_and_is_nobody_elses() {
                 until_closed(stream);
                 break;
             }
-            let _ = stream.write_all(OK.as_bytes());
+            let _ = stream.write_all(if number == 2 { NOT_SWITCHED } else { OK.as_bytes() });
         }
         let _ = seen.send(Seen::Closed(number));
     });
@@ -86,6 +89,8 @@ async fn upgraded_connection_is_made_for_its_request_and_is_nobody_elses() {
     // One that is not switched carries no other request either.
     let answer = switch(&fixture.client, Scheme::Http, server.addr, &door).await;
     assert_eq!(server.next(), Seen::Request(2));
+    let reason = answer.extensions().get::<ReasonPhrase>();
+    assert_eq!(reason.map(ReasonPhrase::as_bytes), Some(&b"F\xfcr nichts"[..]));
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(body, "ok");
     fixture.until(|_| server.seen() == Some(Seen::Closed(2))).await;

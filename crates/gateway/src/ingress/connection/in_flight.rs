@@ -257,6 +257,11 @@ impl InFlight {
         self.0.timer.limits.write
     }
 
+    /// The state of its connection, which does not keep it in flight.
+    pub(super) fn timer(&self) -> Arc<ConnectionTimer> {
+        Arc::clone(&self.0.timer)
+    }
+
     /// The rest of the request body that is to be read for nothing.
     pub(super) fn take_rest(&self) -> Option<Incoming> {
         self.0.stream.as_ref()?.lock().rest.take()

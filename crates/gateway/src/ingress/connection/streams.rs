@@ -11,6 +11,7 @@ use http_body::Body as _;
 use hyper::body::{Bytes, Incoming};
 use hyper::upgrade::OnUpgrade;
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::LAST_WORDS_TIMEOUT;
@@ -45,6 +46,8 @@ pub(super) struct StreamExecutor {
     pub(super) tasks: TaskTracker,
     /// The request that was read last, until the task of its stream takes it.
     pub(super) opened: Arc<Mutex<Option<InFlight>>>,
+    /// The grace of the process that ends is over.
+    pub(super) cut: CancellationToken,
 }
 
 impl<F: Future<Output: Send + 'static> + Send + 'static> hyper::rt::Executor<F> for StreamExecutor {
@@ -60,7 +63,7 @@ impl<F: Future<Output: Send + 'static> + Send + 'static> hyper::rt::Executor<F> 
         }
         // The library calls the service right before, in the same poll of the connection.
         match self.opened.lock().take() {
-            Some(in_flight) => self.tasks.spawn(run(stream, in_flight)),
+            Some(in_flight) => self.tasks.spawn(run(stream, in_flight, self.cut.clone())),
             None => self.tasks.spawn(async move {
                 stream.await;
             }),
@@ -68,17 +71,18 @@ impl<F: Future<Output: Send + 'static> + Send + 'static> hyper::rt::Executor<F> 
     }
 }
 
-async fn run<F: Future>(stream: Pin<Box<F>>, in_flight: InFlight) {
+async fn run<F: Future>(stream: Pin<Box<F>>, in_flight: InFlight, cut: CancellationToken) {
     let switched = {
         let mut driven = pin!(SWITCHED.scope(RefCell::default(), drive(stream, &in_flight)));
         driven.as_mut().await;
         driven.take_value()
     };
     let (rest, write) = (in_flight.take_rest(), in_flight.write_timeout());
+    let timer = in_flight.timer();
     // The request is over, and its place free, unless it goes on behind a switch.
     drop(in_flight);
     if let Some(switched) = switched {
-        switched.into_inner().serve(write).await;
+        switched.into_inner().serve(write, &cut, &timer).await;
     }
     if let Some(rest) = rest {
         let _late = tokio::time::timeout(DISCARD_TIMEOUT, discard(rest)).await;

@@ -15,15 +15,20 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::LAST_WORDS_TIMEOUT;
+use super::state::Ending;
 use super::timed_io::TimedIo;
+use super::timer::ConnectionTimer;
 use super::transport::Transport;
 
 /// Both directions of a caller's connection, or of a stream of it.
-pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {
+    /// Ready where the caller is known to be gone, to be asked behind reading and writing. Where nobody reads what the caller
+    /// sends, or it has ended its side, nothing wakes who asks: ask again after a while.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
 
 /// What goes on behind a switch of protocols.
 pub trait Switched: Send {
@@ -75,11 +80,15 @@ pub(super) async fn serve_connection<S: Transport + Send>(
         ));
     }
     let Switch { head, carried } = switch;
+    stream.switches();
     stream.write_all(&head).await?;
     stream.flush().await?;
     drop(head);
     match carried.run(stream).await {
-        Closing::Whole | Closing::LastWords => stream.shutdown().await,
+        Closing::Whole | Closing::LastWords => {
+            stream.ends();
+            stream.shutdown().await
+        }
         Closing::Cut => Ok(()),
     }
 }
@@ -94,8 +103,8 @@ pub(super) struct SwitchedStream {
 }
 
 impl SwitchedStream {
-    /// Carries what follows the head. `write` is how long the caller may take for the rest of it.
-    pub(super) async fn serve(self, write: Duration) {
+    /// Carries what follows the head. `write` is how long the caller may take for the rest of it. The process may `cut` it.
+    pub(super) async fn serve(self, write: Duration, cut: &CancellationToken, timer: &ConnectionTimer) {
         let (Some((upgrade, carried)), Some(mut sending)) = (self.switch, self.sending) else {
             return;
         };
@@ -109,14 +118,21 @@ impl SwitchedStream {
         let is_sent = || sent.load(Ordering::Relaxed);
         let closing = {
             let mut carried = carried.run(&mut caller);
-            poll_fn(|cx| {
+            let carrying = poll_fn(|cx| {
                 // First, so that a reset is known before the end that the library makes of it is read.
                 if !is_sent() && sending.as_mut().poll(cx).is_ready() {
                     sent.store(true, Ordering::Relaxed);
                 }
                 carried.as_mut().poll(cx)
-            })
-            .await
+            });
+            tokio::select! {
+                biased;
+                () = cut.cancelled() => {
+                    timer.end(Ending::Stopped);
+                    return;
+                }
+                closing = carrying => closing,
+            }
         };
         // The library ends the stream behind what was written, or resets it where it is dropped before.
         drop(caller);
@@ -140,13 +156,29 @@ struct Stream {
     is_sent: Arc<AtomicBool>,
 }
 
+impl Stream {
+    fn is_reset(&self) -> bool {
+        self.is_sent.load(Ordering::Relaxed) && !self.has_ended
+    }
+}
+
+impl Duplex for Stream {
+    /// What sends is woken by a reset, whoever reads.
+    fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        match self.is_reset() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.is_sent.load(Ordering::Relaxed) && !self.has_ended {
+        if self.is_reset() {
             return Poll::Ready(Err(ErrorKind::ConnectionReset.into()));
         }
         Pin::new(&mut self.io).poll_read(cx, buf)

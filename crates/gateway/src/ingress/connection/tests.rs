@@ -2,7 +2,7 @@ use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use admission::ports::{BoxFuture, Watch, WatchState};
@@ -29,6 +29,10 @@ const SOON: Duration = Duration::from_millis(40);
 
 impl Transport for DuplexStream {
     fn reset(&self) {}
+
+    fn has_failed(&self) -> bool {
+        false
+    }
 }
 
 /// A timed stream over a pipe, and the caller's end of it.
@@ -271,4 +275,62 @@ async fn connection_is_a_small_task() {
     let connection = serve(stream, peer, Protocol::Either, context);
     let size = size_of_val(&connection);
     assert!(size <= 1536, "{size} bytes");
+}
+
+/// A connection whose TLS stops without its own end behind these bytes.
+struct Truncated(&'static [u8]);
+
+impl tokio::io::AsyncRead for Truncated {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let bytes = std::mem::take(&mut self.0);
+        buf.put_slice(bytes);
+        Poll::Ready(match bytes.is_empty() {
+            true => Err(ErrorKind::UnexpectedEof.into()),
+            false => Ok(()),
+        })
+    }
+}
+
+impl tokio::io::AsyncWrite for Truncated {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Transport for Truncated {
+    fn reset(&self) {}
+
+    fn has_failed(&self) -> bool {
+        false
+    }
+}
+
+#[tokio::test]
+async fn timed_connection_that_is_truncated_behind_a_switch_has_broken_and_not_ended() {
+    for is_switched in [false, true] {
+        let timer = ConnectionTimer::new(LIMITS);
+        let mut stream = TimedIo::new(Truncated(b"sent"), Arc::clone(&timer));
+        let _in_flight = InFlight::begin(&timer, &request(Version::HTTP_11));
+        if is_switched {
+            stream.switches();
+        }
+        // Nobody reads.
+        let gone = poll_fn(|cx| Poll::Ready(stream.poll_gone(cx))).await;
+        assert_eq!(gone.is_ready(), is_switched);
+        let mut seen = Vec::new();
+        let read = stream.read_to_end(&mut seen).await;
+        assert_eq!((&seen[..], read.is_err()), (&b"sent"[..], is_switched));
+    }
 }

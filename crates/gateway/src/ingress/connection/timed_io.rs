@@ -1,11 +1,13 @@
 //! The bytes of a connection, within its time limits.
 
+mod ending;
+
 use std::io::{self, ErrorKind};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -18,9 +20,6 @@ use crate::authority::Authority;
 use crate::clock;
 use crate::ingress::alarm::Alarm;
 
-/// How long a caller that is still sending may take to notice that nobody reads it any more. Closed
-/// at once, the connection would be reset, and the answer lost with it (RFC 9112 §9.6).
-const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 /// What opens an HTTP/2 connection (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The most bytes that are read before the library asks for them.
@@ -37,6 +36,10 @@ pub(super) struct TimedIo<S: Transport> {
     held: BytesMut,
     /// The caller has shut its sending side.
     at_eof: bool,
+    /// TLS ended without its own end.
+    is_truncated: bool,
+    /// Its protocol was switched and has not ended: bytes that stop or are left are in the middle of something.
+    is_switched: bool,
     /// The library waits for bytes.
     is_read: bool,
     head: Head,
@@ -60,6 +63,8 @@ impl<S: Transport> TimedIo<S> {
             timer,
             held: BytesMut::new(),
             at_eof: false,
+            is_truncated: false,
+            is_switched: false,
             is_read: false,
             head: Head::default(),
             interim: Vec::new(),
@@ -122,7 +127,7 @@ impl<S: Transport> TimedIo<S> {
             }
             // TLS without its own end: whether a request is whole, its framing says.
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-                self.at_eof = true;
+                (self.at_eof, self.is_truncated) = (true, true);
                 Poll::Ready(Ok(()))
             }
             Err(error) => {
@@ -259,20 +264,6 @@ impl<S: Transport> TimedIo<S> {
         }
         Poll::Ready(Ok(()))
     }
-
-    /// Reads and drops what the caller still sends, until it ends its side or for [`LINGER_TIMEOUT`].
-    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let until = *self.lingering.get_or_insert_with(clock::instant) + LINGER_TIMEOUT;
-        while !self.at_eof && clock::instant() < until {
-            self.held.clear();
-            match self.poll_held(cx) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Pending => return self.read.poll(cx, until),
-            }
-        }
-        Poll::Ready(())
-    }
 }
 
 fn timed_out(what: &'static str) -> io::Error {
@@ -305,6 +296,9 @@ impl<S: Transport> AsyncRead for TimedIo<S> {
             let share = this.share(bytes);
             this.held.extend_from_slice(&bytes[share..]);
             buf.set_filled(before + share);
+        } else if this.held.is_empty() && this.is_cut_short() {
+            this.timer.end(Ending::CallerLeft);
+            return Poll::Ready(Err(ErrorKind::UnexpectedEof.into()));
         } else {
             let mut held = std::mem::take(&mut this.held);
             let most = held.len().min(buf.remaining());
@@ -378,19 +372,5 @@ impl<S: Transport> AsyncWrite for TimedIo<S> {
             ready!(this.poll_linger(cx));
         }
         Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: Transport> Drop for TimedIo<S> {
-    /// An ordinary end would make a response that broke off look whole to an HTTP/1.0 caller.
-    fn drop(&mut self) {
-        let needs_reset = match self.timer.state() {
-            ConnectionState::Busy(exchange) => exchange.needs_reset,
-            ConnectionState::Ended { needs_reset, .. } => needs_reset,
-            _ => false,
-        };
-        if needs_reset {
-            self.stream.reset();
-        }
     }
 }

@@ -8,6 +8,9 @@ use tokio_rustls::server::TlsStream;
 pub trait Transport: AsyncRead + AsyncWrite + Unpin {
     /// Makes the close that follows a reset (RFC 9293 §3.10.7.4).
     fn reset(&self);
+
+    /// Whether it has failed, which may lie behind bytes that nobody reads.
+    fn has_failed(&self) -> bool;
 }
 
 impl Transport for TcpStream {
@@ -16,10 +19,18 @@ impl Transport for TcpStream {
             tracing::debug!(error = %error, "connection cannot be reset");
         }
     }
+
+    fn has_failed(&self) -> bool {
+        !matches!(self.take_error(), Ok(None))
+    }
 }
 
 impl Transport for Box<TlsStream<TcpStream>> {
     fn reset(&self) {
         self.get_ref().0.reset();
+    }
+
+    fn has_failed(&self) -> bool {
+        self.get_ref().0.has_failed()
     }
 }
