@@ -1,6 +1,7 @@
 //! Callers that are gone while nobody reads what they send, and ends that may not look whole.
 
 use super::*;
+use crate::frames::{self, Frame, Frames};
 use crate::revocation::REVOKE;
 use crate::world::ZONE;
 use std::time::Duration;
@@ -85,5 +86,39 @@ async fn upgrade_to_a_protocol_that_has_no_words_for_its_end_is_reset_where_it_i
         let event = world.events_of(id, 1).await.remove(0);
         report.equal(id, event.metadata("error_kind").as_str(), kind);
     }
+    report.finish();
+}
+
+#[tokio::test]
+async fn upgrade_over_http2_within_a_frame_is_cut_when_the_gateway_stops_and_says_that_it_did() {
+    let mut upstream = HandUpstream::start().await;
+    let world = World::builder().hand(&upstream);
+    let mut world = world.env("SHUTDOWN_GRACE", "100ms").start().await;
+    let mut report = Report::default();
+    let mut client = Frames::open(world.addr()).await;
+    let further = [("x-request-id", "stopped")];
+    let block = frames::request("CONNECT", &world.token(HAND), HAND, "/", &further);
+    let block = [frames::block(&[(":protocol", "websocket")]), block].concat();
+    let request = Frame::new(frames::HEADERS, frames::END_HEADERS, 1, block);
+    client.send(&[request]).await.expect("an open connection");
+    let mut call = upstream.call().await;
+    let keys = values(&call.head().await, "sec-websocket-key");
+    call.send(switch(&keys[0], "")).await;
+    call.send(&text_frame("hello", false)[..3]).await;
+    let is_data = |frame: &Frame| frame.kind == frames::DATA;
+    report.holds("within a frame", client.find(is_data).await.is_some());
+    // Its side has ended, so nobody reads it.
+    let end = Frame::new(frames::DATA, frames::END_STREAM, 1, []);
+    client.send(&[end]).await.expect("an open connection");
+    report.equal("the end of its side", call.until_end().await, b"");
+    world.gateway.terminate();
+    report.equal("stopped", world.gateway.wait().await.code(), Some(0));
+    let event = world.events_of("stopped", 1).await.remove(0);
+    report.equal("stopped", event.text("evaluation_status"), "interrupted");
+    report.equal(
+        "stopped",
+        event.metadata("error_kind").as_str(),
+        Some("gateway_stopped"),
+    );
     report.finish();
 }
