@@ -37,6 +37,7 @@ mod query;
 pub mod request;
 mod reserved;
 pub mod response;
+mod response_error;
 mod rewrite_error;
 mod target;
 #[cfg(test)]
@@ -50,7 +51,8 @@ pub use media_type::is_media_type;
 pub use outbound::Outbound;
 pub use outbound::dispatch::{Dispatch, DispatchParts};
 pub use request::{Crossing, Rewritten, request_head};
-pub use response::{EarlyEnd, Inbound, ResponseError, ResponseRules, early_hints, response_head};
+pub use response::{EarlyEnd, Inbound, ResponseRules, early_hints, response_head};
+pub use response_error::ResponseError;
 pub use rewrite_error::RewriteError;
 pub use trace::FreshTrace;
 pub use trailers::{RequestTrailers, response_trailers};

@@ -15,7 +15,7 @@ use http::response::Parts;
 use http::{StatusCode, Version};
 
 use crate::connection;
-use crate::response::ResponseError;
+use crate::response_error::ResponseError;
 
 /// What a server proves that it read (RFC 6455 §1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";

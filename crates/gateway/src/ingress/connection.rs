@@ -178,12 +178,10 @@ where
         let (mut eligible, parked, drain) = (Eligible::of(&request), parked.clone(), Arc::clone(&drain));
         let (handler, timer, peer) = (Arc::clone(&handler), Arc::clone(&timer), peer.clone());
         let (in_flight, version) = (InFlight::begin(&timer, &request), request.version());
-        if in_flight.is_multiplexed() {
+        let upgrade = in_flight.is_multiplexed().then(|| {
             *opened.lock() = Some(in_flight.clone());
-        }
-        let upgrade = in_flight
-            .is_multiplexed()
-            .then(|| hyper::upgrade::on(&mut request));
+            hyper::upgrade::on(&mut request)
+        });
         // Large, and done with once the answer begins, while the library keeps its place for the whole connection.
         Box::pin(async move {
             let mut response = handler.answer(request, peer, in_flight).await;
