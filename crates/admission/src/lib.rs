@@ -46,6 +46,7 @@ pub mod ports;
 
 mod cause;
 pub mod credential;
+pub mod fields;
 mod identifier;
 mod moment;
 pub mod names;

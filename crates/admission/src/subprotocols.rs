@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 
-use crate::upgrade::options;
+use crate::fields::members;
 
 /// How the names that are the gateway's own begin. Such a name never crosses, in any case.
 const OWN: &[u8] = b"caracal.";
@@ -37,7 +37,7 @@ impl Subprotocols {
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
         let mut found = Self::default();
-        for name in options(headers, &SEC_WEBSOCKET_PROTOCOL) {
+        for name in members(headers, &SEC_WEBSOCKET_PROTOCOL) {
             let second = if let Some(bearer) = behind(name, BEARER) {
                 found.bearer.replace(String::from_utf8_lossy(bearer).into_owned())
             } else if let Some(resource) = behind(name, RESOURCE) {

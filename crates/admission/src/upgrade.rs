@@ -1,11 +1,10 @@
 //! Which requests ask for another protocol on their connection (RFC 9110 §7.8).
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING,
-    UPGRADE,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{Method, Version};
+
+use crate::fields::{members, only};
 
 /// The name of the WebSocket protocol (RFC 6455 §11.2).
 pub const WEBSOCKET: &str = "websocket";
@@ -48,7 +47,7 @@ impl Upgrade {
         let name = protocol.to_str().ok()?.trim();
         let is_asked = head.method == Method::GET
             && matches!(head.version, Version::HTTP_11 | Version::HTTP_2)
-            && options(headers, &CONNECTION).any(|option| option.eq_ignore_ascii_case(b"upgrade"))
+            && members(headers, &CONNECTION).any(|option| option.eq_ignore_ascii_case(b"upgrade"))
             && !headers.contains_key(CONTENT_LENGTH)
             && !headers.contains_key(TRANSFER_ENCODING);
         let is_websocket = name.eq_ignore_ascii_case(WEBSOCKET);
@@ -70,23 +69,6 @@ impl Upgrade {
     pub fn is_websocket(&self) -> bool {
         self.is_websocket
     }
-}
-
-/// The value of a field that occurs exactly once.
-#[must_use]
-pub fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
-    let mut lines = headers.get_all(name).iter();
-    lines.next().filter(|_| lines.next().is_none())
-}
-
-/// The members of a list, over all of its lines (RFC 9110 §5.6.1). Empty ones count for nothing.
-pub fn options<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
-    headers
-        .get_all(name)
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
-        .map(<[u8]>::trim_ascii)
-        .filter(|option| !option.is_empty())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What `Connection` names stays on its connection (RFC 9110 §7.6.1).
 
+use admission::fields::members;
 use http::HeaderMap;
 use http::header::{CONNECTION, CONTENT_LENGTH, Entry, HeaderName, HeaderValue};
 
@@ -26,11 +27,7 @@ pub(crate) fn remove_listed(headers: &mut HeaderMap) {
 
 /// Whether `Connection` names this field.
 pub(crate) fn lists(headers: &HeaderMap, name: &HeaderName) -> bool {
-    headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
-        .any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
+    members(headers, &CONNECTION).any(|option| option.eq_ignore_ascii_case(name.as_str().as_bytes()))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Over HTTP/1.1 the library sends only trailers that the head's `Trailer` announced, and to a caller only when it sent
 //! `TE: trailers`. The announcements are therefore written anew here, from the names that may pass.
 
+use admission::fields::members;
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue, TE, TRAILER};
 
@@ -63,11 +64,7 @@ pub(crate) fn announcement(
         .map(|name| name.as_str())
         .collect::<Vec<_>>()
         .join(", ");
-    let announced = headers
-        .get_all(TRAILER)
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
+    let announced = members(headers, &TRAILER).filter_map(|name| HeaderName::from_bytes(name).ok());
     for name in announced.filter(|name| !own.contains(&name) && may_pass(name)) {
         if !names.is_empty() {
             names.push_str(", ");

@@ -2,8 +2,8 @@
 //! §7.8, RFC 6455 §4, RFC 8441 §5).
 
 use admission::Upgrade;
+use admission::fields::{members, only};
 use admission::subprotocols;
-use admission::upgrade::{only, options};
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use data_encoding::BASE64;
 use http::header::{
@@ -120,7 +120,7 @@ impl WebSocket {
     fn begin(headers: &HeaderMap) -> Self {
         let key = only(headers, &SEC_WEBSOCKET_KEY).map_or(&b""[..], |key| key.as_bytes().trim_ascii());
         let proof = digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key, GUID].concat());
-        let names = || options(headers, &SEC_WEBSOCKET_PROTOCOL);
+        let names = || members(headers, &SEC_WEBSOCKET_PROTOCOL);
         let offered: Vec<Box<[u8]>> = names()
             .filter(|name| !subprotocols::is_own(name))
             .map(Box::from)
@@ -152,10 +152,10 @@ impl WebSocket {
 /// Takes the gateway's own names away from the subprotocols that an upstream is offered.
 pub(crate) fn remove_own_subprotocols(headers: &mut HeaderMap) {
     let is_own = |name: &[u8]| subprotocols::is_own(name);
-    if !options(headers, &SEC_WEBSOCKET_PROTOCOL).any(is_own) {
+    if !members(headers, &SEC_WEBSOCKET_PROTOCOL).any(is_own) {
         return;
     }
-    let names = options(headers, &SEC_WEBSOCKET_PROTOCOL).filter(|name| !is_own(name));
+    let names = members(headers, &SEC_WEBSOCKET_PROTOCOL).filter(|name| !is_own(name));
     let others = names.collect::<Vec<_>>().join(&b", "[..]);
     headers.remove(SEC_WEBSOCKET_PROTOCOL);
     if !others.is_empty() {

@@ -5,6 +5,7 @@
 //! credentials in the sense of Fetch, which a browser would add by itself, so `Access-Control-Allow-Credentials` is
 //! never sent.
 
+use admission::fields::{members, only};
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
@@ -120,29 +121,17 @@ impl Origin<'_> {
     }
 }
 
-/// The one line of a field.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
-    let mut lines = headers.get_all(name).iter();
-    lines.next().filter(|_| lines.next().is_none())
-}
-
 /// The names that a preflight asks for, written anew: `Some(None)` if it asks for none, `None` if one of them is none,
 /// or they are too many.
 fn asked_names(headers: &HeaderMap) -> Option<Option<HeaderValue>> {
     let mut names = String::new();
-    for line in headers.get_all(ACCESS_CONTROL_REQUEST_HEADERS) {
-        for name in line.as_bytes().split(|&byte| byte == b',') {
-            let name = name.trim_ascii();
-            if name.is_empty() {
-                continue;
-            }
-            if !names.is_empty() {
-                names.push_str(", ");
-            }
-            names.push_str(HeaderName::from_bytes(name).ok()?.as_str());
-            if names.len() > MAX_ASKED {
-                return None;
-            }
+    for name in members(headers, &ACCESS_CONTROL_REQUEST_HEADERS) {
+        if !names.is_empty() {
+            names.push_str(", ");
+        }
+        names.push_str(HeaderName::from_bytes(name).ok()?.as_str());
+        if names.len() > MAX_ASKED {
+            return None;
         }
     }
     if names.is_empty() {

@@ -14,8 +14,8 @@ mod tests;
 
 use std::time::Duration;
 
+use admission::fields::members;
 use admission::subprotocols;
-use admission::upgrade::options;
 use bytes::Bytes;
 use config::{MetricsAccess, Secret};
 use http::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
@@ -170,7 +170,7 @@ impl Operator {
 /// would take an endpoint's answer for a switch of protocols.
 fn is_proxied(head: &request::Parts) -> bool {
     let headers = &head.headers;
-    let says_resource = || options(headers, &SEC_WEBSOCKET_PROTOCOL).any(subprotocols::names_resource);
+    let says_resource = || members(headers, &SEC_WEBSOCKET_PROTOCOL).any(subprotocols::names_resource);
     headers.contains_key(RESOURCE)
         || headers.contains_key(UPGRADE) && (head.version == Version::HTTP_2 || says_resource())
 }
