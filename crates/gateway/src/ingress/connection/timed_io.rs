@@ -90,12 +90,7 @@ impl<S: Transport> TimedIo<S> {
                 self.timer.after(Event::Http2(clock::instant()));
                 return Ok(true);
             }
-            std::future::poll_fn(|cx| match self.poll_held(cx) {
-                Poll::Pending => self.poll_read_deadline(cx),
-                polled => polled,
-            })
-            .await?;
-            self.given(self.held.len(), false);
+            self.hold_more().await?;
         }
     }
 
@@ -105,14 +100,20 @@ impl<S: Transport> TimedIo<S> {
     /// The stream's, and [`ErrorKind::TimedOut`].
     pub(super) async fn begins(&mut self) -> io::Result<bool> {
         if self.held.is_empty() && !self.at_eof {
-            std::future::poll_fn(|cx| match self.poll_held(cx) {
-                Poll::Pending => self.poll_read_deadline(cx),
-                polled => polled,
-            })
-            .await?;
-            self.given(self.held.len(), false);
+            self.hold_more().await?;
         }
         Ok(!self.held.is_empty())
+    }
+
+    /// Waits for bytes or for the end of the caller's side, within its time.
+    async fn hold_more(&mut self) -> io::Result<()> {
+        std::future::poll_fn(|cx| match self.poll_held(cx) {
+            Poll::Pending => self.poll_read_deadline(cx),
+            polled => polled,
+        })
+        .await?;
+        self.given(self.held.len(), false);
+        Ok(())
     }
 
     /// Reads more into [`Self::held`].
