@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use admission::Scheme;
 use admission::binding::Origin;
 use admission::ports::Cause;
-
 use rustls::ClientConfig;
 
 use super::connect::connect;
@@ -72,8 +71,7 @@ impl Dialler {
     pub(super) async fn reach(&self, origin: &Origin, addresses: Vec<SocketAddr>) -> Result<Reached, Cause> {
         let tls = MadeWith::now(&self.tls);
         let config = Arc::clone(tls.config());
-        self.connect(origin, addresses, tls, &config, self.may_share(origin))
-            .await
+        self.connect(origin, addresses, tls, &config).await
     }
 
     /// The same, and HTTP/1.1 is spoken whatever the origin speaks otherwise.
@@ -85,7 +83,7 @@ impl Dialler {
         let tls = MadeWith::now(&self.tls);
         let mut config = Arc::clone(tls.config());
         Arc::make_mut(&mut config).alpn_protocols = vec![b"http/1.1".to_vec()];
-        let reached = self.connect(origin, addresses, tls, &config, false).await?;
+        let reached = self.connect(origin, addresses, tls, &config).await?;
         Ok(Reached {
             speaks: Protocol::Http1,
             ..reached
@@ -98,13 +96,12 @@ impl Dialler {
         addresses: Vec<SocketAddr>,
         tls: MadeWith,
         config: &Arc<ClientConfig>,
-        is_http2_known: bool,
     ) -> Result<Reached, Cause> {
         let probe = Probe::default();
         let connected = connect(origin, addresses, config, probe.clone()).await?;
         self.dialled.fetch_add(1, Ordering::Relaxed);
         let speaks = match origin.scheme {
-            Scheme::Http if is_http2_known => Protocol::Http2,
+            Scheme::Http if self.may_share(origin) => Protocol::Http2,
             Scheme::Http => Protocol::Http1,
             Scheme::Https => connected.chosen.unwrap_or(Protocol::Http1),
         };

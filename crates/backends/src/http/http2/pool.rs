@@ -64,10 +64,7 @@ impl SharedPool {
     ) -> Option<Slot> {
         let mut origins = self.origins.lock();
         let known = origins.get_mut(origin)?;
-        let is_usable = |connection: &Connection| {
-            connection.is_kept(self.limits.idle) && connection.endpoint().leads_to(addresses)
-        };
-        let dropped = drop_where(known, |connection| !is_usable(connection));
+        let dropped = drop_where(known, |connection| !self.is_usable(connection, addresses));
         let streams = |connection: &Connection| known.streams(connection.time());
         let mut newer = known
             .connections
@@ -86,11 +83,13 @@ impl SharedPool {
         let known = origins.get(origin);
         known.is_some_and(|known| {
             known.connections.iter().any(|connection| {
-                connection.is_kept(self.limits.idle)
-                    && connection.endpoint().leads_to(addresses)
-                    && connection.has_room(known.streams(connection.time()))
+                self.is_usable(connection, addresses) && connection.has_room(known.streams(connection.time()))
             })
         })
+    }
+
+    fn is_usable<A: Dialable>(&self, connection: &Connection, addresses: &[A]) -> bool {
+        connection.is_kept(self.limits.idle) && connection.endpoint().leads_to(addresses)
     }
 
     /// Shares a connection, and gives its first place. So many others are idle.
