@@ -15,15 +15,15 @@ use tokio::time::timeout;
 use crate::contract::resolver::resolver_contract;
 use crate::support::PrivateSystem;
 
-struct Fixture {
-    server: NameServer,
+pub(crate) struct Fixture {
+    pub(crate) server: NameServer,
     system: PrivateSystem,
-    clock: FixedClock,
-    resolver: DnsResolver,
+    pub(crate) clock: FixedClock,
+    pub(crate) resolver: DnsResolver,
 }
 
 impl Fixture {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let (server, clock) = (NameServer::start().await, FixedClock::default());
         let system = PrivateSystem::new(Some(server.addr));
         let resolver = system.resolver(&clock);

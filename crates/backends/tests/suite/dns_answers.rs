@@ -6,13 +6,11 @@ use std::time::Duration;
 
 use admission::binding::{JudgedAddress, UpstreamUrl, judge};
 use admission::limits::{EgressPolicy, PrivateUpstreams};
-use backends::dns::DnsResolver;
-use testkit::clock::FixedClock;
-use testkit::dns::{NXDOMAIN, NameServer, Question, REFUSED, Record, SERVFAIL};
+use testkit::dns::{NXDOMAIN, Question, REFUSED, Record, SERVFAIL};
 use testkit::wait::PATIENCE;
 use tokio::time::timeout;
 
-use crate::support::PrivateSystem;
+use crate::dns::Fixture;
 
 const NAME: &str = "api.example";
 const GOOD: &str = "93.184.216.34";
@@ -169,26 +167,7 @@ const ANSWERS: [(&str, Say, &[&str]); 16] = [
     ),
 ];
 
-struct Fixture {
-    server: NameServer,
-    clock: FixedClock,
-    resolver: DnsResolver,
-    _system: PrivateSystem,
-}
-
 impl Fixture {
-    async fn start() -> Self {
-        let (server, clock) = (NameServer::start().await, FixedClock::default());
-        let system = PrivateSystem::new(Some(server.addr));
-        let resolver = system.resolver(&clock);
-        Self {
-            server,
-            clock,
-            resolver,
-            _system: system,
-        }
-    }
-
     /// The addresses of the upstream that may be dialled; none where it is refused.
     async fn judged(&self) -> Vec<IpAddr> {
         let policy = EgressPolicy {

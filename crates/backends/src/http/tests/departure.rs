@@ -10,7 +10,7 @@ use testkit::tls::Ca;
 use super::super::connections::Target;
 use super::super::{PoolLimits, SendFailure};
 use super::door::Door;
-use super::server::{OK, Seen, Server};
+use super::server::{OK, Seen, Server, request};
 use super::{Fixture, client_with, get, origin};
 use crate::tls::ClientTls;
 
@@ -50,11 +50,7 @@ async fn farewell_of_a_dead_connection_is_not_taken_for_a_request() {
         tcp.set_nodelay(true).unwrap();
         let session = ServerConnection::new(Arc::clone(&config)).unwrap();
         let mut stream = StreamOwned::new(session, tcp);
-        let (mut head, mut byte) = (Vec::new(), [0]);
-        while !head.ends_with(b"\r\n\r\n") {
-            stream.read_exact(&mut byte).unwrap();
-            head.push(byte[0]);
-        }
+        assert!(request(&mut stream));
         stream.write_all(OK.as_bytes()).unwrap();
         stream.flush().unwrap();
         let _ = seen.send(Seen::Request(number));

@@ -1,6 +1,6 @@
 //! A server whose every step the test decides.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -75,7 +75,7 @@ impl Server {
 }
 
 /// Reads a request without a body; whether there was one.
-pub(super) fn request(stream: &mut TcpStream) -> bool {
+pub(super) fn request(stream: &mut impl Read) -> bool {
     let (mut head, mut byte) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read(&mut byte) {

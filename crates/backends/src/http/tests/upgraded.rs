@@ -106,11 +106,7 @@ async fn upgraded_connection_speaks_http1_also_to_a_server_that_would_rather_not
     let server = Server::start(move |_, tcp, seen| {
         let session = ServerConnection::new(Arc::clone(&config)).unwrap();
         let mut stream = StreamOwned::new(session, tcp);
-        let (mut head, mut byte) = (Vec::new(), [0]);
-        while !head.ends_with(b"\r\n\r\n") {
-            stream.read_exact(&mut byte).unwrap();
-            head.push(byte[0]);
-        }
+        assert!(request(&mut stream));
         let is_http1 = stream.conn.alpn_protocol() == Some(b"http/1.1");
         let _ = seen.send(Seen::Request(usize::from(is_http1)));
         stream.write_all(SWITCHED.as_bytes()).unwrap();
