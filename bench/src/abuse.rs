@@ -95,11 +95,7 @@ pub(crate) async fn run(command: &[OsString], servers: &Servers, plan: &Plan) ->
     );
     let (ca, directory) = (Arc::new(Ca::new()), tempfile::tempdir()?);
     let files = ca.server(&[HOST]).write_to(directory.path());
-    let secure = [
-        ("INSECURE_HTTP", "false".to_owned()),
-        ("TLS_CERT_FILE", files.certificate.display().to_string()),
-        ("TLS_KEY_FILE", files.key.display().to_string()),
-    ];
+    let secure = gateway::over_tls(&files);
     let mut good = true;
     // The gateway takes on a connection for every two files beside those that it keeps back, and others need places too.
     let most = open_files()?.saturating_sub(RESERVED_FILES) / 2;

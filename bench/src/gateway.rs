@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use serde_json::Value;
+use testkit::tls::Files;
 
 use crate::child::Child;
 use crate::connection::Connection;
@@ -75,6 +76,15 @@ pub(crate) fn environment(servers: &Servers, spool: &Path) -> Result<Vec<(&'stat
     ];
     environment.extend(servers.environment()?);
     Ok(environment)
+}
+
+/// The variables of a gateway that shows this certificate.
+pub(crate) fn over_tls(files: &Files) -> [(&'static str, String); 3] {
+    [
+        ("INSECURE_HTTP", "false".to_owned()),
+        ("TLS_CERT_FILE", files.certificate.display().to_string()),
+        ("TLS_KEY_FILE", files.key.display().to_string()),
+    ]
 }
 
 async fn is_ready(address: SocketAddr) -> bool {

@@ -72,11 +72,7 @@ pub(crate) async fn run(command: &[OsString], stack: Devstack, plan: &Plan) -> R
         ("UPSTREAM_TIMEOUT", "10m".to_owned()),
     ];
     let plain = gateway::start_with(command, &servers, &variables).await?;
-    variables.extend([
-        ("INSECURE_HTTP", "false".to_owned()),
-        ("TLS_CERT_FILE", files.certificate.display().to_string()),
-        ("TLS_KEY_FILE", files.key.display().to_string()),
-    ]);
+    variables.extend(gateway::over_tls(&files));
     let secure = gateway::launch(command, &servers, &variables).await?;
     let mut mandates = Map::new();
     for binding in servers.stack().bindings() {

@@ -113,11 +113,7 @@ async fn measure(
     ];
     if speaks == Speaks::Http1Tls {
         let files = ca.server(&[HOST]).write_to(directory.path());
-        variables.extend([
-            ("INSECURE_HTTP", "false".to_owned()),
-            ("TLS_CERT_FILE", files.certificate.display().to_string()),
-            ("TLS_KEY_FILE", files.key.display().to_string()),
-        ]);
+        variables.extend(gateway::over_tls(&files));
     }
     let subject = gateway::launch(command, servers, &variables).await?;
     let process = subject.child.id();

@@ -14,9 +14,6 @@ pub(crate) use handshakes::TlsAlone;
 use crate::failure::Result;
 use crate::servers::Servers;
 
-/// Whom the gateway's certificate names.
-const HOST: &str = "127.0.0.1";
-
 /// What to measure, and how much of it.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Plan {

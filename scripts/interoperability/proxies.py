@@ -1,9 +1,8 @@
 """Reverse proxies, each with the settings of docs/proxies and with its defaults."""
 
 import http.client
-import json
-import os
 import pathlib
+import re
 import socket
 import subprocess
 import time
@@ -182,6 +181,4 @@ def version(name, program):
     option = {"nginx": "-v", "HAProxy": "-v", "Envoy": "--version", "Caddy": "version", "Traefik": "version"}[name]
     done = subprocess.run([program, option], capture_output=True, text=True)
     text = done.stdout + done.stderr
-    import re
-
     return re.search(r"(\d+\.\d+\.\d+)", text).group(1)

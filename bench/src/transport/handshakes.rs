@@ -21,13 +21,14 @@ use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::task::TaskTracker;
 
-use super::{HOST, Plan};
+use super::Plan;
 use crate::child::Child;
 use crate::cpu::ProcessCpu;
 use crate::failure::Result;
 use crate::gateway;
 use crate::servers::Servers;
 use crate::spread::Spread;
+use crate::stream_client::HOST;
 
 /// The greatest ratio of the gateway's CPU to the library's alone.
 const MOST: f64 = 1.05;
@@ -42,12 +43,7 @@ const LISTENING: &str = "listening on ";
 pub(super) async fn run(command: &[OsString], servers: &Servers, plan: &Plan) -> Result<(String, bool)> {
     let (ca, directory) = (Ca::new(), tempfile::tempdir()?);
     let files = ca.server(&[HOST]).write_to(directory.path());
-    let variables = [
-        ("INSECURE_HTTP", "false".to_owned()),
-        ("TLS_CERT_FILE", files.certificate.display().to_string()),
-        ("TLS_KEY_FILE", files.key.display().to_string()),
-    ];
-    let gateway = gateway::launch(command, servers, &variables).await?;
+    let gateway = gateway::launch(command, servers, &gateway::over_tls(&files)).await?;
     let arguments = ["tls-alone".into(), files.certificate.into(), files.key.into()];
     let mut alone = Child::start(&std::env::current_exe()?, &arguments, &[], tempfile::tempdir()?)?;
     let listening = async |child: &Child| child.output().trim().strip_prefix(LISTENING)?.parse().ok();

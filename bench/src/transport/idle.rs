@@ -9,12 +9,13 @@ use testkit::http::Stream;
 use testkit::tls::{self, Ca};
 use tokio::net::TcpStream;
 
-use super::{HOST, Plan};
+use super::Plan;
 use crate::connection::Connection;
 use crate::failure::Result;
 use crate::gateway;
 use crate::requests::Requests;
 use crate::servers::Servers;
+use crate::stream_client::HOST;
 
 /// Connections on which a request is under way at a time.
 const OPENING: usize = 32;
@@ -47,11 +48,7 @@ async fn measure(command: &[OsString], servers: &Servers, plan: &Plan, over_tls:
     ];
     if over_tls {
         let files = ca.server(&[HOST]).write_to(directory.path());
-        variables.extend([
-            ("INSECURE_HTTP", "false".to_owned()),
-            ("TLS_CERT_FILE", files.certificate.display().to_string()),
-            ("TLS_KEY_FILE", files.key.display().to_string()),
-        ]);
+        variables.extend(gateway::over_tls(&files));
     }
     let subject = gateway::launch(command, servers, &variables).await?;
     let used = async |count| {
