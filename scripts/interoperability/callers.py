@@ -1,11 +1,9 @@
 """Clients. Each takes a base URL and a case and tells what came."""
 
 import hashlib
-import http.client
 import json
 import subprocess
 import time
-import urllib.parse
 
 import httpx
 
@@ -81,29 +79,6 @@ def feed(pipe, length):
             pass
 
     threading.Thread(target=run, daemon=True).start()
-
-
-class Python:
-    name = "http.client"
-
-    def __call__(self, base, case, headers):
-        place = urllib.parse.urlsplit(base)
-        connection = http.client.HTTPConnection(place.hostname, place.port, timeout=60)
-        body = b"x" * case["body"] or None
-        chunked = case.get("chunked", False)
-        began = time.monotonic()
-        connection.request(
-            case["method"], case["target"], iter([body]) if chunked else body, headers, encode_chunked=chunked
-        )
-        response = connection.getresponse()
-        fields = {name.lower(): value for name, value in response.getheaders()}
-        first, data = 0.0, b""
-        while part := response.read1(1 << 16):
-            first = first or time.monotonic() - began
-            data += part
-        connection.close()
-        digest = hashlib.sha256(data).hexdigest()
-        return summary(response.status, fields, len(data), digest, first, time.monotonic() - began)
 
 
 class Httpx:

@@ -1,6 +1,7 @@
 """Real clients, proxies and servers around the gateway: what each sees must be what it sees without a gateway.
 
-walk.py VENV NODE_MODULES GO_PROGRAM STAGE…: STAGE starts gateways, as bench/run does.
+walk.py VENV NODE_MODULES GO_PROGRAM GRPC_PROGRAM STAGE…: STAGE starts gateways, as bench/run does. GO_PROGRAM is that of
+conformance/programs, GRPC_PROGRAM that of this folder.
 """
 
 import atexit
@@ -13,10 +14,11 @@ import tempfile
 import time
 
 import proxies
-from callers import Curl, Httpx, Lines, Python
+from callers import Curl, Httpx, Lines
 from proxies import free_port, start
 
 HERE = pathlib.Path(__file__).resolve().parent
+PROGRAMS = HERE.parents[1] / "conformance/programs"
 GIB = 1 << 30
 
 
@@ -129,7 +131,7 @@ def memory(pids):
 
 
 def main():
-    venv, modules, go = (pathlib.Path(argument) for argument in sys.argv[1:4])
+    venv, modules, go, grpc_go = (pathlib.Path(argument) for argument in sys.argv[1:5])
     work = pathlib.Path(tempfile.mkdtemp(dir=os.environ.get("TMPDIR")))
     atexit.register(proxies.stop_all)
     found = proxies.programs(venv)
@@ -146,7 +148,7 @@ def main():
     bound = [f"resource://{name}={url[name].format(port)}" for name, port in servers.items()]
     bound += [f"resource://{port}=http://127.0.0.1:{port}" for *_, port in behind]
     stage = subprocess.Popen(
-        sys.argv[4:] + ["--certificates", str(work)] + bound, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        sys.argv[5:] + ["--certificates", str(work)] + bound, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     atexit.register(lambda: (stage.stdin.close(), stage.wait(30)))
     scene = json.loads(stage.stdout.readline())
@@ -161,18 +163,20 @@ def main():
     start("go", work, [go, "serve", f"127.0.0.1:{servers['go']}", "http1"], servers["go"])
     start("go-h2c", work, [go, "serve", f"127.0.0.1:{servers['go-h2c']}", "h2c"], servers["go-h2c"])
     start("go-tls", work, [go, "serve", f"127.0.0.1:{servers['go-tls']}", *identity], servers["go-tls"])
-    start("node", work, ["node", HERE / "node.mjs", "serve", str(servers["node"])], servers["node"])
+    start("node", work, ["node", PROGRAMS / "node.mjs", "serve", f"127.0.0.1:{servers['node']}", "http1"], servers["node"])
     curl1, curl2 = Curl("--http1.1"), Curl("--http2-prior-knowledge")
-    node = ["node", HERE / "node.mjs", "call"]
+    node = ["node", PROGRAMS / "node.mjs", "call", authority]
     clients = [
-        curl1, Python(), Httpx(False),
-        Lines("Go net/http", [go, "call", authority], {"http2": False}),
+        curl1,
+        Lines("http.client", ["python3", PROGRAMS / "python.py", "call", "-"], {"by": "http"}),
+        Httpx(False),
+        Lines("Go net/http", [go, "call", authority], {"by": "http"}),
         Lines("Node fetch", node, {"by": "fetch"}),
         Lines("Node http", node, {"by": "http"}),
     ]
     clients2 = [
         curl2, Httpx(True),
-        Lines("Go HTTP/2", [go, "call", authority], {"http2": True}),
+        Lines("Go HTTP/2", [go, "call", authority], {"by": "http2"}),
         Lines("Node http2", node, {"by": "http2"}),
     ]
     table = Table()
@@ -236,21 +240,21 @@ def main():
     if grown > 64 << 20:
         table.failures.append(f"memory grew by {grown >> 20} MiB")
 
-    grpc(table, work, venv, modules, go, scene, servers, headers, authority, identity)
+    grpc(table, work, venv, modules, grpc_go, scene, servers, headers, authority, identity)
     sys.exit(0 if table.finish() else 1)
 
 
-def grpc(table, work, venv, modules, go, scene, servers, headers, authority, identity):
+def grpc(table, work, venv, modules, grpc_go, scene, servers, headers, authority, identity):
     """Each stack's client with each one's server: directly, and through the gateway with and without TLS."""
     python, script = venv / "bin/python", HERE / "grpc_python.py"
     place = {name: f"127.0.0.1:{servers[name]}" for name in ("grpc-go", "grpc-python", "grpc-tls")}
-    start("grpc-go", work, [go, "grpc-serve", place["grpc-go"]], servers["grpc-go"])
-    start("grpc-tls", work, [go, "grpc-serve", place["grpc-tls"], *identity], servers["grpc-tls"])
+    start("grpc-go", work, [go, "serve", place["grpc-go"]], servers["grpc-go"])
+    start("grpc-tls", work, [go, "serve", place["grpc-tls"], *identity], servers["grpc-tls"])
     start("grpc-python", work, [python, script, "serve", place["grpc-python"]], servers["grpc-python"])
     callers = {
-        "grpc-go": [go, "grpc-call"],
+        "grpc-go": [go, "call"],
         "grpcio": [python, script, "call"],
-        "grpc-js": ["node", HERE / "node.mjs", "grpc"],
+        "grpc-js": ["node", HERE / "grpc_node.mjs"],
     }
     for name, command in callers.items():
         for server in place:

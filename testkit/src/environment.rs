@@ -26,6 +26,11 @@ pub(crate) fn server_user() -> Option<String> {
     optional("TEST_SERVER_USER").map(|user| user.into_string().expect("TEST_SERVER_USER in UTF-8"))
 }
 
+/// Where the shell looks for programs.
+pub(crate) fn program_directories() -> Vec<PathBuf> {
+    optional("PATH").map_or_else(Vec::new, |path| std::env::split_paths(&path).collect())
+}
+
 /// The gateway: `GATEWAY_UNDER_TEST`, split at white space, or the binary built beside the running test.
 pub(crate) fn gateway_command() -> Vec<OsString> {
     if let Some(command) = optional("GATEWAY_UNDER_TEST") {

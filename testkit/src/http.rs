@@ -149,25 +149,39 @@ impl Connection {
     /// [`Ending::Truncated`] or [`Ending::Reset`].
     pub async fn try_head(&mut self) -> Result<Head, Ending> {
         loop {
-            let text = self.through(b"\r\n\r\n").await?;
-            let text = String::from_utf8(text).expect("a response head in UTF-8");
-            let (line, fields) = text.split_once("\r\n").expect("a status line");
-            let code = line.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5));
-            let status = code
-                .and_then(|code| code.parse().ok())
-                .unwrap_or_else(|| panic!("status line {line:?}"));
-            let head = Head {
-                line: line.to_owned(),
-                status,
-                headers: parse_fields(fields),
-            };
-            if (100..200).contains(&status) && status != 101 {
+            let head = self.any_head().await?;
+            if (100..200).contains(&head.status) && head.status != 101 {
                 self.interim.push(head);
                 continue;
             }
             self.framing = framing(&head);
             return Ok(head);
         }
+    }
+
+    /// Waits for an interim answer: the final one comes behind it.
+    ///
+    /// # Panics
+    /// When the connection ends before it, or the answer is none.
+    pub async fn interim(&mut self) -> Head {
+        let head = self.any_head().await.expect("an interim answer");
+        assert!((100..200).contains(&head.status), "an interim answer: {head:?}");
+        head
+    }
+
+    async fn any_head(&mut self) -> Result<Head, Ending> {
+        let text = self.through(b"\r\n\r\n").await?;
+        let text = String::from_utf8(text).expect("a response head in UTF-8");
+        let (line, fields) = text.split_once("\r\n").expect("a status line");
+        let code = line.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5));
+        let status = code
+            .and_then(|code| code.parse().ok())
+            .unwrap_or_else(|| panic!("status line {line:?}"));
+        Ok(Head {
+            line: line.to_owned(),
+            status,
+            headers: parse_fields(fields),
+        })
     }
 
     /// The next piece of the body of the response whose head was read.

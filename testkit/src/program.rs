@@ -1,8 +1,10 @@
 //! A server program of the machine, such as a reverse proxy, on ports of its own.
 
+use crate::environment;
 use crate::ports::{self, Reserved};
 use crate::process::Process;
 use crate::wait::until;
+use std::io::{Seek as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,7 +21,7 @@ pub struct Program {
 
 impl Program {
     /// Starts it in a directory of its own and waits until it listens at so many addresses of 127.0.0.1. `arguments` is told
-    /// both, writes what files are needed, and gives the arguments.
+    /// both, writes what files are needed, and gives the arguments. `name` may be a path.
     ///
     /// # Panics
     /// When there is no such program, or when it ends instead, with all that it printed.
@@ -57,11 +59,52 @@ impl Program {
     }
 }
 
-/// Debian keeps servers where only root looks.
+/// Runs a program of the machine to its end in this directory, and gives what it printed to standard output.
+///
+/// # Panics
+/// When there is no such program, or when it fails, with all that it printed.
+pub async fn run(
+    name: &str,
+    directory: &Path,
+    variables: &[(&str, &str)],
+    arguments: &[&str],
+    input: &[u8],
+) -> String {
+    let mut stdin = tempfile::tempfile().expect("a temporary file");
+    stdin
+        .write_all(input)
+        .and_then(|()| stdin.rewind())
+        .expect("a written file");
+    let mut command = Command::new(path(name));
+    command
+        .args(arguments)
+        .envs(variables.iter().copied())
+        .current_dir(directory)
+        .stdin(stdin);
+    // Those that it speaks to may live on this runtime.
+    let output = tokio::task::spawn_blocking(move || command.output()).await;
+    let output = output
+        .expect("a thread")
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    let (printed, errors) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(
+        output.status.success(),
+        "{name} ended with {}:\n{printed}{errors}",
+        output.status
+    );
+    printed.into_owned()
+}
+
+/// Debian keeps servers where only root looks; others have programs in places of their own.
 fn path(name: &str) -> PathBuf {
-    ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"]
-        .iter()
-        .map(|directory| Path::new(directory).join(name))
+    let fixed = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"].map(PathBuf::from);
+    fixed
+        .into_iter()
+        .chain(environment::program_directories())
+        .map(|directory| directory.join(name))
         .find(|path| path.is_file())
         .unwrap_or_else(|| panic!("{name} is not installed: run this test with scripts/test"))
 }

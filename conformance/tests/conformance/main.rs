@@ -21,6 +21,7 @@ mod world;
 // The product, from the front door inwards.
 mod bindings;
 mod circuit;
+mod clients;
 mod cluster;
 mod connections;
 mod cors;

@@ -10,6 +10,7 @@ mod upstreams;
 use crate::report::{Found, Refusal, Report, refusal};
 use crate::world::{NONE, World};
 use client::Http2;
+use std::net::SocketAddr;
 use std::path::Path;
 use testkit::http::{Connection, Rest};
 use testkit::tls::{Ca, Identity, connect};
@@ -31,9 +32,14 @@ async fn production(identity: &Identity, directory: &Path) -> World {
 }
 
 async fn is_ready(world: &World, ca: &Ca) {
+    ready_at(world.addr(), NAME, ca).await;
+}
+
+/// Waits until the gateway that shows a certificate of this name there is ready.
+pub(crate) async fn ready_at(addr: SocketAddr, name: &str, ca: &Ca) {
     until("the gateway to be ready", async || {
-        let stream = ca.connect(world.addr(), NAME).await;
-        let request = format!("GET /ready HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n");
+        let stream = ca.connect(addr, name).await;
+        let request = format!("GET /ready HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n");
         (Connection::over(stream).exchange(request).await.status() == 200).then_some(())
     })
     .await;

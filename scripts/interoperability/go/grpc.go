@@ -33,7 +33,7 @@ func (raw) Unmarshal(data []byte, v any) error {
 // How many calls ended because their caller cancelled them.
 var cancelled atomic.Int64
 
-// grpc-serve ADDRESS [CERTIFICATE KEY]
+// serve ADDRESS [CERTIFICATE KEY]
 func grpcServe(arguments []string) error {
 	listener, err := net.Listen("tcp", arguments[0])
 	if err != nil {
@@ -94,7 +94,7 @@ func handle(_ any, stream grpc.ServerStream) error {
 	}
 }
 
-// grpc-call ADDRESS CA|- NAME=VALUE...: makes every kind of call and prints what came of each.
+// call ADDRESS CA|- NAME=VALUE...: makes every kind of call and prints what came of each.
 func grpcCall(arguments []string) error {
 	security := insecure.NewCredentials()
 	if arguments[1] != "-" {
