@@ -4,6 +4,8 @@ mod ends;
 mod gone;
 mod http2;
 mod page;
+mod slow;
+mod tls;
 
 use crate::hand::{Call, HAND, HandUpstream, values};
 use crate::report::{Report, refusal};

@@ -10,6 +10,7 @@ use h2::client::{ResponseFuture, SendRequest};
 use h2::ext::Protocol;
 use h2::{RecvStream, SendStream};
 use http::{Method, Request};
+use testkit::http::Stream;
 use testkit::wait::{PATIENCE, until};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -18,14 +19,17 @@ use tokio::time::timeout;
 const ENABLE_CONNECT_PROTOCOL: [u8; 6] = [0, 8, 0, 0, 0, 1];
 
 /// A connection of a client that knows extended CONNECT.
-struct Client {
+pub(super) struct Client {
     sender: SendRequest<Bytes>,
     _driver: JoinSet<()>,
 }
 
 impl Client {
     async fn open(addr: SocketAddr) -> Self {
-        let stream = TcpStream::connect(addr).await.expect("a connection");
+        Self::over(TcpStream::connect(addr).await.expect("a connection")).await
+    }
+
+    pub(super) async fn over(stream: impl Stream + 'static) -> Self {
         let (sender, connection) = h2::client::handshake(stream).await.expect("an HTTP/2 connection");
         let mut driver = JoinSet::new();
         driver.spawn(async move {
@@ -41,7 +45,7 @@ impl Client {
         }
     }
 
-    async fn connect(
+    pub(super) async fn connect(
         &mut self,
         protocol: Option<&'static str>,
         fields: &[(&str, &str)],
@@ -70,7 +74,7 @@ impl Client {
     }
 }
 
-async fn answer(response: ResponseFuture) -> http::Response<RecvStream> {
+pub(super) async fn answer(response: ResponseFuture) -> http::Response<RecvStream> {
     timeout(PATIENCE, response)
         .await
         .expect("an answer in time")
@@ -78,12 +82,16 @@ async fn answer(response: ResponseFuture) -> http::Response<RecvStream> {
 }
 
 /// The next data; none at the end. Empty frames count for nothing.
-async fn data(body: &mut RecvStream) -> Option<Bytes> {
+pub(super) async fn data(body: &mut RecvStream) -> Option<Bytes> {
     loop {
         let data = timeout(PATIENCE, body.data()).await.expect("data in time")?;
         match data {
             Ok(data) if data.is_empty() => {}
-            data => return data.ok(),
+            Ok(data) => {
+                let _ = body.flow_control().release_capacity(data.len());
+                return Some(data);
+            }
+            Err(_) => return None,
         }
     }
 }
