@@ -7,7 +7,7 @@ mod event_stream;
 mod lane;
 mod relayed;
 mod tunnel;
-mod websocket;
+pub mod websocket;
 
 pub use body::Body;
 pub use cut::Cut;

@@ -10,7 +10,7 @@ const TOO_LONG: u64 = 1 << 63;
 
 /// Follows the frames of one direction as far as their boundaries go. What they hold is nobody's business here.
 #[derive(Debug, Default)]
-pub(super) struct Frames {
+pub struct Frames {
     place: Place,
     /// The header of a close frame came.
     has_closed: bool,
@@ -34,7 +34,7 @@ impl Default for Place {
 
 impl Frames {
     /// These bytes were passed on.
-    pub(super) fn pass(&mut self, mut bytes: &[u8]) {
+    pub fn pass(&mut self, mut bytes: &[u8]) {
         while let Some((&first, rest)) = bytes.split_first() {
             match &mut self.place {
                 Place::Lost => return,
@@ -64,12 +64,14 @@ impl Frames {
     }
 
     /// Whether a frame of the gateway's own may come next: none is under way, and none that ends the connection came.
-    pub(super) fn may_close(&self) -> bool {
+    #[must_use]
+    pub fn may_close(&self) -> bool {
         !self.has_closed && matches!(self.place, Place::Header(_, 0))
     }
 
     /// Whether the frame that ends the connection has passed.
-    pub(super) fn has_closed(&self) -> bool {
+    #[must_use]
+    pub fn has_closed(&self) -> bool {
         self.has_closed && matches!(self.place, Place::Header(_, 0))
     }
 }
@@ -113,6 +115,9 @@ pub(super) fn close_frame(status: u16, reason: &str, mask: Option<[u8; 4]>) -> V
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn frame(first: u8, length: u64, mask: bool) -> Vec<u8> {
@@ -163,6 +168,35 @@ mod tests {
             let mut whole = Frames::default();
             whole.pass(&bytes);
             assert!(whole.may_close() && !whole.has_closed());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn websocket_boundaries_do_not_depend_on_how_bytes_are_cut(
+            frames in vec((prop::sample::select(&[0x81_u8, 0x02, 0x80, 0x88, 0x89, 0x8a, 0xc1][..]), 0..300_u64, any::<bool>()), 0..8),
+            noise in vec(any::<u8>(), 0..20),
+            cuts in vec(1..40_usize, 1..20),
+        ) {
+            let whole: Vec<u8> = frames.iter().flat_map(|(first, length, mask)| frame(*first, *length, *mask)).collect();
+            let bytes = [&whole[..], &noise].concat();
+            let mut ends = vec![0];
+            for (first, length, mask) in &frames {
+                // There is none behind a close frame.
+                if *first == 0x88 {
+                    break;
+                }
+                ends.push(ends.last().unwrap() + frame(*first, *length, *mask).len());
+            }
+            let found = boundaries(&bytes);
+            prop_assert!(found.iter().filter(|at| **at <= whole.len()).eq(&ends));
+            let (mut tracker, mut at, mut cuts) = (Frames::default(), 0, cuts.into_iter().cycle());
+            while at < bytes.len() {
+                let next = bytes.len().min(at + cuts.next().unwrap());
+                tracker.pass(&bytes[at..next]);
+                at = next;
+                prop_assert_eq!(tracker.may_close(), found.contains(&at));
+            }
         }
     }
 
