@@ -9,7 +9,7 @@ use http::header::{HeaderName, HeaderValue};
 use percent_encoding::utf8_percent_encode;
 
 use crate::names;
-use crate::percent::{NOT_UNRESERVED, is_unreserved};
+use crate::percent::{NOT_UNRESERVED, are_within, is_unreserved};
 
 /// The upstream's credential, in the form in which it is sent. Its `Debug` shows where it goes,
 /// never what it is.
@@ -200,7 +200,7 @@ fn header_value(scheme: &str, token: &str) -> Result<HeaderValue, CredentialErro
 }
 
 fn printable(token: &str) -> Result<&str, CredentialError> {
-    if !token.is_empty() && token.bytes().all(|byte| matches!(byte, 0x20..=0x7e)) {
+    if !token.is_empty() && are_within(token.as_bytes(), &(b' '..=b'~')) {
         Ok(token)
     } else {
         Err(CredentialError::Token)

@@ -11,6 +11,7 @@ pub mod key;
 pub mod parsed;
 pub mod revocation;
 pub mod signature;
+pub mod verified_once;
 pub mod zone;
 
 pub use claims::{Anchors, Claims};
@@ -19,6 +20,7 @@ pub use key::VerifyingKey;
 pub use parsed::{Parsed, parse};
 pub use revocation::Watched;
 pub use signature::Verified;
+pub use verified_once::VerifiedOnce;
 pub use zone::Zoned;
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use crate::cause::Cause;
 use crate::denial::Denial;
 use crate::exchange::circuit::Outcome;
+use crate::percent::are_within;
 use crate::ports::StsAnswer;
 use crate::refused::StsRefusal;
 
@@ -76,7 +77,7 @@ fn read_success(answer: &StsAnswer, resource: &str) -> Result<Grant, NoGrant> {
     let success: Success = object(&answer.body)
         .ok_or_else(|| invalid("sts answered 200 with a body that is no token response"))?;
     // RFC 6750 §2.1: what cannot stand in a header is no token.
-    if success.access_token.is_empty() || !success.access_token.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if success.access_token.is_empty() || !are_within(success.access_token.as_bytes(), &(b'!'..=b'~')) {
         return Err(invalid("sts answered 200 with an unusable access token"));
     }
     let directive = success
@@ -159,13 +160,12 @@ fn invalid(cause: &'static str) -> NoGrant {
 
 /// `application/json` or a structured syntax of it (RFC 6838 §4.2.8).
 fn is_json(content_type: &str) -> bool {
-    let essence = content_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
-    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return true;
+    }
+    let essence = essence.to_ascii_lowercase();
+    essence.starts_with("application/") && essence.ends_with("+json")
 }
 
 fn clip(mut words: String) -> String {

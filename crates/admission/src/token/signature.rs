@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::Claims;
+use super::verified_once::{MandateDigest, VerifiedOnce};
 use super::zone::Zoned;
 use crate::denial::Denial;
 use crate::ports::{KeyRefusal, SigningKeys};
@@ -56,12 +57,16 @@ impl<'r> Verified<'r> {
 const SIGNATURE_BYTES: usize = 64;
 
 /// Finds the zone's key and verifies the signature. For bytes that cannot be one, no key is
-/// asked for.
+/// asked for. A reusable mandate whose signature by this very key held before is not verified again.
 ///
 /// # Errors
 /// [`Denial::BadSignature`], [`Denial::KeysUnavailable`]; [`Denial::Overloaded`] where this process could not even
 /// ask for the keys.
-pub async fn verify<'r>(zoned: Zoned<'r>, keys: &dyn SigningKeys) -> Result<Verified<'r>, Refused> {
+pub async fn verify<'r>(
+    zoned: Zoned<'r>,
+    keys: &dyn SigningKeys,
+    once: &VerifiedOnce,
+) -> Result<Verified<'r>, Refused> {
     let (preflighted, jws, zone, claims) = zoned.into_parts();
     if jws.signature.len() != SIGNATURE_BYTES {
         return Err(Denial::BadSignature.into());
@@ -74,12 +79,20 @@ pub async fn verify<'r>(zoned: Zoned<'r>, keys: &dyn SigningKeys) -> Result<Veri
             KeyRefusal::Unavailable(cause) if cause.is_local() => Refused::because(Denial::Overloaded, cause),
             KeyRefusal::Unavailable(cause) => Refused::because(Denial::KeysUnavailable, cause),
         })?;
-    match key.verify(jws.signing_input, jws.signature) {
-        Ok(()) => Ok(Verified {
-            preflighted,
-            zone,
-            claims,
-        }),
-        Err(_) => Err(Denial::BadSignature.into()),
+    let reusable = claims
+        .single_use()
+        .is_none()
+        .then(|| MandateDigest::of(&jws, &key));
+    if !reusable.as_ref().is_some_and(|mandate| once.holds(mandate)) {
+        key.verify(jws.signing_input, jws.signature)
+            .map_err(|_| Denial::BadSignature)?;
+        if let Some(mandate) = reusable {
+            once.remember(mandate);
+        }
     }
+    Ok(Verified {
+        preflighted,
+        zone,
+        claims,
+    })
 }

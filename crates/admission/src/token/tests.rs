@@ -28,6 +28,7 @@ struct World {
     key: Key,
     limits: Limits,
     now: Duration,
+    once: VerifiedOnce,
     asked: Mutex<Vec<String>>,
 }
 
@@ -42,6 +43,7 @@ impl World {
                 upgrades: crate::Upgrades::default(),
             },
             now: Duration::from_secs(NOW),
+            once: VerifiedOnce::default(),
             asked: Mutex::default(),
         }
     }
@@ -67,7 +69,7 @@ impl World {
         crate::preflight::check(head, &self.limits, |_| ())
             .and_then(|request| parse(request, scratch, &self.limits, now))
             .and_then(|request| zone::check(request, self))
-            .and_then(|request| ready(signature::verify(request, self)))
+            .and_then(|request| ready(signature::verify(request, self, &self.once)))
             .map(|verified| verified.claims().single_use().map(str::to_owned))
             .map_err(|refused| refused.denial)
     }
@@ -228,4 +230,34 @@ proptest! {
         prop_assume!(changed != good);
         prop_assert!(world.judge(&changed).is_err());
     }
+}
+
+#[test]
+fn token_that_is_remembered_is_not_verified_again_and_everything_else_is_judged() {
+    let mut world = World::new();
+    let mandate = Mandate::session(ZONE, NOW);
+    let token = mandate.sign(&world.key);
+    assert_eq!(world.judge(&token), Ok(None));
+    assert!(world.once.remembers(1), "a reusable mandate");
+    assert_eq!(world.judge(&token), Ok(None));
+    assert!(world.once.remembers(1), "the same one");
+    assert_eq!(
+        world.asked(),
+        ["key-1", "key-1"],
+        "the key is looked up each time"
+    );
+
+    // Its bytes with another signature are another mandate, which does not hold.
+    let (signed, _) = token.rsplit_once('.').unwrap();
+    let other = Mandate::session(ZONE, NOW + 1).sign(&world.key);
+    let forged = format!("{signed}.{}", other.rsplit_once('.').unwrap().1);
+    assert_eq!(world.judge(&forged), Err(Denial::BadSignature));
+    world.now += Duration::from_secs(100_000);
+    assert_eq!(world.judge(&token), Err(Denial::Expiring));
+    world.now -= Duration::from_secs(100_000);
+    // Another key under the same name: what the one before signed is worth nothing.
+    world.key = Key::generate("key-1");
+    assert_eq!(world.judge(&token), Err(Denial::BadSignature));
+    assert_eq!(world.judge_mandate(&Mandate::single_use(ZONE, NOW)), Ok(()));
+    assert!(world.once.remembers(1), "none of these");
 }

@@ -192,6 +192,7 @@ impl Scene {
             signer: ExchangeSigner::new(&[7; 32], ""),
             clock: Arc::new(world.clock.clone()),
             keys: Arc::clone(&world) as _,
+            verified_once: admission::token::VerifiedOnce::default(),
             revocations: Arc::clone(&world) as _,
             bindings: Arc::clone(&world) as _,
             resolver: Arc::clone(&world) as _,

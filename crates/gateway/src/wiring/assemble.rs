@@ -6,6 +6,7 @@ use std::time::Duration;
 use admission::Admission;
 use admission::exchange::{Circuit, CircuitLimits, ExchangeSigner};
 use admission::ports::{Bindings, Cause, ReplayMarks};
+use admission::token::VerifiedOnce;
 use backends::anchor::{self, AnchorConfig, AnchorSetupError, AnchorStats};
 use backends::component::{Check, Component, Health, Stage};
 use backends::http::{Client, ClientConfig, Http2Config};
@@ -182,6 +183,7 @@ fn admission(
         signer: ExchangeSigner::new(config.signing.exchange.as_bytes(), runtime.sts.prefix()),
         clock: Arc::clone(&runtime.clock),
         keys: Arc::new(runtime.keys.clone()),
+        verified_once: VerifiedOnce::default(),
         revocations: Arc::new(stores.revocations.clone()),
         bindings: Arc::clone(&stores.bindings),
         resolver: Arc::clone(&runtime.resolver) as _,

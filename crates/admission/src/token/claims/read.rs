@@ -4,6 +4,7 @@
 //! reader of the same bytes might take the other one. Unknown claims are skipped unread.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
@@ -98,7 +99,12 @@ fn folds_to(name: &str, known: &str) -> bool {
         '\u{212a}' => 'k',
         other => char::to_ascii_lowercase(&other),
     };
-    name.chars().map(fold).eq(known.chars())
+    // The two letters that fold to fewer bytes make a name longer, never shorter.
+    match name.len().cmp(&known.len()) {
+        Ordering::Less => false,
+        Ordering::Equal => name.eq_ignore_ascii_case(known),
+        Ordering::Greater => !name.is_ascii() && name.chars().map(fold).eq(known.chars()),
+    }
 }
 
 /// A string, borrowed from the payload unless it holds an escape.
