@@ -7,7 +7,13 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use gateway::cli::Cli;
 use gateway::{commands, process};
+use mimalloc::MiMalloc;
 use tokio::runtime::Builder;
+
+/// Costs a request less than the system's, and gives memory back after a burst. Built without huge pages, of which a
+/// process that idles would hold some 10 MiB more.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
