@@ -35,11 +35,11 @@ where
 {
     leaving.mark(connection.reused);
     connection.handover.begin();
-    let (lend, lent) = oneshot::channel();
-    let switched = connection.may_switch.then_some(lent);
-    if switched.is_some() {
+    let switched = connection.may_switch.then(|| {
+        let (lend, lent) = oneshot::channel();
         connection.handover.begin_switch(lend);
-    }
+        lent
+    });
     let probe = connection.endpoint.probe.clone();
     probe.begin(leaving.guard());
     let (mut head, body) = request.into_parts();

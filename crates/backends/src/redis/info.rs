@@ -1,7 +1,7 @@
 //! What a server says of itself.
 
 use admission::ports::Cause;
-use redis::{Pipeline, RedisResult};
+use redis::{Cmd, Pipeline, RedisResult};
 
 /// The answer of `INFO`; empty where this user may not ask.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +18,9 @@ impl Info {
 
     /// Adds the question to a pipeline that ignores errors: without the right to ask there is an answer too.
     pub(crate) fn ask(commands: &mut Pipeline, section: &str) {
-        commands.cmd("INFO").arg(section);
+        let mut info = Cmd::with_capacity(2, "INFO".len() + section.len());
+        info.arg("INFO").arg(section);
+        commands.add_command(info);
     }
 
     /// The answer. One that is refused tells nothing.

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ::redis::{Pipeline, RedisResult};
+use ::redis::{Cmd, Pipeline, RedisResult};
 use admission::ports::{Cause, Clock, Mark};
 use data_encoding::HEXLOWER;
 use parking_lot::Mutex;
@@ -145,7 +145,9 @@ impl Epoch {
 
     /// Asks for the epoch, in a pipeline that ignores errors, behind the command whose memory matters.
     pub(super) fn ask(&self, commands: &mut Pipeline) {
-        commands.cmd("GET").arg(&self.key);
+        let mut get = Cmd::with_capacity(2, "GET".len() + self.key.len());
+        get.arg("GET").arg(&self.key);
+        commands.add_command(get);
         Info::ask(commands, "replication");
     }
 

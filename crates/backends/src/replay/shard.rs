@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::{Pipeline, RedisResult, Value};
+use ::redis::{Cmd, Pipeline, RedisResult, Value};
 use admission::ports::{Cause, Mark, MarkRefusal};
 
 use super::confirm::Confirmations;
@@ -15,6 +15,9 @@ use crate::redis::{Fault, Link, LinkStatus};
 
 /// How often a mark is made again because the epoch was judged anew meanwhile.
 const MAX_ROUNDS: usize = 5;
+
+/// What the command of a mark takes besides its key and its value: three words and a number.
+const SET_BYTES: usize = 7 + 20;
 
 /// One server and its marks.
 pub(super) struct Shard {
@@ -150,8 +153,10 @@ impl Shard {
         let life = milliseconds(mark.life).max(1);
         let mut commands = Pipeline::with_capacity(4);
         commands.ignore_errors();
-        let set = commands.cmd("SET").arg(key).arg(&mark.holder).arg("NX");
+        let mut set = Cmd::with_capacity(6, key.len() + mark.holder.len() + SET_BYTES);
+        set.arg("SET").arg(key).arg(&mark.holder).arg("NX");
         set.arg("PX").arg(life);
+        commands.add_command(set);
         self.epoch.ask(&mut commands);
         let (set, epoch, holder, link) = match first {
             First::Yes => {
