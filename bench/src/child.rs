@@ -16,7 +16,7 @@ use crate::failure::{Result, read};
 /// How long a start or an end may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// Pause between two looks.
-const POLL_INTERVAL: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
 /// A running child. Killed when dropped.
 pub(crate) struct Child {

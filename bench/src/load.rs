@@ -11,7 +11,7 @@ use crate::clock;
 use crate::connection::Connection;
 use crate::failure::Result;
 use crate::latency::Latencies;
-use crate::requests::{BODY, Requests};
+use crate::requests::Requests;
 use crate::schedule::{Pacer, Schedule};
 
 /// Time between the making of an open loop and its first request.
@@ -124,7 +124,7 @@ impl<O: AsyncFn() -> io::Result<Connection>> Generator<'_, O> {
         while let Some(index) = self.take(&mut request) {
             let sent = self.moment(index).await;
             let right = match connection.exchange(&request).await {
-                Ok(answer) if answer.status == 200 && answer.body.len() == BODY => Ok(()),
+                Ok(answer) if self.requests.expect(&answer) => Ok(()),
                 Ok(answer) => Err(format!(
                     "status {}: {}",
                     answer.status,

@@ -1,8 +1,9 @@
 //! What one governed request costs, measured from outside.
 //!
-//! `report` puts the real gateway, in `serve` mode with a real Redis and PostgreSQL, and nginx as a plain proxy under
-//! the same load in front of the same upstream, and prints one table. `compare` puts two builds of the gateway under the
-//! same load in turns, and prints the ratio of their CPU per request. `soak` sends many requests and checks that none
+//! `report` puts the real gateway, in `serve` mode with a real Redis and PostgreSQL, nginx as a plain proxy, and HAProxy and
+//! Envoy that verify and do nothing else, under the same load in front of the same upstream in turns, and prints one table.
+//! `compare` does so with two builds of the gateway, and prints the ratios of their CPU per request and of their latency.
+//! `growth` compares the gateway with itself where there is more of everything. `soak` sends many requests and checks that none
 //! failed, that the evidence of each arrived and that memory stayed flat. `state` holds a million revoked anchors in a
 //! revocation state of its own, `state-bindings` loads many bindings and changes them under load, `state-streams` keeps
 //! many streams open and revokes some. `transport` measures what lies around a request: bulk bodies, new TLS connections
@@ -26,12 +27,14 @@ mod cpu;
 mod crash;
 mod failure;
 mod gateway;
+mod growth;
 mod latency;
 mod load;
 mod memory;
 mod nginx;
 mod overload;
 mod perf;
+mod proxy;
 mod report;
 mod requests;
 mod schedule;
@@ -44,9 +47,9 @@ mod state_bindings;
 mod state_streams;
 mod stream_client;
 mod subject;
-mod table;
 mod transport;
 mod verification;
+mod verify_only;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -71,10 +74,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Measure the gateway and nginx, and print a table.
+    /// Measure the gateway beside nginx, and beside others that verify and do nothing else; print a table.
     Report(report::Plan),
-    /// Run this build and another in turns; print the ratio of their CPU per request.
+    /// Run this build and another in turns; print the ratios of their CPU per request and of their latency.
     Compare(compare::Plan),
+    /// Measure what a request costs where there is more of everything: connections, zones, bindings, anchors, cores.
+    Growth(growth::Plan),
     /// Measure the revocation state at scale: memory, requests while a snapshot is applied, the time to revoke.
     State(state::Plan),
     /// Measure the bindings at scale: loading, memory, changes under load.
@@ -126,6 +131,7 @@ fn run(cli: Cli) -> Result<(String, bool)> {
             let stack = servers.block_on(stage::stack(plan))?;
             return servers.block_on(stage::run(&gateway, stack, plan));
         }
+        Command::Growth(plan) => return growth(&gateway, plan),
         _ => {}
     }
     // Before the first thread and the first child, which all inherit it.
@@ -147,7 +153,7 @@ fn run(cli: Cli) -> Result<(String, bool)> {
             Command::Transport(plan) => transport::run(&gateway, &servers, &plan).await,
             Command::Overload(plan) => overload::run(&gateway, &servers, &plan).await,
             Command::Abuse(plan) => abuse::run(&gateway, &servers, &plan).await,
-            Command::Crash(_) | Command::TlsAlone(_) | Command::Stage(_) => {
+            Command::Crash(_) | Command::TlsAlone(_) | Command::Stage(_) | Command::Growth(_) => {
                 Err("it has servers of its own".into())
             }
         }
@@ -161,6 +167,14 @@ fn devstack() -> std::io::Result<Runtime> {
         .thread_name("devstack")
         .enable_all()
         .build()
+}
+
+fn growth(gateway: &[OsString], plan: &growth::Plan) -> Result<(String, bool)> {
+    cpu::pin(cpu::OTHERS)?;
+    let servers = devstack()?;
+    let stack = servers.block_on(growth::stack(plan))?;
+    let generator = Builder::new_current_thread().enable_all().build()?;
+    generator.block_on(async { growth::run(gateway, &Servers::start(stack).await?, plan).await })
 }
 
 /// Nothing is measured, so every process may use all cores.

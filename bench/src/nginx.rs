@@ -1,13 +1,10 @@
 //! nginx as a plain proxy in front of the same upstream: what forwarding costs without any gate.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::net::SocketAddr;
+use std::path::Path;
 
-use tokio::net::TcpStream;
-
-use crate::child::Child;
 use crate::failure::Result;
+use crate::proxy;
 use crate::subject::Subject;
 
 /// Whether bodies are gathered before they are passed on.
@@ -22,43 +19,24 @@ pub(crate) enum Buffering {
 /// Starts it. One process, connections kept open on both sides, one line per request in its log, as the gateway
 /// writes one.
 pub(crate) async fn start(upstream_url: &str, buffering: Buffering) -> Result<Subject> {
-    let upstream = upstream_url
-        .strip_prefix("http://")
-        .ok_or("an upstream that is not plain http")?;
+    let upstream = proxy::authority(upstream_url)?;
     let directory = tempfile::tempdir()?;
-    // Free now, and nobody else on this machine is likely to take it in the next moment.
-    let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+    let address = proxy::free_address()?;
     let file = directory.path().join("nginx.conf");
     std::fs::write(
         &file,
         configuration(directory.path(), address, upstream, buffering),
     )?;
     let arguments = ["-e".into(), "stderr".into(), "-c".into(), file.into_os_string()];
-    let mut child = Child::start(&program()?, &arguments, &[], directory)?;
-    let connected = async |_: &Child| TcpStream::connect(address).await.ok().map(drop);
-    child.until("nginx to listen", connected).await?;
-    Ok(Subject {
-        child,
-        address,
-        audit: None,
-    })
+    proxy::start(&proxy::program("nginx")?, &arguments, directory, address).await
 }
 
-/// `nginx version: nginx/1.22.1` becomes `nginx 1.22.1`.
+/// Its name and version.
 pub(crate) fn version() -> Result<String> {
-    let output = Command::new(program()?).arg("-v").output()?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    let version = text.trim().rsplit('/').next().unwrap_or_default();
-    Ok(format!("nginx {version}"))
-}
-
-/// Debian puts it where only root looks.
-fn program() -> Result<PathBuf> {
-    ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/sbin/nginx"]
-        .into_iter()
-        .map(PathBuf::from)
-        .find(|path| path.is_file())
-        .ok_or_else(|| "nginx is not installed".into())
+    Ok(format!(
+        "nginx {}",
+        proxy::version(&proxy::program("nginx")?, "-v")?
+    ))
 }
 
 fn configuration(directory: &Path, address: SocketAddr, upstream: &str, buffering: Buffering) -> String {

@@ -3,7 +3,7 @@
 use admission::mode::Mode;
 use aws_lc_rs::rand;
 use data_encoding::HEXLOWER;
-use devstack::{Devstack, Resource, StackConfig};
+use devstack::{Binding, Devstack, Resource, StackConfig};
 use redis::aio::MultiplexedConnection;
 use testkit::postgres::{Database, Layout, PrivatePostgres};
 use testkit::redis::PrivateRedis;
@@ -19,20 +19,25 @@ pub(crate) struct Servers {
     database: Database,
     streams_key: [u8; 32],
     // Last, because the database is dropped on it.
-    _postgres: PrivatePostgres,
+    postgres: PrivatePostgres,
 }
 
 /// Starts STS and upstream, with further resources. They serve on the runtime that calls this.
 pub(crate) async fn stack(resources: impl IntoIterator<Item = Resource>) -> Result<Devstack> {
-    let Mode::Dev(proof) = Mode::parse("dev")? else {
-        return Err("no proof of development mode".into());
-    };
     let mut config = StackConfig {
         accept_session_mandates: true,
         recorded_requests: 0,
         ..StackConfig::standard()?
     };
     config.resources.extend(resources);
+    serve(config).await
+}
+
+/// Starts any STS and upstream, likewise.
+pub(crate) async fn serve(config: StackConfig) -> Result<Devstack> {
+    let Mode::Dev(proof) = Mode::parse("dev")? else {
+        return Err("no proof of development mode".into());
+    };
     Ok(Devstack::start(proof, config).await?)
 }
 
@@ -42,18 +47,24 @@ impl Servers {
         let redis = PrivateRedis::start().await;
         let postgres = PrivatePostgres::start().await;
         let database = Database::create_on(&postgres, Layout::StandAlone).await;
-        for row in stack.bindings() {
-            database
-                .bind(&row.zone, &row.resource, &row.upstream_url, &row.application_id)
-                .await;
-        }
+        bind(&database, stack.bindings()).await;
         Ok(Self {
             stack,
             redis,
             database,
             streams_key: random_key()?,
-            _postgres: postgres,
+            postgres,
         })
+    }
+
+    /// A further database, with these bindings.
+    pub(crate) async fn database_with<'b>(
+        &self,
+        bindings: impl IntoIterator<Item = &'b Binding>,
+    ) -> Database {
+        let database = Database::create_on(&self.postgres, Layout::StandAlone).await;
+        bind(&database, bindings).await;
+        database
     }
 
     /// STS and upstream.
@@ -100,6 +111,28 @@ impl Servers {
             ("AUDIT_HMAC_KEY", HEXLOWER.encode(&random_key()?)),
         ])
     }
+}
+
+/// Writes bindings, all of one kind at a time.
+async fn bind<'b>(database: &Database, bindings: impl IntoIterator<Item = &'b Binding>) {
+    let (mut zones, mut resources, mut urls, mut applications) = (vec![], vec![], vec![], vec![]);
+    for row in bindings {
+        zones.push(row.zone.as_str());
+        resources.push(row.resource.as_str());
+        urls.push(row.upstream_url.as_str());
+        applications.push(row.application_id.as_str());
+    }
+    let zone = "INSERT INTO zones (id, name) SELECT DISTINCT zone, zone FROM unnest($1::text[]) zone";
+    database.query(zone, &[&zones]).await;
+    let resource = "INSERT INTO resources (id, zone_id, name, identifier, upstream_url, credential_provider_id) \
+         SELECT gen_random_uuid()::text, zone, resource, resource, url, 'provider-1' \
+         FROM unnest($1::text[], $2::text[], $3::text[]) AS row (zone, resource, url)";
+    database.query(resource, &[&zones, &resources, &urls]).await;
+    let binding = "INSERT INTO gateway_resource_bindings (zone_id, resource_identifier, application_id) \
+         SELECT * FROM unnest($1::text[], $2::text[], $3::text[])";
+    database
+        .query(binding, &[&zones, &resources, &applications])
+        .await;
 }
 
 fn random_key() -> Result<[u8; 32]> {

@@ -61,7 +61,7 @@ impl Subject {
         let used = ProcessCpu::of(self.child.id())?.since(&before);
         let generator = cpu::of_this_thread().saturating_sub(generator);
         let (elapsed, cores_then) = (clock::now().duration_since(began), Cores::now()?);
-        if let Some(audit) = &mut self.audit {
+        if let Some(audit) = self.audit.as_mut().filter(|_| requests.are_allowed()) {
             audit.delivered(delivered + outcome.latencies.count()).await?;
         }
         let used_in_all = ProcessCpu::of(self.child.id())?.since(&before);

@@ -21,10 +21,9 @@ pub(crate) struct Verification(Vec<Duration>);
 impl Verification {
     /// Adds slices: signatures over the signing input of these mandates, verified on the measured core with a key that
     /// was parsed before, as the gateway does it.
-    pub(crate) fn measure(&mut self, mandates: &[String]) -> Result<()> {
+    pub(crate) fn measure<'m>(&mut self, mandates: impl Iterator<Item = &'m str>) -> Result<()> {
         let key = Key::generate("bench");
         let signed: Vec<_> = mandates
-            .iter()
             .take(SLICE)
             .filter_map(|mandate| Some(mandate.rsplit_once('.')?.0.as_bytes()))
             .map(|input| (input, key.sign(input)))
@@ -33,6 +32,11 @@ impl Verification {
         let slices = slices.map_err(|_| "the verifying thread failed")?;
         self.0.extend(slices?);
         Ok(())
+    }
+
+    /// Adds those of another one.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.0.extend(other.0);
     }
 
     /// The cheapest, the median and the dearest slice.

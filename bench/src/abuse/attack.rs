@@ -146,7 +146,7 @@ fn bomb() -> Vec<u8> {
 /// All of them.
 pub(crate) fn attacks(servers: &Servers) -> Result<Vec<Attack>> {
     let mandates = Requests::reusable(servers.stack(), 1)?;
-    let mandate = mandates.mandates().first().ok_or("no mandate")?;
+    let mandate = mandates.mandates().next().ok_or("no mandate")?;
     let mut attacks = of_http1();
     attacks.extend(of_frames(mandate));
     attacks.extend(of_windows(mandate));

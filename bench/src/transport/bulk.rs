@@ -70,7 +70,7 @@ pub(super) async fn run(command: &[OsString], servers: &Servers, plan: &Plan) ->
 /// CPU of one body, in ms per GiB.
 async fn turn(subject: &Subject, servers: &Servers, way: Way, length: usize) -> Result<f64> {
     let mandates = Requests::mint(servers.stack(), 1)?;
-    let mandate = mandates.mandates().first().ok_or("no mandate")?;
+    let mandate = mandates.mandates().next().ok_or("no mandate")?;
     let before = ProcessCpu::of(subject.child.id())?;
     timeout(PATIENCE, pass(subject.address, mandate, way, length))
         .await
