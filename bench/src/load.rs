@@ -51,6 +51,16 @@ impl Outcome {
         self.latencies.count() as f64 / self.wall.as_secs_f64()
     }
 
+    /// Adds what came of another load, after this one.
+    pub(crate) fn add(&mut self, other: Self) -> Result<()> {
+        self.latencies.add(&other.latencies)?;
+        self.lateness.add(&other.lateness)?;
+        self.failed += other.failed;
+        self.first_failure = self.first_failure.take().or(other.first_failure);
+        self.wall += other.wall;
+        Ok(())
+    }
+
     fn fail(&mut self, why: impl FnOnce() -> String) {
         self.failed += 1;
         self.first_failure.get_or_insert_with(why);

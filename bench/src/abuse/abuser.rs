@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -20,7 +21,7 @@ use super::attack::{Attack, Tls};
 use crate::failure::Result;
 use crate::stream_client::HOST;
 
-/// Its niceness: the generator, the STS and the upstream on the same core go first.
+/// Its niceness, where the policy that gives way to everything is refused.
 const NICENESS: i32 = 19;
 /// Source addresses, 127.0.0.2 and so on: what a gateway lets one of them hold is bounded.
 const SOURCES: u8 = 20;
@@ -58,8 +59,7 @@ impl Abuser {
         let shared = Arc::clone(&done);
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let work = move || {
-            // Of this thread alone. Where it is refused, the figures are worse than they could be.
-            let _refused = nice(NICENESS);
+            give_way();
             let (attack, ca, done) = (&attack, &*ca, &*shared);
             let all = (0..attack.connections).map(|index| connection(to, attack, ca, index, done));
             runtime.block_on(join_all(all));
@@ -84,6 +84,19 @@ impl Drop for Abuser {
             // It has said what there is to say.
             let _ended = thread.join();
         }
+    }
+}
+
+/// Has this thread, and no other, run only while its core has nothing else to do: the generator, the STS and the upstream are
+/// on the same one. Where that is refused, the figures are worse than they could be.
+fn give_way() {
+    let _refused = nice(NICENESS);
+    // `/proc/thread-self` is `<process>/task/<thread>`; util-linux has the program.
+    if let Ok(link) = std::fs::read_link("/proc/thread-self")
+        && let Some(thread) = link.file_name()
+    {
+        let mut chrt = Command::new("chrt");
+        let _refused = chrt.args(["--idle", "--pid", "0"]).arg(thread).output();
     }
 }
 

@@ -19,6 +19,10 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// More than a head may hold is what a repeated field of this length makes of a few bytes.
 const BOMB_FIELD: usize = 4000;
 const BOMB_REPEATS: usize = 1000;
+/// Bytes of slow heads in one run. An abuser that got no time to send them proves nothing.
+const SLOW_BYTES: u64 = 10_000;
+/// Streams that are reset in one run.
+const RESETS: u64 = 100_000;
 
 /// What one connection may cost the gateway, in KiB: a head over HTTP/1.1, over HTTP/2 the window of the connection and what
 /// waits for it, a TLS handshake.
@@ -36,6 +40,8 @@ pub(crate) struct Attack {
     pub(crate) connections: usize,
     /// Units in a second, over all connections.
     pub(crate) rate: u32,
+    /// So many are sent beside the load, which goes on for as long as that takes.
+    pub(crate) at_least: u64,
     /// Whether it happens under TLS, and how far.
     pub(crate) tls: Tls,
     /// Whether the abuser ends a connection after one unit.
@@ -163,6 +169,7 @@ fn over_http2(name: &'static str, rate: u32, settings: &[u8], first: &[Vec<u8>],
         name,
         connections: 8,
         rate,
+        at_least: 0,
         tls: Tls::No,
         once: false,
         kib: HTTP2_KIB,
@@ -181,6 +188,7 @@ fn of_http1() -> Vec<Attack> {
         name,
         connections,
         rate,
+        at_least: 0,
         tls: Tls::No,
         once,
         kib: HTTP1_KIB,
@@ -189,14 +197,17 @@ fn of_http1() -> Vec<Attack> {
     };
     let slow = b"GET / HTTP/1.1\r\nHost: bench.example\r\nX-Slow: ";
     vec![
-        attack(
-            "slowloris",
-            10_000,
-            5000,
-            false,
-            slow,
-            Box::new(|_| b"x".to_vec()),
-        ),
+        Attack {
+            at_least: SLOW_BYTES,
+            ..attack(
+                "slowloris",
+                10_000,
+                5000,
+                false,
+                slow,
+                Box::new(|_| b"x".to_vec()),
+            )
+        },
         attack(
             "heads of 15 KiB",
             32,
@@ -231,7 +242,10 @@ fn of_frames(mandate: &str) -> Vec<Attack> {
     let bombs = |number| frame(HEADERS, END_STREAM | END_HEADERS, stream(number), &bomb());
     let ping = |_| frame(PING, 0, 0, &[0; 8]);
     vec![
-        over_http2("rapid reset", 10_000, &[], &[], Box::new(reset)),
+        Attack {
+            at_least: RESETS,
+            ..over_http2("rapid reset", 10_000, &[], &[], Box::new(reset))
+        },
         over_http2(
             "CONTINUATION",
             2000,
@@ -293,6 +307,7 @@ fn of_tls() -> Vec<Attack> {
         name,
         connections: 32,
         rate: 200,
+        at_least: 0,
         tls,
         once: true,
         kib: TLS_KIB,
