@@ -19,7 +19,7 @@ use std::time::Duration;
 use admission::names::{self, X_CARACAL_CLIENT_ID};
 use admission::{Denial, Refused, Subject};
 use evidence::{Crossing, Fingerprint, Spool, Uuid};
-use http::{HeaderValue, Method, StatusCode, request};
+use http::{HeaderValue, Method, StatusCode, Uri, request};
 
 use crate::clock;
 use crate::ingress::capacity::Capacity;
@@ -127,7 +127,8 @@ struct Known {
     method: Method,
     client: IpAddr,
     client_certificate: Option<Arc<str>>,
-    path_fingerprint: Fingerprint,
+    /// Until the signature held: nobody keeps evidence of what is refused before.
+    uri: Option<Uri>,
     bearer: Option<Fingerprint>,
     identity: Option<Identity>,
 }
@@ -135,6 +136,7 @@ struct Known {
 /// Whose request it is, once its signature held.
 struct Identity {
     bearer: Fingerprint,
+    path: Fingerprint,
     subject: Subject,
     /// Once the binding is known.
     application_id: Option<String>,
@@ -176,7 +178,7 @@ impl Recorder {
             method: head.method.clone(),
             client: arrived.client,
             client_certificate: arrived.client_certificate.cloned(),
-            path_fingerprint: evidence::fingerprint(head.uri.path().as_bytes()),
+            uri: Some(head.uri.clone()),
             bearer: None,
             identity: None,
         };
@@ -282,12 +284,13 @@ impl Known {
             }
             (Reached::Gates | Reached::Upstream(_), Closing::Ended(_)) => NO_ANSWER,
         };
-        self.count(&reached, &ending, gateway_status);
-        self.log(&reached, &ending, gateway_status);
-        self.keep(reached, &ending, gateway_status);
+        let took = self.stages.elapsed();
+        self.count(&reached, &ending, gateway_status, took);
+        self.log(&reached, &ending, gateway_status, took);
+        self.keep(reached, &ending, gateway_status, took);
     }
 
-    fn count(&self, reached: &Reached, ending: &Closing<'_>, status: u16) {
+    fn count(&self, reached: &Reached, ending: &Closing<'_>, status: u16, elapsed: Duration) {
         let metrics = &self.recorder.metrics;
         match (ending, reached) {
             (Closing::Refused(refused), _) if refused.sts.is_some() => metrics.denied_by_sts(status),
@@ -303,7 +306,7 @@ impl Known {
         let trace_id = reached
             .dispatched()
             .and_then(|dispatched| dispatched.trace_id.as_deref());
-        metrics.request(self.stages.elapsed(), trace_id);
+        metrics.request(elapsed, trace_id);
     }
 
     fn request_id(&self) -> &str {

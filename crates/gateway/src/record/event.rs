@@ -1,6 +1,7 @@
 //! The evidence of a request: the outcome of a crossing, or an event of its own.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use admission::{CrossingFacts, Denial, Usage};
 use backends::component::milliseconds;
@@ -12,10 +13,10 @@ use super::{Closing, Identity, Intended, Known, Reached};
 impl Known {
     /// The evidence: the outcome of a crossing, or an event of its own once somebody vouched for the
     /// subject.
-    pub(super) fn keep(&self, reached: Reached, ending: &Closing<'_>, gateway_status: u16) {
+    pub(super) fn keep(&self, reached: Reached, ending: &Closing<'_>, gateway_status: u16, took: Duration) {
         let latency = match &reached {
             Reached::Answer(answered) if matches!(ending, Closing::Ended(_)) => answered.after,
-            Reached::Gates | Reached::Upstream(_) | Reached::Answer(_) => self.stages.elapsed(),
+            Reached::Gates | Reached::Upstream(_) | Reached::Answer(_) => took,
         };
         let latency_ms = milliseconds(latency);
         let (status, error_kind) = match ending {
@@ -110,7 +111,7 @@ impl Known {
             client_certificate: self.client_certificate.as_deref(),
             agent_session_id: subject.agent_session_id.as_deref(),
             session_id: subject.session_id.as_deref(),
-            path_fingerprint: Some(self.path_fingerprint),
+            path_fingerprint: Some(identity.path),
             trace_id: crossing.and_then(|crossing| crossing.trace_id),
             subject_kind: subject.subject_kind.as_deref(),
             upstream_host: crossing.map(|crossing| crossing.upstream_host),

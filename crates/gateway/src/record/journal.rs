@@ -33,9 +33,10 @@ impl Journal for Record<Received> {
             return Err(Denial::Overloaded);
         };
         // Gates 2 and 3 found the bearer before gate 9 verified it.
-        let bearer = known.bearer.ok_or(Denial::MissingBearer)?;
+        let (bearer, uri) = (known.bearer.zip(known.uri.take())).ok_or(Denial::MissingBearer)?;
         known.identity = Some(Identity {
             bearer,
+            path: evidence::fingerprint(uri.path().as_bytes()),
             subject,
             application_id: None,
         });

@@ -1,5 +1,7 @@
 //! The log line of a request.
 
+use std::time::Duration;
+
 use admission::denial::Stage;
 use admission::{Denial, Refused};
 
@@ -7,7 +9,7 @@ use super::{Closing, Known, Reached};
 use crate::telemetry::RequestLine;
 
 impl Known {
-    pub(super) fn log(&self, reached: &Reached, ending: &Closing<'_>, status: u16) {
+    pub(super) fn log(&self, reached: &Reached, ending: &Closing<'_>, status: u16, took: Duration) {
         let (outcome, error_kind) = match ending {
             Closing::Refused(refused) => (outcome_of(refused), None),
             Closing::Preflight => ("preflight", None),
@@ -56,7 +58,7 @@ impl Known {
                 Reached::Gates | Reached::Upstream(_) => None,
                 Reached::Answer(answered) => answered.bytes_in,
             },
-            took: self.stages.elapsed(),
+            took,
         });
     }
 }

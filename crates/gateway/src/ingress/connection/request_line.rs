@@ -17,11 +17,25 @@ pub(super) enum RequestLine {
 /// Stands in for what is hidden; the request is refused.
 const HIDDEN: u8 = b'_';
 
+/// What ends a part of the request line or is hidden in one. Nearly every byte of a long target is none of these.
+const MATTERS: [bool; 256] = {
+    let (mut table, bytes, mut at) = ([false; 256], b" \r\n?#<>`\"", 0);
+    while at < bytes.len() {
+        table[bytes[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
+
 impl RequestLine {
     /// Takes the next bytes of a head, hides what the library must not see, and gives the first of it.
     pub(super) fn pass(&mut self, bytes: &mut [u8]) -> Option<u8> {
         let mut found = None;
         for byte in bytes {
+            let is_in_target = matches!(*self, Self::Path | Self::Query);
+            if is_in_target && !MATTERS[usize::from(*byte)] {
+                continue;
+            }
             match (*self, *byte) {
                 (Self::Behind, _) => break,
                 (Self::Before, b'\r' | b'\n') => {}
