@@ -76,7 +76,10 @@ impl Round {
             other: micros(other),
             this_p99: p99(this),
             other_p99: p99(other),
-            foreign: this.closed.foreign_share.max(other.closed.foreign_share),
+            foreign: [&this.closed, &this.open, &other.closed, &other.open]
+                .into_iter()
+                .map(|measured| measured.foreign_share)
+                .fold(0.0, f64::max),
         }
     }
 

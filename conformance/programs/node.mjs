@@ -87,6 +87,8 @@ function serve(address, certificate, key) {
   const [host, port] = address.split(":");
   const tls = () => ({ cert: readFileSync(certificate), key: readFileSync(key), allowHTTP1: true });
   const server = certificate === "http1" ? http.createServer(answer) : http2.createSecureServer(tls(), answer);
+  // Who keeps connections waiting decides how long.
+  server.keepAliveTimeout = 0;
   server.listen(Number(port), host);
 }
 

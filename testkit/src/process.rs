@@ -62,11 +62,16 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `command` in `directory`. `scripts/test` ends what works below its temporary directory, so a child of
     /// a test that was killed does not stay behind.
-    pub(crate) fn start(mut command: Command, directory: &Path) -> Self {
+    pub(crate) fn start(command: Command, directory: &Path) -> Self {
+        Self::start_with(command, directory, Stdio::null())
+    }
+
+    /// The same, which reads this.
+    pub(crate) fn start_with(mut command: Command, directory: &Path, input: Stdio) -> Self {
         let name = command.get_program().to_string_lossy().into_owned();
         let mut child = command
             .current_dir(directory)
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -8,8 +8,10 @@ use std::io::{Seek as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
 
 /// A running program. Ends when dropped.
 pub struct Program {
@@ -59,10 +61,14 @@ impl Program {
     }
 }
 
-/// Runs a program of the machine to its end in this directory, and gives what it printed to standard output.
+/// How long a program may take that [`run`] waits for: it builds something, or does the work of many.
+const RUN_PATIENCE: Duration = Duration::from_secs(150);
+
+/// Runs a program of the machine to its end in this directory, and gives what it printed to standard output. It ends when
+/// nobody waits for it any more.
 ///
 /// # Panics
-/// When there is no such program, or when it fails, with all that it printed.
+/// When there is no such program, when it fails, or when it does not end within 150 s, with all that it printed.
 pub async fn run(
     name: &str,
     directory: &Path,
@@ -76,26 +82,24 @@ pub async fn run(
         .and_then(|()| stdin.rewind())
         .expect("a written file");
     let mut command = Command::new(path(name));
-    command
-        .args(arguments)
-        .envs(variables.iter().copied())
-        .current_dir(directory)
-        .stdin(stdin);
-    // Those that it speaks to may live on this runtime.
-    let output = tokio::task::spawn_blocking(move || command.output()).await;
-    let output = output
-        .expect("a thread")
-        .unwrap_or_else(|error| panic!("{name}: {error}"));
-    let (printed, errors) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
+    command.args(arguments).envs(variables.iter().copied());
+    let mut process = Process::start_with(command, directory, stdin.into());
+    let ended = timeout(RUN_PATIENCE, async {
+        loop {
+            match process.ended() {
+                Some(status) => return status,
+                None => sleep(Duration::from_millis(10)).await,
+            }
+        }
+    });
+    let status = ended.await;
+    let status = status.unwrap_or_else(|_| panic!("{name} has not ended yet:\n{}", process.output()));
     assert!(
-        output.status.success(),
-        "{name} ended with {}:\n{printed}{errors}",
-        output.status
+        status.success(),
+        "{name} ended with {status}:\n{}",
+        process.output()
     );
-    printed.into_owned()
+    process.stdout().join("\n")
 }
 
 /// Debian keeps servers where only root looks; others have programs in places of their own.

@@ -19,10 +19,15 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// More than a head may hold is what a repeated field of this length makes of a few bytes.
 const BOMB_FIELD: usize = 4000;
 const BOMB_REPEATS: usize = 1000;
-/// Bytes of slow heads in one run. An abuser that got no time to send them proves nothing.
+/// Bytes of slow heads in one run.
 const SLOW_BYTES: u64 = 10_000;
 /// Streams that are reset in one run.
 const RESETS: u64 = 100_000;
+
+/// What an abuser of this rate sends at the least: one that got no time to proves nothing.
+fn a_second_of(rate: u32) -> u64 {
+    rate.into()
+}
 
 /// What one connection may cost the gateway, in KiB: a head over HTTP/1.1, over HTTP/2 the window of the connection and what
 /// waits for it, a TLS handshake.
@@ -169,7 +174,7 @@ fn over_http2(name: &'static str, rate: u32, settings: &[u8], first: &[Vec<u8>],
         name,
         connections: 8,
         rate,
-        at_least: 0,
+        at_least: a_second_of(rate),
         tls: Tls::No,
         once: false,
         kib: HTTP2_KIB,
@@ -188,7 +193,7 @@ fn of_http1() -> Vec<Attack> {
         name,
         connections,
         rate,
-        at_least: 0,
+        at_least: a_second_of(rate),
         tls: Tls::No,
         once,
         kib: HTTP1_KIB,
@@ -307,7 +312,7 @@ fn of_tls() -> Vec<Attack> {
         name,
         connections: 32,
         rate: 200,
-        at_least: 0,
+        at_least: a_second_of(200),
         tls,
         once: true,
         kib: TLS_KIB,

@@ -51,16 +51,17 @@ fn judge_parts(path: &[u8]) -> Result<(), Traversal> {
     }
 }
 
-/// From here on bytes lead a sequence of UTF-8.
-const FIRST_LEAD: u8 = 0xc0;
+const OVERLONG_LEADS: [u8; 6] = [0xc0, 0xc1, 0xe0, 0xf0, 0xf8, 0xfc];
 
 /// Reads overlong UTF-8 spellings of ASCII as the ASCII they spell (RFC 3629 §3 forbids them,
 /// lenient decoders accept them, of up to six bytes as in RFC 2279).
 fn fold_overlong(path: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
-    if !path
-        .iter()
-        .fold(false, |found, &byte| found | (byte >= FIRST_LEAD))
-    {
+    let leads = |byte: u8| {
+        OVERLONG_LEADS
+            .into_iter()
+            .fold(false, |any, lead| any | (byte == lead))
+    };
+    if !path.iter().fold(false, |found, &byte| found | leads(byte)) {
         return path;
     }
     let mut out = Vec::with_capacity(path.len());

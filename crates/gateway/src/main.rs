@@ -10,8 +10,8 @@ use gateway::{commands, process};
 use mimalloc::MiMalloc;
 use tokio::runtime::Builder;
 
-/// Costs a request less than the system's, and gives memory back after a burst. Built without huge pages, of which a
-/// process that idles would hold some 10 MiB more.
+/// Costs a request less than the system's, and gives part of a burst's memory back. Does not ask for huge pages, of which
+/// a process that idles would hold some 10 MiB more.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

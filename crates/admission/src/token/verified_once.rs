@@ -81,7 +81,9 @@ impl Generations {
 
     fn remember(&mut self, mandate: MandateDigest, most: usize) {
         if self.young.len() >= most / 2 {
-            self.old = mem::take(&mut self.young);
+            // What they have room for is kept, so that nothing grows while others wait for the lock.
+            mem::swap(&mut self.young, &mut self.old);
+            self.young.clear();
         }
         self.young.insert(mandate);
     }
