@@ -1,3 +1,4 @@
+use percent_encoding::percent_decode;
 use proptest::prelude::*;
 
 use super::*;
@@ -80,6 +81,13 @@ proptest! {
     ) {
         let path = format!("/{before}{slash}{}{slash}{after}", dots.concat());
         prop_assert_eq!(judge(path.as_bytes()), Err(Traversal));
+    }
+
+    /// What is an escape and what is none, the library says.
+    #[test]
+    fn path_is_decoded_as_the_library_does(path in "([%]|[0-9a-fA-F]{1,3}|[/.;g]|\\PC){0,40}") {
+        let library: Vec<u8> = percent_decode(path.as_bytes()).collect();
+        prop_assert_eq!(decode(path.as_bytes()), library);
     }
 
     /// Nothing panics and decoding never grows.
