@@ -9,7 +9,8 @@ use http::header::{HeaderName, HeaderValue};
 use percent_encoding::utf8_percent_encode;
 
 use crate::names;
-use crate::percent::{NOT_UNRESERVED, are_within, is_unreserved};
+use crate::percent::{NOT_UNRESERVED, is_unreserved};
+use crate::scan;
 
 /// The upstream's credential, in the form in which it is sent. Its `Debug` shows where it goes,
 /// never what it is.
@@ -200,7 +201,7 @@ fn header_value(scheme: &str, token: &str) -> Result<HeaderValue, CredentialErro
 }
 
 fn printable(token: &str) -> Result<&str, CredentialError> {
-    if !token.is_empty() && are_within(token.as_bytes(), &(b' '..=b'~')) {
+    if !token.is_empty() && scan::all(token.as_bytes(), |byte| matches!(byte, 0x20..=0x7e)) {
         Ok(token)
     } else {
         Err(CredentialError::Token)

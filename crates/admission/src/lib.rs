@@ -51,6 +51,7 @@ mod identifier;
 mod moment;
 pub mod names;
 mod percent;
+mod scan;
 pub mod scheme;
 mod secret;
 pub mod subprotocols;

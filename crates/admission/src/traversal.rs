@@ -7,6 +7,8 @@
 
 use std::borrow::Cow;
 
+use crate::scan;
+
 /// How often another hop may decode a path before it means something else.
 const DECODINGS: usize = 2;
 
@@ -62,10 +64,7 @@ fn decode(path: &[u8]) -> Vec<u8> {
 }
 
 fn judge_parts(path: &[u8]) -> Result<(), Traversal> {
-    // Looks at all bytes, whatever it finds, which is many at once.
-    let has_forbidden = path.iter().fold(false, |found, &byte| {
-        found | (byte == b'\\') | (byte < 0x20) | (byte == 0x7f)
-    });
+    let has_forbidden = scan::any(path, |byte| (byte == b'\\') | (byte < 0x20) | (byte == 0x7f));
     let leaves = |part: &[u8]| {
         matches!(
             part,
@@ -84,12 +83,12 @@ const OVERLONG_LEADS: [u8; 6] = [0xc0, 0xc1, 0xe0, 0xf0, 0xf8, 0xfc];
 /// Reads overlong UTF-8 spellings of ASCII as the ASCII they spell (RFC 3629 §3 forbids them,
 /// lenient decoders accept them, of up to six bytes as in RFC 2279).
 fn fold_overlong(path: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
-    let leads = |byte: u8| {
+    let is_lead = |byte| {
         OVERLONG_LEADS
             .into_iter()
             .fold(false, |any, lead| any | (byte == lead))
     };
-    if !path.iter().fold(false, |found, &byte| found | leads(byte)) {
+    if !scan::any(&path, is_lead) {
         return path;
     }
     let mut out = Vec::with_capacity(path.len());

@@ -9,9 +9,9 @@ use serde_json::value::RawValue;
 use crate::cause::Cause;
 use crate::denial::Denial;
 use crate::exchange::circuit::Outcome;
-use crate::percent::are_within;
 use crate::ports::StsAnswer;
 use crate::refused::StsRefusal;
+use crate::scan;
 
 /// Longest `error` and `error_description` that are passed on, in bytes.
 const MAX_WORDS: usize = 1024;
@@ -77,7 +77,8 @@ fn read_success(answer: &StsAnswer, resource: &str) -> Result<Grant, NoGrant> {
     let success: Success = object(&answer.body)
         .ok_or_else(|| invalid("sts answered 200 with a body that is no token response"))?;
     // RFC 6750 §2.1: what cannot stand in a header is no token.
-    if success.access_token.is_empty() || !are_within(success.access_token.as_bytes(), &(b'!'..=b'~')) {
+    let is_usable = scan::all(success.access_token.as_bytes(), |byte| byte.is_ascii_graphic());
+    if success.access_token.is_empty() || !is_usable {
         return Err(invalid("sts answered 200 with an unusable access token"));
     }
     let directive = success

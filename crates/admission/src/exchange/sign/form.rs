@@ -2,7 +2,8 @@
 
 use percent_encoding::percent_encode;
 
-use crate::percent::{NOT_UNRESERVED, are_unreserved};
+use crate::percent::{NOT_UNRESERVED, is_unreserved};
+use crate::scan;
 
 /// `application/x-www-form-urlencoded` in the one spelling that both generations of the STS
 /// accept: unreserved bytes (RFC 3986 §2.3) as they are, space as `+`, the rest `%XX` in upper case.
@@ -20,7 +21,7 @@ pub(super) fn encode_form(fields: &[(&str, &[u8])]) -> String {
         out.push('=');
         // A mandate is one long run of unreserved bytes, which need not go through the encoder.
         match std::str::from_utf8(value) {
-            Ok(plain) if are_unreserved(value) => out.push_str(plain),
+            Ok(plain) if scan::all(value, is_unreserved) => out.push_str(plain),
             _ => {
                 for run in percent_encode(value, NOT_UNRESERVED) {
                     out.push_str(if run == "%20" { "+" } else { run });
