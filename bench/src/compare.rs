@@ -12,13 +12,11 @@ use crate::load::Loop;
 use crate::requests::Requests;
 use crate::servers::Servers;
 use crate::spread::Spread;
-use crate::subject::{Measured, Subject};
+use crate::subject::{Measured, NOTEWORTHY, Subject};
 use crate::{cpu, gateway};
 
 /// The longest that a turn may take; a run takes at most two of these per round.
 const TURN_TIMEOUT: Duration = Duration::from_secs(300);
-/// From this share on, work of others on the measured core is a disturbance of note.
-const NOTEWORTHY: f64 = 0.05;
 
 /// What to compare with, and how long.
 #[derive(Args, Clone, Debug)]
@@ -69,11 +67,10 @@ struct Round {
 
 impl Round {
     fn new(this: &Turn, other: &Turn) -> Self {
-        let micros = |turn: &Turn| turn.closed.per_request.as_secs_f64() * 1e6;
         let p99 = |turn: &Turn| turn.open.outcome.latencies.quantile(0.99).as_secs_f64() * 1e3;
         Self {
-            this: micros(this),
-            other: micros(other),
+            this: this.closed.micros(),
+            other: other.closed.micros(),
             this_p99: p99(this),
             other_p99: p99(other),
             foreign: [&this.closed, &this.open, &other.closed, &other.open]
@@ -145,11 +142,7 @@ async fn load(
     mode: Loop,
 ) -> Result<Measured> {
     let requests = Requests::mint(servers.stack(), usize::try_from(count)?)?;
-    let measured = subject.load(&requests, connections, mode).await?;
-    match &measured.outcome.first_failure {
-        Some(why) => Err(format!("{} failed; the first: {why}", measured.outcome.failed).into()),
-        None => Ok(measured),
-    }
+    subject.load(&requests, connections, mode).await?.all_right()
 }
 
 fn write(text: &mut String, plan: &Plan, rate: u32, rounds: &[Round]) -> fmt::Result {

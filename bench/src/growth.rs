@@ -289,12 +289,9 @@ impl End {
         let measured = self
             .subject
             .load(&requests, self.connections, Loop::Closed)
-            .await?;
-        if let Some(why) = &measured.outcome.first_failure {
-            let failed = measured.outcome.failed;
-            return Err(format!("{failed} requests failed; the first: {why}").into());
-        }
-        self.micros.push(measured.per_request.as_secs_f64() * 1e6);
+            .await?
+            .all_right()?;
+        self.micros.push(measured.micros());
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
+use testkit::program;
 use tokio::net::TcpStream;
 
 use crate::child::Child;
@@ -41,13 +42,9 @@ pub(crate) async fn start(
     })
 }
 
-/// Where a program of this name is: Debian puts servers where only root looks.
+/// Where a program of this name is.
 pub(crate) fn program(name: &str) -> Result<PathBuf> {
-    ["/usr/sbin", "/usr/bin", "/usr/local/sbin"]
-        .into_iter()
-        .map(|directory| Path::new(directory).join(name))
-        .find(|path| path.is_file())
-        .ok_or_else(|| format!("{name} is not installed").into())
+    program::find(name).ok_or_else(|| format!("{name} is not installed").into())
 }
 
 /// The first version number that a program says of itself: `nginx version: nginx/1.22.1` becomes `1.22.1`.

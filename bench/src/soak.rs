@@ -52,7 +52,7 @@ pub(crate) async fn run(command: &[OsString], servers: &Servers, plan: &Plan) ->
             text,
             "| {sent} | {answered} | {} | {:.1} | {resident} |",
             measured.outcome.failed,
-            measured.per_request.as_secs_f64() * 1e6
+            measured.micros()
         )?;
         failures.extend(measured.outcome.first_failure);
     }

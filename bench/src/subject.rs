@@ -38,6 +38,24 @@ pub(crate) struct Measured {
     pub(crate) generator_share: f64,
 }
 
+/// From this share on, work of others on the measured core is a disturbance of note.
+pub(crate) const NOTEWORTHY: f64 = 0.05;
+
+impl Measured {
+    /// CPU per answered request, in microseconds.
+    pub(crate) fn micros(&self) -> f64 {
+        self.per_request.as_secs_f64() * 1e6
+    }
+
+    /// The same, unless a request was not answered as it should be.
+    pub(crate) fn all_right(self) -> Result<Self> {
+        match &self.outcome.first_failure {
+            Some(why) => Err(format!("{} failed; the first: {why}", self.outcome.failed).into()),
+            None => Ok(self),
+        }
+    }
+}
+
 impl Subject {
     /// Its memory now.
     pub(crate) fn resident(&self) -> Result<Resident> {

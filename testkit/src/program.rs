@@ -3,7 +3,7 @@
 use crate::environment;
 use crate::ports::{self, Reserved};
 use crate::process::Process;
-use crate::wait::until;
+use crate::wait::{until, within};
 use std::io::{Seek as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,6 @@ use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
 
 /// A running program. Ends when dropped.
 pub struct Program {
@@ -84,16 +83,8 @@ pub async fn run(
     let mut command = Command::new(path(name));
     command.args(arguments).envs(variables.iter().copied());
     let mut process = Process::start_with(command, directory, stdin.into());
-    let ended = timeout(RUN_PATIENCE, async {
-        loop {
-            match process.ended() {
-                Some(status) => return status,
-                None => sleep(Duration::from_millis(10)).await,
-            }
-        }
-    });
-    let status = ended.await;
-    let status = status.unwrap_or_else(|_| panic!("{name} has not ended yet:\n{}", process.output()));
+    let status = within(RUN_PATIENCE, async || process.ended()).await;
+    let status = status.unwrap_or_else(|| panic!("{name} has not ended yet:\n{}", process.output()));
     assert!(
         status.success(),
         "{name} ended with {status}:\n{}",
@@ -102,13 +93,18 @@ pub async fn run(
     process.stdout().join("\n")
 }
 
-/// Debian keeps servers where only root looks; others have programs in places of their own.
 fn path(name: &str) -> PathBuf {
+    find(name).unwrap_or_else(|| panic!("{name} is not installed: run this test with scripts/test"))
+}
+
+/// Where a program of this name, or at this path, is: Debian keeps servers where only root looks, others have programs in
+/// places of their own.
+#[must_use]
+pub fn find(name: &str) -> Option<PathBuf> {
     let fixed = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"].map(PathBuf::from);
     fixed
         .into_iter()
         .chain(environment::program_directories())
         .map(|directory| directory.join(name))
         .find(|path| path.is_file())
-        .unwrap_or_else(|| panic!("{name} is not installed: run this test with scripts/test"))
 }

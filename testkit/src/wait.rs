@@ -10,7 +10,18 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 ///
 /// # Panics
 /// When it has not after [`PATIENCE`]; `what` names what was waited for.
-pub async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn until<T>(what: &str, condition: impl AsyncFnMut() -> Option<T>) -> T {
+    match within(PATIENCE, condition).await {
+        Some(value) => value,
+        None => panic!("waited {PATIENCE:?} in vain for {what}"),
+    }
+}
+
+/// The same for so long, after which there is none.
+pub(crate) async fn within<T>(
+    patience: Duration,
+    mut condition: impl AsyncFnMut() -> Option<T>,
+) -> Option<T> {
     let poll = async {
         loop {
             if let Some(value) = condition().await {
@@ -19,8 +30,5 @@ pub async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>)
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    match tokio::time::timeout(PATIENCE, poll).await {
-        Ok(value) => value,
-        Err(_) => panic!("waited {PATIENCE:?} in vain for {what}"),
-    }
+    tokio::time::timeout(patience, poll).await.ok()
 }

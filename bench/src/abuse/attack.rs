@@ -24,11 +24,6 @@ const SLOW_BYTES: u64 = 10_000;
 /// Streams that are reset in one run.
 const RESETS: u64 = 100_000;
 
-/// What an abuser of this rate sends at the least: one that got no time to proves nothing.
-fn a_second_of(rate: u32) -> u64 {
-    rate.into()
-}
-
 /// What one connection may cost the gateway, in KiB: a head over HTTP/1.1, over HTTP/2 the window of the connection and what
 /// waits for it, a TLS handshake.
 const HTTP1_KIB: u64 = 24;
@@ -45,7 +40,8 @@ pub(crate) struct Attack {
     pub(crate) connections: usize,
     /// Units in a second, over all connections.
     pub(crate) rate: u32,
-    /// So many are sent beside the load, which goes on for as long as that takes.
+    /// So many are sent beside the load, which goes on for as long as that takes: what an abuser that got no time to send
+    /// proves is nothing. Usually those of one second.
     pub(crate) at_least: u64,
     /// Whether it happens under TLS, and how far.
     pub(crate) tls: Tls,
@@ -174,7 +170,7 @@ fn over_http2(name: &'static str, rate: u32, settings: &[u8], first: &[Vec<u8>],
         name,
         connections: 8,
         rate,
-        at_least: a_second_of(rate),
+        at_least: rate.into(),
         tls: Tls::No,
         once: false,
         kib: HTTP2_KIB,
@@ -193,7 +189,7 @@ fn of_http1() -> Vec<Attack> {
         name,
         connections,
         rate,
-        at_least: a_second_of(rate),
+        at_least: rate.into(),
         tls: Tls::No,
         once,
         kib: HTTP1_KIB,
@@ -312,7 +308,7 @@ fn of_tls() -> Vec<Attack> {
         name,
         connections: 32,
         rate: 200,
-        at_least: a_second_of(200),
+        at_least: 200,
         tls,
         once: true,
         kib: TLS_KIB,

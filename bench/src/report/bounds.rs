@@ -69,12 +69,7 @@ fn bounds(findings: &Findings<'_>) -> Vec<Bound> {
     for (who, must, aim) in [(Who::HaProxy, 1.25, 1.0), (Who::Envoy, 0.8, 0.6)] {
         if let Some(other) = findings.column(who) {
             let name = format!("CPU of a governed request, to {}", other.name);
-            bounds.push(Bound::new(
-                name,
-                ratios(gateway, other, |turn| micros(&turn.closed)),
-                must,
-                Some(aim),
-            ));
+            bounds.push(Bound::new(name, ratios(gateway, other), must, Some(aim)));
         }
     }
     let nginx = findings.column(Who::Nginx);
@@ -82,7 +77,7 @@ fn bounds(findings: &Findings<'_>) -> Vec<Bound> {
         let curve = findings.curve.iter().map(|curve| curve.as_secs_f64() * 1e6);
         let turns = gateway.turns.iter().zip(&nginx.turns).zip(curve);
         let rest =
-            turns.map(|((ours, theirs), curve)| (micros(&ours.closed) - curve) / micros(&theirs.closed));
+            turns.map(|((ours, theirs), curve)| (ours.closed.micros() - curve) / theirs.closed.micros());
         let name = format!(
             "the same without one verification, to a whole request of {}",
             nginx.name
@@ -90,17 +85,17 @@ fn bounds(findings: &Findings<'_>) -> Vec<Bound> {
         bounds.push(Bound::new(name, rest, 3.3, Some(2.6)));
     }
     for (at, kind) in KINDS.iter().enumerate() {
-        let own = move |turn: &Turn| turn.kinds.get(at).map(micros).unwrap_or_default();
+        let own = move |turn: &Turn| turn.kinds.get(at).map(Measured::micros).unwrap_or_default();
         match (kind.limit, nginx) {
             (Limit::OfSingleUse(must, aim), _) => {
                 let name = format!("{}, to a single-use one", kind.name);
-                let seen = gateway.turns.iter().map(|turn| own(turn) / micros(&turn.closed));
+                let seen = gateway.turns.iter().map(|turn| own(turn) / turn.closed.micros());
                 bounds.push(Bound::new(name, seen, must, Some(aim)));
             }
             (Limit::OfNginx(must), Some(nginx)) => {
                 let name = format!("{}, to a request of {}", kind.name, nginx.name);
                 let turns = gateway.turns.iter().zip(&nginx.turns);
-                let seen = turns.map(|(ours, theirs)| own(ours) / micros(&theirs.closed));
+                let seen = turns.map(|(ours, theirs)| own(ours) / theirs.closed.micros());
                 bounds.push(Bound::new(name, seen, must, None));
             }
             (Limit::OfNginx(_), None) => {}
@@ -127,14 +122,10 @@ fn bounds(findings: &Findings<'_>) -> Vec<Bound> {
     bounds
 }
 
-/// Of each round, so that what slows the machine for a while slows both.
-fn ratios(ours: &Column, theirs: &Column, of: fn(&Turn) -> f64) -> impl Iterator<Item = f64> {
+/// CPU per request of ours to theirs. Of each round, so that what slows the machine for a while slows both.
+pub(super) fn ratios(ours: &Column, theirs: &Column) -> impl Iterator<Item = f64> {
     let turns = ours.turns.iter().zip(&theirs.turns);
-    turns.map(move |(ours, theirs)| of(ours) / of(theirs).max(1e-9))
-}
-
-fn micros(load: &Measured) -> f64 {
-    load.per_request.as_secs_f64() * 1e6
+    turns.map(|(ours, theirs)| ours.closed.micros() / theirs.closed.micros().max(1e-9))
 }
 
 #[cfg(test)]

@@ -10,11 +10,10 @@ use crate::latency::{Latencies, Quantiles};
 use crate::memory::Resident;
 use crate::requests::BODY;
 use crate::spread::Spread;
-use crate::subject::Measured;
+use crate::subject::{Measured, NOTEWORTHY};
 
-/// Above this share a core counts as full, and work of others as a disturbance of note.
+/// Above this share a core counts as full.
 const FULL: f64 = 0.95;
-const NOTEWORTHY: f64 = 0.05;
 
 /// Writes it; the second value tells whether every request was answered as it should.
 pub(super) fn render(findings: &Findings<'_>) -> (String, bool) {
@@ -133,12 +132,9 @@ const ROWS: [(&str, Cell); 14] = [
     (
         "a governed request in these: median of the rounds",
         |c, findings| {
-            let gateway = findings.columns.iter().flat_map(|column| &column.turns);
-            let turns = gateway.zip(&c.turns);
-            let ratios = turns.map(|(ours, theirs)| {
-                ours.closed.per_request.as_secs_f64() / theirs.closed.per_request.as_secs_f64().max(1e-9)
-            });
-            format!("{:.2}", Spread::of(ratios).median)
+            let gateway = findings.column(Who::Gateway);
+            let ratios = gateway.map(|gateway| bounds::ratios(gateway, c));
+            format!("{:.2}", Spread::of(ratios.into_iter().flatten()).median)
         },
     ),
     ("in ES256 verifications", |c, findings| {
