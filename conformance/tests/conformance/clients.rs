@@ -5,7 +5,7 @@ mod case;
 
 use crate::crossing::resource_at;
 use crate::report::Report;
-use crate::transport::ready_at;
+use crate::transport::replica_over_tls;
 use crate::world::World;
 use case::{CASES, Case, Needs};
 use devstack::Target;
@@ -314,14 +314,7 @@ impl Scene {
             .env("UPSTREAM_CA_FILE", programs.path("authority.pem"))
             .start()
             .await;
-        let secure = world
-            .replica_with(&[
-                ("INSECURE_HTTP", ""),
-                ("TLS_CERT_FILE", &programs.files.certificate.display().to_string()),
-                ("TLS_KEY_FILE", &programs.files.key.display().to_string()),
-            ])
-            .await;
-        ready_at(secure.addr(), NAME, &programs.ca).await;
+        let secure = replica_over_tls(&world, &programs.files, NAME, &programs.ca).await;
         let token = |server: &Server| (*server, world.session_token(&server.resource()));
         Self {
             tokens: SERVERS.iter().map(token).collect(),

@@ -12,8 +12,9 @@ use crate::world::{NONE, World};
 use client::Http2;
 use std::net::SocketAddr;
 use std::path::Path;
+use testkit::gateway::Gateway;
 use testkit::http::{Connection, Rest};
-use testkit::tls::{Ca, Identity, connect};
+use testkit::tls::{Ca, Files, Identity, connect};
 use testkit::wait::until;
 
 const REPLAYED: Refusal = refusal(401, "invalid_token", "token replay detected");
@@ -35,8 +36,20 @@ async fn is_ready(world: &World, ca: &Ca) {
     ready_at(world.addr(), NAME, ca).await;
 }
 
-/// Waits until the gateway that shows a certificate of this name there is ready.
-pub(crate) async fn ready_at(addr: SocketAddr, name: &str, ca: &Ca) {
+/// A further gateway of this world, which shows a certificate for this name.
+pub(crate) async fn replica_over_tls(world: &World, files: &Files, name: &str, ca: &Ca) -> Gateway {
+    let [certificate, key] = [&files.certificate, &files.key].map(|file| file.display().to_string());
+    let variables = [
+        ("INSECURE_HTTP", ""),
+        ("TLS_CERT_FILE", &certificate),
+        ("TLS_KEY_FILE", &key),
+    ];
+    let gateway = world.replica_with(&variables).await;
+    ready_at(gateway.addr(), name, ca).await;
+    gateway
+}
+
+async fn ready_at(addr: SocketAddr, name: &str, ca: &Ca) {
     until("the gateway to be ready", async || {
         let stream = ca.connect(addr, name).await;
         let request = format!("GET /ready HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n");

@@ -45,7 +45,7 @@ impl Client {
         }
     }
 
-    pub(super) async fn connect(
+    async fn connect(
         &mut self,
         protocol: Option<&'static str>,
         fields: &[(&str, &str)],
@@ -74,7 +74,22 @@ impl Client {
     }
 }
 
-pub(super) async fn answer(response: ResponseFuture) -> http::Response<RecvStream> {
+/// A WebSocket of an application, switched, and what its upstream sees.
+pub(super) async fn websocket(
+    client: &mut Client,
+    world: &World,
+    upstream: &mut HandUpstream,
+) -> (http::Response<RecvStream>, SendStream<Bytes>, Call) {
+    let bearer = format!("Bearer {}", world.token(HAND));
+    let fields = [("authorization", bearer.as_str()), ("x-caracal-resource", HAND)];
+    let (response, send) = client.connect(Some("websocket"), &fields).await;
+    let mut call = upstream.call().await;
+    let keys = values(&call.head().await, "sec-websocket-key");
+    call.send(switch(&keys[0], "")).await;
+    (answer(response).await, send, call)
+}
+
+async fn answer(response: ResponseFuture) -> http::Response<RecvStream> {
     timeout(PATIENCE, response)
         .await
         .expect("an answer in time")

@@ -1,6 +1,6 @@
 //! Callers and upstreams of switched connections that read late: whatever a side said before its end arrives.
 
-use super::http2::{Client, answer, data};
+use super::http2::{Client, data, websocket};
 use super::*;
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -28,13 +28,8 @@ async fn open(world: &World, upstream: &mut HandUpstream) -> (Connection, Call) 
 async fn over_http2(world: &World, upstream: &mut HandUpstream) -> usize {
     let stream = TcpStream::connect(world.addr()).await.expect("a connection");
     let mut client = Client::over(stream).await;
-    let bearer = format!("Bearer {}", world.token(HAND));
-    let fields = [("authorization", bearer.as_str()), ("x-caracal-resource", HAND)];
-    let (response, mut send) = client.connect(Some("websocket"), &fields).await;
-    let mut call = upstream.call().await;
-    let keys = values(&call.head().await, "sec-websocket-key");
-    call.send(switch(&keys[0], "")).await;
-    let mut body = answer(response).await.into_body();
+    let (answer, mut send, mut call) = websocket(&mut client, world, upstream).await;
+    let mut body = answer.into_body();
     send.send_data("".into(), true).expect("an open stream");
     caller_ended(&mut call).await;
     call.send(vec![b'd'; LENGTH]).await;

@@ -1,10 +1,10 @@
 //! WebSocket of callers and to upstreams that speak TLS.
 
-use super::http2::{Client, answer, data};
+use super::http2::{Client, data, websocket};
 use super::*;
 use crate::crossing::resource_at;
 use crate::revocation::REVOKE;
-use crate::transport::ready_at;
+use crate::transport::replica_over_tls;
 use crate::world::ZONE;
 use devstack::Target;
 use testkit::gateway::Gateway;
@@ -39,14 +39,7 @@ impl Scene {
             .env("UPSTREAM_CA_FILE", authority.display().to_string())
             .start()
             .await;
-        let secure = world
-            .replica_with(&[
-                ("INSECURE_HTTP", ""),
-                ("TLS_CERT_FILE", &files.certificate.display().to_string()),
-                ("TLS_KEY_FILE", &files.key.display().to_string()),
-            ])
-            .await;
-        ready_at(secure.addr(), NAME, &ca).await;
+        let secure = replica_over_tls(&world, &files, NAME, &ca).await;
         Self {
             upstream,
             world,
@@ -136,13 +129,8 @@ async fn over_http2(scene: &mut Scene, report: &mut Report) {
     let config = scene.ca.client_config(&["h2"]);
     let stream = connect(scene.secure.addr(), NAME, config).await.expect("TLS");
     let mut client = Client::over(stream).await;
-    let bearer = format!("Bearer {}", scene.world.token(HAND));
-    let fields = [("authorization", bearer.as_str()), ("x-caracal-resource", HAND)];
-    let (response, mut send) = client.connect(Some("websocket"), &fields).await;
-    let mut call = scene.upstream.call().await;
-    let keys = values(&call.head().await, "sec-websocket-key");
-    call.send(switch(&keys[0], "")).await;
-    let (head, mut body) = answer(response).await.into_parts();
+    let (answer, mut send, mut call) = websocket(&mut client, &scene.world, &mut scene.upstream).await;
+    let (head, mut body) = answer.into_parts();
     report.equal("HTTP/2", head.status.as_u16(), 200);
     call.send(text_frame("down", false)).await;
     report.equal(
